@@ -1,0 +1,82 @@
+# Everything a developer does here. `make` alone says what each target is for.
+
+PYTHON ?= python3
+VENV ?= .venv
+# The PyTorch to install, and where from. On x86 Linux the default package index brings several GB of CUDA libraries:
+# TORCH_INDEX names another index (PyTorch's own for CPU wheels, say); CUDA=1 says that CUDA is wanted.
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?=
+CUDA ?=
+# What `make demo` classifies: a data set, the folder that holds it (digits are inside the package), and a bundle for it.
+DATASET ?= digits
+DATA_DIR ?=
+BUNDLE ?= models/resnet18-$(DATASET)
+LIMIT ?=
+
+BIN := $(VENV)/bin
+PACKAGES := shared edge_client cloud_server training benchmarks
+# The generator's own environment: its pins are older than what the pair runs with, so that images with older
+# libraries still load the generated code.
+PROTO_VENV ?= .venv-proto
+PROTO_BIN := $(CURDIR)/$(PROTO_VENV)/bin
+PROTOC = PATH="$(PROTO_BIN):$$PATH" $(PROTO_BIN)/python -m grpc_tools.protoc -I . --mypy_out=quiet:$(1) \
+	--mypy_grpc_out=quiet:$(1) --python_out=$(1) --grpc_python_out=$(1) protos/co_inference.proto
+
+.DEFAULT_GOAL := help
+.PHONY: help setup proto proto-check format lint type imports test demo bench clean
+
+help: ## say what each target does
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
+
+setup: $(VENV)/.installed ## make the virtual environment with everything in it
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one with PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@if [ -z "$(CUDA)" ] && [ -z "$(TORCH_INDEX)" ] && \
+		$(BIN)/python -m pip install --dry-run --quiet --report - "$(TORCH)" 2>/dev/null | grep -q '"nvidia-'; then \
+		echo "error: this package index would bring PyTorch with several GB of CUDA libraries."; \
+		echo "Name an index with CPU wheels (TORCH_INDEX=..., see pytorch.org's install page), or say CUDA=1."; exit 2; fi
+	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[edge,cloud,train,bench,dev]'
+	touch $@
+
+proto: $(PROTO_VENV)/.installed ## generate the protobuf and gRPC code anew
+	$(call PROTOC,.)
+
+proto-check: $(PROTO_VENV)/.installed ## fail if the generated code is not what protos/ gives
+	@out=$$(mktemp -d) && trap 'rm -rf "$$out"' EXIT && $(call PROTOC,$$out) && \
+	for file in "$$out"/protos/*; do diff -u "protos/$${file##*/}" "$$file" || \
+		{ echo "error: protos/$${file##*/} is stale: run 'make proto'"; exit 1; }; done
+
+$(PROTO_VENV)/.installed: protos/requirements.txt
+	test -x $(PROTO_BIN)/python || $(PYTHON) -m venv $(PROTO_VENV)
+	$(PROTO_BIN)/python -m pip install --quiet -r protos/requirements.txt
+	touch $@
+
+format: setup ## lay the code out and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lint: setup ## ruff: rules and layout
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: setup ## mypy, strict
+	$(BIN)/mypy
+
+imports: setup ## who may import whom
+	$(BIN)/lint-imports
+
+test: setup ## all tests
+	$(BIN)/pytest
+
+demo: setup ## an edge and a cloud classify the held-out pictures together
+	$(BIN)/python -m benchmarks.demo --bundle $(BUNDLE) --dataset $(DATASET) \
+		$(if $(DATA_DIR),--data $(DATA_DIR)) $(if $(LIMIT),--limit $(LIMIT))
+
+bench: setup ## the benchmarks; WHAT=name runs one
+	$(BIN)/neucodex-bench $(or $(WHAT),--help)
+
+clean: ## remove the environments and caches
+	rm -rf $(VENV) $(PROTO_VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
