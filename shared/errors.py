@@ -1,0 +1,67 @@
+"""Every exception this project raises on purpose. Catch `NeucodexError` to catch them all.
+
+NeucodexError
+|-- ConfigError           a flag, an environment variable or a recipe is wrong
+|   `-- SpecError         a network description is wrong
+|-- BundleError           a bundle is missing, damaged, or not one this version reads
+|-- SourceError           an input (picture, data set, recording) cannot be read
+|-- WireError             bytes or messages from the other side break the protocol
+|   `-- CodecError        a frame does not decode to the bundle's shape
+|-- CloudUnavailable      no cloud within the deadline, or the link was lost
+|-- CloudRefused          the cloud is there and will not serve this edge; trying again does not help
+`-- SampleRejected        the cloud gave up one sample; the stream lives on
+"""
+
+from __future__ import annotations
+
+
+class NeucodexError(Exception):
+    """Base of all; its text is one line, fit to be shown to a person."""
+
+    exit_code = 1
+
+
+class ConfigError(NeucodexError):
+    """A flag, environment variable or recipe field has a value that cannot be used."""
+
+    exit_code = 2
+
+
+class SpecError(ConfigError):
+    """A `NetworkSpec` field is unknown, missing or out of range."""
+
+
+class BundleError(NeucodexError):
+    """A bundle is missing, damaged, truncated or foreign."""
+
+    exit_code = 3
+
+
+class SourceError(NeucodexError):
+    """An input cannot be read: the message names the file and what was expected."""
+
+    exit_code = 4
+
+
+class WireError(NeucodexError):
+    """The other side sent something the protocol does not allow."""
+
+
+class CodecError(WireError):
+    """Bytes that do not decode to exactly one frame of the bundle's shape."""
+
+
+class CloudUnavailable(NeucodexError):
+    """No cloud answered within the deadline, or the connection was lost and not regained."""
+
+    exit_code = 5
+
+
+class CloudRefused(NeucodexError):
+    """The cloud answered and refused: wrong bundle, wrong version, not allowed."""
+
+    exit_code = 6
+
+
+class SampleRejected(NeucodexError):
+    """The cloud rejected one sample, with a reason; the others go on."""

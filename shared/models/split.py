@@ -1,0 +1,135 @@
+"""The network in its two halves: `EdgeNetwork` (head and encoder) and `CloudNetwork` (decoder and tail).
+
+Each half has its own parameters, so that each machine builds and loads only its own; `SplitNetwork` is both, for
+training and for tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from shared.models.bottleneck import build_decoder, build_encoder
+from shared.models.layers import Chain, Readout, SpikingModule, State, fold_time
+from shared.models.neuron import Neuron
+from shared.models.resnet import resnet18_entry, resnet18_stages
+from shared.models.vgg import vgg16_entry, vgg16_stages
+from shared.network_spec import SPLITS, NetworkSpec, Shape
+
+_ENTRY = {"resnet18": resnet18_entry, "vgg16": vgg16_entry}
+_STAGES = {"resnet18": resnet18_stages, "vgg16": vgg16_stages}
+
+
+class Entry(SpikingModule):
+    """The network's first neuron and what follows it in the stem; its current comes from `EdgeNetwork.embed`."""
+
+    def __init__(self, neuron: Neuron, after: list[SpikingModule]) -> None:
+        super().__init__()
+        self.neuron = neuron
+        self.after = Chain(neuron.shape, after)
+        self.in_shape = neuron.shape
+        self.out_shape = self.after.out_shape
+        self.neurons = (neuron, *self.after.neurons)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        spikes, membrane = self.neuron(x, state[0])
+        out, rest = self.after(spikes, state[1:])
+        return out, (membrane, *rest)
+
+
+class EdgeNetwork(SpikingModule):
+    """Head and encoder: from an input's current to the binary spikes that cross the link.
+
+    The first convolution has no memory, and a static picture is the same at every timestep: `embed` is called once for
+    a picture (once for each frame of events), `step` for each timestep.
+    """
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.embedding, after = _ENTRY[spec.backbone](spec)
+        entry = Entry(Neuron(self.embedding.out_shape, spec.neuron), after)
+        names = SPLITS[spec.backbone]
+        self.head = _grow(entry.in_shape, [entry], spec, names[: names.index(spec.split) + 1])
+        self.encoder = build_encoder(self.head.out_shape, spec.bottleneck, spec.neuron)
+        self.in_shape = self.head.in_shape
+        self.out_shape = self.encoder.out_shape
+        self.neurons = (*self.head.neurons, *self.encoder.neurons)
+
+    def embed(self, frames: Tensor) -> Tensor:
+        """Input frames [T, B, C, H, W] (T = 1 for a static picture) -> currents of the first neuron, the same T."""
+        return fold_time(self.embedding, frames)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Currents [T, B, C1, H1, W1] from `embed` -> (spikes on the wire [T, B, C', H', W'], new state)."""
+        features, head_state = self.head(x, state[: len(self.head.neurons)])
+        spikes, encoder_state = self.encoder(features, state[len(self.head.neurons) :])
+        return spikes, (*head_state, *encoder_state)
+
+
+class CloudNetwork(SpikingModule):
+    """Decoder, tail and readout: from the spikes on the wire to the logits of each timestep."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        with torch.device("meta"):  # the other half, for its shapes alone
+            split_shape = EdgeNetwork(spec).head.out_shape
+        names = SPLITS[spec.backbone]
+        self.decoder = build_decoder(split_shape, spec.bottleneck, spec.neuron)
+        self.tail = _grow(split_shape, [], spec, names[names.index(spec.split) + 1 :])
+        self.readout = Readout(self.tail.out_shape, spec.classes)
+        self.in_shape = self.decoder.in_shape
+        self.out_shape = (spec.classes, 1, 1)
+        self.neurons = (*self.decoder.neurons, *self.tail.neurons)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Spikes [T, B, C', H', W'] -> (logits of each timestep [T, B, classes], new state)."""
+        decoder_count = len(self.decoder.neurons)
+        features, decoder_state = self.decoder(x, state[:decoder_count])
+        deep, tail_state = self.tail(features, state[decoder_count:])
+        return self.readout(deep), (*decoder_state, *tail_state)
+
+
+class SplitNetwork(nn.Module):
+    """Both halves in one, as training sees them."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.edge = EdgeNetwork(spec)
+        self.cloud = CloudNetwork(spec)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """All T timesteps from the initial state.
+
+        Args:
+            frames: [B, C, H, W] pictures, or [T, B, C, H, W] event frames.
+
+        Returns:
+            The logits of each timestep by itself, [T, B, classes].
+        """
+        currents = self.currents(frames)
+        batch, device = currents.shape[1], currents.device
+        spikes, _ = self.edge(currents, self.edge.initial_state(batch, device=device))
+        logits: Tensor
+        logits, _ = self.cloud(spikes, self.cloud.initial_state(batch, device=device))
+        return logits
+
+    def currents(self, frames: Tensor) -> Tensor:
+        """The first neuron's input over all T timesteps; a picture's is computed once and repeated without a copy."""
+        if frames.dim() == 5:
+            return self.edge.embed(frames)
+        current = self.edge.embed(frames.unsqueeze(0))
+        return current.expand(self.spec.timesteps, *current.shape[1:])
+
+
+def _grow(in_shape: Shape, blocks: list[SpikingModule], spec: NetworkSpec, names: Sequence[str]) -> Chain:
+    """`blocks` and then the named stages of the backbone, each built for what the one before it gives."""
+    stages = _STAGES[spec.backbone](spec)
+    for name in names:
+        if name in stages:  # `stem` is the entry block, not a stage
+            blocks = [*blocks, stages[name](blocks[-1].out_shape if blocks else in_shape)]
+    return Chain(in_shape, blocks)

@@ -1,0 +1,121 @@
+"""What a split network looks like, in plain data: enough to build it, to store it, and to count its bits.
+
+No torch here: the bundle's manifest carries a `NetworkSpec`, and an edge that runs its head without torch reads it too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+from shared.errors import SpecError
+from shared.plain_data import build
+
+Shape = tuple[int, int, int]
+"""(channels, height, width) of one sample at one timestep."""
+
+Backbone = Literal["resnet18", "vgg16"]
+Stem = Literal["cifar", "imagenet"]
+InputKind = Literal["static", "events"]
+Surrogate = Literal["atan", "fast_sigmoid", "sigmoid", "triangular"]
+
+SPLITS: Mapping[str, tuple[str, ...]] = {
+    "resnet18": ("stem", "layer1", "layer2", "layer3", "layer4"),
+    "vgg16": ("block1", "block2", "block3", "block4", "block5"),
+}
+
+FLOAT_BITS = 32
+"""The paper counts an uncompressed feature map at 32 bits a value."""
+
+
+@dataclass(frozen=True)
+class NeuronSpec:
+    """A leaky integrate-and-fire neuron with reset by subtraction; leak 1 makes it integrate-and-fire.
+
+    `initial_membrane` at half the threshold makes the spike count after T timesteps a *rounded* instead of a
+    truncated image of the input, which is what carries a quantised network over to spikes (Bu et al.,
+    "Optimal ANN-SNN Conversion for High-accuracy and Ultra-low-latency Spiking Neural Networks", ICLR 2022).
+    """
+
+    leak: float = 1.0
+    threshold: float = 1.0
+    initial_membrane: float = 0.5
+    surrogate: Surrogate = "atan"
+    slope: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.leak <= 1.0:
+            raise SpecError(f"neuron.leak is {self.leak}: it must lie in (0, 1]")
+        if not self.threshold > 0.0:
+            raise SpecError(f"neuron.threshold is {self.threshold}: it must be positive")
+        if not self.initial_membrane <= self.threshold:
+            raise SpecError(f"neuron.initial_membrane is {self.initial_membrane}: it must not exceed the threshold")
+        if self.surrogate not in get_args(Surrogate):
+            raise SpecError(f"neuron.surrogate is {self.surrogate!r}: one of {', '.join(get_args(Surrogate))}")
+        if not self.slope > 0.0:
+            raise SpecError(f"neuron.slope is {self.slope}: it must be positive")
+
+
+@dataclass(frozen=True)
+class BottleneckSpec:
+    """The learned compressor at the split: `channels` binary channels, the map shrunk `stride` times each way."""
+
+    channels: int = 1
+    stride: int = 1
+
+    def __post_init__(self) -> None:
+        if self.channels < 1:
+            raise SpecError(f"bottleneck.channels is {self.channels}: at least 1")
+        if self.stride not in (1, 2, 4, 8):
+            raise SpecError(f"bottleneck.stride is {self.stride}: one of 1, 2, 4, 8")
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """One spiking backbone, where it is cut, and what stands at the cut.
+
+    `width` is the number of channels of the first stage (64 is the published full width; the others follow it).
+    `bottleneck` None sends the split's own spikes.
+    """
+
+    backbone: Backbone
+    input_shape: Shape
+    classes: int
+    split: str
+    width: int = 64
+    timesteps: int = 4
+    stem: Stem = "cifar"
+    input_kind: InputKind = "static"
+    neuron: NeuronSpec = field(default_factory=NeuronSpec)
+    bottleneck: BottleneckSpec | None = None
+
+    def __post_init__(self) -> None:
+        if self.backbone not in SPLITS:
+            raise SpecError(f"backbone is {self.backbone!r}: one of {', '.join(SPLITS)}")
+        if self.split not in SPLITS[self.backbone]:
+            raise SpecError(f"split is {self.split!r}: {self.backbone} has {', '.join(SPLITS[self.backbone])}")
+        if self.stem not in get_args(Stem):
+            raise SpecError(f"stem is {self.stem!r}: one of {', '.join(get_args(Stem))}")
+        if self.stem == "imagenet" and self.backbone == "vgg16":
+            raise SpecError("stem 'imagenet' belongs to resnet18: vgg16 has none, leave it at 'cifar'")
+        if self.input_kind not in get_args(InputKind):
+            raise SpecError(f"input_kind is {self.input_kind!r}: one of {', '.join(get_args(InputKind))}")
+        if len(self.input_shape) != 3 or min(self.input_shape) < 1:
+            raise SpecError(f"input_shape is {self.input_shape}: three positive numbers, channels, height, width")
+        for name in ("classes", "width", "timesteps"):
+            if getattr(self, name) < 1:
+                raise SpecError(f"{name} is {getattr(self, name)}: at least 1")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for JSON or TOML; `from_dict` reads it back to an equal spec."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> NetworkSpec:
+        """Build from plain values.
+
+        Raises:
+            ConfigError: a field is unknown, missing, of the wrong type, or out of range; its name is in the message.
+        """
+        return build(cls, values)
