@@ -1,0 +1,110 @@
+"""What all command lines share: options that are environment variables too, addresses, logs, and errors for people."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import click
+from pythonjsonlogger.json import JsonFormatter
+
+from shared.errors import ConfigError, NeucodexError
+
+LogFormat = Literal["text", "json"]
+F = TypeVar("F", bound=Callable[..., Any])
+
+INTERRUPTED = 130
+"""Exit code of a run that was ended by Ctrl-C, as shells have it."""
+
+
+def option(flag: str, *names: str, **settings: Any) -> Callable[[F], F]:
+    """`click.option` with the environment variable NEUCODEX_<FLAG> and its default in the help text."""
+    variable = "NEUCODEX_" + flag.split("/", maxsplit=1)[0].lstrip("-").replace("-", "_").upper()
+    settings.setdefault("show_default", settings.get("default") is not None)
+    return click.option(flag, *names, envvar=variable, show_envvar=True, **settings)
+
+
+def log_options(command: F) -> F:
+    """Add --log-format and --log-level; hand their values to `configure_logs`."""
+    command = option(
+        "--log-format", type=click.Choice(["text", "json"]), default="text", help="Logs as lines for people or as JSON."
+    )(command)
+    return option(
+        "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", help="What is logged."
+    )(command)
+
+
+def configure_logs(log_format: LogFormat, log_level: str) -> None:
+    """Log to standard error: lines for people, or one JSON object a line with time, level, logger, message."""
+    handler = logging.StreamHandler(sys.stderr)
+    if log_format == "json":
+        formatter: logging.Formatter = JsonFormatter(
+            "%(asctime)s %(levelname)s %(name)s %(message)s",
+            rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+        )
+    else:
+        formatter = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    handler.setFormatter(formatter)
+    logging.basicConfig(handlers=[handler], level=log_level.upper(), force=True)
+
+
+class Address(click.ParamType[tuple[str, int]]):
+    """HOST:PORT; an IPv6 host stands in brackets; :PORT means all interfaces."""
+
+    name = "HOST:PORT"
+
+    def convert(
+        self, value: str | tuple[str, int], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        if isinstance(value, tuple):
+            return value
+        host, separator, port = value.rpartition(":")
+        if not separator or not port.isdecimal() or int(port) > 65535:
+            self.fail(f"{value!r} is no HOST:PORT, such as 127.0.0.1:50051", param, ctx)
+        return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104  asked for by the user
+
+
+def join_address(address: tuple[str, int]) -> str:
+    """(host, port) as gRPC takes it."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def existing_path(value: str) -> Path:
+    """A path named by the user, home expanded."""
+    return Path(value).expanduser()
+
+
+def run(command: click.Command) -> None:
+    """Run a click command as this process: our errors become one line on standard error and their exit code.
+
+    Exit codes: 0 all done, 1 some samples failed, 2 wrong usage or configuration, 3 bundle, 4 input, 5 cloud not
+    reachable, 6 cloud refused, 130 interrupted.
+    """
+    try:
+        code = command.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except NeucodexError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def fraction(value: float | None, flag: str) -> float | None:
+    """A number in 0..1, or None.
+
+    Raises:
+        ConfigError: it is outside.
+    """
+    if value is not None and not 0.0 <= value <= 1.0:
+        raise ConfigError(f"{flag} is {value}: it must lie in 0..1")
+    return value

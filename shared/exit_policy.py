@@ -1,0 +1,48 @@
+"""When to stop: confidences in, stop or go on out. Pure, and the same on the edge and in calibration.
+
+The three measures are those of the early-exit literature: maximum probability, the margin between the two largest, and
+normalised entropy (DT-SNN and SEENN for spiking networks). Each is turned so that 1 is certain, 0 is undecided.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from shared.errors import ConfigError
+
+Measure = Literal["max_probability", "margin", "entropy"]
+
+
+@dataclass(frozen=True)
+class ExitPolicy:
+    """Stop at the first timestep whose certainty reaches `threshold`; at 1 only when fully certain."""
+
+    measure: Measure = "max_probability"
+    threshold: float = 0.9
+
+    def __post_init__(self) -> None:
+        if self.measure not in get_args(Measure):
+            raise ConfigError(f"exit measure is {self.measure!r}: one of {', '.join(get_args(Measure))}")
+        if not 0.0 <= self.threshold <= 1.0:
+            raise ConfigError(f"exit threshold is {self.threshold}: it must lie in 0..1")
+
+    def should_stop(self, confidences: Sequence[float]) -> bool:
+        """Whether these confidences of all classes (they sum to 1) are certain enough."""
+        return certainty(self.measure, confidences) >= self.threshold
+
+
+def certainty(measure: Measure, confidences: Sequence[float]) -> float:
+    """How certain a distribution over at least two classes is by `measure`, in 0..1.
+
+    max_probability: max p;  margin: max p - second p;  entropy: 1 - H(p) / log(classes).
+    """
+    if measure == "max_probability":
+        return max(confidences)
+    if measure == "margin":
+        second, first = sorted(confidences)[-2:]
+        return first - second
+    entropy = -sum(p * math.log(p) for p in confidences if p > 0.0)
+    return max(0.0, 1.0 - entropy / math.log(len(confidences)))

@@ -1,0 +1,160 @@
+"""Every metric of both sides in one table, and the exporter.
+
+Names, help texts, labels and buckets stand here and nowhere else: code, dashboards and tests read this table. A label's
+values are bounded: stages, reasons and sides are enumerated here, bundles are those that a server was started with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from shared.errors import ConfigError
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+LATENCY_BUCKETS = (
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+)  # fmt: skip
+TIMESTEP_BUCKETS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16)
+BYTE_BUCKETS = (0, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 16384, 65536)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One row of the table. `labels` maps each label to the values it may take; () stands for the bundles served."""
+
+    name: str
+    kind: Kind
+    help: str
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    buckets: tuple[float, ...] = ()
+
+
+REJECTION_REASONS = ("invalid_frame", "state_lost", "no_slot", "internal", "idle")
+
+EDGE_METRICS = (
+    Metric(
+        "neucodex_edge_stage_seconds",
+        "histogram",
+        "Time of one timestep's stage on the edge: head (network), encode (spike codec), send_to_result (frame sent to "
+        "result received), and what the cloud reports of it: queue and tail.",
+        {"stage": ("head", "encode", "send_to_result", "queue", "tail")},
+        LATENCY_BUCKETS,
+    ),
+    Metric("neucodex_edge_sample_seconds", "histogram", "From a sample's input to its verdict.", {}, LATENCY_BUCKETS),
+    Metric("neucodex_edge_exit_timestep", "histogram", "The timestep at which a sample stopped.", {}, TIMESTEP_BUCKETS),
+    Metric("neucodex_edge_payload_bytes", "histogram", "Encoded spikes sent for one sample.", {}, BYTE_BUCKETS),
+    Metric(
+        "neucodex_edge_samples_total",
+        "counter",
+        "Samples by outcome: answered by the cloud or by the edge itself, unreadable, or failed.",
+        {"outcome": ("cloud", "edge", "unreadable", "failed")},
+    ),
+    Metric(
+        "neucodex_edge_rejections_total",
+        "counter",
+        "Samples that the cloud rejected, by reason.",
+        {"reason": REJECTION_REASONS},
+    ),
+    Metric("neucodex_edge_reconnects_total", "counter", "Streams opened anew after one was lost."),
+    Metric("neucodex_edge_connected", "gauge", "1 while a stream to the cloud is open, else 0."),
+)
+
+CLOUD_METRICS = (
+    Metric(
+        "neucodex_cloud_stage_seconds",
+        "histogram",
+        "Time of a stage in the cloud: queue (of one frame, until its batch); decode, gather, tail and scatter "
+        "(of one batch).",
+        {"stage": ("queue", "decode", "gather", "tail", "scatter"), "bundle": ()},
+        LATENCY_BUCKETS,
+    ),
+    Metric("neucodex_cloud_batch_size", "histogram", "Samples stepped together.", {"bundle": ()}, BATCH_BUCKETS),
+    Metric("neucodex_cloud_frames_total", "counter", "Frames answered with a step result.", {"bundle": ()}),
+    Metric("neucodex_cloud_payload_bytes_total", "counter", "Encoded spikes received.", {"bundle": ()}),
+    Metric("neucodex_cloud_streams", "gauge", "Open streams."),
+    Metric("neucodex_cloud_slots", "gauge", "Slots that exist.", {"bundle": ()}),
+    Metric("neucodex_cloud_slots_in_use", "gauge", "Slots that belong to a sample in flight.", {"bundle": ()}),
+    Metric("neucodex_cloud_queue_length", "gauge", "Frames that wait for a batch.", {"bundle": ()}),
+    Metric(
+        "neucodex_cloud_rejections_total",
+        "counter",
+        "Samples rejected, by reason.",
+        {"reason": REJECTION_REASONS, "bundle": ()},
+    ),
+    Metric(
+        "neucodex_cloud_refused_streams_total",
+        "counter",
+        "Streams refused when they opened, by reason.",
+        {"reason": ("protocol", "fingerprint", "too_many", "warming_up", "draining")},
+    ),
+)
+
+
+class Metrics:
+    """The metrics of one process: made from a table, filled by name, exported over HTTP.
+
+    `labels` gives the values of the labels that only a running process knows, such as its bundles' names; every
+    combination is created at once, so that a series exists before its first event.
+    """
+
+    def __init__(self, table: tuple[Metric, ...], labels: Mapping[str, tuple[str, ...]] | None = None) -> None:
+        self.registry = CollectorRegistry()
+        self._metrics: dict[str, Any] = {}
+        for metric in table:
+            made: Any
+            names = tuple(metric.labels)
+            if metric.kind == "histogram":
+                made = Histogram(metric.name, metric.help, names, buckets=metric.buckets, registry=self.registry)
+            elif metric.kind == "counter":
+                made = Counter(metric.name, metric.help, names, registry=self.registry)
+            else:
+                made = Gauge(metric.name, metric.help, names, registry=self.registry)
+            for values in _combinations(metric, labels or {}):
+                made.labels(*values)
+            self._metrics[metric.name] = made
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        """Add one value to a histogram."""
+        self._child(name, labels).observe(value)
+
+    def count(self, name: str, amount: float = 1.0, **labels: str) -> None:
+        """Add to a counter."""
+        self._child(name, labels).inc(amount)
+
+    def set(self, name: str, value: float, **labels: str) -> None:
+        """Set a gauge."""
+        self._child(name, labels).set(value)
+
+    def serve(self, host: str, port: int) -> int:
+        """Export at http://host:port/metrics from a daemon thread; port 0 takes a free one.
+
+        Returns:
+            The port.
+
+        Raises:
+            ConfigError: the port is taken or the host is not this machine's.
+        """
+        try:
+            server, _ = start_http_server(port, addr=host, registry=self.registry)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot serve metrics on {host}:{port} ({error.strerror}); choose another address with --metrics"
+            ) from None
+        return int(server.server_port)
+
+    def _child(self, name: str, labels: Mapping[str, str]) -> Any:
+        metric = self._metrics[name]
+        return metric.labels(**labels) if labels else metric
+
+
+def _combinations(metric: Metric, known: Mapping[str, tuple[str, ...]]) -> list[tuple[str, ...]]:
+    combinations: list[tuple[str, ...]] = [()]
+    for label, values in metric.labels.items():
+        combinations = [(*before, value) for before in combinations for value in values or known.get(label, ())]
+    return combinations if metric.labels else []

@@ -1,0 +1,146 @@
+"""Messages to protobuf and back; the only place in shared/ that knows the generated code.
+
+Everything that comes from the network is checked here, and what does not fit raises `WireError` with the field's name.
+"""
+
+from __future__ import annotations
+
+import math
+
+from protos import co_inference_pb2 as pb
+from shared.errors import WireError
+from shared.messages import (
+    CloudMessage,
+    EdgeMessage,
+    Frame,
+    Open,
+    Ready,
+    Rejection,
+    RejectionCode,
+    StepResult,
+    Stop,
+)
+
+FINGERPRINT_BYTES = 32
+
+
+def edge_to_wire(message: EdgeMessage) -> pb.EdgeMessage:
+    """For sending by an edge. Numbers that do not fit 32 bits raise ValueError (protobuf's)."""
+    if isinstance(message, Frame):
+        return pb.EdgeMessage(
+            frame=pb.Frame(
+                sample=message.sample,
+                timestep=message.timestep,
+                codec=pb.Codec.ValueType(message.codec),
+                spikes=message.spikes,
+            )
+        )
+    if isinstance(message, Stop):
+        return pb.EdgeMessage(stop=pb.Stop(sample=message.sample))
+    return pb.EdgeMessage(
+        open=pb.Open(
+            protocol_version=message.protocol_version,
+            fingerprint=message.fingerprint,
+            top_k=message.top_k,
+        )
+    )
+
+
+def edge_from_wire(message: pb.EdgeMessage) -> EdgeMessage:
+    """For reading by a cloud.
+
+    Raises:
+        WireError: nothing is set, or a field of Open has a value that no edge sends. A frame's fields are checked
+            where it is decoded, so that one bad frame rejects its sample and not the stream.
+    """
+    kind = message.WhichOneof("kind")
+    if kind == "frame":
+        frame = message.frame
+        return Frame(frame.sample, frame.timestep, int(frame.codec), frame.spikes)
+    if kind == "stop":
+        return Stop(message.stop.sample)
+    if kind == "open":
+        if len(message.open.fingerprint) != FINGERPRINT_BYTES:
+            raise WireError(
+                f"Open.fingerprint has {len(message.open.fingerprint)} bytes: a SHA-256 has {FINGERPRINT_BYTES}"
+            )
+        return Open(message.open.fingerprint, message.open.top_k, message.open.protocol_version)
+    raise WireError("EdgeMessage without content: one of open, frame, stop must be set")
+
+
+def cloud_to_wire(message: CloudMessage) -> pb.CloudMessage:
+    """For sending by a cloud."""
+    if isinstance(message, StepResult):
+        return pb.CloudMessage(
+            result=pb.StepResult(
+                sample=message.sample,
+                timestep=message.timestep,
+                confidences=message.confidences,
+                classes=message.classes,
+                queue_us=message.queue_us,
+                compute_us=message.compute_us,
+                batch_size=message.batch_size,
+            )
+        )
+    if isinstance(message, Rejection):
+        return pb.CloudMessage(
+            rejection=pb.Rejection(
+                sample=message.sample,
+                code=pb.Rejection.Code.ValueType(message.code),
+                reason=message.reason,
+                retry_after_ms=message.retry_after_ms,
+            )
+        )
+    return pb.CloudMessage(
+        ready=pb.Ready(
+            max_open_samples=message.max_open_samples,
+            sample_idle_timeout_ms=message.sample_idle_timeout_ms,
+        )
+    )
+
+
+def cloud_from_wire(message: pb.CloudMessage, classes: int) -> CloudMessage:
+    """For reading by an edge whose bundle knows `classes` classes.
+
+    Raises:
+        WireError: nothing is set, or a field has a value that no cloud of this bundle sends.
+    """
+    kind = message.WhichOneof("kind")
+    if kind == "result":
+        return _step_result(message.result, classes)
+    if kind == "rejection":
+        try:
+            code = RejectionCode(message.rejection.code)
+        except ValueError:
+            raise WireError(f"Rejection.code {message.rejection.code} is not known to this version") from None
+        return Rejection(message.rejection.sample, code, message.rejection.reason, message.rejection.retry_after_ms)
+    if kind == "ready":
+        if message.ready.max_open_samples < 1:
+            raise WireError("Ready.max_open_samples is 0: the cloud serves nothing")
+        return Ready(message.ready.max_open_samples, message.ready.sample_idle_timeout_ms)
+    raise WireError("CloudMessage without content: one of ready, result, rejection must be set")
+
+
+def _step_result(result: pb.StepResult, classes: int) -> StepResult:
+    confidences = tuple(result.confidences)
+    named = tuple(result.classes)
+    if named:
+        fits = len(named) == len(confidences) == len(set(named)) and max(named) < classes
+    else:
+        fits = len(confidences) == classes
+    if not fits:
+        raise WireError(
+            f"StepResult for sample {result.sample} carries {len(confidences)} confidences and {len(named)} class "
+            f"numbers: they do not fit a bundle of {classes} classes"
+        )
+    if not all(math.isfinite(value) and 0.0 <= value <= 1.0 for value in confidences):
+        raise WireError(f"StepResult for sample {result.sample} carries a confidence outside 0..1")
+    return StepResult(
+        result.sample,
+        result.timestep,
+        confidences,
+        named,
+        result.queue_us,
+        result.compute_us,
+        result.batch_size,
+    )
