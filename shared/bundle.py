@@ -1,0 +1,175 @@
+"""A trained model on disk: a folder with `manifest.json`, `head.safetensors` and `tail.safetensors`.
+
+The manifest names the SHA-256 of each file, and the fingerprint is the SHA-256 of the manifest's bytes: a machine that
+holds only one half still proves which bundle it belongs to. Nothing is pickled, and no torch is needed to read one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_safetensors
+from safetensors.numpy import save as save_safetensors
+
+from shared.errors import BundleError, ConfigError
+from shared.exit_policy import ExitPolicy
+from shared.network_spec import NetworkSpec, Shape
+from shared.plain_data import build
+
+FORMAT = "neucodex-bundle"
+VERSION = 1
+MANIFEST = "manifest.json"
+
+Half = Literal["head", "tail"]
+Weights = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What the head expects: (pixel * scale - mean) / std for each channel; pixels are 0..255, events are counts."""
+
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything about a bundle but its weights.
+
+    `frame_shape` is the shape of the spikes on the wire, `split_shape` that of the feature map they stand for.
+    `temperature` divides the mean logits before the softmax. `provenance` says how the bundle came to be (data set,
+    recipe, commit, seed, accuracies); it is for people.
+    """
+
+    name: str
+    network: NetworkSpec
+    frame_shape: Shape
+    split_shape: Shape
+    class_names: tuple[str, ...]
+    normalisation: Normalisation
+    temperature: float
+    exit_policy: ExitPolicy
+    provenance: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle: its manifest is read and checked, its weights are read when asked for."""
+
+    path: Path
+    manifest: Manifest
+    fingerprint: bytes
+    digests: Mapping[str, str]
+
+    @classmethod
+    def open(cls, path: Path) -> Bundle:
+        """Read and check the manifest of the bundle in folder `path`.
+
+        Raises:
+            BundleError: there is none, it is damaged, or another version of this program wrote it.
+        """
+        try:
+            raw = (path / MANIFEST).read_bytes()
+        except OSError as error:
+            raise BundleError(
+                f"no bundle at {path}: cannot read {MANIFEST} ({error.strerror}); "
+                "name a folder such as models/resnet18-digits"
+            ) from None
+        manifest, digests = _parse(raw, path)
+        return cls(path, manifest, hashlib.sha256(raw).digest(), digests)
+
+    def weights(self, half: Half) -> Weights:
+        """The parameters of one half by name, as they are on disk.
+
+        Raises:
+            BundleError: the file is missing, or is not the one that the manifest names.
+        """
+        file = self.path / file_name(half)
+        try:
+            raw = file.read_bytes()
+        except OSError as error:
+            raise BundleError(f"bundle {self.path}: cannot read {file.name} ({error.strerror})") from None
+        if hashlib.sha256(raw).hexdigest() != self.digests[half]:
+            raise BundleError(
+                f"bundle {self.path}: {file.name} is not the file its manifest names (damaged or from another bundle); "
+                "copy the whole folder anew"
+            )
+        try:
+            return load_safetensors(raw)
+        except (SafetensorError, ValueError) as error:
+            raise BundleError(f"bundle {self.path}: {file.name} is no safetensors file ({error})") from None
+
+
+def write_bundle(path: Path, manifest: Manifest, head: Weights, tail: Weights) -> Bundle:
+    """Write a bundle folder; floating-point weights are stored as float16. An existing one is replaced.
+
+    Returns:
+        The bundle as `Bundle.open` reads it back.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    digests: dict[str, str] = {}
+    halves: tuple[tuple[Half, Weights], ...] = (("head", head), ("tail", tail))
+    for half, weights in halves:
+        raw = save_safetensors({name: _on_disk(value) for name, value in weights.items()})
+        (path / file_name(half)).write_bytes(raw)
+        digests[half] = hashlib.sha256(raw).hexdigest()
+    # The manifest comes last: a run that is killed between the files leaves a bundle that does not open.
+    (path / MANIFEST).write_text(json.dumps(_to_json(manifest, digests), indent=2, sort_keys=True) + "\n")
+    return Bundle.open(path)
+
+
+def file_name(half: Half) -> str:
+    """The name of the file that holds one half's weights."""
+    return f"{half}.safetensors"
+
+
+def _on_disk(value: NDArray[Any]) -> NDArray[Any]:
+    stored = value.astype(np.float16) if np.issubdtype(value.dtype, np.floating) else value
+    return np.asarray(stored, order="C")
+
+
+def _to_json(manifest: Manifest, digests: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        **asdict(manifest),
+        "files": {half: {"sha256": digest} for half, digest in digests.items()},
+    }
+
+
+def _parse(raw: bytes, path: Path) -> tuple[Manifest, dict[str, str]]:
+    where = f"bundle {path}: {MANIFEST}"
+    try:
+        values = json.loads(raw)
+    except ValueError as error:
+        raise BundleError(f"{where} is no JSON ({error}); copy the whole folder anew") from None
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise BundleError(f"{where} does not describe a {FORMAT}")
+    if values.get("version") != VERSION:
+        raise BundleError(f"{where} has version {values.get('version')!r}: this program reads version {VERSION}")
+    try:
+        digests = {half: str(values["files"][half]["sha256"]) for half in ("head", "tail")}
+        described = {name: value for name, value in values.items() if name not in ("format", "version", "files")}
+        manifest = build(Manifest, described)
+    except ConfigError as error:
+        raise BundleError(f"{where}: {error}") from None
+    except (KeyError, TypeError) as error:
+        raise BundleError(f"{where} does not name its files ({error})") from None
+    network = manifest.network
+    if len(manifest.class_names) != network.classes:
+        raise BundleError(f"{where} names {len(manifest.class_names)} classes, its network has {network.classes}")
+    channels = network.input_shape[0]
+    if {len(manifest.normalisation.mean), len(manifest.normalisation.std)} != {channels}:
+        raise BundleError(f"{where}: normalisation.mean and .std must have {channels} values, one for each channel")
+    if not manifest.temperature > 0.0:
+        raise BundleError(f"{where}: temperature is {manifest.temperature}, it must be positive")
+    return manifest, digests
