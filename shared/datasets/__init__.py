@@ -1,0 +1,23 @@
+"""Readers of data sets for both the edge and training; numpy, and Pillow where pictures are compressed."""
+
+from shared.datasets.base import Binning, DataSet, DatasetInfo, Frames, Labels, Part, Piece, Request, Split
+from shared.datasets.registry import DATASETS, info, list_pieces, load, load_split, make_request, stream
+
+__all__ = [
+    "DATASETS",
+    "Binning",
+    "DataSet",
+    "DatasetInfo",
+    "Frames",
+    "Labels",
+    "Part",
+    "Piece",
+    "Request",
+    "Split",
+    "info",
+    "list_pieces",
+    "load",
+    "load_split",
+    "make_request",
+    "stream",
+]

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from shared.datasets.event_files import read_bin, read_events, write_bin
+from shared.datasets.events import Events, make_events
+from shared.errors import SourceError
+from tests.unit.shared.datasets.real_data import SAMPLES, needs_samples
+from tests.unit.shared.datasets.test_events import recordings
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(recordings())
+def test_bin_round_trip(tmp_path: Path, events: Events) -> None:
+    path = tmp_path / "events.bin"
+    write_bin(path, events)
+    if len(events):
+        np.testing.assert_array_equal(read_bin(path), events)
+    else:
+        assert path.read_bytes() == b""
+
+
+def test_bin_layout(tmp_path: Path) -> None:
+    path = tmp_path / "events.bin"
+    path.write_bytes(bytes([3, 4, 0x80 | 0x01, 0x02, 0x03]))
+    (event,) = read_events(path)
+    assert event.tolist() == (3, 4, True, 0x010203)
+
+
+def test_bin_clock_overflow_moves_later_events_on(tmp_path: Path) -> None:
+    path = tmp_path / "events.bin"
+    path.write_bytes(bytes([1, 1, 0, 0, 9, 0, 240, 0, 0, 0, 2, 2, 0, 0, 5]))
+    assert read_bin(path)["t"].tolist() == [9, 8192 + 5]
+
+
+def test_bin_cannot_hold_everything(tmp_path: Path) -> None:
+    for events in (
+        make_events([256], [0], [1], [0]),
+        make_events([0], [240], [1], [0]),
+        make_events([0], [0], [1], [1 << 23]),
+    ):
+        with pytest.raises(SourceError, match=r"write \.npz instead"):
+            write_bin(tmp_path / "events.bin", events)
+
+
+@pytest.mark.parametrize("content", [b"", b"1234", b"123456"])
+def test_damaged_bin_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "00001.bin"
+    path.write_bytes(content)
+    with pytest.raises(SourceError, match=r"00001\.bin: damaged"):
+        read_events(path)
+
+
+def aedat2(*events: tuple[int, int], header: bytes = b"#!AER-DAT2.0\r\n# made up\r\n") -> bytes:
+    return header + b"".join(struct.pack(">II", address, t) for address, t in events)
+
+
+def test_aedat2_bits_and_mirrors(tmp_path: Path) -> None:
+    path = tmp_path / "a.aedat"
+    on_at = 5 << 8 | 9 << 1  # raw y 5, raw x 9, bit 0 clear: ON
+    path.write_bytes(aedat2((on_at, 100), (on_at | 1, 250), (1 << 15, 300)))
+    events = read_events(path)
+    assert events.tolist() == [(127 - 9, 127 - 5, True, 100), (127 - 9, 127 - 5, False, 250)]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"plain", "not an AEDAT 2.0 file"),
+        (b"#!AER-DAT3.1\r\n", "AER-DAT3.1"),
+        (aedat2((0, 1)) + b"x", "9 bytes of data"),
+        (b"#!AER-DAT2.0\r\n", "damaged, 0 bytes"),
+        (b"#!AER-DAT2.0", "damaged, 0 bytes"),
+    ],
+)
+def test_damaged_aedat2_is_named(tmp_path: Path, content: bytes, why: str) -> None:
+    path = tmp_path / "a.aedat"
+    path.write_bytes(content)
+    with pytest.raises(SourceError, match=rf"a\.aedat: .*{why}"):
+        read_events(path)
+
+
+def test_prophesee_dat(tmp_path: Path) -> None:
+    path = tmp_path / "a.dat"
+    path.write_bytes(b"% Version 2\n" + bytes([0, 8]) + struct.pack("<II", 7, 300 | 200 << 14 | 1 << 28))
+    assert read_events(path).tolist() == [(300, 200, True, 7)]
+    path.write_bytes(b"% Version 2\n" + bytes([0, 8, 1]))
+    with pytest.raises(SourceError, match=r"a\.dat: damaged"):
+        read_events(path)
+
+
+def test_npz(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, x=[1, 2], y=[3, 4], t=[20, 10], p=[1, 0])
+    assert read_events(path).tolist() == [(2, 4, False, 10), (1, 3, True, 20)]
+    np.savez(path, x=[1, 2])
+    with pytest.raises(SourceError, match=r"a\.npz"):
+        read_events(path)
+    path.write_bytes(b"nothing")
+    with pytest.raises(SourceError, match=r"a\.npz"):
+        read_events(path)
+
+
+def test_unknown_and_missing_files(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"no reader for \.txt"):
+        read_events(tmp_path / "a.txt")
+    with pytest.raises(SourceError, match=r"a\.bin: cannot be read"):
+        read_events(tmp_path / "a.bin")
+
+
+def test_aedat4_without_tonic_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "aedat", None)
+    with pytest.raises(SourceError, match=r"neucodex\[events\]"):
+        read_events(tmp_path / "a.aedat4")
+
+
+@needs_samples
+def test_real_recordings() -> None:
+    saccades = read_events(SAMPLES / "ncaltech101_Faces_easy_image_0001.bin")
+    assert len(saccades) == 67_445
+    assert (saccades["x"].max(), saccades["y"].max()) == (150, 172)
+    assert saccades["t"][-1] == 299_364
+    cars = read_events(SAMPLES / "ncars_sample.dat")
+    assert len(cars) == 2009
+    assert cars[:3].tolist() == [(25, 8, False, 0), (67, 35, False, 35), (56, 27, True, 152)]
+    poisson = read_events(SAMPLES / "ne15_poisson_mnist.aedat")
+    assert poisson[0].tolist() == (127 - 0x26 // 2, 127 - 4, True, 40)
+    assert poisson["x"].min() >= 127 - 28
+
+
+@needs_samples
+def test_own_bin_reader_gives_what_tonics_gives() -> None:
+    tonic_io = pytest.importorskip("tonic.io")
+    path = SAMPLES / "ncaltech101_Faces_easy_image_0001.bin"
+    theirs = tonic_io.read_mnist_file(str(path), np.dtype([("x", int), ("y", int), ("t", int), ("p", int)]))
+    ours = read_events(path)
+    for name, other in (("x", "x"), ("y", "y"), ("t", "t"), ("polarity", "p")):
+        np.testing.assert_array_equal(ours[name], theirs[other])
+
+
+@needs_samples
+def test_aedat4_through_tonic() -> None:
+    pytest.importorskip("tonic")
+    pytest.importorskip("aedat")
+    events = read_events(SAMPLES / "generic_320x240.aedat4")
+    assert len(events) == 111_954
+    assert events["t"][0] == 0
+    assert events[0].tolist() == (154, 204, False, 0)
