@@ -1,0 +1,1 @@
+"""The subcommands of `neucodex-train`, one file for each group."""

@@ -1,0 +1,117 @@
+"""Write sets of simulated events from the pictures of a real set, in the form shared/datasets/simulated.py reads.
+
+`cifar10dvs-sim` takes the first 900 training and 100 test pictures of each class of CIFAR-10, as many as CIFAR10-DVS
+has recordings; `ncaltech101-sim` takes all of Caltech-101. The parts of the pictures' set are kept apart.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.datasets import Binning, Frames, Part, load_split
+from shared.datasets.caltech101 import open_picture
+from shared.datasets.events import bin_events
+from shared.datasets.registry import list_pieces, make_request
+from shared.datasets.simulated import RECORDINGS, file_name
+from shared.errors import SourceError
+from training.event_simulation import CIFAR10_DVS, NCALTECH101, Camera, record
+
+Picture = NDArray[np.uint8]
+Progress = Callable[[int, int], None]
+
+CAMERAS = {"cifar10dvs-sim": CIFAR10_DVS, "ncaltech101-sim": NCALTECH101}
+PARTS: tuple[Part, Part] = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to simulate: side of the frames, how many of them, how binned, seed, and a limit of pictures per class."""
+
+    size: int = 64
+    timesteps: int = 10
+    binning: Binning = "count"
+    seed: int = 0
+    per_class: int | None = None
+
+
+def simulate_set(
+    name: str, data: Path, out: Path, recipe: Recipe, *, workers: int = 1, progress: Progress | None = None
+) -> Path:
+    """Simulate both parts of `name` from the pictures below `data` and write them below `out`.
+
+    Beside the two .npz files lies simulation.json with the camera, the recipe and "simulated": true. The frames do not
+    depend on `workers`.
+
+    Returns:
+        The folder of the set.
+
+    Raises:
+        SourceError: no such simulated set, or the pictures are missing or damaged.
+    """
+    if name not in CAMERAS:
+        raise SourceError(f"{name!r} is no simulated set: known are {', '.join(CAMERAS)}")
+    folder = out / name
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = {part: list(_pictures(name, data, part, recipe.per_class)) for part in PARTS}
+    total = sum(map(len, pictures.values()))
+    done = 0
+    for number, part in enumerate(PARTS):
+        frames = np.empty((len(pictures[part]), recipe.timesteps, 2, recipe.size, recipe.size), np.uint8)
+        job = partial(_simulate, CAMERAS[name], recipe, number)
+        for index, sample in enumerate(_map(job, [picture for picture, _ in pictures[part]], workers)):
+            frames[index] = sample
+            done += 1
+            if progress is not None:
+                progress(done, total)
+        labels = np.array([label for _, label in pictures[part]], np.uint8)
+        path = folder / file_name(part, recipe.size, recipe.timesteps, recipe.binning)
+        unfinished = path.with_suffix(".part.npz")
+        np.savez_compressed(unfinished, frames=frames, labels=labels)
+        unfinished.replace(path)
+    about = {"simulated": True, "name": name, "recipe": asdict(recipe), "camera": asdict(CAMERAS[name])}
+    (folder / "simulation.json").write_text(json.dumps(about, indent=2) + "\n")
+    return folder
+
+
+def _simulate(camera: Camera, recipe: Recipe, part: int, numbered: tuple[int, Picture | Path]) -> Frames:
+    index, source = numbered
+    picture = np.asarray(open_picture(source)).transpose(2, 0, 1) if isinstance(source, Path) else source
+    events, sensor = record(picture, camera, seed=(recipe.seed, part, index))
+    return bin_events(events, recipe.timesteps, sensor, size=recipe.size, by=recipe.binning)
+
+
+def _map(
+    job: Callable[[tuple[int, Picture | Path]], Frames], sources: list[Picture | Path], workers: int
+) -> Iterator[Frames]:
+    if workers <= 1:
+        yield from map(job, enumerate(sources))
+        return
+    with ProcessPoolExecutor(min(workers, os.cpu_count() or 1)) as pool:
+        yield from pool.map(job, enumerate(sources), chunksize=8)
+
+
+def _pictures(name: str, data: Path, part: Part, per_class: int | None) -> Iterator[tuple[Picture | Path, int]]:
+    """(picture or its file, label), the classes mixed as the set mixes them, at most `per_class` of each."""
+    if name == "ncaltech101-sim":
+        pieces = list_pieces(make_request("caltech101", data, part))
+        samples: Iterator[tuple[Picture | Path, int]] = ((piece.path, piece.label) for piece in pieces)
+        most = per_class
+    else:
+        split = load_split("cifar10", data, part)
+        samples = zip(split.frames, split.labels.tolist(), strict=True)
+        official = RECORDINGS[name][part] // 10
+        most = official if per_class is None else min(per_class, official)
+    taken: dict[int, int] = {}
+    for source, label in samples:
+        taken[label] = taken.get(label, 0) + 1
+        if most is None or taken[label] <= most:
+            yield source, label
