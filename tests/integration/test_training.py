@@ -1,0 +1,193 @@
+"""The training pipeline as a user runs it: real processes, real files, tiny networks."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+from shared.bundle import Bundle
+
+TINY = """
+name = "tiny"
+seed = 3
+
+[data]
+name = "digits"
+held_out = 100
+limit = 500
+
+[network]
+backbone = "resnet18"
+input_shape = [1, 32, 32]
+classes = 10
+split = "layer1"
+width = 4
+bottleneck = { channels = 2, stride = 4 }
+
+[[stages]]
+kind = "backbone"
+neurons = "quantised"
+epochs = 3
+learning_rate = 0.1
+batch_size = 40
+average = 0.9
+augment = { shift = 2, mirror = true, erase = 4 }
+resolutions = [[0, 16], [1, 32]]
+
+[[stages]]
+kind = "bottleneck"
+epochs = 1
+learning_rate = 0.05
+batch_size = 40
+distill = 1.0
+imitate = 1.0
+
+[[stages]]
+kind = "finetune"
+epochs = 1
+learning_rate = 0.02
+batch_size = 40
+distill = 1.0
+clip_gradient = 1.0
+objective = "each"
+
+[calibration]
+budget = 0.05
+"""
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+def command(verb: str, recipe: Path, runs: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "training", verb, "--recipe", str(recipe), "--runs", str(runs), *more]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(arguments, env=environment(), capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole run, from the data to the bundle."""
+    folder = tmp_path_factory.mktemp("finished")
+    done = run(*command("all", recipe, folder / "runs", "--out", str(folder / "bundle"), "--threads", "1"))
+    assert done.returncode == 0, done.stderr
+    assert "accuracy" in done.stdout
+    return folder
+
+
+def stage_weights(runs: Path, stage: int) -> dict[str, np.ndarray]:
+    (file,) = (runs / "tiny").glob(f"{stage}-*/weights.safetensors")
+    return load_file(file)
+
+
+def test_all_ends_in_a_bundle_that_opens(finished: Path) -> None:
+    bundle = Bundle.open(finished / "bundle")
+    assert bundle.manifest.frame_shape == (2, 8, 8)
+    assert bundle.manifest.split_shape == (4, 32, 32)
+    test = bundle.manifest.provenance["test"]
+    assert test["samples"] == 360
+    assert len(test["accuracy_by_timestep"]) == 4
+    assert 1.0 <= test["mean_timesteps"] <= 4.0
+    assert 0.0 < test["frame"]["density"] < 1.0
+    evaluation = json.loads((finished / "runs/tiny/evaluation.json").read_text())
+    assert evaluation["accumulates"] > evaluation["accumulates_edge"] > 0
+    # The first convolution of a picture is computed once.
+    assert evaluation["multiply_accumulates"] == pytest.approx(9 * 4 * 32 * 32)
+    assert (finished / "runs/tiny/exit-curve.png").stat().st_size > 1000
+
+
+def test_a_stage_that_is_done_is_not_run_again(finished: Path, recipe: Path) -> None:
+    (weights,) = (finished / "runs/tiny").glob("1-*/weights.safetensors")
+    before = weights.stat().st_mtime_ns
+    done = run(*command("backbone", recipe, finished / "runs"))
+    assert done.returncode == 0
+    assert "is done" in done.stderr
+    assert weights.stat().st_mtime_ns == before
+
+
+def test_a_killed_run_goes_on_to_the_same_result(finished: Path, recipe: Path, tmp_path: Path) -> None:
+    arguments = command("backbone", recipe, tmp_path, "--checkpoint-seconds", "0", "--threads", "1")
+    with subprocess.Popen(arguments, env=environment(), stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("tiny/1-*/checkpoint.pt")):
+            assert process.poll() is None, process.stderr
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+    assert not list(tmp_path.glob("tiny/1-*/weights.safetensors"))
+    done = run(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert "goes on at epoch" in done.stderr
+    undisturbed, resumed = stage_weights(finished / "runs", 1), stage_weights(tmp_path, 1)
+    assert undisturbed.keys() == resumed.keys()
+    for name, value in undisturbed.items():
+        assert np.array_equal(value, resumed[name]), name
+
+
+def test_two_ranks_train_one_network(recipe: Path, tmp_path: Path) -> None:
+    ranks = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    done = run(*ranks, *command("backbone", recipe, tmp_path, "--threads", "1", "--device", "cpu")[1:])
+    assert done.returncode == 0, done.stderr
+    (log,) = tmp_path.glob("tiny/1-*/log.jsonl")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert stage_weights(tmp_path, 1)
+
+
+@pytest.mark.parametrize(
+    ("verb", "said", "code"), [("finetune", "run the stage before", 2), ("evaluate", "neucodex-train calibrate", 2)]
+)
+def test_a_missing_step_is_named(recipe: Path, tmp_path: Path, verb: str, said: str, code: int) -> None:
+    done = run(*command(verb, recipe, tmp_path))
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_from_a_folder_of_pictures_to_a_bundle(tmp_path: Path) -> None:
+    """docs/training.md's path: one subfolder for each class."""
+    random = np.random.default_rng(0)
+    for name, place in (("left", slice(0, 8)), ("right", slice(12, 20))):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for i in range(30):
+            picture = random.integers(0, 60, (20, 20, 3), dtype=np.uint8)
+            picture[:, place] += 180
+            Image.fromarray(picture).save(tmp_path / "pictures" / name / f"{i:02d}.png")
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(
+        TINY.replace('name = "digits"', 'name = "folder"')
+        .replace('name = "tiny"', 'name = "mine"')
+        .replace("held_out = 100\nlimit = 500", "held_out = 10")
+        .replace("[1, 32, 32]", "[3, 16, 16]")
+        .replace("classes = 10", "classes = 2")
+        .replace("batch_size = 40", "batch_size = 8")
+        .replace("resolutions = [[0, 16], [1, 32]]", "")
+        .replace("mirror = true, ", "")
+    )
+    out = tmp_path / "bundle"
+    done = run(*command("all", recipe, tmp_path / "runs", "--data", str(tmp_path / "pictures"), "--out", str(out)))
+    assert done.returncode == 0, done.stderr
+    bundle = Bundle.open(out)
+    assert bundle.manifest.class_names == ("left", "right")
+    assert bundle.manifest.provenance["test"]["accuracy_by_timestep"][-1] > 0.8

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.exit_policy import certainty
+from training.calibrate import calibrate, certainties, choose_threshold, exit_timesteps, fit_temperature, softmax
+
+CLASSES = 5
+
+
+def population(samples: int, seed: int, timesteps: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    """Running means of logits whose noise falls over the timesteps, as a network's do: [T, N, K], labels [N]."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, CLASSES, samples)
+    signal = np.eye(CLASSES)[labels] * random.gamma(4.0, 0.6, (samples, 1))
+    noise = random.normal(size=(timesteps, samples, CLASSES)).cumsum(0) / np.arange(1, timesteps + 1)[:, None, None]
+    return signal + 0.8 * noise, labels
+
+
+def test_the_promise_is_kept() -> None:
+    """The share of held-out draws for which early exit costs more than the budget is at most the stated one."""
+    budget, failure, draws = 0.02, 0.2, 300
+    logits, labels = population(200_000, seed=0)
+    certain = certainties("max_probability", softmax(logits, 1.0))
+    right = logits.argmax(-1) == labels
+    everyone = np.arange(len(labels))
+    true_risk: dict[float, float] = {}
+    random = np.random.default_rng(1)
+    broken = chosen = 0
+    for _ in range(draws):
+        drawn = random.choice(len(labels), 400, replace=False)
+        threshold = choose_threshold(certain[:, drawn].copy(), right[:, drawn], budget, failure)
+        if threshold is None:
+            continue
+        chosen += 1
+        if threshold not in true_risk:
+            steps = exit_timesteps(certain.copy(), threshold)
+            true_risk[threshold] = float((right[-1] & ~right[steps - 1, everyone]).mean())
+        broken += true_risk[threshold] > budget
+    assert chosen > 0.9 * draws
+    # Three standard errors above the stated probability; and the search is not so careful as to be useless.
+    assert broken / draws <= failure + 3 * (failure * (1 - failure) / draws) ** 0.5
+    assert broken > 0
+
+
+def test_it_exits_early_within_the_budget() -> None:
+    logits, labels = population(5000, seed=2)
+    result = calibrate(logits, labels, "max_probability", budget=0.02, failure=0.1)
+    assert result.promise is not None
+    assert 1.0 < result.mean_timesteps < 4.0
+    assert result.full_accuracy - result.accuracy <= 0.02
+    assert result.samples == 4000
+
+
+def test_too_few_samples_promise_nothing() -> None:
+    logits, labels = population(20, seed=3)
+    result = calibrate(logits, labels, "margin", budget=0.005, failure=0.1)
+    assert result.promise is None
+    assert result.policy.threshold == 1.0
+
+
+def test_a_larger_budget_never_exits_later() -> None:
+    logits, labels = population(3000, seed=4)
+    steps = [calibrate(logits, labels, "entropy", budget, 0.1).mean_timesteps for budget in (0.005, 0.02, 0.1)]
+    assert steps == sorted(steps, reverse=True)
+
+
+@pytest.mark.parametrize("scale", [0.2, 1.0, 5.0])
+def test_the_temperature_undoes_a_scale(scale: float) -> None:
+    logits, labels = population(5000, seed=5)
+    assert fit_temperature(logits * scale, labels) == pytest.approx(scale * fit_temperature(logits, labels), rel=0.02)
+
+
+@given(st.lists(st.floats(-5, 5), min_size=2, max_size=8), st.sampled_from(["max_probability", "margin", "entropy"]))
+@settings(deadline=None)
+def test_arrays_and_the_edges_policy_agree(logits: list[float], measure: str) -> None:
+    probabilities = softmax(np.array(logits), 1.3)
+    assert certainties(measure, probabilities) == pytest.approx(certainty(measure, probabilities.tolist()), abs=1e-9)
+
+
+def test_exit_is_the_first_timestep_that_passes() -> None:
+    certain = np.array([[0.2, 0.9, 0.1], [0.8, 0.1, 0.2], [0.9, 0.95, 0.3]])
+    assert exit_timesteps(certain, 0.7).tolist() == [2, 1, 3]

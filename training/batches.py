@@ -1,0 +1,67 @@
+"""Batches for one stage: which samples, in which order, augmented how, all decided by (seed, stage, epoch, batch).
+
+Nothing is drawn from a global generator, so a run that is killed and resumed sees the batches it would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from shared.bundle import Normalisation
+from training.augment import augment
+from training.data import Samples, to_input
+from training.recipe import StageRecipe
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The batches of one stage. With several ranks each takes every `world`-th sample of the same global batch."""
+
+    samples: Samples
+    normalisation: Normalisation
+    stage: StageRecipe
+    seed: int
+    stage_index: int
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def per_epoch(self) -> int:
+        """Batches in an epoch; a last incomplete one is left out, so that all weigh the same."""
+        return max(1, len(self.samples) // self.stage.batch_size)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """(input, labels) from batch `start` on, each prepared while the one before it is trained on."""
+        order = torch.randperm(len(self.samples), generator=self._generator(epoch))
+        with ThreadPoolExecutor(1) as ahead:
+            coming = ahead.submit(self._make, order, epoch, start)
+            for index in range(start, self.per_epoch):
+                batch = coming.result()
+                if index + 1 < self.per_epoch:
+                    coming = ahead.submit(self._make, order, epoch, index + 1)
+                yield batch
+
+    def _make(self, order: Tensor, epoch: int, index: int) -> tuple[Tensor, Tensor]:
+        size = self.stage.batch_size
+        chosen = order[index * size : (index + 1) * size][self.rank :: self.world].to(self.samples.labels.device)
+        generator = self._generator(epoch, index + 1, self.rank)
+        frames = augment(self.samples.frames[chosen], self.stage.augment, generator)
+        return self._reduce(to_input(frames, self.normalisation), epoch), self.samples.labels[chosen]
+
+    def _reduce(self, frames: Tensor, epoch: int) -> Tensor:
+        side = next((side for first, side in reversed(self.stage.resolutions) if epoch >= first), frames.shape[-1])
+        if side == frames.shape[-1]:
+            return frames
+        return F.interpolate(frames, size=side, mode="bilinear", antialias=True, align_corners=False)
+
+    def _generator(self, *position: int) -> torch.Generator:
+        mixed = self.seed
+        for number in (self.stage_index, *position):
+            mixed = (mixed * 1_000_003 + number + 1) % (2**63)
+        return torch.Generator().manual_seed(mixed)

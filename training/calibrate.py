@@ -1,0 +1,143 @@
+"""The temperature and the exit threshold, from held-out data, with a promise that is kept.
+
+The threshold is chosen by Learn-then-Test (Angelopoulos et al., "Learn then Test: Calibrating Predictive Algorithms to
+Achieve Risk Control", 2021): thresholds are tried from the most careful to the boldest; each is a hypothesis "this one
+costs more than the budget", tested at level `failure`; the first that cannot be rejected ends the search. The risk is
+the share of samples that the network gets right at full T and wrong at their exit. It is at least the accuracy that
+early exit costs, and a mean of zeros and ones, so the test is the exact binomial one. numpy and SciPy only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+from scipy.stats import binom
+
+from shared.exit_policy import ExitPolicy, Measure
+
+Floats = NDArray[np.float64]
+
+TEMPERATURE_SHARE = 0.2
+"""Of the held-out samples; the threshold is chosen on the others, so that the promise needs no excuse."""
+
+GRID = np.round(np.concatenate([np.arange(1.0, 0.98, -0.001), np.arange(0.98, 0.0, -0.005)]), 4)
+"""Thresholds in the order of testing, from the most careful."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The outcome: what the bundle stores, and what it was seen to do on the held-out samples.
+
+    `promise` is None when even the most careful threshold could not be certified: then the policy never exits early
+    in practice (threshold 1), and more held-out samples or a larger budget are needed.
+    """
+
+    temperature: float
+    policy: ExitPolicy
+    budget: float
+    failure: float
+    samples: int
+    mean_timesteps: float
+    accuracy: float
+    full_accuracy: float
+    promise: str | None
+
+
+def calibrate(
+    logits: Floats, labels: NDArray[np.int64], measure: Measure, budget: float, failure: float
+) -> Calibration:
+    """Choose temperature and threshold.
+
+    Args:
+        logits: running means [T, N, K] of held-out samples that no weight was trained on.
+        labels: [N].
+        measure: of certainty.
+        budget: accuracy that early exit may cost, 0.005 for half a point.
+        failure: probability, over the draw of the held-out samples, that it costs more.
+    """
+    cut = max(1, int(len(labels) * TEMPERATURE_SHARE))
+    temperature = fit_temperature(logits[:, :cut], labels[:cut])
+    probabilities = softmax(logits[:, cut:], temperature)
+    rest = labels[cut:]
+    certain = certainties(measure, probabilities)
+    right = probabilities.argmax(-1) == rest
+    threshold = choose_threshold(certain, right, budget, failure)
+    policy = ExitPolicy(measure, 1.0 if threshold is None else threshold)
+    steps = exit_timesteps(certain, policy.threshold)
+    promise = None
+    if threshold is not None:
+        promise = (
+            f"with probability at least {1 - failure:g} over the draw of {len(rest)} held-out samples, "
+            f"early exit turns at most {budget:.2%} of samples from right to wrong"
+        )
+    return Calibration(
+        temperature=temperature,
+        policy=policy,
+        budget=budget,
+        failure=failure,
+        samples=len(rest),
+        mean_timesteps=float(steps.mean()),
+        accuracy=float(right[steps - 1, np.arange(len(rest))].mean()),
+        full_accuracy=float(right[-1].mean()),
+        promise=promise,
+    )
+
+
+def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> float:
+    """The temperature of least cross-entropy over all timesteps (Guo et al., "On Calibration of Modern Neural
+    Networks", ICML 2017), between 0.05 and 20, rounded to four digits."""
+
+    def cross_entropy(log_temperature: float) -> float:
+        scores = log_softmax(logits / np.exp(log_temperature), axis=-1)
+        return float(-np.take_along_axis(scores, labels[None, :, None], -1).mean())
+
+    found = minimize_scalar(cross_entropy, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
+    return round(float(np.exp(found.x)), 4)
+
+
+def softmax(logits: Floats, temperature: float) -> Floats:
+    """Confidences as the cloud computes them, over the last axis."""
+    confidences: Floats = np.exp(log_softmax(logits.astype(np.float64) / temperature, axis=-1))
+    return confidences
+
+
+def certainties(measure: Measure, probabilities: Floats) -> Floats:
+    """`shared.exit_policy.certainty` of whole arrays: [..., K] -> [...]."""
+    if measure == "max_probability":
+        return np.asarray(probabilities.max(-1))
+    if measure == "margin":
+        ordered = np.sort(probabilities, axis=-1)
+        return np.asarray(ordered[..., -1] - ordered[..., -2])
+    logs = np.log(np.where(probabilities > 0.0, probabilities, 1.0))
+    return np.asarray(np.maximum(0.0, 1.0 + (probabilities * logs).sum(-1) / np.log(probabilities.shape[-1])))
+
+
+def choose_threshold(certain: Floats, right: NDArray[np.bool_], budget: float, failure: float) -> float | None:
+    """The boldest threshold that testing in fixed sequence certifies, or None.
+
+    Args:
+        certain: certainty [T, N].
+        right: whether the prediction is right, [T, N].
+        budget: the risk allowed.
+        failure: the level of each test; in fixed sequence it is also that of the whole search.
+    """
+    samples = np.arange(certain.shape[1])
+    chosen = None
+    for threshold in GRID:
+        steps = exit_timesteps(certain, float(threshold))
+        lost = int((right[-1] & ~right[steps - 1, samples]).sum())
+        if binom.cdf(lost, len(samples), budget) > failure:
+            break
+        chosen = float(threshold)
+    return chosen
+
+
+def exit_timesteps(certain: Floats, threshold: float) -> NDArray[np.int64]:
+    """The first timestep (1..T) whose certainty reaches the threshold, T where none does: [T, N] -> [N]."""
+    passed = certain >= threshold
+    passed[-1] = True
+    return np.asarray(passed.argmax(0) + 1, np.int64)

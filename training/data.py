@@ -1,0 +1,138 @@
+"""The samples of a recipe in memory: what is trained on, what is held out, what is tested on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shared.bundle import Normalisation
+from shared.datasets.base import Frames, Labels, Split
+from shared.datasets.registry import info, load_split
+from shared.errors import ConfigError, SourceError
+from training.datasets.folder import load_folder
+from training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Samples:
+    """uint8 frames [N, C, H, W] (pictures) or [N, T, C, H, W] (events) and int64 labels [N]."""
+
+    frames: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The parts of a data set that a run uses; nothing is in two of them."""
+
+    train: Samples
+    held_out: Samples
+    test: Samples
+    class_names: tuple[str, ...]
+    normalisation: Normalisation
+    simulated: bool
+
+
+def load_data(recipe: Recipe, root: Path | None) -> TrainingData:
+    """Read a recipe's data set and cut its held-out part from the training part (seeded, the same share of each class).
+
+    Raises:
+        SourceError: the data set is missing, damaged or incomplete.
+        ConfigError: it does not fit the recipe's network.
+    """
+    train, test, names, simulated = _read(recipe, root)
+    network = recipe.network
+    expected = network.input_shape if network.input_kind == "static" else (network.timesteps, *network.input_shape)
+    if train.frames.shape[1:] != expected:
+        raise ConfigError(
+            f"{recipe.data.name} gives samples {train.frames.shape[1:]}, the recipe's network takes {expected}: "
+            "network.input_shape, input_kind or timesteps do not fit"
+        )
+    if len(names) != network.classes:
+        raise ConfigError(f"{recipe.data.name} has {len(names)} classes, network.classes is {network.classes}")
+    if recipe.data.limit is not None:
+        train, test = (Split(s.frames[: recipe.data.limit], s.labels[: recipe.data.limit]) for s in (train, test))
+    if not 0 < recipe.data.held_out < len(train):
+        raise ConfigError(f"data.held_out is {recipe.data.held_out}: of {len(train)} training samples some must stay")
+    kept = _held_out(train.labels, recipe.data.held_out, recipe.seed)
+    return TrainingData(
+        train=_tensors(train.frames[~kept], train.labels[~kept]),
+        held_out=_tensors(train.frames[kept], train.labels[kept]),
+        test=_tensors(test.frames, test.labels),
+        class_names=names,
+        normalisation=_normalisation(train.frames[~kept], network.input_kind == "static"),
+        simulated=simulated,
+    )
+
+
+def to_input(frames: Tensor, normalisation: Normalisation) -> Tensor:
+    """uint8 samples [B, (T,) C, H, W] to what a network takes: float32 [B, C, H, W] or, for events, [T, B, C, H, W]."""
+    shape = (-1, 1, 1)
+    mean = torch.tensor(normalisation.mean, device=frames.device).view(shape)
+    std = torch.tensor(normalisation.std, device=frames.device).view(shape)
+    values = (frames.float() * normalisation.scale - mean) / std
+    if values.dim() == 5:
+        return values.transpose(0, 1).contiguous()
+    return values
+
+
+def _read(recipe: Recipe, root: Path | None) -> tuple[Split, Split, tuple[str, ...], bool]:
+    data, network = recipe.data, recipe.network
+    side = network.input_shape[1]
+    if data.name == "folder":
+        if root is None:
+            raise SourceError("name the folder of pictures with --data DIR (one subfolder for each class)")
+        folder = load_folder(root, side, network.input_shape[0])
+        return folder.train, folder.test, folder.classes, folder.simulated
+    known = info(data.name)
+    read: Callable[..., Split] = load_split
+    train, test = (
+        read(
+            data.name,
+            root,
+            part,
+            size=side,
+            timesteps=network.timesteps,
+            binning=data.binning,
+            allow_partial=data.allow_partial,
+        )
+        for part in ("train", "test")
+    )
+    return train, test, known.classes, known.simulated
+
+
+def _tensors(frames: Frames, labels: Labels) -> Samples:
+    return Samples(torch.from_numpy(np.ascontiguousarray(frames)), torch.from_numpy(np.ascontiguousarray(labels)))
+
+
+def _held_out(labels: Labels, count: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """A mask over the training part: `count` samples, each class in its share, the same for the same seed."""
+    random = np.random.default_rng(seed)
+    # Shuffled, then sorted by the rank within the class: the first `count` are spread evenly over the classes.
+    order = random.permutation(len(labels))
+    rank = np.empty(len(labels), np.float64)
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        rank[members] = np.arange(len(members)) / len(members)
+    mask: np.ndarray[tuple[int], np.dtype[np.bool_]] = np.zeros(len(labels), np.bool_)
+    mask[order[np.argsort(rank[order], kind="stable")][:count]] = True
+    return mask
+
+
+def _normalisation(frames: Frames, static: bool) -> Normalisation:
+    """Pictures to zero mean and unit variance for each channel; event counts only scaled, so that no event stays 0."""
+    scale = 1.0 / 255.0 if static else 1.0
+    channel = frames.ndim - 3
+    axes = tuple(axis for axis in range(frames.ndim) if axis != channel)
+    some = frames[:: max(1, len(frames) // 10_000)].astype(np.float32) * scale
+    mean = some.mean(axis=axes) if static else np.zeros(frames.shape[channel])
+    std = np.maximum(some.std(axis=axes), 1e-6)
+    return Normalisation(scale, tuple(round(float(m), 6) for m in mean), tuple(round(float(s), 6) for s in std))

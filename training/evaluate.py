@@ -1,0 +1,125 @@
+"""How good a network is, at each timestep, and what it costs in spikes."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from shared.bundle import Normalisation
+from shared.models.neuron import Neuron
+from shared.models.split import SplitNetwork
+from training.data import Samples, to_input
+from training.losses import running_mean
+from training.machine import Machine
+
+BATCH = 100
+STATISTICS_SAMPLES = 1000
+
+
+@torch.inference_mode()
+def mean_logits(network: SplitNetwork, samples: Samples, normalisation: Normalisation, machine: Machine) -> Tensor:
+    """The running mean of the logits at each timestep, float32 [T, N, classes] on the CPU.
+
+    In float32 throughout: these decide thresholds, and the deployed pair computes so.
+    """
+    network.eval()
+    parts = []
+    for start in range(0, len(samples), BATCH):
+        frames = to_input(samples.frames[start : start + BATCH].to(machine.device), normalisation)
+        parts.append(running_mean(network(frames)).float().cpu())
+    return torch.cat(parts, dim=1)
+
+
+def accuracy_by_timestep(
+    network: SplitNetwork, samples: Samples, normalisation: Normalisation, machine: Machine
+) -> list[float]:
+    """The share of samples whose running mean points to their label, after timestep 1, 2, ... T."""
+    right = mean_logits(network, samples, normalisation, machine).argmax(-1) == samples.labels.cpu()
+    return [float(value) for value in right.float().mean(1)]
+
+
+@torch.inference_mode()
+def spike_statistics(
+    network: SplitNetwork, samples: Samples, normalisation: Normalisation, machine: Machine
+) -> dict[str, Any]:
+    """What the first `STATISTICS_SAMPLES` samples cost, at full T.
+
+    Returns:
+        layers: for each neuron layer its name, shape and spike rate (spikes per neuron and timestep);
+        multiply_accumulates: of the first convolution, which sees real values, per sample (once for a picture);
+        accumulates: additions of all other layers per sample, the dense count times the measured input rate
+            (Rathi and Roy, "DIET-SNN", count operations so);
+        frame: bits per frame, spike density on the wire, and its zero-order entropy in bits.
+    """
+    network.eval()
+    counter = _SpikeCounter(network)
+    some = samples.frames[:STATISTICS_SAMPLES]
+    try:
+        for start in range(0, len(some), BATCH):
+            network(to_input(some[start : start + BATCH].to(machine.device), normalisation))
+    finally:
+        counter.remove()
+    return counter.result(len(some))
+
+
+class _SpikeCounter:
+    """Forward hooks that add up spikes of neurons and of the inputs of layers with weights."""
+
+    def __init__(self, network: SplitNetwork) -> None:
+        self._network = network
+        self._spikes: dict[str, Tensor] = {}
+        self._seen: dict[str, int] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._operations: dict[str, Tensor] = {}
+        self._handles = []
+        for name, module in network.named_modules():
+            if isinstance(module, Neuron):
+                self._handles.append(module.register_forward_hook(partial(self._neuron, name)))
+            elif isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+                self._handles.append(module.register_forward_hook(partial(self._weights, name)))
+
+    def remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _neuron(self, name: str, _: nn.Module, __: Any, out: tuple[Tensor, Tensor]) -> None:
+        spikes = out[0]
+        self._spikes[name] = self._spikes.get(name, torch.zeros(())) + spikes.sum().cpu()
+        self._seen[name] = self._seen.get(name, 0) + spikes.numel()
+        self._shapes[name] = tuple(spikes.shape[2:])
+
+    def _weights(self, name: str, layer: nn.Module, inputs: tuple[Tensor], out: Tensor) -> None:
+        x = inputs[0]
+        if isinstance(layer, nn.ConvTranspose2d):
+            dense = x.numel() * layer.weight[0].numel()
+        elif isinstance(layer, nn.Conv2d):
+            dense = out.numel() * layer.weight[0].numel()
+        else:
+            dense = out.numel() * x.shape[-1]
+        first = name.startswith("edge.embedding")
+        rate = torch.ones(()) if first else x.count_nonzero().cpu() / x.numel()
+        self._operations[name] = self._operations.get(name, torch.zeros(())) + dense * rate
+
+    def result(self, samples: int) -> dict[str, Any]:
+        layers = [
+            {"name": name, "shape": self._shapes[name], "spike_rate": float(self._spikes[name]) / self._seen[name]}
+            for name in self._spikes
+        ]
+        first = {name: float(value) for name, value in self._operations.items() if name.startswith("edge.embedding")}
+        others = {name: float(value) for name, value in self._operations.items() if name not in first}
+        bits = math.prod(self._network.edge.out_shape)
+        wire = self._network.edge.neurons[-1]
+        name = next(n for n, module in self._network.named_modules() if module is wire)
+        density = float(self._spikes[name]) / self._seen[name]
+        entropy = 0.0 if density in (0.0, 1.0) else -math.log2(density**density * (1 - density) ** (1 - density))
+        return {
+            "layers": layers,
+            "multiply_accumulates": sum(first.values()) / samples,
+            "accumulates": sum(others.values()) / samples,
+            "accumulates_edge": sum(value for n, value in others.items() if n.startswith("edge.")) / samples,
+            "frame": {"bits": bits, "density": density, "entropy_bits": bits * entropy},
+        }

@@ -1,0 +1,169 @@
+"""What a finished run gives: the network as it will be deployed, its calibration, its evaluation, its bundle."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from shared.bundle import Bundle, Manifest, write_bundle
+from shared.errors import ConfigError
+from shared.exit_policy import ExitPolicy
+from shared.models.load import export_weights
+from shared.models.split import SplitNetwork
+from training.calibrate import Calibration, calibrate, certainties, exit_timesteps, softmax
+from training.data import TrainingData
+from training.evaluate import mean_logits, spike_statistics
+from training.machine import Machine
+from training.recipe import Recipe
+from training.stages import WEIGHTS, stage_folder
+from training.weights import load_weights
+
+CALIBRATION = "calibration.json"
+EVALUATION = "evaluation.json"
+
+
+def deployed_network(recipe: Recipe, run: Path, machine: Machine) -> SplitNetwork:
+    """The last stage's weights as the bundle will hold them, rounded to float16, in the spiking network.
+
+    Raises:
+        ConfigError: the last stage has not been run.
+    """
+    network = SplitNetwork(recipe.network)
+    load_weights(network, stage_folder(run, recipe, len(recipe.stages) - 1) / WEIGHTS)
+    with torch.no_grad():
+        for value in network.state_dict().values():
+            if value.is_floating_point():
+                value.copy_(value.half().float())
+    return network.to(machine.device).eval().requires_grad_(False)
+
+
+def run_calibration(recipe: Recipe, data: TrainingData, run: Path, machine: Machine) -> Calibration:
+    """Choose temperature and threshold on the held-out samples and write them to `calibration.json`."""
+    network = deployed_network(recipe, run, machine)
+    logits = mean_logits(network, data.held_out, data.normalisation, machine).numpy()
+    chosen = recipe.calibration
+    labels = data.held_out.labels.numpy()
+    result = calibrate(logits, labels, chosen.measure, chosen.budget, chosen.failure)
+    _write(run / CALIBRATION, asdict(result))
+    return result
+
+
+def read_calibration(run: Path) -> Calibration:
+    """What `run_calibration` wrote.
+
+    Raises:
+        ConfigError: it has not been run.
+    """
+    try:
+        values = json.loads((run / CALIBRATION).read_text())
+    except OSError:
+        raise ConfigError(f"{run / CALIBRATION} is missing: run `neucodex-train calibrate` first") from None
+    return Calibration(**{**values, "policy": ExitPolicy(**values["policy"])})
+
+
+def run_evaluation(recipe: Recipe, data: TrainingData, run: Path, machine: Machine) -> dict[str, Any]:
+    """Measure the deployed network on the test samples, which nothing was chosen on; write `evaluation.json`.
+
+    Returns:
+        Accuracy by timestep and with early exit, exits by timestep, spike rates by layer, operations, bits per frame.
+    """
+    calibration = read_calibration(run)
+    network = deployed_network(recipe, run, machine)
+    logits = mean_logits(network, data.test, data.normalisation, machine).numpy()
+    labels = data.test.labels.numpy()
+    probabilities = softmax(logits, calibration.temperature)
+    certain = certainties(calibration.policy.measure, probabilities)
+    steps = exit_timesteps(certain, calibration.policy.threshold)
+    right = probabilities.argmax(-1) == labels
+    timesteps = len(right)
+    at_exit = right[steps - 1, np.arange(len(labels))]
+    result: dict[str, Any] = {
+        "samples": len(labels),
+        "simulated": data.simulated,
+        "accuracy_by_timestep": [float(value) for value in right.mean(1)],
+        "accuracy_with_exit": float(at_exit.mean()),
+        "mean_timesteps": float(steps.mean()),
+        "exits_by_timestep": [int((steps == t).sum()) for t in range(1, timesteps + 1)],
+        "threshold": calibration.policy.threshold,
+        "curve": _curve(certain, right),
+        **spike_statistics(network, data.test, data.normalisation, machine),
+    }
+    _write(run / EVALUATION, result)
+    return result
+
+
+def export_bundle(recipe: Recipe, data: TrainingData, run: Path, out: Path, machine: Machine) -> Bundle:
+    """Write the bundle of a calibrated run; what it was measured to do goes into its provenance."""
+    calibration = read_calibration(run)
+    network = deployed_network(recipe, run, machine)
+    evaluation: dict[str, Any] = {}
+    if (run / EVALUATION).exists():
+        evaluation = json.loads((run / EVALUATION).read_text())
+        for bulky in ("curve", "layers"):
+            evaluation.pop(bulky, None)
+    manifest = Manifest(
+        name=recipe.name,
+        network=recipe.network,
+        frame_shape=network.edge.out_shape,
+        split_shape=network.edge.head.out_shape,
+        class_names=data.class_names,
+        normalisation=data.normalisation,
+        temperature=calibration.temperature,
+        exit_policy=calibration.policy,
+        provenance={
+            "data": asdict(recipe.data),
+            "simulated_data": data.simulated,
+            "seed": recipe.seed,
+            "stages": [asdict(stage) for stage in recipe.stages],
+            "seconds": [_seconds(stage_folder(run, recipe, index)) for index in range(len(recipe.stages))],
+            "calibration": {name: value for name, value in asdict(calibration).items() if name != "policy"},
+            "test": evaluation,
+            "commit": _commit(),
+            "torch": torch.__version__.split("+", maxsplit=1)[0],
+            "machine": f"{platform.machine()}, {machine.device.type}, {torch.get_num_threads()} threads",
+        },
+    )
+    return write_bundle(out, manifest, export_weights(network.edge), export_weights(network.cloud))
+
+
+def _curve(certain: np.ndarray, right: np.ndarray) -> list[tuple[float, float, float]]:
+    """(threshold, mean timesteps, accuracy) over the whole range of thresholds."""
+    samples = np.arange(right.shape[1])
+    points = []
+    for threshold in np.concatenate([np.linspace(0.0, 0.95, 39), np.linspace(0.96, 1.0, 21)]):
+        steps = exit_timesteps(certain.copy(), float(threshold))
+        points.append((float(threshold), float(steps.mean()), float(right[steps - 1, samples].mean())))
+    return points
+
+
+def _seconds(folder: Path) -> float:
+    lines: Sequence[str] = (folder / "log.jsonl").read_text().splitlines()
+    return float(json.loads(lines[-1])["seconds"])
+
+
+def _commit() -> str | None:
+    """The commit this ran from, where it ran from a checkout."""
+    here = Path(__file__).resolve().parent
+    try:
+        found = subprocess.run(  # noqa: S603  fixed arguments
+            ["git", "-C", str(here), "rev-parse", "HEAD"],  # noqa: S607
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
+
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values, indent=2) + "\n")

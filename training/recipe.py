@@ -1,0 +1,160 @@
+"""A recipe: everything that decides what a training run gives, as TOML read into frozen dataclasses.
+
+`recipes/` holds one for each bundle that ships. A recipe is a list of stages, run in order; each begins with the
+weights that the one before it left.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from shared.datasets.base import Binning
+from shared.errors import ConfigError
+from shared.exit_policy import Measure
+from shared.network_spec import NetworkSpec
+from shared.plain_data import build
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Kind = Literal["backbone", "bottleneck", "finetune"]
+Neurons = Literal["quantised", "spiking"]
+Objective = Literal["each", "running_mean"]
+
+
+@dataclass(frozen=True)
+class DataRecipe:
+    """What is trained on. `name` is a data set of `shared.datasets`, or "folder": one subfolder for each class.
+
+    `held_out` samples are taken from the training part before anything sees them: half of the work of training goes by
+    them (choosing the temperature and the threshold), none of the weights do. `limit` keeps the first samples only.
+    """
+
+    name: str
+    held_out: int
+    binning: Binning = "count"
+    allow_partial: bool = False
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class AugmentRecipe:
+    """Shift by up to `shift` pixels each way (what comes in is black), mirror, and erase a square of side `erase`."""
+
+    shift: int = 0
+    mirror: bool = False
+    erase: int = 0
+
+
+@dataclass(frozen=True)
+class StageRecipe:
+    """One stage of training.
+
+    kind: `backbone` trains the network without its bottleneck; `bottleneck` trains the encoder and decoder alone, the
+        rest frozen, towards what the uncompressed network does; `finetune` trains all of it.
+    neurons: `quantised` replaces spikes over time by their quantised mean (one pass instead of T, an ANN's price);
+        `spiking` runs T timesteps.
+    objective: the loss is taken at every timestep (TET, Deng et al., ICLR 2022), on `each` timestep's own logits or on
+        their `running_mean`, which is what the exit policy sees.
+    first_timestep_weight: how much more the first timestep's loss counts than the others' (1: the same).
+    distill: weight of the divergence from the uncompressed network's answer; 0 for none.
+    imitate: weight of the squared difference between decoded and original firing rates at the split (bottleneck only).
+    resolutions: ((epoch, side), ...): from this epoch on pictures are reduced to this side; quantised stages only.
+    average: decay of the exponential moving average of the weights, whose result is kept; 0 for none.
+    """
+
+    kind: Kind
+    epochs: int
+    learning_rate: float
+    neurons: Neurons = "spiking"
+    batch_size: int = 128
+    weight_decay: float = 5e-4
+    momentum: float = 0.9
+    warmup_epochs: float = 0.5
+    final_rate: float = 0.01
+    clip_gradient: float = 0.0
+    objective: Objective = "running_mean"
+    first_timestep_weight: float = 1.0
+    label_smoothing: float = 0.0
+    distill: float = 0.0
+    imitate: float = 0.0
+    average: float = 0.0
+    levels: int = 4
+    augment: AugmentRecipe = field(default_factory=AugmentRecipe)
+    resolutions: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("kind", Kind), ("neurons", Neurons), ("objective", Objective)):
+            if getattr(self, name) not in get_args(allowed):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}: one of {', '.join(get_args(allowed))}")
+        if self.epochs < 1 or self.batch_size < 2 or self.levels < 1:
+            raise ConfigError("epochs and levels must be at least 1, batch_size at least 2")
+        if not self.learning_rate > 0.0:
+            raise ConfigError(f"learning_rate is {self.learning_rate}: it must be positive")
+        if not 0.0 <= self.average < 1.0:
+            raise ConfigError(f"average is {self.average}: it must lie in [0, 1)")
+        if self.resolutions and self.neurons == "spiking":
+            raise ConfigError("resolutions belong to quantised stages: membranes have the shape of full pictures")
+
+
+@dataclass(frozen=True)
+class CalibrationRecipe:
+    """How the exit is chosen: `budget` is the accuracy it may cost (0.005: half a point below full T).
+
+    The promise is kept with probability at least 1 - `failure`, over the draw of the held-out samples.
+    """
+
+    budget: float = 0.005
+    failure: float = 0.1
+    measure: Measure = "max_probability"
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.budget < 1.0 or not 0.0 < self.failure < 1.0:
+            raise ConfigError("calibration.budget and calibration.failure must lie in (0, 1)")
+        if self.measure not in get_args(Measure):
+            raise ConfigError(f"calibration.measure is {self.measure!r}: one of {', '.join(get_args(Measure))}")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole training run; `name` is the bundle's."""
+
+    name: str
+    data: DataRecipe
+    network: NetworkSpec
+    stages: tuple[StageRecipe, ...]
+    calibration: CalibrationRecipe = field(default_factory=CalibrationRecipe)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise ConfigError("a recipe needs at least one [[stages]]")
+        order = ["backbone", "bottleneck", "finetune"]
+        kinds = [order.index(stage.kind) for stage in self.stages]
+        if kinds != sorted(kinds):
+            raise ConfigError("stages stand in the order backbone, bottleneck, finetune")
+        if self.network.bottleneck is None and "bottleneck" in (stage.kind for stage in self.stages):
+            raise ConfigError("a bottleneck stage needs [network.bottleneck]")
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in a TOML file.
+
+    Raises:
+        ConfigError: there is no such file, or a field is wrong; the file and field are named.
+    """
+    try:
+        values = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read the recipe {path}: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"recipe {path} is no TOML: {error}") from None
+    try:
+        return build(Recipe, values)
+    except ConfigError as error:
+        raise ConfigError(f"recipe {path}: {error}") from None

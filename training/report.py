@@ -1,0 +1,83 @@
+"""What `neucodex-train` tells a person: tables on standard output, the curve as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from training.calibrate import Calibration
+
+
+def print_calibration(result: Calibration) -> None:
+    """The chosen temperature and threshold and what they promise."""
+    table = Table(title="Calibration, on held-out samples", show_header=False)
+    table.add_row("temperature", f"{result.temperature:.3f}")
+    table.add_row("exit", f"{result.policy.measure} >= {result.policy.threshold:g}")
+    table.add_row("mean timesteps", f"{result.mean_timesteps:.3f}")
+    table.add_row("accuracy with exit / at full T", f"{result.accuracy:.2%} / {result.full_accuracy:.2%}")
+    table.add_row("promise", result.promise or "none: more held-out samples or a larger budget are needed")
+    Console().print(table)
+
+
+def print_evaluation(result: dict[str, Any]) -> None:
+    """Accuracy at each timestep, spike rates by layer, operations and bits."""
+    data = "simulated" if result["simulated"] else "real"
+    table = Table(title=f"Test, {result['samples']} {data} samples")
+    table.add_column("timestep", justify="right")
+    table.add_column("accuracy", justify="right")
+    table.add_column("exits", justify="right")
+    for t, (accuracy, exits) in enumerate(
+        zip(result["accuracy_by_timestep"], result["exits_by_timestep"], strict=True), 1
+    ):
+        table.add_row(str(t), f"{accuracy:.2%}", str(exits))
+    table.add_section()
+    table.add_row(f"{result['mean_timesteps']:.3f} on average", f"{result['accuracy_with_exit']:.2%}", "with exit")
+    layers = Table(title="Spike rates")
+    layers.add_column("layer")
+    layers.add_column("shape")
+    layers.add_column("spikes per neuron and timestep", justify="right")
+    for layer in result["layers"]:
+        layers.add_row(layer["name"], "x".join(map(str, layer["shape"])), f"{layer['spike_rate']:.4f}")
+    frame = result["frame"]
+    costs = Table(title="Costs of a sample at full T", show_header=False)
+    costs.add_row("multiply-accumulates (first layer)", f"{result['multiply_accumulates'] / 1e6:.2f} M")
+    costs.add_row("accumulates, edge", f"{result['accumulates_edge'] / 1e6:.2f} M")
+    costs.add_row("accumulates, all", f"{result['accumulates'] / 1e6:.2f} M")
+    costs.add_row("bits per frame", str(frame["bits"]))
+    costs.add_row("spike density on the wire", f"{frame['density']:.4f}")
+    costs.add_row("zero-order entropy per frame", f"{frame['entropy_bits']:.0f} bits")
+    console = Console()
+    for shown in (table, layers, costs):
+        console.print(shown)
+
+
+def plot_curve(result: dict[str, Any], calibration: Calibration, path: Path) -> None:
+    """Accuracy against mean timesteps over all thresholds, the chosen one marked, as PNG."""
+    import matplotlib as mpl  # noqa: PLC0415  slow to import, and only this needs it
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415
+
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    timesteps = [point[1] for point in result["curve"]]
+    accuracies = [100 * point[2] for point in result["curve"]]
+    axes.plot(timesteps, accuracies, marker=".", label=f"exit by {calibration.policy.measure}")
+    fixed = [100 * value for value in result["accuracy_by_timestep"]]
+    axes.plot(range(1, len(fixed) + 1), fixed, marker="s", linestyle="--", label="fixed timesteps")
+    axes.plot(
+        [result["mean_timesteps"]],
+        [100 * result["accuracy_with_exit"]],
+        marker="*",
+        markersize=14,
+        linestyle="none",
+        label=f"threshold {result['threshold']:g}",
+    )
+    axes.set_xlabel("mean timesteps")
+    axes.set_ylabel("test accuracy, %" + (" (simulated events)" if result["simulated"] else ""))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

@@ -1,0 +1,110 @@
+"""A recipe's stages: what each trains, from which weights, and where its files are.
+
+A run's folder holds one folder a stage: `checkpoint.pt` while it runs, `weights.safetensors` when it is done,
+`log.jsonl` with a line an epoch, and TensorBoard's scalars.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+
+from shared.models.split import SplitNetwork
+from training import checkpoint
+from training.activations import ClipFloorShift, fused_recurrence, use
+from training.batches import Batches
+from training.data import Samples, TrainingData
+from training.fit import Fit
+from training.machine import Machine
+from training.objectives import StageObjective, set_trainable
+from training.recipe import Recipe, StageRecipe
+from training.weights import load_weights, save_weights
+
+log = logging.getLogger("neucodex.train")
+
+WEIGHTS = "weights.safetensors"
+
+
+def stage_folder(run: Path, recipe: Recipe, index: int) -> Path:
+    """Where a stage's files are.
+
+    Its name carries a digest of all that decides the stage's outcome, so that a changed recipe never goes on from
+    another's weights. A backbone knows neither where it will be cut nor what will stand there: one serves all splits.
+    """
+    stages = recipe.stages[: index + 1]
+    network = recipe.network.to_dict()
+    if all(stage.kind == "backbone" for stage in stages):
+        network |= {"bottleneck": None, "split": None}
+    decisive = {
+        "seed": recipe.seed,
+        "data": asdict(recipe.data),
+        "network": network,
+        "stages": [asdict(stage) for stage in stages],
+    }
+    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]
+    return run / f"{index + 1}-{stages[-1].kind}-{stages[-1].neurons}-{digest}"
+
+
+def build_network(recipe: Recipe, stage: StageRecipe, machine: Machine) -> SplitNetwork:
+    """The network that a stage trains: the backbone alone or with its bottleneck, its neurons as the stage asks."""
+    spec = replace(recipe.network, bottleneck=None) if stage.kind == "backbone" else recipe.network
+    if stage.neurons == "quantised":
+        spec = replace(spec, timesteps=1)
+    network = SplitNetwork(spec)
+    # The faster layout, but oneDNN's backward pass (PyTorch 2.13, AVX2) writes out of bounds for other channel counts.
+    if spec.width % 8 == 0:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    use(network, ClipFloorShift(stage.levels) if stage.neurons == "quantised" else fused_recurrence)
+    return network.to(machine.device)
+
+
+def train_stage(recipe: Recipe, index: int, data: TrainingData, run: Path, machine: Machine) -> Path:
+    """Train one stage, from its checkpoint if there is one; a stage that is done is left as it is.
+
+    Returns:
+        The file with the stage's weights.
+
+    Raises:
+        ConfigError: the stage before it has not been run.
+    """
+    folder = stage_folder(run, recipe, index)
+    done = folder / WEIGHTS
+    if done.exists():
+        log.info("stage %s is done", folder.name)
+        return done
+    stage = recipe.stages[index]
+    torch.manual_seed(recipe.seed)
+    network = build_network(recipe, stage, machine)
+    if index > 0:
+        load_weights(network, stage_folder(run, recipe, index - 1) / WEIGHTS)
+    set_trainable(network, stage)
+    objective = StageObjective(network, stage, _teacher(recipe, index, run, machine))
+    on_device = Samples(data.train.frames.to(machine.device), data.train.labels.to(machine.device))
+    batches = Batches(on_device, data.normalisation, stage, recipe.seed, index, machine.rank, machine.world)
+    kept = Fit(objective, batches, data, folder, machine).run()
+    if machine.leads:
+        save_weights(kept, done)
+        (folder / checkpoint.FILE).unlink()
+    if machine.world > 1:
+        torch.distributed.barrier()
+    return done
+
+
+def _teacher(recipe: Recipe, index: int, run: Path, machine: Machine) -> SplitNetwork | None:
+    """The uncompressed network as its last stage left it, for a finetune stage that imitates it."""
+    stage = recipe.stages[index]
+    backbones = [i for i, other in enumerate(recipe.stages) if other.kind == "backbone"]
+    if stage.kind != "finetune" or stage.distill == 0.0 or not backbones:
+        return None
+    # A quantised one, if there is: one pass instead of T, and at least as accurate.
+    quantised = [i for i in backbones if recipe.stages[i].neurons == "quantised"]
+    last = (quantised or backbones)[-1]
+    teacher = build_network(recipe, recipe.stages[last], machine)
+    load_weights(teacher, stage_folder(run, recipe, last) / WEIGHTS)
+    teacher.eval().requires_grad_(False)
+    return teacher

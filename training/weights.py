@@ -1,0 +1,60 @@
+"""A stage's weights on disk, under names that do not depend on where the network is cut.
+
+So one backbone, trained once, serves every split: `backbone.<k>` is its k-th block whether it stands on the edge or in
+the cloud.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from shared.errors import ConfigError
+from shared.models.split import SplitNetwork
+
+
+def save_weights(network: SplitNetwork, path: Path) -> None:
+    """Write parameters and running statistics in float32; a run killed while writing leaves no file."""
+    temporary = path.with_name(path.name + ".new")
+    state = network.state_dict()
+    save_file({new: state[old].contiguous().cpu() for old, new in _names(network).items()}, temporary)
+    temporary.replace(path)
+
+
+def load_weights(network: SplitNetwork, path: Path) -> None:
+    """Put a stage's weights into a network; a bottleneck that the stage did not have yet keeps its own.
+
+    Raises:
+        ConfigError: there is no such file, or it is of another network.
+    """
+    if not path.exists():
+        raise ConfigError(f"{path} is missing: run the stage before this one first")
+    stored = load_file(path)
+    state: dict[str, Tensor] = {}
+    for old, new in _names(network).items():
+        if new in stored:
+            state[old] = stored.pop(new)
+        elif not new.startswith(("encoder.", "decoder.")):
+            raise ConfigError(f"{path} is of another network: it has no {new}")
+    if stored:
+        raise ConfigError(f"{path} is of another network: this one has no {', '.join(sorted(stored)[:3])}")
+    try:
+        network.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise ConfigError(f"{path} is of another network: {error}") from None
+
+
+def _names(network: SplitNetwork) -> dict[str, str]:
+    """From the network's own names to those on disk."""
+    on_edge = len(network.edge.head.blocks)
+    names: dict[str, str] = {}
+    for old in network.state_dict():
+        _, part, rest = old.split(".", 2)
+        if part in ("head", "tail"):
+            _, position, rest = rest.split(".", 2)
+            names[old] = f"backbone.{int(position) + (on_edge if part == 'tail' else 0)}.{rest}"
+        else:
+            names[old] = f"{part}.{rest}"
+    return names
