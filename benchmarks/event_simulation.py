@@ -9,18 +9,14 @@ that made them, SpikingJelly's, leaves CIFAR10-DVS mirrored; ours does not.)
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import time
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.record import Findings, Target
 from shared.datasets import load_split
 from shared.datasets.caltech101 import open_picture
 from shared.datasets.event_files import read_bin
@@ -45,40 +41,28 @@ SMOOTHING = 1.5
 Floats = NDArray[np.float64]
 
 
-def run(out: Path, data: Path, quick: bool) -> dict[str, Any]:
-    """Compare both presets with their recordings; write record.json and the plots into `out`.
+def measure(out: Path, data: Path, quick: bool) -> Findings:
+    """Compare both presets with their recordings; write the plots into `out`.
 
     Args:
         out: the record's folder; made where it is missing.
         data: holds events/samples/ (recordings), 101_ObjectCategories and cifar-10-batches-bin.
         quick: fewer pictures for the speed and the spread of the event count.
 
-    Returns:
-        The record.
-
     Raises:
         SourceError: a recording or a data set is missing.
     """
-    started, machine = time.time(), _machine()
     out.mkdir(parents=True, exist_ok=True)
     ncaltech = _compare_ncaltech(out, data)
     pictures = load_split("cifar10", data, "test").frames
     cifar = {**_compare_cifar(out, data, pictures[CIFAR10_PICTURE]), "which picture": _identify(pictures, data)}
     speed = _speed(pictures[: SPEED_PICTURES // 5 if quick else SPEED_PICTURES])
     spread = _spread(pictures[: SPREAD_PICTURES // 10 if quick else SPREAD_PICTURES])
-    written: dict[str, Any] = {
-        "benchmark": "event-simulation",
-        "commit": None,
-        "command": "neucodex-bench event-simulation --data DIR" + (" --quick" if quick else ""),
-        "machine": machine,
-        "started": datetime.fromtimestamp(started, timezone.utc).isoformat(timespec="seconds"),
-        "seconds": round(time.time() - started, 1),
-        "n": {"recordings": 2, "pictures timed": speed["pictures"], "pictures for the spread": spread["pictures"]},
-        "results": {"ncaltech101": ncaltech, "cifar10dvs": cifar, "speed": speed, "cifar10dvs_spread": spread},
-        "targets": [*_targets("N-Caltech101", ncaltech), *_targets("CIFAR10-DVS", cifar)],
-    }
-    (out / "record.json").write_text(json.dumps(written, indent=2) + "\n")
-    return written
+    return Findings(
+        n={"recordings": 2, "pictures timed": speed["pictures"], "pictures for the spread": spread["pictures"]},
+        results={"ncaltech101": ncaltech, "cifar10dvs": cifar, "speed": speed, "cifar10dvs_spread": spread},
+        targets=[*_targets("N-Caltech101", ncaltech), *_targets("CIFAR10-DVS", cifar)],
+    )
 
 
 def _compare_ncaltech(out: Path, data: Path) -> dict[str, Any]:
@@ -172,37 +156,19 @@ def _spread(pictures: NDArray[np.uint8]) -> dict[str, Any]:
     return {"pictures": len(pictures), "mean events": round(float(np.mean(counts))), "percentiles": percentiles}
 
 
-def _targets(name: str, compared: dict[str, Any]) -> list[dict[str, Any]]:
+def _targets(name: str, compared: dict[str, Any]) -> list[Target]:
     real, made = compared["real"], compared["simulated"]
-    off = abs(made["events"] / real["events"] - 1)
-    share = abs(made["on share"] - real["on share"])
-    note = "our own goal; the thresholds were fitted to this recording"
-    found = [
-        (f"{name}: event count off by", 0.05, _round(off), "fraction", "lower", note),
-        (f"{name}: share of ON events off by", 0.02, _round(share), "fraction", "lower", note),
-        (
-            f"{name}: correlation of smoothed pixel counts",
-            0.9,
-            compared["correlation of smoothed pixel counts"],
-            "1",
-            "higher",
-            "our own goal",
-        ),
-    ]
+    fitted = "our own goal; the thresholds were fitted to this recording"
     rate = compared.get("correlation of rates, slices of 5 ms")
-    missing = "our own goal" if rate is not None else "not measurable: the recording is at hand as frames without times"
-    found.append((f"{name}: correlation of event rates", 0.9, rate, "1", "higher", missing))
+    timed = "our own goal" if rate is not None else "not measurable: the recording is at hand as frames without times"
+    smoothed = compared["correlation of smoothed pixel counts"]
+    off = _round(abs(made["events"] / real["events"] - 1))
+    share = _round(abs(made["on share"] - real["on share"]))
     return [
-        {
-            "name": title,
-            "goal": goal,
-            "measured": measured,
-            "unit": unit,
-            "better": better,
-            "met": measured is not None and (measured <= goal if better == "lower" else measured >= goal),
-            "note": why,
-        }
-        for title, goal, measured, unit, better, why in found
+        Target(f"{name}: event count off by", 0.05, off, "fraction", "lower", fitted),
+        Target(f"{name}: share of ON events off by", 0.02, share, "fraction", "lower", fitted),
+        Target(f"{name}: correlation of smoothed pixel counts", 0.9, smoothed, "1", "higher", "our own goal"),
+        Target(f"{name}: correlation of event rates", 0.9, rate, "1", "higher", timed),
     ]
 
 
@@ -238,23 +204,6 @@ def _correlation(one: Floats, other: Floats) -> float:
 
 def _round(value: float | np.floating[Any]) -> float:
     return float(f"{float(value):.3g}")
-
-
-def _machine() -> dict[str, Any]:
-    names = [line for line in _cpuinfo() if line.startswith("model name")]
-    return {
-        "cpu": names[0].partition(":")[2].strip() if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "load when started": round(os.getloadavg()[0], 1),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
-        "python": platform.python_version(),
-        "numpy": version("numpy"),
-    }
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.is_file() else []
 
 
 def _plot_ncaltech(

@@ -35,7 +35,7 @@ def augment(frames: Tensor, recipe: AugmentRecipe, generator: torch.Generator) -
     out = padded.permute(0, 2, 3, 1)[sample, rows.to(device)[:, :, None], columns.to(device)[:, None, :]]
     if recipe.erase:
         out = out * _outside_square(corner, recipe.erase, height, width).to(device)
-    return out.permute(0, 3, 1, 2).reshape(frames.shape)
+    return out.permute(0, 3, 1, 2).reshape(frames.shape).contiguous()
 
 
 def _outside_square(corner: Tensor, side: int, height: int, width: int) -> Tensor:

@@ -145,7 +145,7 @@ def test_a_killed_run_goes_on_to_the_same_result(finished: Path, recipe: Path, t
 
 
 def test_two_ranks_train_one_network(recipe: Path, tmp_path: Path) -> None:
-    ranks = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    ranks = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = run(*ranks, *command("backbone", recipe, tmp_path, "--threads", "1", "--device", "cpu")[1:])
     assert done.returncode == 0, done.stderr
     (log,) = tmp_path.glob("tiny/1-*/log.jsonl")
@@ -183,7 +183,9 @@ def test_from_a_folder_of_pictures_to_a_bundle(tmp_path: Path) -> None:
         .replace("classes = 10", "classes = 2")
         .replace("batch_size = 40", "batch_size = 8")
         .replace("resolutions = [[0, 16], [1, 32]]", "")
-        .replace("mirror = true, ", "")
+        .replace(", mirror = true, erase = 4", "")
+        .replace("epochs = 3", "epochs = 10")
+        .replace("epochs = 1", "epochs = 6")
     )
     out = tmp_path / "bundle"
     done = run(*command("all", recipe, tmp_path / "runs", "--data", str(tmp_path / "pictures"), "--out", str(out)))
