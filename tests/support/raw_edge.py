@@ -20,6 +20,11 @@ from tests.support.processes import DEADLINE
 METHOD = "/neucodex.v1.CoInference/Infer"
 EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # missing in its stubs
 
+OPTIONS = [
+    ("grpc.use_local_subchannel_pool", 1),  # a connection of its own
+    ("grpc.http2.bdp_probe", 0),  # as edges have it; with it, the window of one that does not read grows without end
+]
+
 
 class RawEdge:
     """One channel with one stream. As a context manager it has sent Open and has read Ready."""
@@ -29,7 +34,7 @@ class RawEdge:
         self.codec = SpikeCodec(bundle.manifest.frame_shape)
         self.ready: Ready | None = None
         self._top_k = top_k
-        self.channel = grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
+        self.channel = grpc.aio.insecure_channel(address, options=OPTIONS)
         infer: Any = self.channel.stream_stream(
             METHOD, request_serializer=None, response_deserializer=pb.CloudMessage.FromString
         )

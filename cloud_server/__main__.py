@@ -1,0 +1,55 @@
+"""The command line of the cloud: `neucodex-cloud`. The only place in this folder that reads flags and environment."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import click
+
+from cloud_server.config import CloudConfig
+from shared.command_line import Address, LogFormat, configure_logs, existing_path, log_options, option, run
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@option(
+    "--bundle", "bundles", required=True, multiple=True, help="Folder of a bundle to serve; give it again for more."
+)
+@option("--listen", type=Address(), default="127.0.0.1:50051", help="Where edges connect; port 0 takes a free one.")
+@option("--metrics", type=Address(), default="127.0.0.1:9464", help="Where Prometheus reads; port 0 takes a free one.")
+@option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="What the tails run on.")
+@option("--slots", type=int, default=256, help="Samples in flight at once, for each bundle.")
+@option("--max-batch", type=int, default=32, help="Samples stepped together at most.")
+@option("--max-wait-ms", type=float, default=0.0, help="Wait of a batch that is not full for company; 0 never waits.")
+@option("--max-queue", type=int, help="Frames of a bundle that may wait; as many as its slots can have by default.")
+@option("--max-streams", type=int, default=1024, help="Streams open at once; an edge has one.")
+@option("--max-open-samples", type=int, default=32, help="Samples that one stream may have in flight.")
+@option("--max-outgoing", type=int, default=64, help="Messages that wait for a slow reader before it is held back.")
+@option("--sample-idle-timeout", type=float, default=30.0, help="Seconds without a frame until a sample is given up.")
+@option("--drain-timeout", type=float, default=10.0, help="Seconds that open samples may take after SIGTERM.")
+@option("--threads", type=int, help="CPU threads of a tail step; as many as this process may use by default.")
+@option("--max-message-bytes", type=int, help="Longest message read; the bundles' largest frame decides by default.")
+@option("--reflection/--no-reflection", default=None, help="Describe the service to tools; on loopback by default.")
+@option("--ready-file", type=existing_path, help="Receives one JSON object once requests are served.")
+@log_options
+def command(
+    bundles: tuple[str, ...], max_wait_ms: float, log_format: LogFormat, log_level: str, **settings: Any
+) -> None:
+    """Serve the cloud half of bundles: decoder and tail, for many edges at once.
+
+    SIGTERM and SIGINT drain: new streams are refused, open samples finish, and the exit code is 0.
+    """
+    configure_logs(log_format, log_level)
+    config = CloudConfig(tuple(existing_path(path) for path in bundles), max_wait=max_wait_ms / 1000, **settings)
+    from cloud_server.server import serve  # noqa: PLC0415  torch takes seconds: --help and wrong flags need not wait
+
+    asyncio.run(serve(config))
+
+
+def main() -> None:
+    """Entry point of `neucodex-cloud`."""
+    run(command)
+
+
+if __name__ == "__main__":
+    main()

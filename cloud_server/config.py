@@ -1,0 +1,84 @@
+"""What a cloud process is told to do: plain values, read from the command line in `__main__` alone."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from shared.errors import ConfigError
+
+Device = Literal["cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class CloudConfig:
+    """Everything that can be set; `docs/serving.md` says how to choose.
+
+    Attributes:
+        bundles: folders of the bundles to serve.
+        listen, metrics: (host, port); port 0 takes a free one.
+        device: what the tails run on.
+        slots: samples in flight at once, for each bundle.
+        max_batch: samples stepped together at most.
+        max_wait: seconds for which a batch that is not full waits for company; 0 never waits.
+        max_queue: frames of a bundle that may wait for a batch; None for as many as its slots can have.
+        max_streams: streams open at once; an edge has one.
+        max_open_samples: samples that one stream may have in flight.
+        max_outgoing: messages that may wait for a slow reader before nothing more is read from it.
+        sample_idle_timeout: seconds without a new frame after which a sample is given up, or a stream without Open.
+        drain_timeout: seconds that open samples have to finish in after SIGTERM.
+        threads: of one tail step on the CPU; None for as many as this process may run on.
+        max_message_bytes: longest message read; None for what the bundles' largest frame needs.
+        reflection: whether the server describes itself to tools; None for only on loopback.
+        ready_file: where one JSON object is written once requests are served.
+    """
+
+    bundles: tuple[Path, ...]
+    listen: tuple[str, int] = ("127.0.0.1", 50051)
+    metrics: tuple[str, int] = ("127.0.0.1", 9464)
+    device: Device = "cpu"
+    slots: int = 256
+    max_batch: int = 32
+    max_wait: float = 0.0
+    max_queue: int | None = None
+    max_streams: int = 1024
+    max_open_samples: int = 32
+    max_outgoing: int = 64
+    sample_idle_timeout: float = 30.0
+    drain_timeout: float = 10.0
+    threads: int | None = None
+    max_message_bytes: int | None = None
+    reflection: bool | None = None
+    ready_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.bundles:
+            raise ConfigError("no bundle to serve: name one with --bundle DIR, such as models/resnet18-digits")
+        for name in ("slots", "max_batch", "max_queue", "max_streams", "max_open_samples", "max_outgoing", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"--{name.replace('_', '-')} is {value}: at least 1")
+        for name in ("max_wait", "drain_timeout"):
+            if not 0.0 <= getattr(self, name) < float("inf"):
+                raise ConfigError(f"--{name.replace('_', '-')} is {getattr(self, name)}: a time of 0 or more")
+        if not 0.001 <= self.sample_idle_timeout <= 86_400:
+            raise ConfigError(f"--sample-idle-timeout is {self.sample_idle_timeout} s: it must lie in 0.001..86400")
+        if self.max_message_bytes is not None and self.max_message_bytes < 64:
+            raise ConfigError(f"--max-message-bytes is {self.max_message_bytes}: at least 64, or no Open fits")
+
+    @property
+    def shows_itself(self) -> bool:
+        """Whether reflection is on: as told, else only where nobody but this machine can ask."""
+        return is_loopback(self.listen[0]) if self.reflection is None else self.reflection
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine's own loopback, by name or by number."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

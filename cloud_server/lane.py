@@ -1,0 +1,80 @@
+"""Everything that belongs to one served bundle."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from cloud_server.config import CloudConfig
+from cloud_server.scheduler import Scheduler
+from cloud_server.state_slots import StateSlots
+from cloud_server.tail import Tail
+from cloud_server.work import Work
+from shared.bundle import Bundle
+from shared.errors import ConfigError
+from shared.spike_codec import SpikeCodec
+
+
+@dataclass(eq=False)
+class Lane:
+    """A bundle's codec, network, slots and queue, and its name in metrics and messages.
+
+    `batch_seconds` is how long its batches take of late; the engine keeps it, for advice on when to try again.
+    """
+
+    name: str
+    fingerprint: bytes
+    timesteps: int
+    codec: SpikeCodec
+    tail: Tail
+    slots: StateSlots
+    scheduler: Scheduler[Work]
+    batch_seconds: float = field(default=0.0)
+
+    @property
+    def retry_after_ms(self) -> int:
+        """When a slot may be free again: about as long as a sample takes all its timesteps, within 10 ms to 1 s."""
+        return round(min(max(self.batch_seconds * self.timesteps, 0.01), 1.0) * 1000)
+
+
+def load_lane(bundle: Bundle, name: str, config: CloudConfig, device: torch.device) -> Lane:
+    """Load a bundle's tail and allocate its slots.
+
+    Raises:
+        BundleError: its tail is missing, damaged or does not fit the manifest.
+        ConfigError: there is no memory for so many slots.
+    """
+    manifest = bundle.manifest
+    tail = Tail(bundle, device)
+    try:
+        slots = tail.slots(config.slots)
+    except RuntimeError as error:  # torch's out-of-memory errors are RuntimeErrors, on a GPU a subclass of it
+        raise ConfigError(f"no memory for {config.slots} slots of bundle {name}: lower --slots ({error})") from None
+    timesteps = manifest.network.timesteps
+    # A sample can have all its frames waiting, once each: what comes beyond that is refused before it is queued.
+    bound = config.max_queue if config.max_queue is not None else config.slots * timesteps
+    scheduler: Scheduler[Work] = Scheduler(min(config.max_batch, config.slots), bound, config.max_wait)
+    codec = SpikeCodec(manifest.frame_shape)
+    return Lane(name, bundle.fingerprint, timesteps, codec, tail, slots, scheduler)
+
+
+def lane_names(bundles: Sequence[Bundle]) -> list[str]:
+    """A name for each bundle: the manifest's, and the fingerprint's beginning where two have the same.
+
+    Raises:
+        ConfigError: a bundle is there twice.
+    """
+    twice = [fingerprint for fingerprint, n in Counter(bundle.fingerprint for bundle in bundles).items() if n > 1]
+    if twice:
+        paths = ", ".join(str(bundle.path) for bundle in bundles if bundle.fingerprint == twice[0])
+        raise ConfigError(f"--bundle names the same bundle more than once: {paths}")
+    names = Counter(bundle.manifest.name for bundle in bundles)
+    return [
+        bundle.manifest.name
+        if names[bundle.manifest.name] == 1
+        else f"{bundle.manifest.name}-{bundle.fingerprint.hex()[:8]}"
+        for bundle in bundles
+    ]

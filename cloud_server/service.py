@@ -1,0 +1,286 @@
+"""The gRPC face: streams in, streams out, who is let in, and the way out when the process is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from cloud_server.config import CloudConfig
+from cloud_server.engine import Engine
+from cloud_server.idle import IdleWatch
+from cloud_server.lane import Lane
+from cloud_server.outbox import End, Outbox
+from cloud_server.sessions import Sample, Session
+from cloud_server.work import Outcome
+from protos import co_inference_pb2 as pb
+from shared.errors import WireError
+from shared.messages import PROTOCOL_VERSION, EdgeMessage, Frame, Open, Ready, Stop
+from shared.metrics import Metrics
+from shared.wire import cloud_to_wire, edge_from_wire
+
+log = logging.getLogger(__name__)
+
+SERVICE = pb.DESCRIPTOR.services_by_name["CoInference"].full_name
+
+Context = grpc.aio.ServicerContext[bytes, pb.CloudMessage]
+
+_DRAINING = End(grpc.StatusCode.UNAVAILABLE, "draining: go to another replica")
+
+
+_GONE = (grpc.aio.InternalError, grpc.aio.UsageError)
+"""What gRPC raises when a stream is read or written whose connection broke: nobody is left to be told."""
+
+
+class _Refused(Exception):
+    """A stream is not let in. `reason` is the metric's label."""
+
+    def __init__(self, reason: str, code: grpc.StatusCode, details: str) -> None:
+        super().__init__(details)
+        self.reason = reason
+        self.end = End(code, details)
+
+
+@dataclass(eq=False)
+class _Stream:
+    session: Session
+    outbox: Outbox
+    half_closed: bool = False
+    """The edge sends nothing more; what it sent is still answered."""
+
+    def end_if_done(self) -> None:
+        if self.session.draining and self.session.open_samples == 0:
+            self.outbox.end(_DRAINING)
+        elif self.half_closed and not self.session.unanswered:
+            self.outbox.end(End())
+
+
+class CoInference:
+    """All streams of the process. Everything here runs in the event loop's thread."""
+
+    def __init__(self, config: CloudConfig, metrics: Metrics) -> None:
+        self._config = config
+        self._metrics = metrics
+        self._lanes: dict[bytes, Lane] = {}
+        self._engine: Engine | None = None
+        self._watch: IdleWatch[Sample] = IdleWatch(config.sample_idle_timeout)
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._streams: dict[Session, _Stream] = {}
+        self._admitted = 0
+        self._draining = False
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def handler(self) -> grpc.GenericRpcHandler[bytes, pb.CloudMessage]:
+        """The service for `grpc.aio.Server.add_generic_rpc_handlers`.
+
+        Messages are parsed in here and not by gRPC, so that bytes that are no message get a status that says so.
+        """
+        method = grpc.stream_stream_rpc_method_handler(
+            self.infer, request_deserializer=None, response_serializer=pb.CloudMessage.SerializeToString
+        )
+        return grpc.method_handlers_generic_handler(SERVICE, {"Infer": method})
+
+    def serve(self, lanes: Sequence[Lane], engine: Engine) -> None:
+        """Let streams in, now that the lanes are warm."""
+        self._engine = engine
+        self._lanes = {lane.fingerprint: lane for lane in lanes}
+
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """A batch is done: hand its outcomes to their streams."""
+        touched = set()
+        for outcome in outcomes:
+            sample: Sample = outcome.work.token
+            sample.session.settle(sample, outcome)
+            touched.add(sample.session)
+        self._end_what_is_done(touched)
+
+    async def drain(self, timeout: float) -> bool:
+        """Refuse new streams and samples, let the open ones finish for `timeout` seconds, then end what is left.
+
+        Returns:
+            Whether all finished by themselves.
+        """
+        self._draining = True
+        for stream in list(self._streams.values()):
+            stream.session.draining = True
+            stream.end_if_done()
+        try:
+            await asyncio.wait_for(self._empty.wait(), timeout)
+        except (TimeoutError, asyncio.TimeoutError):
+            for stream in list(self._streams.values()):
+                stream.outbox.end(_DRAINING)
+            return False
+        return True
+
+    def close(self) -> None:
+        """Stop watching the time."""
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+
+    async def infer(self, requests: AsyncIterator[bytes], context: Context) -> None:
+        """One stream, from its Open to its end."""
+        if self._admitted >= self._config.max_streams:
+            self._metrics.count("neucodex_cloud_refused_streams_total", reason="too_many")
+            limit = f"this replica has {self._config.max_streams} streams open, as many as it may: go to another"
+            await _abort(End(grpc.StatusCode.RESOURCE_EXHAUSTED, limit), context)
+            return
+        self._admitted += 1
+        self._metrics.set("neucodex_cloud_streams", self._admitted)
+        try:
+            lane, opened = await self._admit(requests)
+            await self._converse(lane, opened, requests, context)
+        except _Refused as refused:
+            self._metrics.count("neucodex_cloud_refused_streams_total", reason=refused.reason)
+            await _abort(refused.end, context)
+        except _GONE as error:
+            log.debug("a stream broke: %s", error)
+        finally:
+            self._admitted -= 1
+            self._metrics.set("neucodex_cloud_streams", self._admitted)
+
+    async def _admit(self, requests: AsyncIterator[bytes]) -> tuple[Lane, Open]:
+        """Read Open and choose the bundle, or raise `_Refused`."""
+        self._refuse_unless_serving()
+        timeout = self._config.sample_idle_timeout
+        try:
+            opened = _parse(await asyncio.wait_for(anext(requests), timeout))
+        except WireError as error:
+            raise _Refused("protocol", grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
+        except asyncio.TimeoutError:
+            late = f"no Open within {timeout:g} s: send it first"
+            raise _Refused("protocol", grpc.StatusCode.INVALID_ARGUMENT, late) from None
+        except StopAsyncIteration:
+            early = "the stream ended before its Open"
+            raise _Refused("protocol", grpc.StatusCode.INVALID_ARGUMENT, early) from None
+        if not isinstance(opened, Open):
+            raise _Refused("protocol", grpc.StatusCode.INVALID_ARGUMENT, "the first message must be Open")
+        self._refuse_unless_serving()  # waiting for Open may have taken long
+        if opened.protocol_version != PROTOCOL_VERSION:
+            raise _Refused(
+                "protocol",
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"protocol version {opened.protocol_version} is not spoken here: this cloud speaks {PROTOCOL_VERSION}; "
+                "install the same release on both sides",
+            )
+        lane = self._lanes.get(opened.fingerprint)
+        if lane is None:
+            served = ", ".join(f"{lane.name} ({lane.fingerprint.hex()[:12]})" for lane in self._lanes.values())
+            raise _Refused(
+                "fingerprint",
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"no bundle with fingerprint {opened.fingerprint.hex()[:12]} is served here, only {served}: "
+                "give both sides the same bundle folder",
+            )
+        return lane, opened
+
+    async def _converse(self, lane: Lane, opened: Open, requests: AsyncIterator[bytes], context: Context) -> None:
+        assert self._engine is not None
+        outbox = Outbox(self._config.max_outgoing)
+        session = Session(
+            lane,
+            self._engine,
+            top_k=opened.top_k,
+            max_open=self._config.max_open_samples,
+            watch=self._watch,
+            metrics=self._metrics,
+            send=outbox.put,
+            clock=time.monotonic,
+        )
+        stream = self._streams[session] = _Stream(session, outbox)
+        self._empty.clear()
+        outbox.put(Ready(self._config.max_open_samples, round(self._config.sample_idle_timeout * 1000)))
+        reader = asyncio.create_task(self._read(stream, requests))
+        try:
+            async for message in outbox.messages():
+                await context.write(cloud_to_wire(message))
+            if outbox.how is not None and outbox.how.code is not grpc.StatusCode.OK:
+                await _abort(outbox.how, context)
+        finally:
+            reader.cancel()
+            session.close()
+            del self._streams[session]
+            if not self._streams:
+                self._empty.set()
+
+    async def _read(self, stream: _Stream, requests: AsyncIterator[bytes]) -> None:
+        """Take in what the edge sends; while its answers pile up, nothing more is read and gRPC holds it back."""
+        try:
+            async for raw in requests:
+                self._receive(stream, _parse(raw))
+                await stream.outbox.room()
+            stream.half_closed = True
+            stream.end_if_done()
+        except WireError as error:
+            stream.outbox.end(End(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
+        except (grpc.aio.AbortError, *_GONE) as error:
+            # The connection broke, or the stream has its status already.
+            log.debug("a stream cannot be read any more: %s", error)
+            stream.outbox.end(End(grpc.StatusCode.INTERNAL, "the stream cannot be read any more"))
+        except Exception:
+            log.exception("a message of a stream could not be handled")
+            stream.outbox.end(End(grpc.StatusCode.INTERNAL, "the cloud failed: open another stream"))
+
+    def _receive(self, stream: _Stream, message: EdgeMessage) -> None:
+        if isinstance(message, Frame):
+            stream.session.frame(message)
+        elif isinstance(message, Stop):
+            stream.session.stop(message)
+        else:
+            raise WireError("Open came twice: a stream has one, for another bundle open another stream")
+        stream.end_if_done()
+        self._watch_the_time()
+
+    def _watch_the_time(self) -> None:
+        """One timer for all samples; it may come early, for times only move on, and is then set anew."""
+        expiry = self._watch.next_expiry()
+        if self._idle_timer is None and expiry is not None:
+            pause = max(0.0, expiry - time.monotonic())
+            self._idle_timer = asyncio.get_running_loop().call_later(pause, self._end_idle_samples)
+
+    def _end_idle_samples(self) -> None:
+        self._idle_timer = None
+        expired = self._watch.expired(time.monotonic())
+        for sample in expired:
+            sample.session.expire(sample)
+        self._end_what_is_done({sample.session for sample in expired})
+        self._watch_the_time()
+
+    def _end_what_is_done(self, sessions: Iterable[Session]) -> None:
+        for session in sessions:
+            stream = self._streams.get(session)
+            if stream is not None:
+                stream.end_if_done()
+
+    def _refuse_unless_serving(self) -> None:
+        if self._draining:
+            raise _Refused("draining", _DRAINING.code, _DRAINING.details)
+        if self._engine is None:
+            wait = "warming up: try again soon, or go to another replica"
+            raise _Refused("warming_up", grpc.StatusCode.UNAVAILABLE, wait)
+
+
+async def _abort(end: End, context: Context) -> None:
+    """End a stream with a status. Raises gRPC's AbortError, by which it knows; nothing if the edge is gone already."""
+    try:
+        await context.abort(end.code, end.details)
+    except _GONE as error:
+        log.debug("a stream ended before it was told why: %s", error)
+
+
+def _parse(raw: bytes) -> EdgeMessage:
+    """Bytes from the network to a checked message.
+
+    Raises:
+        WireError: they are no message of this protocol.
+    """
+    try:
+        return edge_from_wire(pb.EdgeMessage.FromString(raw))
+    except DecodeError:
+        raise WireError(f"{len(raw)} bytes that are no EdgeMessage") from None

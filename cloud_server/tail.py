@@ -1,0 +1,72 @@
+"""One bundle's tail on its device, stepped for a batch of samples that may be at different timesteps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cloud_server.config import Device
+from cloud_server.state_slots import Rows, StateSlots
+from shared.bundle import Bundle
+from shared.errors import ConfigError
+from shared.models.inference import inference_form
+from shared.models.load import load_cloud
+from shared.spike_codec import Spikes
+
+Confidences = NDArray[np.float32]
+"""[B, classes], each row sums to 1."""
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """What a step gives before anything is committed."""
+
+    state: Rows
+    confidences: Confidences
+
+
+class Tail:
+    """The cloud half of a bundle in inference form. Belongs to the engine's thread.
+
+    Raises:
+        BundleError: the tail's file is missing, damaged or does not fit the manifest.
+    """
+
+    def __init__(self, bundle: Bundle, device: torch.device) -> None:
+        self.device = device
+        self.network = inference_form(load_cloud(bundle)).to(device)
+        self.temperature = bundle.manifest.temperature
+
+    def slots(self, count: int) -> StateSlots:
+        """State for `count` samples in flight."""
+        return StateSlots(self.network, count, self.device, torch.float32)
+
+    def step(self, frames: Sequence[Spikes], timesteps: Sequence[int], state: Rows) -> Stepped:
+        """One timestep of each sample.
+
+        Args:
+            frames: decoded spikes [C, H, W], one frame for each sample.
+            timesteps: which timestep, 1..T, each frame is.
+            state: of the samples before it; it is overwritten.
+        """
+        spikes = torch.from_numpy(np.stack(frames)).to(self.device, torch.float32)
+        logits, membranes = self.network.step(spikes.contiguous(memory_format=torch.channels_last), state.membranes)
+        total = state.logits.add_(logits)
+        counts = torch.tensor(timesteps, dtype=torch.float32, device=self.device).unsqueeze(1)
+        confidences = torch.softmax(total / (counts * self.temperature), dim=1)
+        return Stepped(Rows(membranes, total), confidences.cpu().numpy())
+
+
+def torch_device(device: Device) -> torch.device:
+    """The accelerator by its name on the command line.
+
+    Raises:
+        ConfigError: this machine, or this build of torch, has none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device cuda: torch finds no CUDA device here; use --device cpu, or a CUDA build of torch")
+    return torch.device(device)

@@ -1,0 +1,223 @@
+"""The cloud process from its command line to its end: wrong flags, limits, idle samples, and the way out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+import torch
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from numpy.typing import NDArray
+
+from cloud_server import __main__ as command_line
+from shared.bundle import Bundle
+from shared.messages import RejectionCode, StepResult
+from tests.support.bundles import load_split, make_bundle, random_inputs, wire_frames
+from tests.support.processes import CloudProcess, cloud_process, wait_for
+from tests.support.raw_edge import RawEdge
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(scope="module")
+def frames(bundle: Bundle) -> NDArray[np.uint8]:
+    network = load_split(bundle)
+    return wire_frames(network, random_inputs(network.spec, 1, seed=7))[:, 0]
+
+
+@pytest.fixture
+def impatient(tmp_path: Path, bundle: Bundle) -> Iterator[CloudProcess]:
+    flags = ("--sample-idle-timeout", "0.3", "--max-streams", "2", "--drain-timeout", "0.1")
+    with cloud_process(tmp_path, [bundle.path], *flags) as process:
+        yield process
+
+
+async def health(cloud: CloudProcess) -> int:
+    async with grpc.aio.insecure_channel(cloud.listen) as channel:
+        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        return answer.status
+
+
+async def until(condition, what: str) -> None:
+    await asyncio.to_thread(wait_for, condition, what)
+
+
+async def test_limits_in_time_and_number_and_a_drain_that_times_out(impatient, bundle, frames):
+    cloud = impatient
+    async with RawEdge(cloud.listen, bundle) as edge:
+        await edge.step(0, 1, frames[0])
+        rejection = await edge.rejection()
+        assert (rejection.sample, rejection.code) == (0, RejectionCode.IDLE)
+        assert "0.3 s" in rejection.reason
+        assert cloud.metric("neucodex_cloud_slots_in_use") == 0
+        # A finished sample holds no slot and goes without a word; the stream itself has no idle time.
+        for timestep in range(1, 5):
+            await edge.step(1, timestep, frames[timestep - 1])
+
+        silent = RawEdge(cloud.listen, bundle)
+        await until(lambda: cloud.metric("neucodex_cloud_streams") == 2, "the silent stream to be counted")
+        third = RawEdge(cloud.listen, bundle)
+        assert await third.end() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "2 streams" in await third.call.details()
+        await third.close()
+        assert await silent.end() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "no Open" in await silent.call.details()
+        await silent.close()
+
+        await edge.send_frame(1, 4, frames[3])
+        assert (await edge.rejection()).code == RejectionCode.STATE_LOST, "the finished sample's record expired"
+        await edge.step(2, 1, frames[0])
+        cloud.signal(signal.SIGINT)
+        assert await edge.end() is grpc.StatusCode.UNAVAILABLE
+    assert await asyncio.to_thread(cloud.wait) == 0
+    assert "Traceback" not in cloud.log.read_text()
+    assert "still open" in cloud.log.read_text()
+
+
+async def test_sigterm_under_load_finishes_open_samples_and_takes_no_new_ones(tmp_path, bundle, frames):
+    with cloud_process(tmp_path, [bundle.path], "--drain-timeout", "30") as cloud:
+        busy = [RawEdge(cloud.listen, bundle) for _ in range(4)]
+        idle = RawEdge(cloud.listen, bundle)
+        for edge in (*busy, idle):
+            await edge.__aenter__()
+        for number, edge in enumerate(busy):
+            for timestep in range(1, 2 + number % 3):
+                await edge.step(0, timestep, frames[timestep - 1])
+        cloud.signal(signal.SIGTERM)
+        assert await idle.end() is grpc.StatusCode.UNAVAILABLE
+        assert await health(cloud) == health_pb2.HealthCheckResponse.NOT_SERVING
+        late = RawEdge(cloud.listen, bundle)
+        assert await late.end() is grpc.StatusCode.UNAVAILABLE
+        assert "draining" in await late.call.details()
+        assert cloud.process.poll() is None
+        for number, edge in enumerate(busy):
+            await edge.send_frame(5, 1, frames[0])  # a new sample: not answered, the edge takes it elsewhere
+            for timestep in range(2 + number % 3, 5):
+                result = await edge.step(0, timestep, frames[timestep - 1])
+                assert isinstance(result, StepResult)
+            assert await edge.end() is grpc.StatusCode.UNAVAILABLE
+        assert await asyncio.to_thread(cloud.wait) == 0
+        assert not (tmp_path / "ready.json").exists()
+        assert "Traceback" not in cloud.log.read_text()
+        for edge in (*busy, idle, late):
+            await edge.close()
+
+
+def test_json_logs_are_one_object_a_line_and_an_idle_cloud_ends_at_once(tmp_path: Path, bundle: Bundle) -> None:
+    with cloud_process(tmp_path, [bundle.path], "--log-format", "json") as cloud:
+        with socket.create_connection(cloud.listen.split(":"), timeout=10):
+            began = time.monotonic()
+            cloud.signal(signal.SIGTERM)
+            assert cloud.wait() == 0
+        assert time.monotonic() - began < 8, "nothing was open: there was nothing to wait for"
+        lines = [json.loads(line) for line in cloud.log.read_text().splitlines()]
+        ready = next(line for line in lines if line.get("event") == "ready")
+        assert ready["listen"] == cloud.listen
+        assert ready["pid"] == cloud.process.pid
+
+
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, str]:
+    """The command in this process, for errors that end it: (exit code, standard error)."""
+    monkeypatch.setattr("sys.argv", ["neucodex-cloud", *flags])
+    monkeypatch.setattr(command_line, "configure_logs", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        command_line.main()
+    return int(ended.value.code or 0), capsys.readouterr().err
+
+
+LOOPBACK = ("--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
+
+
+def test_a_taken_port_is_one_line_and_exit_code_2(bundle, monkeypatch, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        for flags in (
+            ("--listen", address, "--metrics", "127.0.0.1:0"),
+            ("--listen", "127.0.0.1:0", "--metrics", address),
+        ):
+            code, said = run(monkeypatch, capsys, "--bundle", str(bundle.path), *flags)
+            assert code == 2
+            assert said.startswith("error: ")
+            assert said.count("\n") == 1
+            assert address in said
+            assert flags[0 if address == flags[1] else 2] in said
+
+
+def test_a_bundle_that_cannot_be_served_is_one_line_and_exit_code_3(bundle, tmp_path, monkeypatch, capsys):
+    code, said = run(monkeypatch, capsys, "--bundle", str(tmp_path / "nowhere"), *LOOPBACK)
+    assert (code, said.count("\n")) == (3, 1)
+    assert "nowhere" in said
+    for name, damage in (("tail.safetensors", b"damaged"), ("manifest.json", b"{")):
+        broken = tmp_path / f"broken-{name}"
+        shutil.copytree(bundle.path, broken)
+        (broken / name).write_bytes(damage)
+        code, said = run(monkeypatch, capsys, "--bundle", str(broken), *LOOPBACK)
+        assert (code, said.count("\n")) == (3, 1)
+        assert name in said
+
+
+def test_the_cloud_needs_no_head(bundle, tmp_path):
+    half = tmp_path / "half"
+    shutil.copytree(bundle.path, half)
+    (half / "head.safetensors").unlink()
+    with cloud_process(tmp_path, [half]) as cloud:
+        assert cloud.metric("neucodex_cloud_slots") == 256
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--slots", "0"], "--slots is 0"),
+        (["--max-wait-ms", "-1"], "--max-wait"),
+        (["--sample-idle-timeout", "0"], "--sample-idle-timeout"),
+        (["--sample-idle-timeout", "nan"], "--sample-idle-timeout"),
+        (["--max-message-bytes", "3"], "--max-message-bytes"),
+        (["--listen", "nonsense"], "HOST:PORT"),
+        (["--device", "abacus"], "abacus"),
+    ],
+)
+def test_a_wrong_flag_is_exit_code_2_and_says_which(bundle, monkeypatch, capsys, flags, words):
+    code, said = run(monkeypatch, capsys, "--bundle", str(bundle.path), *LOOPBACK, *flags)
+    assert code == 2
+    assert words in said
+    assert "Traceback" not in said
+
+
+def test_every_flag_is_an_environment_variable(bundle, monkeypatch, capsys):
+    monkeypatch.setenv("NEUCODEX_BUNDLE", f"{bundle.path} {bundle.path}")
+    monkeypatch.setenv("NEUCODEX_LISTEN", "127.0.0.1:0")
+    code, said = run(monkeypatch, capsys)
+    assert code == 2
+    assert "more than once" in said
+    monkeypatch.setenv("NEUCODEX_MAX_BATCH", "0")
+    code, said = run(monkeypatch, capsys)
+    assert code == 2
+    assert "--max-batch is 0" in said
+    helped = command_line.command.get_help(command_line.click.Context(command_line.command))
+    for option in command_line.command.params:
+        assert f"env var: {option.envvar}" in " ".join(helped.split()).replace("var:  ", "var: "), option.name
+
+
+def test_the_same_bundle_twice_is_exit_code_2(bundle, monkeypatch, capsys):
+    code, said = run(monkeypatch, capsys, "--bundle", str(bundle.path), "--bundle", str(bundle.path), *LOOPBACK)
+    assert code == 2
+    assert "more than once" in said
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_without_cuda_is_exit_code_2(bundle, monkeypatch, capsys):
+    code, said = run(monkeypatch, capsys, "--bundle", str(bundle.path), "--device", "cuda", *LOOPBACK)
+    assert (code, said.count("\n")) == (2, 1)
+    assert "--device cpu" in said

@@ -1,0 +1,109 @@
+"""Slots: a row is one sample's, whoever had it before."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from cloud_server.state_slots import Rows, StateSlots
+from shared.models.split import CloudNetwork
+from shared.network_spec import BottleneckSpec, NetworkSpec, NeuronSpec
+
+COUNT = 5
+
+
+@pytest.fixture(scope="module")
+def network() -> CloudNetwork:
+    spec = NetworkSpec(
+        "resnet18",
+        (1, 16, 16),
+        4,
+        "layer2",
+        width=4,
+        bottleneck=BottleneckSpec(1, 2),
+        neuron=NeuronSpec(initial_membrane=0.25),
+    )
+    return CloudNetwork(spec).eval()
+
+
+@pytest.fixture
+def slots(network: CloudNetwork) -> StateSlots:
+    made = StateSlots(network, COUNT, torch.device("cpu"), torch.float32)
+    for buffer in (*made._membranes, made._logits):
+        buffer.fill_(float("nan"))  # whatever was in memory: nobody may ever see it
+    return made
+
+
+def random_rows(network: CloudNetwork, batch: int, seed: int = 0) -> Rows:
+    generator = torch.Generator().manual_seed(seed)
+    membranes = tuple(torch.randn(m.shape, generator=generator) for m in network.initial_state(batch))
+    return Rows(membranes, torch.randn(batch, network.spec.classes, generator=generator))
+
+
+def assert_equal(left: Rows, right: Rows) -> None:
+    assert all(torch.equal(a, b) for a, b in zip(left.membranes, right.membranes, strict=True))
+    assert torch.equal(left.logits, right.logits)
+
+
+def initial(network: CloudNetwork, batch: int) -> Rows:
+    return Rows(network.initial_state(batch), torch.zeros(batch, network.spec.classes))
+
+
+def test_every_row_is_handed_out_once(slots: StateSlots) -> None:
+    rows = [slots.allocate() for _ in range(COUNT)]
+    assert sorted(rows) == list(range(COUNT))
+    assert slots.in_use == COUNT
+    assert slots.allocate() is None
+    slots.free(rows[2])
+    assert slots.in_use == COUNT - 1
+    assert slots.allocate() == rows[2]
+
+
+def test_a_reset_row_is_the_initial_state(slots: StateSlots, network: CloudNetwork) -> None:
+    slots.reset([3, 1])
+    assert_equal(slots.gather([1, 3]), initial(network, 2))
+    slots.reset([])
+
+
+def test_what_is_scattered_is_gathered_in_any_order(slots: StateSlots, network: CloudNetwork) -> None:
+    state = random_rows(network, 3)
+    slots.scatter([4, 0, 2], state)
+    got = slots.gather([2, 4])
+    assert_equal(got, Rows(tuple(m[[2, 0]] for m in state.membranes), state.logits[[2, 0]]))
+    assert slots.steps == [1, 0, 1, 0, 1]
+
+
+def test_a_row_handed_to_a_new_sample_shows_nothing_of_the_old_one(slots: StateSlots, network: CloudNetwork) -> None:
+    slots.scatter([0, 1], random_rows(network, 2))
+    before = slots.gather([1])
+    slots.reset([0])
+    assert_equal(slots.gather([0]), initial(network, 1))
+    assert_equal(slots.gather([1]), before)
+    assert slots.steps[:2] == [0, 1]
+
+
+def test_who_gathers_may_overwrite(slots: StateSlots, network: CloudNetwork) -> None:
+    slots.reset([0])
+    for tensor in (got := slots.gather([0])).membranes:
+        tensor.fill_(9.0)
+    got.logits.fill_(9.0)
+    assert_equal(slots.gather([0]), initial(network, 1))
+
+
+def test_a_state_that_does_not_fit_changes_nothing(slots: StateSlots, network: CloudNetwork) -> None:
+    slots.reset([0, 1])
+    good = random_rows(network, 2)
+    for bad in (
+        random_rows(network, 3),
+        Rows(good.membranes[:-1], good.logits),
+        Rows(good.membranes, good.logits[:, :-1]),
+    ):
+        with pytest.raises(ValueError, match="does not fit"):
+            slots.scatter([0, 1], bad)
+    assert_equal(slots.gather([0, 1]), initial(network, 2))
+    assert slots.steps[:2] == [0, 0]
+
+
+def test_bytes_per_row(slots: StateSlots, network: CloudNetwork) -> None:
+    values = sum(membrane.numel() for membrane in network.initial_state(1)) + network.spec.classes
+    assert slots.bytes_per_row == 4 * values
