@@ -1,0 +1,124 @@
+"""`neucodex-edge`: the command line of the edge. The only module that reads the environment."""
+
+from __future__ import annotations
+
+import os
+
+# gRPC's own log lines are for its developers, and it reads this when it is imported.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from edge_client.config import EdgeConfig, InputConfig, OutputConfig
+from shared.command_line import (
+    Address,
+    LogFormat,
+    configure_logs,
+    existing_path,
+    fraction,
+    log_options,
+    option,
+    run,
+)
+from shared.exit_policy import Measure
+
+EXIT_CODES = (
+    "Exit codes: 0 all done; 1 some samples failed or could not be read; 2 wrong usage or configuration; 3 bundle; "
+    "4 input; 5 no cloud within the deadline, or the link was lost; 6 the cloud refused; 130 interrupted."
+)
+
+
+@click.group(epilog=EXIT_CODES)
+def cli() -> None:
+    """The edge of NeuCODEX: runs a network's head and asks a cloud for the rest, timestep by timestep."""
+
+
+@cli.command(epilog=EXIT_CODES)
+@option("--bundle", type=existing_path, required=True, metavar="DIR", help="The trained model.")
+@option("--cloud", type=Address(), required=True, help="Where neucodex-cloud listens.")
+@option(
+    "--images",
+    multiple=True,
+    metavar="PATH...",
+    help="Pictures: files, folders, glob patterns. More of them may follow without the flag.",
+)
+@click.argument("more_images", nargs=-1, metavar="[PATH]...")
+@option("--dataset", metavar="NAME", help="Classify the test part of this data set instead.")
+@option("--data", type=existing_path, metavar="DIR", help="Where the data set is.")
+@option("--limit", type=int, metavar="N", help="Stop after N samples.")
+@option("--allow-partial", is_flag=True, help="Take the data set although recordings of it are missing.")
+@option("--threshold", type=float, metavar="X", help="Certainty (0..1) at which a sample stops; else the bundle's own.")
+@option("--measure", type=click.Choice(get_args(Measure)), help="How certainty is measured; else the bundle's own.")
+@option("--full-t", is_flag=True, help="Run every sample to the last timestep, and say where it would have stopped.")
+@option("--lookahead", type=int, default=1, metavar="N", help="Frames sent beyond the last result; 1 is lockstep.")
+@option("--threads", type=int, default=1, metavar="N", help="Threads of the head's operations.")
+@option("--deadline", type=float, default=5.0, metavar="SECONDS", help="For the connection to the cloud.")
+@option("--sample-deadline", type=float, default=30.0, metavar="SECONDS", help="From a sample's input to its verdict.")
+@option("--json", "as_json", is_flag=True, help="One JSON object a line on standard output.")
+@option("--show", type=int, default=10, metavar="N", help="Without --json: a line for each of the first N samples.")
+@option("--summary-file", type=existing_path, metavar="FILE", help="Write the summary there as JSON, print none.")
+@option("--no-picture-sizes", is_flag=True, help="Do not compare with the same pictures as PNG and JPEG.")
+@option("--metrics", type=Address(), help="Serve Prometheus metrics there; port 0 takes a free one.")
+@log_options
+def classify(
+    bundle: Path,
+    cloud: tuple[str, int],
+    images: tuple[str, ...],
+    more_images: tuple[str, ...],
+    dataset: str | None,
+    data: Path | None,
+    limit: int | None,
+    allow_partial: bool,
+    threshold: float | None,
+    measure: Measure | None,
+    full_t: bool,
+    lookahead: int,
+    threads: int,
+    deadline: float,
+    sample_deadline: float,
+    as_json: bool,
+    show: int,
+    summary_file: Path | None,
+    no_picture_sizes: bool,
+    metrics: tuple[str, int] | None,
+    log_format: LogFormat,
+    log_level: str,
+) -> int:
+    """Classify pictures or a data set's test part together with a cloud."""
+    configure_logs(log_format, log_level)
+    config = EdgeConfig(
+        bundle=bundle,
+        cloud=cloud,
+        inputs=InputConfig((*images, *more_images), dataset, data, limit, allow_partial),
+        outputs=OutputConfig(as_json, show, summary_file, not no_picture_sizes, metrics),
+        connect_deadline_s=deadline,
+        sample_deadline_s=sample_deadline,
+        threshold=fraction(threshold, "--threshold"),
+        measure=measure,
+        full_t=full_t,
+        lookahead=lookahead,
+        threads=threads,
+    )
+    # Imported when the command line is known to be right: --help and a wrong flag answer at once.
+    from edge_client import launch  # noqa: PLC0415
+
+    return asyncio.run(launch.classify(config, sys.stdout, sys.stderr))
+
+
+def main() -> None:
+    """The console script `neucodex-edge`."""
+    try:
+        run(cli)
+    except BrokenPipeError:
+        # Whoever read standard output has enough; Python must not try to flush it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Everything an edge is told from outside, as one frozen value: read once in `__main__`, passed down, never global."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.errors import ConfigError
+from shared.exit_policy import ExitPolicy, Measure
+
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """What to classify: pictures by path, or the test part of a data set.
+
+    `limit` stops after so many samples; `allow_partial` takes a set with fewer recordings than its publisher's.
+    """
+
+    images: tuple[str, ...] = ()
+    dataset: str | None = None
+    data: Path | None = None
+    limit: int | None = None
+    allow_partial: bool = False
+
+    def __post_init__(self) -> None:
+        if bool(self.images) == bool(self.dataset):
+            raise ConfigError("say what to classify: either --images PATH... or --dataset NAME")
+        if self.limit is not None and self.limit < 1:
+            raise ConfigError(f"--limit is {self.limit}: at least 1")
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    """How results are written: for people or as JSON, how many samples are shown, where the summary goes."""
+
+    json: bool = False
+    show: int = 10
+    summary_file: Path | None = None
+    picture_sizes: bool = True
+    metrics: Address | None = None
+
+    def __post_init__(self) -> None:
+        # Said now, not after the last sample.
+        if self.summary_file is not None and (self.summary_file.is_dir() or not self.summary_file.parent.is_dir()):
+            raise ConfigError(f"--summary-file is {self.summary_file}: name a file in a folder that exists")
+
+
+@dataclass(frozen=True)
+class EdgeConfig:
+    """One run of the edge.
+
+    `threshold` and `measure` None leave the bundle's calibrated exit policy. `full_t` runs every sample to timestep T
+    and reports where it would have stopped. Durations are in seconds.
+    """
+
+    bundle: Path
+    cloud: Address
+    inputs: InputConfig
+    outputs: OutputConfig = OutputConfig()
+    connect_deadline_s: float = 5.0
+    sample_deadline_s: float = 30.0
+    threshold: float | None = None
+    measure: Measure | None = None
+    full_t: bool = False
+    lookahead: int = 1
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for flag, seconds in (("--deadline", self.connect_deadline_s), ("--sample-deadline", self.sample_deadline_s)):
+            if not seconds > 0.0:
+                raise ConfigError(f"{flag} is {seconds}: it must be positive, in seconds")
+        for flag, count in (("--lookahead", self.lookahead), ("--threads", self.threads)):
+            if count < 1:
+                raise ConfigError(f"{flag} is {count}: at least 1")
+
+    def exit_policy(self, calibrated: ExitPolicy) -> ExitPolicy:
+        """The bundle's policy with what this run overrides.
+
+        Raises:
+            ConfigError: the threshold lies outside 0..1.
+        """
+        return ExitPolicy(
+            calibrated.measure if self.measure is None else self.measure,
+            calibrated.threshold if self.threshold is None else self.threshold,
+        )

@@ -1,0 +1,48 @@
+"""What goes wrong between an edge and a cloud, in our exceptions and in words that say what to do."""
+
+from __future__ import annotations
+
+import grpc
+
+from shared.errors import CloudRefused, CloudUnavailable, NeucodexError
+
+_REFUSALS = {
+    grpc.StatusCode.INVALID_ARGUMENT: "run the same version of NeuCODEX on both sides",
+    grpc.StatusCode.FAILED_PRECONDITION: "start the cloud with the bundle that this edge has (--bundle), same version",
+    grpc.StatusCode.UNIMPLEMENTED: "a gRPC server that is no neucodex-cloud listens there: check --cloud",
+    grpc.StatusCode.UNAUTHENTICATED: "check this edge's credentials",
+    grpc.StatusCode.PERMISSION_DENIED: "check this edge's credentials",
+}
+"""Codes that trying again does not mend, and what does."""
+
+_LOSSES = {
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "it is busy: try later, or raise its limits",
+    grpc.StatusCode.UNAVAILABLE: "see that it still runs and is reachable, then start again",
+}
+
+
+def not_there(address: str, deadline_s: float) -> CloudUnavailable:
+    """Nobody answered in time."""
+    return CloudUnavailable(
+        f"no cloud at {address} within {deadline_s:g} s: start `neucodex-cloud --listen {address}` there, "
+        "check --cloud, or raise --deadline"
+    )
+
+
+def spoke_wrongly(address: str, what: str) -> CloudRefused:
+    """The cloud sent something that the protocol does not allow."""
+    return CloudRefused(f"the cloud at {address} breaks the protocol ({what}): {_REFUSALS[_WRONG_VERSION]}")
+
+
+def from_status(address: str, code: grpc.StatusCode, details: str) -> NeucodexError:
+    """The exception for the status with which the stream ended; `details` is the server's own message, or gRPC's."""
+    said = f"{code.name}: {' '.join(details.split())}" if details else code.name
+    if code in _REFUSALS:
+        return CloudRefused(f"the cloud at {address} refused ({said}): {_REFUSALS[code]}")
+    if code is grpc.StatusCode.OK:
+        return CloudUnavailable(f"the cloud at {address} ended the stream: {_LOSSES[grpc.StatusCode.UNAVAILABLE]}")
+    remedy = _LOSSES.get(code, _LOSSES[grpc.StatusCode.UNAVAILABLE])
+    return CloudUnavailable(f"the link to the cloud at {address} was lost ({said}): {remedy}")
+
+
+_WRONG_VERSION = grpc.StatusCode.INVALID_ARGUMENT

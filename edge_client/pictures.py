@@ -1,0 +1,113 @@
+"""Pictures from disk to what a head takes, and how small ordinary formats make them. Pillow is imported when needed."""
+
+from __future__ import annotations
+
+import glob
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import ConfigError, SourceError
+from shared.network_spec import Shape
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+"""What counts as a picture in a folder; a file that is named itself is tried whatever its suffix."""
+
+JPEG_QUALITY = 90
+MODES = {1: "L", 3: "RGB"}
+
+
+def find_pictures(names: Sequence[str]) -> list[Path]:
+    """Files, folders and glob patterns to the files they stand for, each once, folders and patterns sorted.
+
+    A name that stands for nothing is kept: it will be reported as unreadable in its place.
+
+    Raises:
+        SourceError: a folder holds no picture at all.
+    """
+    found: dict[Path, None] = {}
+    for name in names:
+        path = Path(name).expanduser()
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            if not inside:
+                raise SourceError(f"no picture in folder {name}: it holds none of {', '.join(sorted(SUFFIXES))}")
+            found.update(dict.fromkeys(inside))
+        elif path.exists():
+            found[path] = None
+        else:
+            matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207  Path.glob takes no absolute pattern
+            found.update(dict.fromkeys(Path(match) for match in matches if Path(match).is_file()) or {path: None})
+    return list(found)
+
+
+def read_picture(path: Path, shape: Shape) -> NDArray[np.uint8]:
+    """A picture as uint8 of `shape` [C, H, W]: grey for one channel, RGB for three.
+
+    Turned upright as its EXIF data say, scaled so that it just covers H x W, cut to it around its centre.
+
+    Raises:
+        SourceError: it cannot be read; the text says why and does not repeat the path.
+    """
+    channels, height, width = shape
+    pillow = _pillow()
+    try:
+        with pillow.open(path) as picture:
+            return from_image(picture, (channels, height, width))
+    except FileNotFoundError:
+        raise SourceError("no such file, and no pattern that matches one") from None
+    except pillow.UnidentifiedImageError:
+        raise SourceError("no picture in a format that is known here") from None
+    # A damaged file makes Pillow's readers raise nearly anything: SyntaxError, struct.error, IndexError...
+    except Exception as error:
+        raise SourceError(f"damaged or too large: {error}") from None
+
+
+def from_image(picture: Image, shape: Shape) -> NDArray[np.uint8]:
+    """A Pillow picture as uint8 of `shape` [C, H, W], see `read_picture`."""
+    from PIL import Image, ImageOps  # noqa: PLC0415  the extra `edge`
+
+    channels, height, width = shape
+    upright = ImageOps.exif_transpose(picture)
+    if upright.mode.startswith("I;16"):  # convert() would cut off everything above 255
+        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+    converted = upright.convert(MODES[channels])
+    fitted = ImageOps.fit(converted, (width, height), Image.Resampling.BILINEAR)
+    pixels = np.asarray(fitted, np.uint8)
+    return np.ascontiguousarray(pixels[np.newaxis] if channels == 1 else pixels.transpose(2, 0, 1))
+
+
+def encoded_sizes(frames: NDArray[np.uint8]) -> tuple[int, int] | None:
+    """The bytes of a picture [C, H, W] as PNG (optimised) and as JPEG of quality 90; None for what is no picture.
+
+    Also None without Pillow: a comparison is no reason to end a run.
+    """
+    if frames.ndim != 3 or frames.shape[0] not in MODES:
+        return None
+    try:
+        pillow = _pillow()
+    except ConfigError:
+        return None
+    picture = pillow.fromarray(frames[0] if frames.shape[0] == 1 else np.ascontiguousarray(frames.transpose(1, 2, 0)))
+    sizes = []
+    for form, options in (("PNG", {"optimize": True}), ("JPEG", {"quality": JPEG_QUALITY, "optimize": True})):
+        buffer = io.BytesIO()
+        picture.save(buffer, form, **options)
+        sizes.append(buffer.tell())
+    return sizes[0], sizes[1]
+
+
+def _pillow() -> ModuleType:
+    try:
+        from PIL import Image  # noqa: PLC0415  the extra `edge`
+    except ImportError:
+        raise ConfigError("reading pictures needs Pillow: pip install 'neucodex[edge]'") from None
+    return Image

@@ -1,0 +1,245 @@
+"""The gRPC transport against a server that can be told to misbehave, in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+
+from edge_client.transport import GrpcTransport
+from protos import co_inference_pb2 as pb
+from protos import co_inference_pb2_grpc as pb_grpc
+from shared.errors import CloudRefused, CloudUnavailable
+from shared.messages import Codec, Frame, Rejection, RejectionCode, StepResult, Stop
+
+Script = Callable[[Any], Awaitable[None]]
+READY = pb.CloudMessage(ready=pb.Ready(max_open_samples=4, sample_idle_timeout_ms=1000))
+FINGERPRINT = bytes(range(32))
+
+
+def result(sample: int, timestep: int = 1, confidences: tuple[float, ...] = (0.25, 0.75)) -> pb.CloudMessage:
+    return pb.CloudMessage(
+        result=pb.StepResult(sample=sample, timestep=timestep, confidences=confidences, batch_size=1)
+    )
+
+
+@asynccontextmanager
+async def cloud(script: Script) -> AsyncIterator[tuple[str, grpc.aio.Server]]:
+    """A server whose stream does what `script(context)` does; `context.read()` and `.write()` are the stream."""
+
+    class Servicer(pb_grpc.CoInferenceServicer):
+        async def Infer(self, request_iterator: Any, context: Any) -> None:
+            await script(context)
+
+    server = grpc.aio.server()
+    pb_grpc.add_CoInferenceServicer_to_server(Servicer(), server)  # type: ignore[no-untyped-call]
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}", server
+    finally:
+        await server.stop(None)
+
+
+@asynccontextmanager
+async def link(address: str, deadline_s: float = 5.0) -> AsyncIterator[GrpcTransport]:
+    transport = GrpcTransport(address, FINGERPRINT, classes=2, connect_deadline_s=deadline_s)
+    try:
+        yield transport
+    finally:
+        await transport.close()
+
+
+async def test_answers_find_their_samples() -> None:
+    seen: list[pb.EdgeMessage] = []
+
+    async def script(context: Any) -> None:
+        seen.append(await context.read())
+        await context.write(READY)
+        while (message := await context.read()) is not grpc.aio.EOF:
+            seen.append(message)
+            if message.WhichOneof("kind") == "stop":
+                await context.write(result(message.stop.sample, 2))  # too late, for nobody
+            elif message.frame.sample == 2:
+                await context.write(result(1))
+                await context.write(result(2))
+                rejection = pb.Rejection(sample=2, code=pb.Rejection.CODE_NO_SLOT, reason="full", retry_after_ms=7)
+                await context.write(pb.CloudMessage(rejection=rejection))
+
+    async with cloud(script) as (address, _), link(address) as transport:
+        assert (await transport.open()).max_open_samples == 4
+        for sample in (1, 2):
+            await transport.send(Frame(sample, 1, Codec.PACKED_BITS, b"\x05"))
+        assert await transport.receive(2, 5.0) == StepResult(2, 1, (0.25, 0.75))
+        assert transport.arrived(1)
+        await transport.send(Stop(1))
+        assert await transport.receive(2, 5.0) == Rejection(2, RejectionCode.NO_SLOT, "full", 7)
+    opened = seen[0].open
+    assert (opened.protocol_version, opened.fingerprint, opened.top_k) == (1, FINGERPRINT, 0)
+    assert seen[1].frame == pb.Frame(sample=1, timestep=1, codec=pb.CODEC_PACKED_BITS, spikes=b"\x05")
+
+
+async def test_silence_is_a_timeout_and_a_late_answer_still_counts() -> None:
+    ask = asyncio.Event()
+
+    async def script(context: Any) -> None:
+        await context.read()
+        await context.write(READY)
+        frame = (await context.read()).frame
+        await ask.wait()
+        await context.write(result(frame.sample))
+        await context.read()
+
+    async with cloud(script) as (address, _), link(address) as transport:
+        await transport.open()
+        await transport.send(Frame(9, 1, Codec.PACKED_BITS, b"\x05"))
+        with pytest.raises(TimeoutError):
+            await transport.receive(9, 0.02)
+        ask.set()
+        assert (await transport.receive(9, 5.0)).sample == 9
+
+
+@pytest.mark.parametrize(
+    ("code", "expected", "advice"),
+    [
+        (grpc.StatusCode.FAILED_PRECONDITION, CloudRefused, "with the bundle that this edge has"),
+        (grpc.StatusCode.INVALID_ARGUMENT, CloudRefused, "same version"),
+        (grpc.StatusCode.UNAUTHENTICATED, CloudRefused, "credentials"),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, CloudUnavailable, "busy"),
+        (grpc.StatusCode.UNAVAILABLE, CloudUnavailable, "start again"),
+        (grpc.StatusCode.INTERNAL, CloudUnavailable, "start again"),
+    ],
+)
+async def test_a_refused_stream_says_why(code: grpc.StatusCode, expected: type[Exception], advice: str) -> None:
+    async def script(context: Any) -> None:
+        await context.read()
+        await context.abort(code, "the cloud's\nown words")
+
+    async with cloud(script) as (address, _), link(address) as transport:
+        with pytest.raises(expected, match=f"{code.name}: the cloud's own words.*{advice}") as caught:
+            await transport.open()
+        assert address in str(caught.value)
+
+
+async def test_nobody_there_within_the_deadline() -> None:
+    async def never(context: Any) -> None: ...
+
+    async with cloud(never) as (address, server):
+        await server.stop(None)
+        async with link(address, 0.3) as transport:
+            with pytest.raises(CloudUnavailable, match=r"within 0\.3 s: start `neucodex-cloud"):
+                await transport.open()
+
+
+async def test_a_server_that_never_answers_open() -> None:
+    async def script(context: Any) -> None:
+        await asyncio.sleep(60)
+
+    async with cloud(script) as (address, _), link(address, 0.3) as transport:
+        with pytest.raises(CloudUnavailable, match=r"within 0\.3 s"):
+            await transport.open()
+
+
+async def test_a_cloud_that_starts_late_is_found() -> None:
+    async def script(context: Any) -> None:
+        await context.read()
+        await context.write(READY)
+        await context.read()
+
+    async with cloud(script) as (address, server):
+        await server.stop(None)
+    late = grpc.aio.server()
+
+    class Servicer(pb_grpc.CoInferenceServicer):
+        async def Infer(self, request_iterator: Any, context: Any) -> None:
+            await script(context)
+
+    pb_grpc.add_CoInferenceServicer_to_server(Servicer(), late)  # type: ignore[no-untyped-call]
+    async with link(address, 10.0) as transport:
+        opening = asyncio.create_task(transport.open())
+        await asyncio.sleep(0.05)
+        late.add_insecure_port(address)
+        await late.start()
+        assert (await opening).max_open_samples == 4
+    await late.stop(None)
+
+
+async def test_another_grpc_service_is_no_cloud() -> None:
+    server = grpc.aio.server()
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with link(f"127.0.0.1:{port}") as transport:
+        with pytest.raises(CloudRefused, match="no neucodex-cloud"):
+            await transport.open()
+    await server.stop(None)
+
+
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        (result(1), None),
+        (pb.CloudMessage(), None),
+        (READY, READY),
+        (READY, result(1, 1, (0.5, 0.25, 0.25))),
+        (READY, result(1, 1, (0.5, 1.5))),
+        (READY, pb.CloudMessage()),
+    ],
+)
+async def test_a_cloud_that_breaks_the_protocol(first: pb.CloudMessage, later: pb.CloudMessage | None) -> None:
+    async def script(context: Any) -> None:
+        await context.read()
+        await context.write(first)
+        await context.read()
+        if later is not None:
+            await context.write(later)
+        await context.read()
+
+    async def use(transport: GrpcTransport) -> None:
+        await transport.open()
+        await transport.send(Frame(1, 1, Codec.PACKED_BITS, b"\x05"))
+        await transport.receive(1, 5.0)
+
+    async with cloud(script) as (address, _), link(address) as transport:
+        with pytest.raises(CloudRefused, match=r"breaks the protocol.*same version"):
+            await use(transport)
+
+
+@pytest.mark.parametrize("how", ["ends", "aborts", "dies"])
+async def test_a_lost_link_reaches_every_waiting_sample_and_every_later_call(how: str) -> None:
+    go = asyncio.Event()
+
+    async def script(context: Any) -> None:
+        await context.read()
+        await context.write(READY)
+        await go.wait()
+        if how == "aborts":
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "draining")
+        if how == "dies":
+            await asyncio.sleep(60)
+
+    async with cloud(script) as (address, server), link(address) as transport:
+        await transport.open()
+        for sample in (1, 2):
+            await transport.send(Frame(sample, 1, Codec.PACKED_BITS, b"\x05"))
+        waiting = [asyncio.create_task(transport.receive(sample, 10.0)) for sample in (1, 2)]
+        await asyncio.sleep(0)
+        go.set()
+        if how == "dies":
+            await server.stop(None)
+        for outcome in await asyncio.gather(*waiting, return_exceptions=True):
+            assert isinstance(outcome, CloudUnavailable)
+        with pytest.raises(CloudUnavailable):
+            await transport.send(Frame(1, 2, Codec.PACKED_BITS, b"\x05"))
+        with pytest.raises(CloudUnavailable):
+            await transport.receive(1, 1.0)
+
+
+async def test_close_is_quiet_before_open_and_twice() -> None:
+    transport = GrpcTransport("127.0.0.1:1", FINGERPRINT, 2, 0.1)
+    await transport.close()
+    await transport.close()

@@ -1,0 +1,137 @@
+"""The pair answers what the whole network answers, whatever the split, the lookahead and the company."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edge_client.co_inference import CoInference
+from edge_client.config import InputConfig
+from edge_client.head_runner import TorchHead, normalise
+from edge_client.sources import Sample, open_source
+from edge_client.transport import GrpcTransport
+from shared.bundle import Bundle
+from shared.network_spec import BottleneckSpec
+from shared.spike_codec import SpikeCodec
+from tests.support.bundles import load_split, make_bundle, reference_confidences
+from tests.support.edges import EdgeRun, edge_here, rename_classes
+from tests.support.processes import CloudProcess, cloud_process
+
+DIGITS = tuple("0123456789")
+INPUTS = {
+    "plain": InputConfig(dataset="digits", limit=24),
+    "squeezed": InputConfig(dataset="digits", limit=24),
+}
+TOLERANCE = 1e-4
+"""Both sides fold their normalisations into the convolutions: float32 sums in another order."""
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
+    folder = tmp_path_factory.mktemp("bundles")
+    made = {
+        "plain": make_bundle(folder / "plain", bottleneck=None, threshold=0.5),
+        "squeezed": make_bundle(folder / "squeezed", bottleneck=BottleneckSpec(2, 2), threshold=0.5),
+        "events": make_bundle(folder / "events", input_shape=(2, 16, 16), input_kind="events", threshold=0.5),
+    }
+    return {name: rename_classes(bundle, DIGITS) for name, bundle in made.items()}
+
+
+@pytest.fixture(scope="module")
+def cloud(bundles: dict[str, Bundle], tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudProcess]:
+    with cloud_process(tmp_path_factory.mktemp("cloud"), [bundle.path for bundle in bundles.values()]) as running:
+        yield running
+
+
+@pytest.fixture
+def events(tmp_path: Path) -> InputConfig:
+    """Ten recordings in N-MNIST's own layout and format, a drifting bar each."""
+    generator = np.random.default_rng(0)
+    for digit in range(10):
+        count = 400
+        x = (np.arange(count) * (digit + 1) // 40 + generator.integers(0, 4, count)) % 34
+        y = generator.integers(0, 34, count)
+        t = np.sort(generator.integers(0, 300_000, count))
+        polarity = generator.integers(0, 2, count)
+        rows = np.stack([x, y, polarity << 7 | t >> 16, t >> 8 & 255, t & 255], axis=1).astype(np.uint8)
+        path = tmp_path / "N-MNIST" / "Test" / str(digit) / "00001.bin"
+        path.parent.mkdir(parents=True)
+        rows.tofile(path)
+    return InputConfig(dataset="nmnist", data=tmp_path, allow_partial=True)
+
+
+@pytest.mark.parametrize("name", ["plain", "squeezed"])
+async def test_pictures_get_the_whole_networks_answer(
+    bundles: dict[str, Bundle], cloud: CloudProcess, name: str
+) -> None:
+    run = await edge_here(bundles[name], cloud.listen, INPUTS[name])
+    assert_as_the_whole_network(bundles[name], INPUTS[name], run)
+    assert len({line["timesteps"] for line in run.lines}) > 1
+
+
+async def test_events_get_the_whole_networks_answer(
+    bundles: dict[str, Bundle], cloud: CloudProcess, events: InputConfig
+) -> None:
+    run = await edge_here(bundles["events"], cloud.listen, events)
+    assert len(run.lines) == 10
+    assert [line["label"] for line in run.lines] == list(DIGITS)
+    assert_as_the_whole_network(bundles["events"], events, run)
+
+
+@pytest.mark.parametrize("lookahead", [2, 4])
+async def test_lookahead_gives_the_answers_of_lockstep(
+    bundles: dict[str, Bundle], cloud: CloudProcess, lookahead: int
+) -> None:
+    run = await edge_here(bundles["squeezed"], cloud.listen, INPUTS["squeezed"], lookahead=lookahead)
+    assert_as_the_whole_network(bundles["squeezed"], INPUTS["squeezed"], run)
+
+
+async def test_samples_in_flight_together_wait_for_a_slot_and_get_the_same_answers(
+    bundles: dict[str, Bundle], tmp_path: Path
+) -> None:
+    bundle = bundles["squeezed"]
+    manifest = bundle.manifest
+    samples = [item for item in open_source(INPUTS["squeezed"], manifest) if isinstance(item, Sample)][:6]
+    rejections: list[object] = []
+    with cloud_process(tmp_path, [bundle.path], "--slots", "1") as narrow:
+        transport = GrpcTransport(narrow.listen, bundle.fingerprint, len(manifest.class_names), 10.0)
+        network = CoInference(
+            TorchHead(bundle),
+            SpikeCodec(manifest.frame_shape),
+            transport,
+            manifest.exit_policy,
+            manifest.network.timesteps,
+            on_rejection=rejections.append,
+        )
+        await transport.open()
+        together = await asyncio.gather(*(network.classify(sample) for sample in samples))
+        alone = [await network.classify(sample) for sample in samples]
+        await transport.close()
+    assert rejections
+    for one, other in zip(together, alone, strict=True):
+        assert (one.prediction, one.timesteps) == (other.prediction, other.timesteps)
+        assert one.confidence == pytest.approx(other.confidence, abs=TOLERANCE)
+
+
+def assert_as_the_whole_network(bundle: Bundle, inputs: InputConfig, run: EdgeRun) -> None:
+    """Prediction, confidence and exit of every line are those of SplitNetwork under the bundle's policy."""
+    assert run.code == 0, run.err
+    manifest = bundle.manifest
+    network = load_split(bundle)
+    samples = [item for item in open_source(inputs, manifest) if isinstance(item, Sample)]
+    for sample, line in zip(samples, run.lines, strict=True):
+        frames = torch.from_numpy(normalise(sample.frames, manifest.normalisation))
+        batched = frames.unsqueeze(0) if frames.dim() == 3 else frames.unsqueeze(1)
+        confidences = reference_confidences(network, batched, manifest.temperature)[:, 0]
+        best = confidences.max(dim=-1).values
+        assert ((best - manifest.exit_policy.threshold).abs() > TOLERANCE).all(), "too close to call: another seed"
+        certain = [t for t, value in enumerate(best.tolist(), 1) if value >= manifest.exit_policy.threshold]
+        exit_at = certain[0] if certain else manifest.network.timesteps
+        assert line["timesteps"] == exit_at
+        assert line["confidence"] == pytest.approx(float(best[exit_at - 1]), abs=TOLERANCE)
+        assert line["prediction"] == manifest.class_names[int(confidences[exit_at - 1].argmax())]
