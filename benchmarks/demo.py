@@ -1,0 +1,110 @@
+"""`make demo`: a cloud and an edge as two real processes on loopback classify a data set together.
+
+The edge runs twice. The first run stops samples early, and gives the lines, bytes and latency; the second takes every
+sample to the last timestep, and gives the accuracy that early exit is compared with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from edge_client.report import print_table, summary_table
+from shared.command_line import existing_path, option, run
+from shared.errors import CloudUnavailable
+
+START_S = 60.0
+"""A cloud that is not ready by then will not be: it loads torch and a bundle of some MB."""
+
+END_S = 10.0
+"""What a process is given between SIGTERM and SIGKILL."""
+
+ANY_PORT = "127.0.0.1:0"
+
+
+@click.command()
+@option("--bundle", type=existing_path, default=Path("models/resnet18-digits"), help="The trained model.")
+@option("--dataset", default="digits", help="Its test part is classified.")
+@option("--data", type=existing_path, help="Where the data set is, if it is not embedded.")
+@option("--limit", type=int, help="Stop after so many samples.")
+@option("--threshold", type=float, help="Certainty (0..1) at which a sample stops; else the bundle's own.")
+def main(bundle: Path, dataset: str, data: Path | None, limit: int | None, threshold: float | None) -> int:
+    """Start a cloud and an edge on this machine, classify, print what it took, end both."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    edge = ["--bundle", str(bundle), "--dataset", dataset]
+    for flag, value in (("--data", data), ("--limit", limit), ("--threshold", threshold)):
+        edge += [] if value is None else [flag, str(value)]
+    with tempfile.TemporaryDirectory(prefix="neucodex-demo-") as folder, _cloud(bundle, Path(folder)) as ready:
+        click.echo(f"cloud ready at {ready['listen']}, its metrics at http://{ready['metrics']}/metrics", err=True)
+        edge += ["--cloud", ready["listen"]]
+        click.echo(f"\n1 of 2: {dataset} with early exit", err=True)
+        code, early = _edge([*edge, "--metrics", ANY_PORT], Path(folder) / "early.json")
+        if early is None:
+            return code
+        click.echo("\n2 of 2: the same samples to the last timestep", err=True)
+        full_code, full = _edge([*edge, "--full-t", "--show", "0", "--no-picture-sizes"], Path(folder) / "full.json")
+        if full is None:
+            return full_code
+    click.echo()
+    print_table(summary_table({**early, "accuracy_full_t": full["accuracy"]}), sys.stdout)
+    return code or full_code
+
+
+@contextlib.contextmanager
+def _cloud(bundle: Path, folder: Path) -> Iterator[dict[str, Any]]:
+    """A cloud process and where it listens."""
+    ready_file = folder / "ready.json"
+    command = ["-m", "cloud_server", "--bundle", str(bundle), "--listen", ANY_PORT, "--metrics", ANY_PORT]
+    # One thread: the edge wants the other core of a small machine, and threads that spin for each other starve both.
+    command += ["--threads", "1", "--ready-file", str(ready_file), "--log-level", "warning"]
+    with _process(command) as process:
+        give_up = time.monotonic() + START_S
+        while not ready_file.exists():
+            if process.poll() is not None:
+                raise CloudUnavailable(f"the cloud process ended with exit code {process.returncode}: see above")
+            if time.monotonic() > give_up:
+                raise CloudUnavailable(f"the cloud process was not ready within {START_S:g} s")
+            time.sleep(0.05)
+        yield json.loads(ready_file.read_text())
+
+
+def _edge(arguments: list[str], summary: Path) -> tuple[int, dict[str, Any] | None]:
+    """Run an edge to its end, its output going where ours goes; its exit code and its summary, if it came to one."""
+    with _process(["-m", "edge_client", "classify", *arguments, "--summary-file", str(summary)]) as process:
+        code = process.wait()
+    # 0 and 1 are complete runs, with or without samples that failed.
+    return code, json.loads(summary.read_text()) if code in (0, 1) and summary.exists() else None
+
+
+@contextlib.contextmanager
+def _process(arguments: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A Python process that does not outlive the block."""
+    process = subprocess.Popen([sys.executable, *arguments])  # noqa: S603  our own module
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    run(main)
