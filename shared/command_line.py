@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 from pythonjsonlogger.json import JsonFormatter
@@ -15,6 +15,11 @@ from shared.errors import ConfigError, NeucodexError
 
 LogFormat = Literal["text", "json"]
 F = TypeVar("F", bound=Callable[..., Any])
+
+if TYPE_CHECKING:
+    _AddressType = click.ParamType[tuple[str, int]]
+else:
+    _AddressType = click.ParamType  # generic only in newer releases
 
 INTERRUPTED = 130
 """Exit code of a run that was ended by Ctrl-C, as shells have it."""
@@ -51,7 +56,7 @@ def configure_logs(log_format: LogFormat, log_level: str) -> None:
     logging.basicConfig(handlers=[handler], level=log_level.upper(), force=True)
 
 
-class Address(click.ParamType[tuple[str, int]]):
+class Address(_AddressType):
     """HOST:PORT; an IPv6 host stands in brackets; :PORT means all interfaces."""
 
     name = "HOST:PORT"

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shared.bundle import Normalisation
+from shared.network_spec import InputKind
 from training.augment import augment
 from training.data import Samples, to_input
 from training.recipe import StageRecipe
@@ -21,13 +22,17 @@ from training.recipe import StageRecipe
 
 @dataclass(frozen=True)
 class Batches:
-    """The batches of one stage. With several ranks each takes every `world`-th sample of the same global batch."""
+    """The batches of one stage, for a network that takes inputs of `kind`.
+
+    With several ranks each takes every `world`-th sample of the same global batch.
+    """
 
     samples: Samples
     normalisation: Normalisation
     stage: StageRecipe
     seed: int
     stage_index: int
+    kind: InputKind
     rank: int = 0
     world: int = 1
 
@@ -52,7 +57,8 @@ class Batches:
         chosen = order[index * size : (index + 1) * size][self.rank :: self.world].to(self.samples.labels.device)
         generator = self._generator(epoch, index + 1, self.rank)
         frames = augment(self.samples.frames[chosen], self.stage.augment, generator)
-        return self._reduce(to_input(frames, self.normalisation), epoch), self.samples.labels[chosen]
+        frames = to_input(frames, self.normalisation, self.kind)
+        return self._reduce(frames, epoch), self.samples.labels[chosen]
 
     def _reduce(self, frames: Tensor, epoch: int) -> Tensor:
         side = next((side for first, side in reversed(self.stage.resolutions) if epoch >= first), frames.shape[-1])

@@ -14,6 +14,7 @@ from shared.bundle import Normalisation
 from shared.datasets.base import Frames, Labels, Split
 from shared.datasets.registry import info, load_split
 from shared.errors import ConfigError, SourceError
+from shared.network_spec import InputKind
 from training.datasets.folder import load_folder
 from training.recipe import Recipe
 
@@ -73,15 +74,18 @@ def load_data(recipe: Recipe, root: Path | None) -> TrainingData:
     )
 
 
-def to_input(frames: Tensor, normalisation: Normalisation) -> Tensor:
-    """uint8 samples [B, (T,) C, H, W] to what a network takes: float32 [B, C, H, W] or, for events, [T, B, C, H, W]."""
+def to_input(frames: Tensor, normalisation: Normalisation, kind: InputKind) -> Tensor:
+    """uint8 samples [B, (T,) C, H, W] to what a network takes: float32 [B, C, H, W] or, for events, [T, B, C, H, W].
+
+    A network for static input sees the mean of a clip's frames (as a quantised stage does, which has no timesteps).
+    """
     shape = (-1, 1, 1)
     mean = torch.tensor(normalisation.mean, device=frames.device).view(shape)
     std = torch.tensor(normalisation.std, device=frames.device).view(shape)
     values = (frames.float() * normalisation.scale - mean) / std
-    if values.dim() == 5:
-        return values.transpose(0, 1).contiguous()
-    return values
+    if values.dim() == 4:
+        return values
+    return values.mean(1) if kind == "static" else values.transpose(0, 1).contiguous()
 
 
 def _read(recipe: Recipe, root: Path | None) -> tuple[Split, Split, tuple[str, ...], bool]:

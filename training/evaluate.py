@@ -29,7 +29,8 @@ def mean_logits(network: SplitNetwork, samples: Samples, normalisation: Normalis
     network.eval()
     parts = []
     for start in range(0, len(samples), BATCH):
-        frames = to_input(samples.frames[start : start + BATCH].to(machine.device), normalisation)
+        taken = samples.frames[start : start + BATCH].to(machine.device)
+        frames = to_input(taken, normalisation, network.spec.input_kind)
         parts.append(running_mean(network(frames)).float().cpu())
     return torch.cat(parts, dim=1)
 
@@ -60,7 +61,8 @@ def spike_statistics(
     some = samples.frames[:STATISTICS_SAMPLES]
     try:
         for start in range(0, len(some), BATCH):
-            network(to_input(some[start : start + BATCH].to(machine.device), normalisation))
+            taken = some[start : start + BATCH].to(machine.device)
+            network(to_input(taken, normalisation, network.spec.input_kind))
     finally:
         counter.remove()
     return counter.result(len(some))

@@ -54,7 +54,7 @@ def build_network(recipe: Recipe, stage: StageRecipe, machine: Machine) -> Split
     """The network that a stage trains: the backbone alone or with its bottleneck, its neurons as the stage asks."""
     spec = replace(recipe.network, bottleneck=None) if stage.kind == "backbone" else recipe.network
     if stage.neurons == "quantised":
-        spec = replace(spec, timesteps=1)
+        spec = replace(spec, timesteps=1, input_kind="static")
     network = SplitNetwork(spec)
     # The faster layout, but oneDNN's backward pass (PyTorch 2.13, AVX2) writes out of bounds for other channel counts.
     if spec.width % 8 == 0:
@@ -85,7 +85,8 @@ def train_stage(recipe: Recipe, index: int, data: TrainingData, run: Path, machi
     set_trainable(network, stage)
     objective = StageObjective(network, stage, _teacher(recipe, index, run, machine))
     on_device = Samples(data.train.frames.to(machine.device), data.train.labels.to(machine.device))
-    batches = Batches(on_device, data.normalisation, stage, recipe.seed, index, machine.rank, machine.world)
+    kind = network.spec.input_kind
+    batches = Batches(on_device, data.normalisation, stage, recipe.seed, index, kind, machine.rank, machine.world)
     kept = Fit(objective, batches, data, folder, machine).run()
     if machine.leads:
         save_weights(kept, done)
