@@ -20,6 +20,7 @@ from typing import Any
 
 import click
 
+from benchmarks.record import Clock, Findings
 from edge_client.report import print_table, summary_table
 from shared.command_line import existing_path, option, run
 from shared.errors import CloudUnavailable
@@ -39,9 +40,13 @@ ANY_PORT = "127.0.0.1:0"
 @option("--data", type=existing_path, help="Where the data set is, if it is not embedded.")
 @option("--limit", type=int, help="Stop after so many samples.")
 @option("--threshold", type=float, help="Certainty (0..1) at which a sample stops; else the bundle's own.")
-def main(bundle: Path, dataset: str, data: Path | None, limit: int | None, threshold: float | None) -> int:
+@option("--record", type=existing_path, metavar="DIR", help="Also write what was measured to DIR/record.json.")
+def main(
+    bundle: Path, dataset: str, data: Path | None, limit: int | None, threshold: float | None, record: Path | None
+) -> int:
     """Start a cloud and an edge on this machine, classify, print what it took, end both."""
     signal.signal(signal.SIGTERM, _interrupt)
+    clock = Clock("demo")
     edge = ["--bundle", str(bundle), "--dataset", dataset]
     for flag, value in (("--data", data), ("--limit", limit), ("--threshold", threshold)):
         edge += [] if value is None else [flag, str(value)]
@@ -58,6 +63,9 @@ def main(bundle: Path, dataset: str, data: Path | None, limit: int | None, thres
             return full_code
     click.echo()
     print_table(summary_table({**early, "accuracy_full_t": full["accuracy"]}), sys.stdout)
+    if record is not None:
+        results = {"with early exit": early, "all timesteps": full}
+        clock.write(Findings(n={"samples": early["samples"]}, results=results), record)
     return code or full_code
 
 

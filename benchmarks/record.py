@@ -60,7 +60,7 @@ class Clock:
         record = {
             "benchmark": self._benchmark,
             "commit": commit(),
-            "command": " ".join(["neucodex-bench", *sys.argv[1:]]),
+            "command": command(),
             "machine": self._machine,
             "started": self._started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - self._from, 1),
@@ -91,6 +91,16 @@ def machine() -> dict[str, Any]:
             continue
     gpu = _gpu()
     return {**found, "gpu": gpu} if gpu else found
+
+
+def command() -> str:
+    """The command line that this process was started with, as one would type it in the checkout."""
+    program = Path(sys.argv[0])
+    if program.name == "__main__.py":
+        return " ".join([f"python -m {program.parent.name}", *sys.argv[1:]])
+    if program.suffix == ".py":
+        return " ".join([f"python -m {program.parent.name}.{program.stem}", *sys.argv[1:]])
+    return " ".join([program.name, *sys.argv[1:]])
 
 
 def commit() -> str | None:
