@@ -15,7 +15,7 @@ class Health:
 
     def __init__(self, services: tuple[str, ...]) -> None:
         self._services = ("", *services)
-        self._servicer: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]  # missing in its stubs
+        self._servicer: Any = health.aio.HealthServicer()
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Answer health checks on this server."""

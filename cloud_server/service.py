@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -76,12 +77,12 @@ class CoInference:
         self._empty = asyncio.Event()
         self._empty.set()
 
-    def handler(self) -> grpc.GenericRpcHandler[bytes, pb.CloudMessage]:
+    def handler(self) -> grpc.GenericRpcHandler:
         """The service for `grpc.aio.Server.add_generic_rpc_handlers`.
 
         Messages are parsed in here and not by gRPC, so that bytes that are no message get a status that says so.
         """
-        method = grpc.stream_stream_rpc_method_handler(
+        method: Any = grpc.stream_stream_rpc_method_handler(
             self.infer, request_deserializer=None, response_serializer=pb.CloudMessage.SerializeToString
         )
         return grpc.method_handlers_generic_handler(SERVICE, {"Infer": method})

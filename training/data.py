@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from shared.bundle import Normalisation
-from shared.datasets.base import Frames, Labels, Split
-from shared.datasets.registry import info, load_split
+from shared.datasets.base import Frames, Labels, Part, Split, concatenate
+from shared.datasets.registry import info, make_request, stream
 from shared.errors import ConfigError, SourceError
 from shared.network_spec import InputKind
 from training.datasets.folder import load_folder
@@ -59,8 +59,6 @@ def load_data(recipe: Recipe, root: Path | None) -> TrainingData:
         )
     if len(names) != network.classes:
         raise ConfigError(f"{recipe.data.name} has {len(names)} classes, network.classes is {network.classes}")
-    if recipe.data.limit is not None:
-        train, test = (Split(s.frames[: recipe.data.limit], s.labels[: recipe.data.limit]) for s in (train, test))
     if not 0 < recipe.data.held_out < len(train):
         raise ConfigError(f"data.held_out is {recipe.data.held_out}: of {len(train)} training samples some must stay")
     kept = _held_out(train.labels, recipe.data.held_out, recipe.seed)
@@ -97,9 +95,9 @@ def _read(recipe: Recipe, root: Path | None) -> tuple[Split, Split, tuple[str, .
         folder = load_folder(root, side, network.input_shape[0])
         return folder.train, folder.test, folder.classes, folder.simulated
     known = info(data.name)
-    read: Callable[..., Split] = load_split
-    train, test = (
-        read(
+
+    def read(part: Part) -> Split:
+        request = make_request(
             data.name,
             root,
             part,
@@ -108,9 +106,22 @@ def _read(recipe: Recipe, root: Path | None) -> tuple[Split, Split, tuple[str, .
             binning=data.binning,
             allow_partial=data.allow_partial,
         )
-        for part in ("train", "test")
-    )
-    return train, test, known.classes, known.simulated
+        return _first(stream(request), data.limit)
+
+    return read("train"), read("test"), known.classes, known.simulated
+
+
+def _first(pieces: Iterable[Split], limit: int | None) -> Split:
+    """The first `limit` samples of a part, without decoding the files behind them."""
+    taken: list[Split] = []
+    missing = limit
+    for piece in pieces:
+        taken.append(Split(piece.frames[:missing], piece.labels[:missing]))
+        if missing is not None:
+            missing -= len(taken[-1])
+            if missing == 0:
+                break
+    return concatenate(taken)
 
 
 def _tensors(frames: Frames, labels: Labels) -> Samples:

@@ -32,7 +32,8 @@ class DataRecipe:
     """What is trained on. `name` is a data set of `shared.datasets`, or "folder": one subfolder for each class.
 
     `held_out` samples are taken from the training part before anything sees them: half of the work of training goes by
-    them (choosing the temperature and the threshold), none of the weights do. `limit` keeps the first samples only.
+    them (choosing the temperature and the threshold), none of the weights do. `limit` keeps the first samples of each
+    part only.
     """
 
     name: str
