@@ -20,7 +20,7 @@ from cloud_server.work import Answered, Failed, Outcome, Work
 from shared.errors import CodecError
 from shared.messages import RejectionCode
 from shared.metrics import Metrics
-from shared.spike_codec import Spikes
+from shared.spike_codec import Past, Spikes
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +29,11 @@ STAGE = "neucodex_cloud_stage_seconds"
 
 @dataclass(frozen=True, eq=False)
 class _Decoded:
+    """A frame, and what the next one's decoding will have to know of it."""
+
     work: Work
     spikes: Spikes
+    past: Past
 
 
 class BatchRunner:
@@ -80,10 +83,13 @@ class BatchRunner:
         frame = work.frame
         if frame.timestep > 1 and lane.slots.steps[work.row] != frame.timestep - 1:
             return Failed(work, RejectionCode.STATE_LOST, f"no state before timestep {frame.timestep}: start it anew")
+        # As with the state: a row's former owner has left something there, which a first frame does not look at.
+        past = lane.pasts[work.row] if frame.timestep > 1 else None
         try:
-            return _Decoded(work, lane.codec.decode(frame.codec, frame.spikes))
+            spikes = lane.codec.decode(frame.codec, frame.spikes, past)
         except CodecError as error:
             return Failed(work, RejectionCode.INVALID_FRAME, f"timestep {frame.timestep}: {error}")
+        return _Decoded(work, spikes, lane.codec.after(past, spikes))
 
     def _step(self, lane: Lane, decoded: Sequence[_Decoded]) -> list[tuple[float, ...] | Failed]:
         """Gather, step, scatter. Raises whatever goes wrong; then nothing is committed."""
@@ -98,6 +104,7 @@ class BatchRunner:
         stepped = lane.tail.step([each.spikes for each in decoded], timesteps, state)
         began = self._observe(lane, "tail", began)
         lane.slots.scatter(rows, stepped.state)
+        lane.pasts.update(zip(rows, (each.past for each in decoded), strict=True))
         self._observe(lane, "scatter", began)
         return _by_sample(decoded, stepped.confidences)
 

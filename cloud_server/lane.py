@@ -15,7 +15,7 @@ from cloud_server.tail import Tail
 from cloud_server.work import Work
 from shared.bundle import Bundle
 from shared.errors import ConfigError
-from shared.spike_codec import SpikeCodec
+from shared.spike_codec import Past, SpikeCodec
 
 
 @dataclass(eq=False)
@@ -23,6 +23,7 @@ class Lane:
     """A bundle's codec, network, slots and queue, and its name in metrics and messages.
 
     `batch_seconds` is how long its batches take of late; the engine keeps it, for advice on when to try again.
+    `pasts` holds for each row what the codec must know of the frames that are committed there; it is the engine's too.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Lane:
     slots: StateSlots
     scheduler: Scheduler[Work]
     batch_seconds: float = field(default=0.0)
+    pasts: dict[int, Past] = field(default_factory=dict)
 
     @property
     def retry_after_ms(self) -> int:
@@ -44,7 +46,7 @@ def load_lane(bundle: Bundle, name: str, config: CloudConfig, device: torch.devi
     """Load a bundle's tail and allocate its slots.
 
     Raises:
-        BundleError: its tail is missing, damaged or does not fit the manifest.
+        BundleError: its tail or its codec's tables are missing, damaged or do not fit the manifest.
         ConfigError: there is no memory for so many slots.
     """
     manifest = bundle.manifest
@@ -57,7 +59,7 @@ def load_lane(bundle: Bundle, name: str, config: CloudConfig, device: torch.devi
     # A sample can have all its frames waiting, once each: what comes beyond that is refused before it is queued.
     bound = config.max_queue if config.max_queue is not None else config.slots * timesteps
     scheduler: Scheduler[Work] = Scheduler(min(config.max_batch, config.slots), bound, config.max_wait)
-    codec = SpikeCodec(manifest.frame_shape)
+    codec = SpikeCodec.of(bundle)
     return Lane(name, bundle.fingerprint, timesteps, codec, tail, slots, scheduler)
 
 

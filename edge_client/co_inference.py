@@ -20,7 +20,8 @@ from edge_client.verdict import Step, Verdict, exit_step
 from shared.errors import SampleRejected, WireError
 from shared.exit_policy import ExitPolicy
 from shared.messages import Frame, Rejection, RejectionCode, StepResult, Stop
-from shared.spike_codec import SpikeCodec, Spikes
+from shared.spike_codec import Past, SpikeCodec, Spikes
+from shared.wire import FRAMING_BYTES, message_bytes
 
 STARTED_ANEW = (RejectionCode.STATE_LOST, RejectionCode.IDLE)
 """Rejections after which a sample is started from its first frame, once."""
@@ -53,11 +54,14 @@ class OpenSample:
     number: int
     run: HeadRun
     deadline: float
+    past: Past | None = None
     frames: list[EncodedFrame] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     sent_at: list[float] = field(default_factory=list)
     answered: int = 0
     payload_bytes: int = 0
+    message_bytes: int = 0
+    messages: int = 0
     lost_before: bool = False
 
     @property
@@ -67,6 +71,13 @@ class OpenSample:
     @property
     def seen(self) -> int:
         return len(self.steps)
+
+    def count(self, message: Frame | Stop) -> None:
+        """Add up what is sent."""
+        if isinstance(message, Frame):
+            self.payload_bytes += len(message.spikes)
+        self.message_bytes += message_bytes(message)
+        self.messages += 1
 
     def start_anew(self, number: int) -> None:
         """Everything is to be sent again, under another number: late answers to the old one mean nothing."""
@@ -141,7 +152,9 @@ class CoInference:
                 await self._accept(flight, answer, self._clock())
         latency_s = self._clock() - began
         # Also after timestep T: the slot is free as soon as the cloud reads this.
-        await self._transport.send(Stop(flight.number))
+        stop = Stop(flight.number)
+        flight.count(stop)
+        await self._transport.send(stop)
         last = flight.steps[-1] if self._full_t else exit_step(flight.steps)
         return Verdict(
             sample.id,
@@ -152,6 +165,8 @@ class CoInference:
             latency_s,
             "cloud",
             tuple(flight.steps),
+            flight.message_bytes,
+            flight.message_bytes + FRAMING_BYTES * flight.messages,
         )
 
     def _decided(self, flight: OpenSample) -> bool:
@@ -168,14 +183,16 @@ class CoInference:
                 return
             frame = flight.frames[flight.sent]
             flight.sent_at.append(self._clock())
-            flight.payload_bytes += len(frame.spikes)
-            await self._transport.send(Frame(flight.number, flight.sent, frame.codec, frame.spikes))
+            message = Frame(flight.number, flight.sent, frame.codec, frame.spikes)
+            flight.count(message)
+            await self._transport.send(message)
 
     async def _next_frame(self, flight: OpenSample) -> EncodedFrame:
         began = self._clock()
         spikes = await self._step(flight)
         stepped = self._clock()
-        codec, data = self._codec.encode(spikes)
+        codec, data = self._codec.encode(spikes, flight.past)
+        flight.past = self._codec.after(flight.past, spikes)
         return EncodedFrame(codec, data, stepped - began, self._clock() - stepped)
 
     async def _step(self, flight: OpenSample) -> Spikes:

@@ -64,6 +64,7 @@ async def classify(config: EdgeConfig, out: TextIO, err: TextIO) -> int:
 
 
 async def _with_cloud(config: EdgeConfig, bundle: Bundle, source: Source, session: Session, metrics: Metrics) -> None:
+    codec = SpikeCodec.of(bundle)
     transport = GrpcTransport(
         join_address(config.cloud), bundle.fingerprint, bundle.manifest.network.classes, config.connect_deadline_s
     )
@@ -73,16 +74,18 @@ async def _with_cloud(config: EdgeConfig, bundle: Bundle, source: Source, sessio
         # After the cloud: without one there is no need to wait for torch.
         head = TorchHead(bundle, config.threads)
         head.warm_up()
-        await session.classify_all(source, _network(config, bundle.manifest, head, transport, session))
+        await session.classify_all(source, _network(config, bundle.manifest, head, codec, transport, session))
     finally:
         metrics.set("neucodex_edge_connected", 0)
         await transport.close()
 
 
-def _network(config: EdgeConfig, manifest: Manifest, head: Head, transport: Transport, session: Session) -> CoInference:
+def _network(
+    config: EdgeConfig, manifest: Manifest, head: Head, codec: SpikeCodec, transport: Transport, session: Session
+) -> CoInference:
     return CoInference(
         head,
-        SpikeCodec(manifest.frame_shape),
+        codec,
         transport,
         config.exit_policy(manifest.exit_policy),
         manifest.network.timesteps,

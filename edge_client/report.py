@@ -204,6 +204,7 @@ def summary_rows(figures: Summary) -> list[tuple[str, str]]:
         ]
     rows += [
         ("payload bytes per sample", _show(figures["payload_bytes_per_sample"], ",.1f")),
+        ("  as messages / with gRPC and HTTP/2 framing", _sent(figures)),
         ("float32 feature map : frame, per timestep", _show(figures["ratio_float32_feature_map"], ",.0f", "x")),
         ("packed spikes of the split : bytes sent", _show(figures["ratio_packed_spikes"], ",.1f", "x")),
         ("same picture as PNG : bytes sent", _picture(figures, "png")),
@@ -223,6 +224,10 @@ def summary_rows(figures: Summary) -> list[tuple[str, str]]:
 def print_table(table: Table, out: TextIO) -> None:
     """A table in plain characters, coloured only on a terminal."""
     Console(file=out, highlight=False).print(table)
+
+
+def _sent(figures: Summary) -> str:
+    return " / ".join(_show(figures[f"{what}_bytes_per_sample"], ",.1f") for what in ("message", "wire"))
 
 
 def _picture(figures: Summary, form: str) -> str:

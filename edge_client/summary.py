@@ -100,6 +100,8 @@ def _bytes(done: Sequence[Classified], manifest: Manifest) -> Summary:
     png, jpeg = (sum((sample.picture_bytes or (0, 0))[form] for sample in compared) for form in (0, 1))
     return {
         "payload_bytes_per_sample": _ratio(sent, len(done)),
+        "message_bytes_per_sample": _ratio(sum(sample.verdict.message_bytes for sample in done), len(done)),
+        "wire_bytes_per_sample": _ratio(sum(sample.verdict.wire_bytes for sample in done), len(done)),
         "png_bytes_per_sample": _ratio(png, len(compared)),
         "jpeg_bytes_per_sample": _ratio(jpeg, len(compared)),
         "ratio_float32_feature_map": FLOAT_BITS * prod(manifest.split_shape) / prod(manifest.frame_shape),

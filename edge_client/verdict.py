@@ -34,7 +34,8 @@ class Verdict:
 
     `prediction` is an index into the bundle's class names and `confidence` its probability at the timestep at which the
     sample stopped, the last of `steps`. `payload_bytes` counts the encoded spikes of every frame that was sent,
-    repeated and superfluous ones included; `latency_s` runs from the sample's input to this verdict.
+    repeated and superfluous ones included; `message_bytes` the messages that carried them, and the Stop;
+    `wire_bytes` these with the framing of gRPC and HTTP/2. `latency_s` runs from the sample's input to this verdict.
     """
 
     sample: int
@@ -45,6 +46,8 @@ class Verdict:
     latency_s: float
     answered_by: AnsweredBy
     steps: tuple[Step, ...]
+    message_bytes: int = 0
+    wire_bytes: int = 0
 
 
 def exit_step(steps: Sequence[Step]) -> Step:

@@ -30,13 +30,24 @@ class _Codec:
 
 class _CodecEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Codec.ValueType], builtins.type):
     DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
-    CODEC_UNSPECIFIED: _Codec.ValueType  # 0
+    CODEC_RANGE: _Codec.ValueType  # 0
+    """Range-coded with the tables of the bundle. The usual one, so it is the value that takes no bytes."""
     CODEC_PACKED_BITS: _Codec.ValueType  # 1
+    CODEC_SPARSE: _Codec.ValueType  # 2
+    """The distances between the spikes, LEB128."""
+    CODEC_ZSTD: _Codec.ValueType  # 3
+    """Packed bits compressed with the bundle's dictionary, without the frame header."""
 
-class Codec(_Codec, metaclass=_CodecEnumTypeWrapper): ...
+class Codec(_Codec, metaclass=_CodecEnumTypeWrapper):
+    """How the spikes are written as bytes."""
 
-CODEC_UNSPECIFIED: Codec.ValueType  # 0
+CODEC_RANGE: Codec.ValueType  # 0
+"""Range-coded with the tables of the bundle. The usual one, so it is the value that takes no bytes."""
 CODEC_PACKED_BITS: Codec.ValueType  # 1
+CODEC_SPARSE: Codec.ValueType  # 2
+"""The distances between the spikes, LEB128."""
+CODEC_ZSTD: Codec.ValueType  # 3
+"""Packed bits compressed with the bundle's dictionary, without the frame header."""
 global___Codec = Codec
 
 @typing.final

@@ -2,6 +2,9 @@
 
 The manifest names the SHA-256 of each file, and the fingerprint is the SHA-256 of the manifest's bytes: a machine that
 holds only one half still proves which bundle it belongs to. Nothing is pickled, and no torch is needed to read one.
+
+`codec.safetensors`, the tables of the spike codec, may be there too, on both machines; then the manifest names its hash
+as well, and an edge and a cloud with different tables have different fingerprints.
 """
 
 from __future__ import annotations
@@ -27,6 +30,9 @@ from shared.plain_data import build
 FORMAT = "neucodex-bundle"
 VERSION = 1
 MANIFEST = "manifest.json"
+
+CODEC = "codec"
+"""The optional part."""
 
 Half = Literal["head", "tail"]
 Weights = Mapping[str, NDArray[Any]]
@@ -93,12 +99,23 @@ class Bundle:
         Raises:
             BundleError: the file is missing, or is not the one that the manifest names.
         """
-        file = self.path / file_name(half)
+        return self._read(half)
+
+    def codec_arrays(self) -> Weights | None:
+        """The tables of the spike codec by name, or None for a bundle without; `CodecTables` checks them.
+
+        Raises:
+            BundleError: the manifest names them, and the file is missing or another.
+        """
+        return self._read(CODEC) if CODEC in self.digests else None
+
+    def _read(self, part: str) -> Weights:
+        file = self.path / file_name(part)
         try:
             raw = file.read_bytes()
         except OSError as error:
             raise BundleError(f"bundle {self.path}: cannot read {file.name} ({error.strerror})") from None
-        if hashlib.sha256(raw).hexdigest() != self.digests[half]:
+        if hashlib.sha256(raw).hexdigest() != self.digests[part]:
             raise BundleError(
                 f"bundle {self.path}: {file.name} is not the file its manifest names (damaged or from another bundle); "
                 "copy the whole folder anew"
@@ -110,7 +127,7 @@ class Bundle:
 
 
 def write_bundle(path: Path, manifest: Manifest, head: Weights, tail: Weights) -> Bundle:
-    """Write a bundle folder; floating-point weights are stored as float16. An existing one is replaced.
+    """Write a bundle folder; floating-point weights are stored as float16. An existing one is replaced, tables and all.
 
     Returns:
         The bundle as `Bundle.open` reads it back.
@@ -122,14 +139,32 @@ def write_bundle(path: Path, manifest: Manifest, head: Weights, tail: Weights) -
         raw = save_safetensors({name: _on_disk(value) for name, value in weights.items()})
         (path / file_name(half)).write_bytes(raw)
         digests[half] = hashlib.sha256(raw).hexdigest()
+    (path / file_name(CODEC)).unlink(missing_ok=True)
     # The manifest comes last: a run that is killed between the files leaves a bundle that does not open.
-    (path / MANIFEST).write_text(json.dumps(_to_json(manifest, digests), indent=2, sort_keys=True) + "\n")
+    (path / MANIFEST).write_text(_to_text(manifest, digests))
     return Bundle.open(path)
 
 
-def file_name(half: Half) -> str:
-    """The name of the file that holds one half's weights."""
-    return f"{half}.safetensors"
+def write_codec(bundle: Bundle, arrays: Weights) -> Bundle:
+    """Write the spike codec's tables into a bundle, in place of those it may have. It gets another fingerprint by it.
+
+    Returns:
+        The bundle as `Bundle.open` reads it back.
+    """
+    raw = save_safetensors({name: np.asarray(value, order="C") for name, value in arrays.items()})
+    digests = {**bundle.digests, CODEC: hashlib.sha256(raw).hexdigest()}
+    manifest = _to_text(bundle.manifest, digests)
+    # Each beside its place first: a run that is killed leaves the old bundle, or for a moment one that does not open.
+    for name, content in ((file_name(CODEC), raw), (MANIFEST, manifest.encode())):
+        (bundle.path / f"{name}.partial").write_bytes(content)
+    for name in (file_name(CODEC), MANIFEST):
+        (bundle.path / f"{name}.partial").replace(bundle.path / name)
+    return Bundle.open(bundle.path)
+
+
+def file_name(part: str) -> str:
+    """The name of the file that holds one half's weights, or the codec's tables."""
+    return f"{part}.safetensors"
 
 
 def _on_disk(value: NDArray[Any]) -> NDArray[Any]:
@@ -137,13 +172,14 @@ def _on_disk(value: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(stored, order="C")
 
 
-def _to_json(manifest: Manifest, digests: Mapping[str, str]) -> dict[str, Any]:
-    return {
+def _to_text(manifest: Manifest, digests: Mapping[str, str]) -> str:
+    values = {
         "format": FORMAT,
         "version": VERSION,
         **asdict(manifest),
-        "files": {half: {"sha256": digest} for half, digest in digests.items()},
+        "files": {part: {"sha256": digest} for part, digest in digests.items()},
     }
+    return json.dumps(values, indent=2, sort_keys=True) + "\n"
 
 
 def _parse(raw: bytes, path: Path) -> tuple[Manifest, dict[str, str]]:
@@ -157,7 +193,8 @@ def _parse(raw: bytes, path: Path) -> tuple[Manifest, dict[str, str]]:
     if values.get("version") != VERSION:
         raise BundleError(f"{where} has version {values.get('version')!r}: this program reads version {VERSION}")
     try:
-        digests = {half: str(values["files"][half]["sha256"]) for half in ("head", "tail")}
+        parts = ("head", "tail", CODEC) if CODEC in values["files"] else ("head", "tail")
+        digests = {part: str(values["files"][part]["sha256"]) for part in parts}
         described = {name: value for name, value in values.items() if name not in ("format", "version", "files")}
         manifest = build(Manifest, described)
     except ConfigError as error:

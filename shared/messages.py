@@ -12,9 +12,12 @@ PROTOCOL_VERSION = 1
 
 
 class Codec(IntEnum):
-    """How a frame's spikes are written as bytes; the values are the wire's."""
+    """How a frame's spikes are written as bytes; the values are the wire's, where 0 takes no room."""
 
+    RANGE = 0
     PACKED_BITS = 1
+    SPARSE = 2
+    ZSTD = 3
 
 
 class RejectionCode(IntEnum):

@@ -23,6 +23,10 @@ from shared.messages import (
 
 FINGERPRINT_BYTES = 32
 
+FRAMING_BYTES = 14
+"""What each message costs besides itself: 9 for HTTP/2's DATA frame, 5 for gRPC's prefix. What both add now and then
+(window updates, opening the stream), and TCP/IP, is in docs/wire-format.md."""
+
 
 def edge_to_wire(message: EdgeMessage) -> pb.EdgeMessage:
     """For sending by an edge. Numbers that do not fit 32 bits raise ValueError (protobuf's)."""
@@ -44,6 +48,26 @@ def edge_to_wire(message: EdgeMessage) -> pb.EdgeMessage:
             top_k=message.top_k,
         )
     )
+
+
+def message_bytes(message: Frame | Stop) -> int:
+    """How long the protobuf message is, without making it."""
+    if isinstance(message, Stop):
+        body = _number_bytes(message.sample)
+    else:
+        body = sum(_number_bytes(value) for value in (message.sample, message.timestep, message.codec))
+        if message.spikes:
+            body += 1 + _varint_bytes(len(message.spikes)) + len(message.spikes)
+    return 1 + _varint_bytes(body) + body
+
+
+def _number_bytes(value: int) -> int:
+    """A field with its tag; a zero is not sent."""
+    return 1 + _varint_bytes(value) if value else 0
+
+
+def _varint_bytes(value: int) -> int:
+    return max(1, -(-value.bit_length() // 7))
 
 
 def edge_from_wire(message: pb.EdgeMessage) -> EdgeMessage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from edge_client.config import InputConfig
 from edge_client.head_runner import TorchHead, normalise
 from edge_client.sources import Sample, open_source
 from edge_client.transport import GrpcTransport
-from shared.bundle import Bundle
+from shared.bundle import Bundle, write_codec
+from shared.errors import CloudRefused
 from shared.network_spec import BottleneckSpec
 from shared.spike_codec import SpikeCodec
-from tests.support.bundles import load_split, make_bundle, reference_confidences
+from tests.support.bundles import load_split, make_bundle, random_inputs, reference_confidences, wire_frames
+from tests.support.codec_tables import make_tables
 from tests.support.edges import EdgeRun, edge_here, rename_classes
 from tests.support.processes import CloudProcess, cloud_process
 
@@ -39,7 +42,13 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
         "squeezed": make_bundle(folder / "squeezed", bottleneck=BottleneckSpec(2, 2), threshold=0.5),
         "events": make_bundle(folder / "events", input_shape=(2, 16, 16), input_kind="events", threshold=0.5),
     }
-    return {name: rename_classes(bundle, DIGITS) for name, bundle in made.items()}
+    named = {name: rename_classes(bundle, DIGITS) for name, bundle in made.items()}
+    for name in ("squeezed", "events"):  # range-coded, each frame with those before it; "plain" sends packed bits
+        network = load_split(named[name])
+        spikes = wire_frames(network, random_inputs(network.spec, 32))
+        tables = make_tables(named[name].manifest.frame_shape, depth=3, like=spikes)
+        named[name] = write_codec(named[name], tables.arrays())
+    return named
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +81,10 @@ async def test_pictures_get_the_whole_networks_answer(
     run = await edge_here(bundles[name], cloud.listen, INPUTS[name])
     assert_as_the_whole_network(bundles[name], INPUTS[name], run)
     assert len({line["timesteps"] for line in run.lines}) > 1
+    packed = SpikeCodec(bundles[name].manifest.frame_shape).packed_bytes
+    sent = [line["payload_bytes"] / line["timesteps"] for line in run.lines]
+    assert max(sent) <= packed
+    assert (min(sent) < packed) == (name == "squeezed"), "only this one has tables"
 
 
 async def test_events_get_the_whole_networks_answer(
@@ -102,7 +115,7 @@ async def test_samples_in_flight_together_wait_for_a_slot_and_get_the_same_answe
         transport = GrpcTransport(narrow.listen, bundle.fingerprint, len(manifest.class_names), 10.0)
         network = CoInference(
             TorchHead(bundle),
-            SpikeCodec(manifest.frame_shape),
+            SpikeCodec.of(bundle),
             transport,
             manifest.exit_policy,
             manifest.network.timesteps,
@@ -116,6 +129,16 @@ async def test_samples_in_flight_together_wait_for_a_slot_and_get_the_same_answe
     for one, other in zip(together, alone, strict=True):
         assert (one.prediction, one.timesteps) == (other.prediction, other.timesteps)
         assert one.confidence == pytest.approx(other.confidence, abs=TOLERANCE)
+
+
+async def test_an_edge_with_other_codec_tables_is_refused(
+    bundles: dict[str, Bundle], cloud: CloudProcess, tmp_path: Path
+) -> None:
+    shutil.copytree(bundles["squeezed"].path, tmp_path / "other")
+    ours = Bundle.open(tmp_path / "other")
+    other = write_codec(ours, make_tables(ours.manifest.frame_shape, depth=3, seed=1).arrays())
+    with pytest.raises(CloudRefused, match="FAILED_PRECONDITION"):
+        await edge_here(other, cloud.listen, INPUTS["squeezed"])
 
 
 def assert_as_the_whole_network(bundle: Bundle, inputs: InputConfig, run: EdgeRun) -> None:

@@ -63,8 +63,8 @@ def runner(metrics: Metrics) -> Iterator[BatchRunner]:
 
 
 def work(lane: Lane, frames: NDArray[np.uint8], sample: int, timestep: int, row: int | None = None) -> Work:
-    _, data = lane.codec.encode(frames[timestep - 1, sample])
-    return Work(sample, sample if row is None else row, Frame(sample, timestep, Codec.PACKED_BITS, data))
+    codec, data = lane.codec.encode(frames[timestep - 1, sample])
+    return Work(sample, sample if row is None else row, Frame(sample, timestep, codec, data))
 
 
 def run(runner: BatchRunner, lane: Lane, *works: Work) -> list[Outcome]:

@@ -1,15 +1,23 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from shared.bundle import MANIFEST, Bundle, write_bundle
+from shared.bundle import MANIFEST, Bundle, write_bundle, write_codec
 from shared.errors import BundleError
+from shared.messages import Codec
 from shared.models.load import export_weights, load_cloud, load_edge
 from shared.network_spec import BottleneckSpec
+from shared.spike_codec import CodecTables, SpikeCodec
 from tests.support.bundles import make_bundle
+from tests.support.codec_tables import make_tables
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+Change = Callable[[Arrays], Arrays]
 
 
 @pytest.fixture
@@ -109,3 +117,77 @@ def test_weights_that_do_not_fit_the_network(folder: Path, tmp_path: Path) -> No
     broken = write_bundle(tmp_path / "broken", bundle.manifest, lacking, bundle.weights("tail"))
     with pytest.raises(BundleError, match="lacks"):
         load_edge(broken)
+
+
+def test_without_codec_tables_frames_are_packed_bits(folder: Path) -> None:
+    bundle = Bundle.open(folder)
+    assert bundle.codec_arrays() is None
+    codec = SpikeCodec.of(bundle)
+    frame = np.ones(bundle.manifest.frame_shape, np.uint8)
+    assert codec.encode(frame) == (Codec.PACKED_BITS, np.packbits(frame).tobytes())
+
+
+def test_codec_tables_are_part_of_the_bundle_and_of_its_fingerprint(folder: Path) -> None:
+    before = Bundle.open(folder)
+    shape = before.manifest.frame_shape
+    tables = make_tables(shape, dictionary=b"spikes" * 100)
+    after = write_codec(before, tables.arrays())
+    assert after.manifest == before.manifest
+    assert after.fingerprint != before.fingerprint
+    arrays = after.codec_arrays()
+    assert arrays is not None
+    read = CodecTables.from_arrays(arrays, shape)
+    assert read.dictionary == tables.dictionary
+    assert read.model is not None
+    for name, values in tables.arrays().items():
+        assert np.array_equal(arrays[name], values), name
+    others = write_codec(after, make_tables(shape, seed=1).arrays())
+    assert len({before.fingerprint, after.fingerprint, others.fingerprint}) == 3
+    assert not list(folder.glob("*.partial"))
+    load_edge(others)
+    load_cloud(others)
+
+
+def test_other_codec_tables_than_the_manifests_are_refused(folder: Path) -> None:
+    bundle = write_codec(Bundle.open(folder), make_tables(Bundle.open(folder).manifest.frame_shape).arrays())
+    file = folder / "codec.safetensors"
+    raw = bytearray(file.read_bytes())
+    raw[-1] ^= 1
+    file.write_bytes(raw)
+    with pytest.raises(BundleError, match=r"codec\.safetensors"):
+        SpikeCodec.of(bundle)
+    file.unlink()
+    with pytest.raises(BundleError, match=r"codec\.safetensors"):
+        SpikeCodec.of(Bundle.open(folder))
+
+
+def _without(name: str) -> Change:
+    return lambda arrays: {key: values for key, values in arrays.items() if key != name}
+
+
+def _with(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Change:
+    return lambda arrays: {**arrays, name: change(arrays[name])}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (_without("model.past"), "model.past"),
+        (lambda arrays: {**arrays, "model.surprise": np.zeros(1)}, "model.surprise"),
+        (_with("model.base", lambda base: base.astype(np.int16)), "model.base"),
+        (_with("model.base", lambda base: base[:-1]), "pasts"),
+        (_with("model.base", lambda base: base[:, :, :3]), "model.base"),
+        (_with("model.chances", lambda chances: chances * 0), "chances"),
+        (_with("model.chances", lambda chances: chances + (1 << 24)), "chances"),
+        (_with("model.group", lambda group: group[1:]), "model.group"),
+        (_with("model.first", lambda first: first[..., :2]), "model.first"),
+        (_with("model.later", lambda later: later[:, :1]), "model.later"),
+        (lambda arrays: {**arrays, "zstd.dictionary": np.zeros(0, np.uint8)}, "dictionary"),
+    ],
+)
+def test_codec_tables_that_do_not_fit_are_refused(folder: Path, change: Change, named: str) -> None:
+    bundle = Bundle.open(folder)
+    arrays = make_tables(bundle.manifest.frame_shape).arrays()
+    broken = write_codec(bundle, change(arrays))
+    with pytest.raises(BundleError, match=named):
+        SpikeCodec.of(broken)

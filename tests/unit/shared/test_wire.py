@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from protos import co_inference_pb2 as pb
 from shared.errors import WireError
 from shared.messages import Frame, Open, Ready, Rejection, RejectionCode, StepResult, Stop
-from shared.wire import cloud_from_wire, cloud_to_wire, edge_from_wire, edge_to_wire
+from shared.wire import cloud_from_wire, cloud_to_wire, edge_from_wire, edge_to_wire, message_bytes
 
 uint32 = st.integers(0, 2**32 - 1)
 CLASSES = 10
@@ -84,3 +84,9 @@ def test_prediction_is_the_largest_confidence() -> None:
     assert StepResult(0, 1, (0.1, 0.7, 0.2)).prediction == 1
     assert StepResult(0, 1, (0.7, 0.2), classes=(5, 3)).prediction == 5
     assert StepResult(0, 1, (0.4, 0.4)).prediction == 0
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.integers(0, 300), st.binary(max_size=300))
+def test_messages_are_as_long_as_they_are_said_to_be(sample: int, timestep: int, codec: int, spikes: bytes) -> None:
+    for message in (Frame(sample, timestep, codec, spikes), Stop(sample)):
+        assert message_bytes(message) == edge_to_wire(message).ByteSize()

@@ -1,0 +1,175 @@
+"""Spikes and their likelihoods to bytes and back: a range coder with 64 bits of state, 32-bit words, 24-bit chances.
+
+There are two coders of the same bytes. `FastCoder` is constriction's, in Rust. `PlainCoder` is Python, for machines
+that constriction has no wheel for (Linux on arm64 is one), and the definition of what the bytes are. All arithmetic is
+on integers. constriction takes its chances as floating-point numbers, so each is handed one whose image lies in the
+middle of the integer wanted, half a unit from either neighbour: roundings, which are 10^8 times smaller, cannot matter.
+`coder` checks every one of them against constriction's own interval before it trusts it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import CodecError
+
+log = logging.getLogger(__name__)
+
+PRECISION = 24
+WHOLE = 1 << PRECISION
+"""Chances are integers out of this."""
+
+WORD = 32
+FULL = (1 << 64) - 1
+
+Bits = NDArray[np.uint8]
+Levels = NDArray[np.intp]
+"""[m], an index into the table of chances for each position; below 0 means 0, above the last means the last."""
+
+Reader = Callable[[Levels], NDArray[np.integer[Any]]]
+"""The spikes of the next `m` positions, from their levels. Raises CodecError: the bytes are none of the coder's."""
+
+
+class Coder(Protocol):
+    """Codes with one table of chances."""
+
+    def encode(self, levels: Levels, bits: Bits) -> bytes:
+        """Spikes [n] at their levels [n]: the shortest bytes, empty for no spikes at all, never ending in a zero."""
+
+    def reader(self, data: bytes) -> Reader:
+        """Decode piece by piece. What is read beyond the end of `data` are zeros."""
+
+
+def coder(chances: NDArray[np.uint32]) -> Coder:
+    """The fastest coder that is here and right.
+
+    Args:
+        chances: [L], how likely a spike is at each level, in 1/2^24; 1 < chance < 2^24.
+    """
+    try:
+        return FastCoder(chances)
+    except ImportError:
+        pass
+    except ValueError:
+        log.warning("this version of constriction codes differently: spikes are coded in Python, which is slower")
+    return PlainCoder(chances)
+
+
+class PlainCoder:
+    """The range coder in Python."""
+
+    def __init__(self, chances: NDArray[np.uint32]) -> None:
+        self._silent = WHOLE - chances.astype(np.int64)
+
+    def encode(self, levels: Levels, bits: Bits) -> bytes:
+        low, width, words = 0, FULL, 0
+        for silent, spike in zip(self._silent.take(levels, mode="clip").tolist(), bits.tolist(), strict=True):
+            scale = width >> PRECISION
+            if spike:
+                low += scale * silent
+                width = scale * (WHOLE - silent)
+            else:
+                width = scale * silent
+            if width >> WORD == 0:
+                low, width, words = low << WORD, width << WORD, words + 1
+        return shortest(low, width, words * WORD + 64)
+
+    def reader(self, data: bytes) -> Reader:
+        padded = data + bytes(8)
+        # `above` is how far the number that the bytes spell lies above the lower end of the interval.
+        above, width, at = int.from_bytes(padded[:8], "big"), FULL, 8
+
+        def read(levels: Levels) -> Bits:
+            nonlocal above, width, at
+            bits = bytearray()
+            for silent in self._silent.take(levels, mode="clip").tolist():
+                scale = width >> PRECISION
+                if above >= scale << PRECISION:
+                    raise CodecError("a range-coded frame leaves the coder's range")
+                border = scale * silent
+                if above < border:
+                    width = border
+                    bits.append(0)
+                else:
+                    above -= border
+                    width = scale * (WHOLE - silent)
+                    bits.append(1)
+                if width >> WORD == 0:
+                    word = int.from_bytes(padded[at : at + 4].ljust(4, b"\0"), "big")
+                    above, width, at = above << WORD | word, width << WORD, at + 4
+            return np.frombuffer(bits, np.uint8)
+
+        return read
+
+
+class FastCoder:
+    """constriction's range coder.
+
+    Raises:
+        ImportError: constriction is not installed.
+        ValueError: its intervals are not those of `PlainCoder`.
+    """
+
+    def __init__(self, chances: NDArray[np.uint32]) -> None:
+        import constriction  # noqa: PLC0415  no wheel on every machine
+
+        self._encoder: Any = constriction.stream.queue.RangeEncoder
+        self._decoder: Any = constriction.stream.queue.RangeDecoder
+        self._model: Any = constriction.stream.model.Categorical(perfect=False)
+        # The model scales what it is given to 2^24 - 2, cuts off the fraction, and adds 1 for each symbol.
+        silent = (WHOLE - chances.astype(np.float64) - 0.5) / (WHOLE - 2)
+        self._rows = np.stack([silent, 1.0 - silent], axis=1)
+        for row, chance in zip(self._rows, chances.tolist(), strict=True):
+            encoder = self._encoder()
+            encoder.encode(np.ones(1, np.int32), self._model, row[np.newaxis])
+            scale = FULL >> PRECISION
+            width = scale * chance
+            grown = int(width >> WORD == 0) * WORD
+            low = (scale * (WHOLE - chance)) << grown & FULL
+            if encoder.pos()[1] != (low, width << grown):
+                raise ValueError(f"constriction codes a chance of {chance} / 2^24 differently")
+
+    def encode(self, levels: Levels, bits: Bits) -> bytes:
+        encoder = self._encoder()
+        encoder.encode(bits.astype(np.int32), self._model, self._rows.take(levels, axis=0, mode="clip"))
+        words, (low64, width) = encoder.pos()
+        # constriction ends on whole words, up to 8 bytes more than are needed. What it gives lies less than 2^64 above
+        # the interval's lower end, whose last 64 bits it tells: that is enough to find the end, and shorter bytes.
+        sealed = encoder.get_compressed().astype(">u4").tobytes()
+        size = words * WORD + 64
+        point = int.from_bytes(sealed, "big") << (size - 8 * len(sealed))
+        return shortest(point - ((point - low64) & FULL), width, size)
+
+    def reader(self, data: bytes) -> Reader:
+        words = np.frombuffer(data + bytes(-len(data) % 4), ">u4").astype(np.uint32)
+        decoder = self._decoder(words)
+
+        def read(levels: Levels) -> NDArray[np.integer[Any]]:
+            try:
+                bits: NDArray[np.int32] = decoder.decode(self._model, self._rows.take(levels, axis=0, mode="clip"))
+            except (AssertionError, ValueError):
+                raise CodecError("a range-coded frame leaves the coder's range") from None
+            return bits
+
+        return read
+
+
+def shortest(low: int, width: int, size: int) -> bytes:
+    """The shortest bytes that, with zeros after them, spell a number in [low, low + width); the smallest of those.
+
+    Args:
+        low: the interval's lower end.
+        width: of the interval, which does not leave [0, 2^size).
+        size: bits of the numbers, a multiple of 8.
+    """
+    unit = -(-width.bit_length() // 8) * 8  # 2^unit is at least as wide: at most one multiple of it lies inside
+    number = -(-low >> unit)
+    if number << unit >= low + width:
+        unit -= 8
+        number = -(-low >> unit)
+    return number.to_bytes((size - unit) // 8, "big").rstrip(b"\0")

@@ -1,0 +1,127 @@
+"""`neucodex-train codec`: fit the spike codec's tables to a bundle's own spikes and write them into the bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from shared.bundle import Bundle, write_codec
+from shared.command_line import existing_path, option
+from shared.errors import ConfigError
+from shared.spike_codec import CodecTables, SpikeCodec
+from training.codec_fit import fit_tables
+from training.data import load_data
+from training.recipe import read_recipe
+from training.spikes import Frames, bundle_spikes, dataset_samples, spread
+
+SAMPLES = 5000
+"""More than these make no better tables."""
+
+
+@click.command()
+@option("--bundle", type=existing_path, required=True, metavar="DIR", help="Gets the tables, in place of any it has.")
+@option("--dataset", metavar="NAME", help="What the bundle was trained on: fitted to its training part.")
+@option("--recipe", type=existing_path, metavar="FILE", help="Or the recipe that says so.")
+@option("--data", type=existing_path, metavar="DIR", help="Where the data set is, if it is not in the package.")
+@option("--allow-partial", is_flag=True, help="Take the data set although recordings of it are missing.")
+@option("--limit", type=click.IntRange(min=1), default=SAMPLES, help="Samples to fit to, and to measure on.")
+@option("--reach", type=click.IntRange(0, 3), help="Rows and columns around a spike that count; chosen if not given.")
+@option("--threads", type=click.IntRange(min=1), help="CPU threads; PyTorch's choice if not given.")
+def codec(
+    bundle: Path,
+    dataset: str | None,
+    recipe: Path | None,
+    data: Path | None,
+    allow_partial: bool,
+    limit: int,
+    reach: int | None,
+    threads: int | None,
+) -> None:
+    """Fit the spike codec to a bundle: to spikes of the training part, measured on those of the test part.
+
+    The tables become part of the bundle and of its fingerprint: copy it to both machines anew.
+    """
+    if (dataset is None) == (recipe is None):
+        raise ConfigError("name either --dataset or --recipe")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    opened = Bundle.open(bundle)
+    train, test = _samples(opened, dataset, recipe, data, allow_partial)
+    written = add_codec(opened, train, limit, reach)
+    show_sizes(written, bundle_spikes(written, spread(test, limit)))
+    click.echo(f"bundle {written.path}, fingerprint {written.fingerprint.hex()[:16]}")
+
+
+def add_codec(bundle: Bundle, samples: NDArray[np.uint8], limit: int = SAMPLES, reach: int | None = None) -> Bundle:
+    """Fit tables to the spikes of at most `limit` training samples and write them into the bundle."""
+    tables = fit_with_bar(bundle_spikes(bundle, spread(samples, limit)), reach)
+    return write_codec(bundle, tables.arrays())
+
+
+def fit_with_bar(frames: Frames, reach: int | None) -> CodecTables:
+    """`fit_tables`, its progress on standard error."""
+    columns = (TextColumn("fitting the codec"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("fitting the codec", total=None)
+        return fit_tables(frames, reach, lambda done, total: bar.update(task, completed=done, total=total))
+
+
+def show_sizes(bundle: Bundle, frames: Frames) -> None:
+    """What frames [N, T, C, H, W] take, by timestep, on standard output."""
+    codec = SpikeCodec.of(bundle)
+    sizes = np.array([encoded_sizes(codec, sample) for sample in frames]).mean(0)
+    table = Table(title=f"Test frames: {len(frames)} samples, {codec.spikes} positions", title_justify="left")
+    for name in ("timestep", "packed bits", "own entropy", "encoded", "bits per position", "packed : encoded"):
+        table.add_column(name, justify="right")
+    for timestep, size in enumerate(sizes):
+        entropy = zero_order_bytes(frames[:, timestep])
+        table.add_row(
+            str(timestep + 1),
+            f"{codec.packed_bytes} bytes",
+            f"{entropy:.1f}",
+            f"{size:.2f}",
+            f"{8 * size / codec.spikes:.3f}",
+            f"{codec.packed_bytes / size:.1f}x" if size else "-",
+        )
+    Console().print(table)
+    arrays = bundle.codec_arrays() or {}
+    stored = sum(values.nbytes for values in arrays.values())
+    dictionary = "with" if "zstd.dictionary" in arrays else "without"
+    click.echo(f"tables: {stored:,} bytes, {dictionary} a zstd dictionary")
+
+
+def encoded_sizes(codec: SpikeCodec, sample: NDArray[np.uint8]) -> list[int]:
+    """Bytes of each frame of a sample [T, C, H, W]."""
+    sizes, past = [], None
+    for frame in sample:
+        sizes.append(len(codec.encode(frame, past)[1]))
+        past = codec.after(past, frame)
+    return sizes
+
+
+def zero_order_bytes(frames: NDArray[np.uint8]) -> float:
+    """The mean of n H(p) / 8 over frames [N, C, H, W], each with its own share p of spikes, which is not counted."""
+    share = frames.mean((1, 2, 3)).clip(1e-12, 1 - 1e-12)
+    entropy = -(share * np.log2(share) + (1 - share) * np.log2(1 - share))
+    return float(entropy.mean() * frames[0].size / 8)
+
+
+def _samples(
+    bundle: Bundle, dataset: str | None, recipe: Path | None, data: Path | None, allow_partial: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Training and test samples."""
+    if recipe is not None:
+        loaded = load_data(read_recipe(recipe), data)
+        return loaded.train.frames.numpy(), loaded.test.frames.numpy()
+    assert dataset is not None
+    train, test = (
+        dataset_samples(bundle, dataset, data, part, allow_partial=allow_partial) for part in ("train", "test")
+    )
+    return train, test

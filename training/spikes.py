@@ -1,0 +1,78 @@
+"""The spikes that a bundle's edge sends for the samples of a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from shared.bundle import Bundle
+from shared.datasets.base import Part
+from shared.datasets.registry import info, load_split
+from shared.errors import ConfigError
+from shared.models.inference import inference_form
+from shared.models.load import load_edge
+from training.data import to_input
+
+BATCH = 50
+
+Frames = NDArray[np.uint8]
+"""[N, T, C, H, W], zeros and ones."""
+
+
+def dataset_samples(
+    bundle: Bundle, name: str, root: Path | None, part: Part, *, allow_partial: bool = False
+) -> NDArray[np.uint8]:
+    """One part of a data set in the size that a bundle takes: pictures [N, C, H, W] or event frames [N, T, C, H, W].
+
+    Args:
+        bundle: says the size and the number of timesteps.
+        name: of the data set.
+        root: where it is; None for one inside the package.
+        part: which.
+        allow_partial: take the data set although recordings of it are missing.
+
+    Raises:
+        SourceError: the data set is missing or damaged.
+        ConfigError: its samples are not what the bundle takes.
+    """
+    spec = bundle.manifest.network
+    known = info(name)
+    if (known.kind, known.channels) != (spec.input_kind, spec.input_shape[0]):
+        raise ConfigError(
+            f"data set {name} has {known.kind} samples of {known.channels} channels, the bundle takes "
+            f"{spec.input_kind} samples of {spec.input_shape}: choose the set it was trained on"
+        )
+    return load_split(
+        name, root, part, size=spec.input_shape[1], timesteps=spec.timesteps, allow_partial=allow_partial
+    ).frames
+
+
+def spread(samples: NDArray[np.uint8], limit: int | None) -> NDArray[np.uint8]:
+    """At most `limit` of the samples, from all over them."""
+    if limit is None or len(samples) <= limit:
+        return samples
+    return samples[np.linspace(0, len(samples) - 1, limit).astype(np.intp)]
+
+
+@torch.inference_mode()
+def bundle_spikes(bundle: Bundle, samples: NDArray[np.uint8]) -> Frames:
+    """All T frames of each sample, from the head in the form in which the edge runs it.
+
+    Raises:
+        BundleError: the head is missing or damaged.
+    """
+    spec = bundle.manifest.network
+    edge = inference_form(load_edge(bundle))
+    out = np.empty((len(samples), spec.timesteps, *bundle.manifest.frame_shape), np.uint8)
+    for start in range(0, len(samples), BATCH):
+        taken = torch.from_numpy(np.ascontiguousarray(samples[start : start + BATCH]))
+        inputs = to_input(taken, bundle.manifest.normalisation, spec.input_kind)
+        currents = edge.embed(inputs if inputs.ndim == 5 else inputs.unsqueeze(0))
+        state = edge.initial_state(len(taken))
+        for timestep in range(spec.timesteps):
+            spikes, state = edge.step(currents[min(timestep, len(currents) - 1)], state)
+            out[start : start + len(taken), timestep] = spikes.numpy()
+    return out
