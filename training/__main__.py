@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +12,8 @@ import click
 
 from shared.command_line import LogFormat, configure_logs, log_options, option, run
 from training import report
+from training.commands.codec import add_codec
+from training.commands.codec import codec as codec_command
 from training.commands.data import data as data_commands
 from training.data import TrainingData, load_data
 from training.finished import export_bundle, read_calibration, run_calibration, run_evaluation
@@ -41,6 +43,7 @@ def _job_options(command: F) -> F:
             option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="What to compute on."),
             option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", help="Of the training."),
             option("--threads", type=click.IntRange(min=1), help="CPU threads; PyTorch's choice if not given."),
+            option("--init", type=click.Path(path_type=Path), help="Begin with these weights, where they fit."),
             option("--checkpoint-seconds", type=click.FloatRange(min=0.0), default=240.0, help="Between checkpoints."),
             log_options,
         )
@@ -57,12 +60,15 @@ def _job(
     device: str,
     precision: str,
     threads: int | None,
+    init: Path | None,
     checkpoint_seconds: float,
     log_format: LogFormat,
     log_level: str,
 ) -> Iterator[Job]:
     configure_logs(log_format, log_level)
     chosen = read_recipe(recipe)
+    if init is not None:
+        chosen = replace(chosen, init=str(init))
     with machine(device, precision, threads, checkpoint_seconds) as where:
         yield Job(chosen, load_data(chosen, data), runs / chosen.name, where)
 
@@ -77,6 +83,7 @@ def main_group() -> None:
 
 
 main_group.add_command(data_commands)
+main_group.add_command(codec_command)
 
 
 def _train(job: Job, kinds: tuple[Kind, ...]) -> None:
@@ -111,11 +118,15 @@ def finetune(**settings: Any) -> None:
 
 @main_group.command()
 @_job_options
-def calibrate(**settings: Any) -> None:
+@option("--budget", type=float, help="Accuracy that early exit may cost, 0.005 for half a point; else the recipe's.")
+def calibrate(budget: float | None, **settings: Any) -> None:
     """Choose temperature and exit threshold on the held-out samples."""
     with _job(**settings) as job:
+        recipe = job.recipe
+        if budget is not None:
+            recipe = replace(recipe, calibration=replace(recipe.calibration, budget=budget))
         if job.machine.leads:
-            report.print_calibration(run_calibration(job.recipe, job.data, job.run, job.machine))
+            report.print_calibration(run_calibration(recipe, job.data, job.run, job.machine))
 
 
 @main_group.command()
@@ -156,6 +167,7 @@ def everything(out: Path | None, **settings: Any) -> None:
 
 def _export(job: Job, out: Path | None) -> None:
     bundle = export_bundle(job.recipe, job.data, job.run, out or Path("models") / job.recipe.name, job.machine)
+    bundle = add_codec(bundle, job.data.train.frames.numpy())
     click.echo(f"bundle {bundle.path}, fingerprint {bundle.fingerprint.hex()[:16]}")
 
 

@@ -123,7 +123,11 @@ class CalibrationRecipe:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole training run; `name` is the bundle's."""
+    """A whole training run; `name` is the bundle's.
+
+    `init` names a weights.safetensors of another run that the first stage begins with: what fits of it is taken (a
+    readout for other classes is not), the rest begins at random.
+    """
 
     name: str
     data: DataRecipe
@@ -131,6 +135,7 @@ class Recipe:
     stages: tuple[StageRecipe, ...]
     calibration: CalibrationRecipe = field(default_factory=CalibrationRecipe)
     seed: int = 0
+    init: str | None = None
 
     def __post_init__(self) -> None:
         if not self.stages:

@@ -11,6 +11,7 @@ import json
 import logging
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,7 +24,7 @@ from training.fit import Fit
 from training.machine import Machine
 from training.objectives import StageObjective, set_trainable
 from training.recipe import Recipe, StageRecipe
-from training.weights import load_weights, save_weights
+from training.weights import load_weights, save_weights, take_what_fits, weights_digest
 
 log = logging.getLogger("neucodex.train")
 
@@ -40,12 +41,14 @@ def stage_folder(run: Path, recipe: Recipe, index: int) -> Path:
     network = recipe.network.to_dict()
     if all(stage.kind == "backbone" for stage in stages):
         network |= {"bottleneck": None, "split": None}
-    decisive = {
+    decisive: dict[str, Any] = {
         "seed": recipe.seed,
         "data": asdict(recipe.data),
         "network": network,
         "stages": [asdict(stage) for stage in stages],
     }
+    if recipe.init is not None:
+        decisive["init"] = weights_digest(Path(recipe.init))
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]
     return run / f"{index + 1}-{stages[-1].kind}-{stages[-1].neurons}-{digest}"
 
@@ -82,6 +85,8 @@ def train_stage(recipe: Recipe, index: int, data: TrainingData, run: Path, machi
     network = build_network(recipe, stage, machine)
     if index > 0:
         load_weights(network, stage_folder(run, recipe, index - 1) / WEIGHTS)
+    elif recipe.init is not None:
+        log.info("begins with %s", take_what_fits(network, Path(recipe.init)))
     set_trainable(network, stage)
     objective = StageObjective(network, stage, _teacher(recipe, index, run, machine))
     on_device = Samples(data.train.frames.to(machine.device), data.train.labels.to(machine.device))

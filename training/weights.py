@@ -6,8 +6,10 @@ the cloud.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -31,7 +33,7 @@ def load_weights(network: SplitNetwork, path: Path) -> None:
     """
     if not path.exists():
         raise ConfigError(f"{path} is missing: run the stage before this one first")
-    stored = load_file(path)
+    stored = _read(path)
     state: dict[str, Tensor] = {}
     for old, new in _names(network).items():
         if new in stored:
@@ -44,6 +46,47 @@ def load_weights(network: SplitNetwork, path: Path) -> None:
         network.load_state_dict(state, strict=False)
     except RuntimeError as error:
         raise ConfigError(f"{path} is of another network: {error}") from None
+
+
+def take_what_fits(network: SplitNetwork, path: Path) -> str:
+    """Put into a network what another run's weights have in common with it, by name and shape.
+
+    Returns:
+        How much that was, for people.
+
+    Raises:
+        ConfigError: there is no such file, or nothing in it fits.
+    """
+    stored = _read(path)
+    state = network.state_dict()
+    fitting = {
+        old: stored[new]
+        for old, new in _names(network).items()
+        if new in stored and stored[new].shape == state[old].shape
+    }
+    if not fitting:
+        raise ConfigError(f"nothing in {path} fits this network: it is of another backbone or width")
+    network.load_state_dict(fitting, strict=False)
+    return f"{len(fitting)} of {len(state)} tensors from {path}"
+
+
+def weights_digest(path: Path) -> str:
+    """SHA-256 of a weights file.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(f"cannot read the weights {path}: {error.strerror}") from None
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"{path} is no weights file ({error})") from None
 
 
 def _names(network: SplitNetwork) -> dict[str, str]:

@@ -104,35 +104,42 @@ class Chain(SpikingModule):
         return x, tuple(after)
 
 
-class ResidualBlock(SpikingModule):
-    """ResNet's basic block with spikes between blocks: the shortcut is a current into the last neuron.
+class ResidualStage(SpikingModule):
+    """ResNet's basic blocks of one resolution: spikes in, spikes out, currents along the shortcuts between.
 
-    Spikes are 0 or 1 whatever the scale of the branch they join, so the identity shortcut has a learned gain.
+    A block adds its branch (convolution, neuron, convolution) to the current that went into the neuron before it, as
+    MS-ResNet does (Hu et al., "Advancing Spiking Neural Networks Toward Deep Residual Learning", 2021), so that neither
+    signal nor gradient has to pass that neuron. All convolutions see spikes, and so does the next stage: where a
+    stage ends the network can be cut.
     """
 
-    def __init__(self, in_shape: Shape, channels: int, neuron: NeuronSpec, stride: int = 1) -> None:
+    def __init__(self, in_shape: Shape, channels: int, neuron: NeuronSpec, stride: int, blocks: int) -> None:
         super().__init__()
         self.in_shape = in_shape
-        self.first = SpikingConv(in_shape, channels, neuron, stride=stride)
-        self.second = ConvNorm(self.first.out_shape, channels)
-        self.shortcut: nn.Module
-        if stride == 1 and in_shape[0] == channels:
-            self.shortcut = Gain()
-        else:
-            self.shortcut = ConvNorm(in_shape, channels, kernel=1, stride=stride)
-        self.out_shape = self.second.out_shape
-        self.neuron = Neuron(self.out_shape, neuron)
-        self.neurons = (*self.first.neurons, self.neuron)
+        same = stride == 1 and in_shape[0] == channels
+        self.shortcut: nn.Module = Gain() if same else ConvNorm(in_shape, channels, kernel=1, stride=stride)
+        inner = [SpikingConv(in_shape, channels, neuron, stride=stride)]
+        self.out_shape = inner[0].out_shape
+        inner += [SpikingConv(self.out_shape, channels, neuron) for _ in range(1, blocks)]
+        ends = [Neuron(self.out_shape, neuron) for _ in range(blocks)]
+        self.inner = nn.ModuleList(inner)
+        self.outer = nn.ModuleList([ConvNorm(self.out_shape, channels) for _ in range(blocks)])
+        self.ends = nn.ModuleList(ends)
+        self.neurons = tuple(fires for pair in zip(inner, ends, strict=True) for fires in (pair[0].neuron, pair[1]))
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        hidden, inner = self.first(x, state[:1])
-        current = fold_time(self.second, hidden) + fold_time(self.shortcut, x)
-        spikes, membrane = self.neuron(current, state[1])
-        return spikes, (*inner, membrane)
+        after: list[Tensor] = []
+        current = fold_time(self.shortcut, x)
+        for index, (inner, outer, end) in enumerate(zip(self.inner, self.outer, self.ends, strict=True)):
+            hidden, membrane = inner(x, state[2 * index : 2 * index + 1])
+            current = current + fold_time(outer, hidden)
+            x, last = end(current, state[2 * index + 1])
+            after += [*membrane, last]
+        return x, tuple(after)
 
 
 class Gain(nn.Module):
-    """Multiply by one learned number."""
+    """Multiply by one learned number: what spikes of 0 and 1 are worth as a current."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from shared.models.layers import Chain, ConvNorm, MaxPool, ResidualBlock, SpikingModule
+from shared.models.layers import ConvNorm, MaxPool, ResidualStage, SpikingModule
 from shared.network_spec import NetworkSpec, Shape
+
+BLOCKS = 2
+"""Of each layer."""
 
 
 def resnet18_entry(spec: NetworkSpec) -> tuple[ConvNorm, list[SpikingModule]]:
@@ -24,7 +27,6 @@ def resnet18_stages(spec: NetworkSpec) -> dict[str, Callable[[Shape], SpikingMod
     """
 
     def layer(shape: Shape, index: int) -> SpikingModule:
-        first = ResidualBlock(shape, spec.width << index, spec.neuron, stride=2 if index > 0 else 1)
-        return Chain(shape, [first, ResidualBlock(first.out_shape, spec.width << index, spec.neuron)])
+        return ResidualStage(shape, spec.width << index, spec.neuron, 2 if index > 0 else 1, BLOCKS)
 
     return {f"layer{index + 1}": partial(layer, index=index) for index in range(4)}

@@ -1,0 +1,86 @@
+"""Every bundle that ships, through the running pair: picture by picture what the training code says it does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from shared.bundle import Bundle
+from shared.datasets.registry import load_split
+from shared.models.load import load_cloud, load_edge
+from shared.models.split import SplitNetwork
+from tests.support.processes import cloud_process
+from tests.support.real_data import UNPACK, unpack
+from training.calibrate import certainties, exit_timesteps, softmax
+from training.data import Samples
+from training.evaluate import mean_logits
+from training.machine import Machine
+
+ROOT = Path(__file__).parents[2]
+MODELS = sorted(folder.parent for folder in (ROOT / "models").glob("*/manifest.json"))
+LIMIT = 500
+"""Test samples of a large set; small ones are taken whole, and must reach what the manifest says."""
+
+
+def test_there_are_bundles() -> None:
+    assert "resnet18-digits" in [model.name for model in MODELS]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+def test_the_pair_answers_as_the_training_code_does(model: Path, tmp_path: Path) -> None:
+    bundle = Bundle.open(model)
+    manifest = bundle.manifest
+    dataset = manifest.provenance["data"]["name"]
+    folder: Path | None = None
+    if dataset != "digits":
+        if not UNPACK.is_file():
+            pytest.skip(f"no {UNPACK}: set NEUCODEX_TEST_DATA")
+        folder = unpack(tmp_path / "data", dataset)
+    answers = classify_with_the_pair(model, dataset, folder, tmp_path)
+    predictions, exits, labels = classify_here(bundle, dataset, folder, len(answers))
+    assert [answer["prediction"] for answer in answers] == [manifest.class_names[label] for label in predictions]
+    assert [answer["timesteps"] for answer in answers] == exits.tolist()
+    if len(answers) < LIMIT:
+        test = manifest.provenance["test"]
+        assert len(answers) == test["samples"]
+        assert (predictions == labels).mean() == pytest.approx(test["accuracy_with_exit"])
+        assert exits.mean() == pytest.approx(test["mean_timesteps"])
+
+
+def classify_with_the_pair(model: Path, dataset: str, data: Path | None, folder: Path) -> list[dict[str, object]]:
+    with cloud_process(folder / "cloud", [model], "--threads", "1") as cloud:
+        where = ["--data", str(data)] if data else []
+        pair = ["--bundle", str(model), "--cloud", cloud.listen, "--dataset", dataset, *where, "--allow-partial"]
+        output = ["--limit", str(LIMIT), "--json", "--no-picture-sizes"]
+        done = subprocess.run(
+            [sys.executable, "-m", "edge_client", "classify", *pair, *output],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()[:-1]]
+
+
+def classify_here(
+    bundle: Bundle, dataset: str, data: Path | None, count: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Predictions at the exit, exit timesteps and labels of the first `count` test samples, all of them at once."""
+    manifest, spec = bundle.manifest, bundle.manifest.network
+    split = load_split(dataset, data, "test", size=spec.input_shape[1], timesteps=spec.timesteps, allow_partial=True)
+    network = SplitNetwork(spec)
+    network.edge, network.cloud = load_edge(bundle), load_cloud(bundle)
+    samples = Samples(torch.from_numpy(split.frames[:count]), torch.from_numpy(split.labels[:count]))
+    logits = mean_logits(network, samples, manifest.normalisation, Machine(torch.device("cpu"), False)).numpy()
+    certain = certainties(manifest.exit_policy.measure, softmax(logits, manifest.temperature))
+    exits = exit_timesteps(certain, manifest.exit_policy.threshold)
+    return logits.argmax(-1)[exits - 1, np.arange(count)], exits, split.labels[:count]
