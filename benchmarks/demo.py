@@ -50,7 +50,7 @@ def main(
     edge = ["--bundle", str(bundle), "--dataset", dataset]
     for flag, value in (("--data", data), ("--limit", limit), ("--threshold", threshold)):
         edge += [] if value is None else [flag, str(value)]
-    with tempfile.TemporaryDirectory(prefix="neucodex-demo-") as folder, _cloud(bundle, Path(folder)) as ready:
+    with tempfile.TemporaryDirectory(prefix="neucodex-demo-") as folder, local_cloud(bundle, Path(folder)) as ready:
         click.echo(f"cloud ready at {ready['listen']}, its metrics at http://{ready['metrics']}/metrics", err=True)
         edge += ["--cloud", ready["listen"]]
         click.echo(f"\n1 of 2: {dataset} with early exit", err=True)
@@ -70,7 +70,7 @@ def main(
 
 
 @contextlib.contextmanager
-def _cloud(bundle: Path, folder: Path) -> Iterator[dict[str, Any]]:
+def local_cloud(bundle: Path, folder: Path) -> Iterator[dict[str, Any]]:
     """A cloud process and where it listens."""
     ready_file = folder / "ready.json"
     command = ["-m", "cloud_server", "--bundle", str(bundle), "--listen", ANY_PORT, "--metrics", ANY_PORT]

@@ -1,0 +1,311 @@
+"""The spike codec beside what else one could send: on a bundle's own spikes, and on random ones of many densities.
+
+All forms are timed in one run, frame by frame in turn, so that a busy machine slows all of them; sizes are exact.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zstandard
+from numpy.typing import NDArray
+
+from benchmarks.codec_plot import plot
+from benchmarks.record import Findings, Target
+from edge_client.head_runner import TorchHead
+from shared.bundle import Bundle
+from shared.errors import BundleError
+from shared.network_spec import Shape
+from shared.spike_codec import CodecTables, SpikeCodec
+from shared.spike_codec.range_coder import WHOLE, PlainCoder
+from shared.spike_codec.sparse import decode_sparse, encode_sparse
+from shared.spike_codec.tables import ModelTables
+from shared.spike_codec.zstd import ZstdCoder
+from training.codec_fit import default_reach, fit_tables, train_dictionary
+from training.commands.codec import zero_order_bytes
+from training.spikes import Frames, bundle_spikes, dataset_samples, spread
+
+OURS = "codec (range-coded)"
+OTHERS = ("packed bits", "zstd, dictionary", "positions (varints)")
+"""What the goal of the codec is counted from; zstd without a dictionary is never the best of these."""
+
+WIDE: Shape = (16, 8, 8)
+"""1,024 positions, which the goals for the times are about."""
+DENSITIES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5)
+COUNTS = (64, 512, 1024, 4096)
+
+Form = tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any] | None]
+"""encode(frame, past) -> bytes, decode(bytes, past) -> anything."""
+
+
+def measure(out: Path, bundle: Path, dataset: str, data: Path | None, limit: int, quick: bool) -> Findings:
+    """Measure all forms; write the plot into `out`.
+
+    Args:
+        out: the record's folder; made where it is missing.
+        bundle: whose spikes are taken, and whose tables, if it has some.
+        dataset: what it was trained on: the dictionary, and tables it lacks, are fitted to the training part.
+        data: where the data set is.
+        limit: samples of each part.
+        quick: few samples, and no tables fitted with less context for comparison.
+    """
+    opened = Bundle.open(bundle)
+    limit = min(limit, 200) if quick else limit
+    parts: list[Frames] = []
+    samples: list[NDArray[np.uint8]] = []
+    for part in ("train", "test"):
+        samples.append(spread(dataset_samples(opened, dataset, data, part), limit))
+        parts.append(bundle_spikes(opened, samples[-1]))
+    train, test = parts
+    arrays = opened.codec_arrays()
+    shape = opened.manifest.frame_shape
+    tables = fit_tables(train) if arrays is None else CodecTables.from_arrays(arrays, shape)
+    if tables.model is None:
+        raise BundleError(f"bundle {bundle} has codec tables without a model: run neucodex-train codec on it")
+    codec = SpikeCodec(shape, tables)
+    dictionary = train_dictionary(train)
+    sizes = _sizes(codec, dictionary, test)
+    times = _times(codec, dictionary, test[: 40 if quick else 200], opened, samples[1], tables.model.chances)
+    results: dict[str, Any] = {
+        "bundle": opened.manifest.name,
+        "tables": "the bundle's" if arrays is not None else "fitted here",
+        "table bytes": {name: values.nbytes for name, values in tables.arrays().items()},
+        "bytes of a frame": sizes,
+        "microseconds of a frame, median [10th, 90th percentile]": times,
+        "random spikes": _synthetic(COUNTS[:2] if quick else COUNTS, 5 if quick else 30),
+    }
+    wide: dict[str, list[float]] | None = None
+    if not quick:
+        wide = results["1,024 positions, microseconds, median [10th, 90th percentile]"] = _wide()
+        results["bytes of a frame with less context"] = _contexts(train, test)
+    plot(out, sizes, results["random spikes"])
+    return Findings(
+        n={
+            "training samples": len(train),
+            "test samples": len(test),
+            "timesteps": test.shape[1],
+            "positions": codec.spikes,
+        },
+        results=results,
+        targets=_targets(codec, sizes, times, wide),
+    )
+
+
+def _forms(codec: SpikeCodec, dictionary: bytes | None) -> dict[str, Form]:
+    count, shape = codec.spikes, codec.shape
+    plain = zstandard.ZstdCompressor(level=3, write_content_size=False)
+    zstd = ZstdCoder(dictionary, codec.packed_bytes) if dictionary is not None else None
+    packed_only = SpikeCodec(shape)
+    forms: dict[str, Form] = {
+        "packed bits": (lambda f, _: np.packbits(f).tobytes(), lambda d, _: packed_only.decode(1, d)),
+        "zstd -3": (lambda f, _: plain.compress(np.packbits(f).tobytes()), None),
+        "positions (varints)": (lambda f, _: encode_sparse(f.ravel()), lambda d, _: decode_sparse(d, count)),
+        OURS: (codec.range_bytes, lambda d, past: codec.decode(0, d, past)),
+    }
+    if zstd is not None:
+        forms["zstd, dictionary"] = (
+            lambda f, _: zstd.encode(np.packbits(f).tobytes()),
+            lambda d, _: zstd.decode(d),
+        )
+    return forms
+
+
+def _sizes(codec: SpikeCodec, dictionary: bytes | None, frames: Frames) -> dict[str, Any]:
+    """The mean of each form's bytes, by timestep and over all; and what the codec chose."""
+    timesteps = frames.shape[1]
+    forms = _forms(codec, dictionary)
+    found = {name: np.zeros((len(frames), timesteps)) for name in (*forms, "codec's choice")}
+    chosen: dict[str, int] = {}
+    for number, sample in enumerate(frames):
+        past = None
+        for timestep, frame in enumerate(sample):
+            for name, (encode, _) in forms.items():
+                found[name][number, timestep] = len(encode(frame, past))
+            which, data = codec.encode(frame, past)
+            found["codec's choice"][number, timestep] = len(data)
+            chosen[which.name] = chosen.get(which.name, 0) + 1
+            past = codec.after(past, frame)
+    found["zero-order entropy, each frame's own density"] = np.array(
+        [[zero_order_bytes(sample[t : t + 1]) for t in range(timesteps)] for sample in frames]
+    )
+    return {
+        "mean": {name: round(float(values.mean()), 3) for name, values in found.items()},
+        "by timestep": {name: [round(float(v), 3) for v in values.mean(0)] for name, values in found.items()},
+        "largest": {name: int(values.max()) for name, values in found.items()},
+        "bits per position, codec's choice": round(float(found["codec's choice"].mean()) * 8 / codec.spikes, 4),
+        "chosen": chosen,
+    }
+
+
+def _times(
+    codec: SpikeCodec,
+    dictionary: bytes | None,
+    frames: Frames,
+    bundle: Bundle,
+    samples: NDArray[np.uint8],
+    chances: NDArray[np.uint32],
+) -> dict[str, Any]:
+    """Each form on each frame in turn, and between them a step of the head."""
+    forms = _forms(codec, dictionary)
+    slow = SpikeCodec(codec.shape)
+    slow._model, slow._coder = codec._model, PlainCoder(chances)
+    forms[f"{OURS}, coder in Python"] = (slow.range_bytes, lambda d, past: slow.decode(0, d, past))
+    forms["codec's choice"] = (codec.encode, lambda d, past: codec.decode(d[0], d[1], past))
+    took: dict[str, list[float]] = {"head step": []}
+    head = TorchHead(bundle, 1)
+    head.warm_up()
+    for sample, picture in zip(frames, samples, strict=False):
+        past = None
+        run = head.start(picture)
+        for frame in sample:
+            _timed(took, "head step", run.step)
+            for name, (encode, decode) in forms.items():
+                data = _timed(took, f"{name}: encode", partial(encode, frame, past))
+                fits = name == "codec's choice" or len(data) <= codec.max_bytes
+                if decode is not None and fits:
+                    _timed(took, f"{name}: decode", partial(decode, data, past))
+            past = _timed(took, "past of the next frame", partial(codec.after, past, frame))
+    return {name: _spread(values) for name, values in took.items()}
+
+
+def _timed(took: dict[str, list[float]], name: str, call: Callable[[], Any]) -> Any:
+    began = time.perf_counter()
+    result = call()
+    took.setdefault(name, []).append((time.perf_counter() - began) * 1e6)
+    return result
+
+
+def _spread(values: Sequence[float]) -> list[float]:
+    low, middle, high = np.percentile(values, [10, 50, 90])
+    return [round(float(middle), 1), round(float(low), 1), round(float(high), 1)]
+
+
+def _contexts(train: Frames, test: Frames) -> dict[str, list[float]]:
+    """What each part of the model is worth: mean bytes by timestep, of tables fitted without it."""
+    reach = default_reach(train.shape[2])
+    variants: Mapping[str, CodecTables] = {
+        "place": fit_tables(train, 0, depth=0, neighbours=False),
+        "place, past of 1": fit_tables(train, 0, depth=1, neighbours=False),
+        "place, past of 3": fit_tables(train, 0, neighbours=False),
+        "place, past of 3, other channels": fit_tables(train, 0),
+        "place, past of 3, neighbours within 1": fit_tables(train, 1),
+        **({"place, past of 3, neighbours within 2": fit_tables(train, 2)} if reach == 2 else {}),
+    }
+    out = {}
+    for name, tables in variants.items():
+        codec = SpikeCodec(test.shape[2:], tables)
+        sizes: list[list[int]] = []
+        for sample in test:
+            past = None
+            sizes.append([])
+            for frame in sample:
+                sizes[-1].append(len(codec.range_bytes(frame, past) or b""))
+                past = codec.after(past, frame)
+        out[name] = [round(float(value), 3) for value in np.mean(sizes, axis=0)]
+    return out
+
+
+def flat_tables(shape: Shape, share: float) -> ModelTables:
+    """Tables that know nothing but the share of spikes."""
+    channels = shape[0]
+    chances = np.full(1, min(max(round(share * WHOLE), 2), WHOLE - 2), np.uint32)
+    weights = np.zeros((3, channels, 2, channels, 1, 1), np.int8)
+    return ModelTables(chances, np.zeros((1, channels, 1, 1), np.int8), np.zeros(channels, np.uint8), *weights)
+
+
+def _synthetic(counts: Sequence[int], frames: int) -> list[dict[str, Any]]:
+    """Bytes over the entropy n H(p) / 8 of independent spikes, each form; the range coder is told p alone."""
+    out = []
+    for count in counts:
+        for density in DENSITIES:
+            random = np.random.default_rng(count)
+            shape = (1, 1, count)
+            training = (random.random((400, 1, *shape)) < density).astype(np.uint8)
+            test = (random.random((frames, *shape)) < density).astype(np.uint8)
+            codec = SpikeCodec(shape, CodecTables(flat_tables(shape, density)))
+            entropy = -count * (density * np.log2(density) + (1 - density) * np.log2(1 - density)) / 8
+            forms = _forms(codec, train_dictionary(training))
+            took: dict[str, list[float]] = {}
+            row: dict[str, Any] = {"positions": count, "density": density, "entropy bytes": round(float(entropy), 2)}
+            for name, (encode, _) in forms.items():
+                data = [_timed(took, name, partial(encode, frame, None)) for frame in test]
+                row[f"{name}: bytes over entropy"] = round(float(np.mean([len(d) for d in data]) / entropy), 3)
+                row[f"{name}: encode us"] = round(float(np.median(took[name])), 1)
+            out.append(row)
+    return out
+
+
+def _wide() -> dict[str, list[float]]:
+    """A frame of 1,024 positions (16 x 8 x 8): made spikes that hang together in space and time, tables fitted to them.
+
+    Only its times are of interest: they hang on the number of positions, channels and spikes around that count.
+    """
+    random = np.random.default_rng(1)
+    field = random.normal(size=(400, 16, 10, 10))
+    shifted = [field[:, :, down : down + 8, right : right + 8] for down in range(3) for right in range(3)]
+    smooth = np.mean(shifted, axis=0) * 3
+    noise = random.normal(size=(400, 4, 16, 8, 8))
+    clips = (smooth[:, np.newaxis] + 0.5 * noise > 1.4).astype(np.uint8)
+    codec = SpikeCodec(WIDE, fit_tables(clips[:300]))
+    took: dict[str, list[float]] = {}
+    for clip in clips[300:]:
+        past = None
+        for timestep, frame in enumerate(clip):
+            name = "later frame" if timestep else "first frame"
+            which, data = _timed(took, f"{name}: encode", partial(codec.encode, frame, past))
+            _timed(took, f"{name}: decode", partial(codec.decode, which, data, past))
+            past = codec.after(past, frame)
+    return {name: _spread(values) for name, values in took.items()}
+
+
+def _targets(codec: SpikeCodec, sizes: Any, times: Any, wide: Any) -> list[Target]:
+    mean = sizes["mean"]
+    ours = mean["codec's choice"]
+    best = min(mean[name] for name in OTHERS if name in mean)
+    entropy = mean["zero-order entropy, each frame's own density"]
+    head = times["head step"][0]
+    real = {step: times[f"codec's choice: {step}"][0] for step in ("encode", "decode")}
+    at: dict[str, float | None] = {"encode": None, "decode": None}
+    note = "not measured with --quick"
+    if codec.shape == WIDE:
+        at, note = {**real}, "the bundle's frames"
+    elif wide is not None:
+        at = {step: max(wide[f"{name} frame: {step}"][0] for name in ("first", "later")) for step in real}
+        note = "made frames; the slower of a sample's first and its later ones"
+    return [
+        Target(
+            "payload below the best of packed bits, zstd with dictionary, varints",
+            0.25,
+            round(1 - ours / best, 3),
+            "fraction",
+            "higher",
+            f"{ours} bytes against {best}",
+        ),
+        Target("payload over the frames' zero-order entropy", 1.0, round(ours / entropy, 3), "ratio", "lower"),
+        Target(
+            "bits per position", 1.0, sizes["bits per position, codec's choice"], "bit", "lower", "packed bits have 1"
+        ),
+        Target("encode, 1,024 positions", 60, at["encode"], "us", "lower", note),
+        Target("decode, 1,024 positions", 150, at["decode"], "us", "lower", note),
+        Target(
+            "encode over a step of the head, this bundle",
+            0.05,
+            round(real["encode"] / head, 3),
+            "ratio",
+            "lower",
+            f"head {head} us",
+        ),
+        Target(
+            "decode over a step of the head, this bundle",
+            0.05,
+            round(real["decode"] / head, 3),
+            "ratio",
+            "lower",
+            f"head {head} us",
+        ),
+    ]

@@ -1,0 +1,147 @@
+"""What gRPC and HTTP/2 add to a message: bytes counted by a proxy between a real edge transport and a real cloud.
+
+The proxy sees what TCP carries, not TCP's and IP's own headers (40 bytes a packet with IPv4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.demo import local_cloud
+from benchmarks.record import Findings, Target
+from edge_client.transport import GrpcTransport
+from shared.bundle import Bundle
+from shared.messages import Codec, Frame, Stop
+from shared.wire import FRAMING_BYTES, cloud_to_wire, edge_to_wire
+
+WITHIN_S = 10.0
+
+
+@dataclass
+class Counted:
+    """Bytes that passed the proxy."""
+
+    up: int = 0
+    down: int = 0
+
+
+def measure(bundle: Path, quick: bool) -> Findings:
+    """Count bytes of samples in lockstep and fully ahead, with frames of packed bits.
+
+    Args:
+        bundle: served by a cloud process on this machine.
+        quick: fewer samples.
+    """
+    samples = 50 if quick else 500
+    with tempfile.TemporaryDirectory(prefix="neucodex-messages-") as folder, local_cloud(bundle, Path(folder)) as ready:
+        results = asyncio.run(_measure(Bundle.open(bundle), ready["listen"], samples))
+    lockstep = results["lockstep"]
+    return Findings(
+        n={"samples of each way": samples},
+        results=results,
+        targets=[
+            Target(
+                "bytes up for each message, beyond the message and its framing of 14 bytes",
+                26.0,
+                lockstep["up: for each message beyond it and its framing"],
+                "bytes",
+                "lower",
+                "the goal is the two window updates that the performance guide measured",
+            )
+        ],
+    )
+
+
+async def _measure(bundle: Bundle, cloud: str, samples: int) -> dict[str, Any]:
+    timesteps = bundle.manifest.network.timesteps
+    spikes = bytes(-(-_positions(bundle) // 8))
+    async with _proxy(cloud) as (address, counted):
+        link = GrpcTransport(address, bundle.fingerprint, bundle.manifest.network.classes, WITHIN_S)
+        try:
+            await link.open()
+            await asyncio.sleep(0.2)
+            opening = Counted(counted.up, counted.down)
+            lockstep = await _samples(link, counted, spikes, timesteps, samples, ahead=1, first=1)
+            ahead = await _samples(link, counted, spikes, timesteps, samples, ahead=timesteps, first=samples + 1)
+        finally:
+            await link.close()
+    return {
+        "opening connection and stream, bytes": {"up": opening.up, "down": opening.down},
+        "lockstep": lockstep,
+        f"lookahead {timesteps}": ahead,
+    }
+
+
+async def _samples(
+    link: GrpcTransport, counted: Counted, spikes: bytes, timesteps: int, samples: int, *, ahead: int, first: int
+) -> dict[str, float]:
+    """Samples at full T, `ahead` frames sent before the first answer is waited for."""
+    begun = Counted(counted.up, counted.down)
+    up: list[int] = []
+    down: list[int] = []
+    for number in range(first, first + samples):
+        sent = 0
+        for answered in range(timesteps):
+            while sent < min(timesteps, answered + ahead):
+                sent += 1
+                frame = Frame(number, sent, Codec.PACKED_BITS, spikes)
+                up.append(edge_to_wire(frame).ByteSize())
+                await link.send(frame)
+            down.append(cloud_to_wire(await link.receive(number, WITHIN_S)).ByteSize())
+        up.append(edge_to_wire(Stop(number)).ByteSize())
+        await link.send(Stop(number))
+    await asyncio.sleep(0.3)  # the last Stop, and the acknowledgements of the last answers
+    wire_up, wire_down = counted.up - begun.up, counted.down - begun.down
+    frames = samples * timesteps
+    return {
+        "payload of a frame": len(spikes),
+        "up: message, mean": round(sum(up) / len(up), 2),
+        "up: for each message beyond it and its framing": round((wire_up - sum(up)) / len(up) - FRAMING_BYTES, 2),
+        "up: wire bytes for each frame, with its share of the Stop": round(wire_up / frames, 2),
+        "down: message, mean": round(sum(down) / len(down), 2),
+        "down: for each message beyond it and its framing": round(
+            (wire_down - sum(down)) / len(down) - FRAMING_BYTES, 2
+        ),
+        "down: wire bytes for each frame": round(wire_down / frames, 2),
+    }
+
+
+def _positions(bundle: Bundle) -> int:
+    channels, height, width = bundle.manifest.frame_shape
+    return channels * height * width
+
+
+@contextlib.asynccontextmanager
+async def _proxy(cloud: str) -> AsyncIterator[tuple[str, Counted]]:
+    """An address that leads to `cloud`, and what goes through."""
+    counted = Counted()
+    host, port = cloud.rsplit(":", 1)
+    pumps: set[asyncio.Task[None]] = set()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                setattr(counted, name, getattr(counted, name) + len(data))
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_connection(host, int(port))
+        for task in (pump(reader, there_writer, "up"), pump(there_reader, writer, "down")):
+            pumps.add(asyncio.create_task(task))
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    try:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", counted
+    finally:
+        server.close()
+        for task in pumps:
+            task.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
