@@ -13,6 +13,11 @@ DATA_DIR ?=
 BUNDLE ?= models/resnet18-$(DATASET)
 LIMIT ?=
 
+# How long `make fuzz` goes on, and where it writes what it did.
+SECONDS_OF_FUZZ ?= 600
+FUZZ_VENV ?= .venv-fuzz
+FUZZ_RECORD ?= benchmarks/records/$(shell date +%F)-fuzz/record.json
+
 BIN := $(VENV)/bin
 PACKAGES := shared edge_client cloud_server training benchmarks
 # The generator's own environment: its pins are older than what the pair runs with, so that images with older
@@ -23,7 +28,7 @@ PROTOC = PATH="$(PROTO_BIN):$$PATH" $(PROTO_BIN)/python -m grpc_tools.protoc -I 
 	--mypy_grpc_out=quiet:$(1) --python_out=$(1) --grpc_python_out=$(1) protos/co_inference.proto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup proto proto-check format lint type imports test demo bench clean
+.PHONY: help setup proto proto-check format lint type imports test fuzz demo bench clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
@@ -71,6 +76,15 @@ imports: setup ## who may import whom
 test: setup ## all tests
 	$(BIN)/pytest
 
+fuzz: $(FUZZ_VENV)/.installed ## feed the codec's decoders anything, for SECONDS_OF_FUZZ (600)
+	PYTHONPATH=. $(FUZZ_VENV)/bin/python tests/fuzz/fuzz_codec.py -max_total_time=$(SECONDS_OF_FUZZ) -max_len=128 \
+		-artifact_prefix=$(FUZZ_VENV)/ --record $(FUZZ_RECORD) $(FUZZ_VENV)/corpus
+
+$(FUZZ_VENV)/.installed: constraints.txt
+	test -x $(FUZZ_VENV)/bin/python || $(PYTHON) -m venv $(FUZZ_VENV)
+	$(FUZZ_VENV)/bin/python -m pip install --quiet -c constraints.txt atheris numpy constriction zstandard safetensors dacite
+	touch $@
+
 demo: setup ## an edge and a cloud classify the held-out pictures together
 	$(BIN)/python -m benchmarks.demo --bundle $(BUNDLE) --dataset $(DATASET) \
 		$(if $(DATA_DIR),--data $(DATA_DIR)) $(if $(LIMIT),--limit $(LIMIT))
@@ -78,5 +92,9 @@ demo: setup ## an edge and a cloud classify the held-out pictures together
 bench: setup ## the benchmarks; WHAT=name runs one
 	$(BIN)/neucodex-bench $(or $(WHAT),--help)
 
+.PHONY: soak
+soak: setup ## a million frames through one cloud: does it grow?
+	$(BIN)/python -m benchmarks.soak --bundle $(BUNDLE) --dataset $(DATASET) $(if $(DATA_DIR),--data $(DATA_DIR))
+
 clean: ## remove the environments and caches
-	rm -rf $(VENV) $(PROTO_VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PROTO_VENV) $(FUZZ_VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -56,6 +56,56 @@ def train(out: Path | None, quick: bool, threads: int | None, batch: int) -> Non
     _record("train", out, lambda _: measure(threads, batch, quick))
 
 
+@main_group.command("codec")
+@_options
+@option("--bundle", type=click.Path(path_type=Path), default=Path("models/resnet18-digits"), help="Whose spikes.")
+@option("--dataset", default="digits", help="What the bundle was trained on.")
+@option("--data", type=click.Path(path_type=Path), help="Where the data set is, if it is not in the package.")
+@option("--limit", type=click.IntRange(min=1), default=2000, help="Samples of each part.")
+def codec(out: Path | None, quick: bool, bundle: Path, dataset: str, data: Path | None, limit: int) -> None:
+    """Bytes and times of the spike codec and of what else one could send."""
+    from benchmarks.codec import measure  # noqa: PLC0415
+
+    _record("codec", out, lambda folder: measure(folder, bundle, dataset, data, limit, quick))
+
+
+@main_group.command("results")
+@option("--models", type=click.Path(path_type=Path), default=Path("models"), help="The folder with the bundles.")
+@option("--page", type=click.Path(path_type=Path), default=Path("docs/results.md"), help="The page with the table.")
+def results(models: Path, page: Path) -> None:
+    """Write the table of trained networks into the documentation."""
+    from benchmarks.results import rewrite  # noqa: PLC0415
+
+    rewrite(page, models)
+
+
+@main_group.command("messages")
+@_options
+@option("--bundle", type=click.Path(path_type=Path), default=Path("models/resnet18-digits"), help="What is served.")
+def messages(out: Path | None, quick: bool, bundle: Path) -> None:
+    """What a frame and its answer cost on the wire beyond the spikes."""
+    from benchmarks.messages import measure  # noqa: PLC0415
+
+    _record("messages", out, lambda _: measure(bundle, quick))
+
+
+@main_group.command("serving")
+@_options
+@option("--bundle", type=click.Path(path_type=Path), default=Path("models/resnet18-digits"), help="What is served.")
+@option("--full-width", is_flag=True, help="Serve an untrained full-width ResNet-18 of CIFAR-10's size instead.")
+@option("--dataset", default="digits", help="What the bundle was trained on; its test part is sent.")
+@option("--data", type=click.Path(path_type=Path), help="Where the data set is, if it is not in the package.")
+@option("--streams", type=click.IntRange(min=1), multiple=True, help="Streams open at once; 1, 8, 64 and 256 if none.")
+@option("--threads", type=click.IntRange(min=1), help="CPU threads of a tail step; one core is left free by default.")
+@option("--max-batch", type=click.IntRange(min=1), default=32, help="Samples stepped together at most.")
+def serving(out: Path | None, bundle: Path, full_width: bool, **settings: Any) -> None:
+    """Throughput, latency and limits of one cloud process under a fleet, beside the same tail in a bare loop."""
+    from benchmarks.serving import Options, measure  # noqa: PLC0415
+
+    options = Options(None if full_width else bundle, **settings)
+    _record("serving", out, lambda folder: measure(folder, options))
+
+
 def main() -> None:
     """Entry point of `neucodex-bench`."""
     run(main_group)

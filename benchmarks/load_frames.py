@@ -1,0 +1,99 @@
+"""What load generators send: real pictures through the head and the codec, serialised before anything is timed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.load_samples import Samples
+from edge_client.head_runner import Frames, TorchHead
+from shared.bundle import Bundle, Manifest, Normalisation, write_bundle
+from shared.datasets import load_split
+from shared.errors import SourceError
+from shared.exit_policy import ExitPolicy
+from shared.messages import EdgeMessage, Frame, Open, Stop
+from shared.models.load import export_weights
+from shared.models.split import SplitNetwork
+from shared.network_spec import BottleneckSpec, NetworkSpec
+from shared.spike_codec import SpikeCodec
+from shared.wire import edge_to_wire
+
+
+def encode(bundle: Bundle, pictures: Frames) -> Samples:
+    """Run the head over pictures [N, C, H, W] or event clips [N, T, C, H, W] and encode what crosses the link.
+
+    Raises:
+        BundleError: the head or the codec's tables are missing or damaged.
+    """
+    head, codec = TorchHead(bundle), SpikeCodec.of(bundle)
+    timesteps = bundle.manifest.network.timesteps
+    spikes = np.empty((len(pictures), timesteps, *bundle.manifest.frame_shape), np.uint8)
+    messages: list[tuple[bytes, ...]] = []
+    with click.progressbar(pictures, label="encoding frames", file=sys.stderr) as progress:
+        for number, picture in enumerate(progress):
+            run, past, frames = head.start(picture), None, []
+            for timestep in range(1, timesteps + 1):
+                frame = spikes[number, timestep - 1] = run.step()
+                chosen, data = codec.encode(frame, past)
+                past = codec.after(past, frame)
+                frames.append(_bytes(Frame(number, timestep, chosen, data)))
+            messages.append(tuple(frames))
+    stops = tuple(_bytes(Stop(number)) for number in range(len(pictures)))
+    return Samples(_bytes(Open(bundle.fingerprint)), tuple(messages), stops, bundle.manifest.network.classes, spikes)
+
+
+def pictures_of(bundle: Bundle, dataset: str, data: Path | None, limit: int | None) -> Frames:
+    """The test part of a data set in the bundle's size.
+
+    Raises:
+        SourceError: there is no such set, its files are missing, or it does not fit the bundle.
+    """
+    spec = bundle.manifest.network
+    frames = load_split(dataset, data, "test", size=spec.input_shape[1], timesteps=spec.timesteps).frames[:limit]
+    expected = spec.input_shape if spec.input_kind == "static" else (spec.timesteps, *spec.input_shape)
+    if frames.shape[1:] != expected:
+        raise SourceError(f"data set {dataset} has samples of {frames.shape[1:]}, the bundle takes {expected}")
+    return frames
+
+
+def noise_pictures(spec: NetworkSpec, count: int) -> Frames:
+    """Pictures of coloured patches, for a bundle that no data set belongs to."""
+    random = np.random.default_rng(0)
+    channels, height, width = spec.input_shape
+    patches = random.integers(0, 256, (count, channels, 4, 4), dtype=np.uint8)
+    return np.kron(patches, np.ones((-(-height // 4), -(-width // 4)), np.uint8))[..., :height, :width]
+
+
+def full_width_bundle(folder: Path) -> Bundle:
+    """The full-width ResNet-18 for CIFAR-10, never trained: its steps take as long as a trained one's."""
+    spec = NetworkSpec("resnet18", (3, 32, 32), 10, "layer1", bottleneck=BottleneckSpec(8, 2))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = SplitNetwork(spec).train()
+        normalisation = Normalisation(1 / 255, (0.5,) * 3, (0.25,) * 3)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 1.0  # the statistics of the one pass below: without them hardly a neuron fires
+        with torch.no_grad():
+            network((torch.from_numpy(noise_pictures(spec, 8)).float() / 255 - 0.5) / 0.25)
+    manifest = Manifest(
+        name="resnet18-untrained",
+        network=spec,
+        frame_shape=network.edge.out_shape,
+        split_shape=network.edge.head.out_shape,
+        class_names=tuple(f"class{index}" for index in range(spec.classes)),
+        normalisation=normalisation,
+        temperature=1.0,
+        exit_policy=ExitPolicy("max_probability", 0.9),
+        provenance={"data_set": "none"},
+    )
+    return write_bundle(folder, manifest, export_weights(network.edge.eval()), export_weights(network.cloud.eval()))
+
+
+def _bytes(message: EdgeMessage) -> bytes:
+    return edge_to_wire(message).SerializeToString()

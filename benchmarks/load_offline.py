@@ -1,0 +1,138 @@
+"""What a served step is compared with: the same tail in a bare loop, and a bare echo over gRPC.
+
+Both live in processes of their own (see `load_worker`), laid out as the cloud's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.load_stream import METHOD
+from shared.bundle import Bundle
+
+READY_S = 30.0
+
+
+@dataclass(frozen=True)
+class Offline:
+    """How fast the bare loop was; `step_us` is the median microseconds of a step of each batch size."""
+
+    steps_per_second: float
+    step_us: Mapping[int, float]
+    steps: int
+
+
+class OfflineLoop:
+    """A bundle's tail, stepped with nothing around it: no gRPC, no decoding, no gather and scatter of slots.
+
+    Only the step itself is timed: frames lie ready, the state of a batch stays where the last step left it.
+
+    Args:
+        bundle: its folder.
+        device: as of the cloud.
+        threads: of a step on the CPU.
+        spikes: frames, uint8 [picture, T, C, H, W].
+    """
+
+    def __init__(self, bundle: Path, device: str, threads: int, spikes: NDArray[np.uint8]) -> None:
+        import torch  # noqa: PLC0415  the echo's process does without
+
+        from cloud_server.tail import Tail, torch_device  # noqa: PLC0415  imports torch
+
+        self._spikes = spikes
+        self._tail = Tail(Bundle.open(bundle), torch_device("cuda" if device == "cuda" else "cpu"))
+        self._states: dict[int, tuple[int, Any]] = {}
+        # A thread beside the main one, as the cloud's engine: the allocator and OpenMP treat the two differently.
+        self._thread = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads,))
+
+    def rate(self, batches: Mapping[int, float], seconds: float) -> Offline:
+        """Step batches of these sizes, as often as `batches` says relative to each other, for some seconds of steps."""
+        return self._thread.submit(self._rate, batches, seconds).result()
+
+    def _rate(self, batches: Mapping[int, float], seconds: float) -> Offline:
+        import torch  # noqa: PLC0415  the echo's process does without
+
+        with torch.inference_mode():
+            for size in batches:
+                self._step(size)  # the first of a size is slow
+            taken: dict[int, list[float]] = {size: [] for size in batches}
+            spent, steps = 0.0, 0
+            for size in in_proportion(batches):
+                took = self._step(size)
+                taken[size].append(took)
+                spent += took
+                steps += size
+                if spent >= seconds:
+                    break
+        medians = {size: round(float(np.median(values)) * 1e6, 1) for size, values in taken.items() if values}
+        return Offline(steps / spent, medians, steps)
+
+    def _step(self, size: int) -> float:
+        """Seconds of the next step of the batch of that size."""
+        timestep, state = self._states.get(size, (0, None))
+        if state is None:
+            slots = self._tail.slots(size)
+            slots.reset(range(size))
+            timestep, state = 0, slots.gather(range(size))
+        count, timesteps = self._spikes.shape[:2]
+        frames = [self._spikes[number % count, timestep] for number in range(size)]
+        began = time.perf_counter()
+        state = self._tail.step(frames, [timestep + 1] * size, state).state
+        took = time.perf_counter() - began
+        self._states[size] = (timestep + 1, state) if timestep + 1 < timesteps else (0, None)
+        return took
+
+
+class EchoServer:
+    """A bare grpc.aio server whose one method answers every message with the same bytes."""
+
+    def __init__(self, reply: bytes) -> None:
+        self._reply = reply
+        self._port = 0
+        self._ready = threading.Event()
+        threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True).start()
+
+    def address(self) -> str:
+        """Where it listens."""
+        if not self._ready.wait(READY_S):
+            raise RuntimeError("the echo server did not start")
+        return f"127.0.0.1:{self._port}"
+
+    async def _serve(self) -> None:
+        server = grpc.aio.server(options=[("grpc.http2.bdp_probe", 0)])
+        method: Any = grpc.stream_stream_rpc_method_handler(self._echo)
+        service, name = METHOD.strip("/").split("/")
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {name: method}),))
+        self._port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        self._ready.set()
+        await server.wait_for_termination()
+
+    async def _echo(self, requests: AsyncIterator[bytes], context: Any) -> None:
+        async for _ in requests:
+            await context.write(self._reply)
+
+
+def in_proportion(batches: Mapping[int, float]) -> Iterator[int]:
+    """Batch sizes without end, each as often as its share says, evenly mixed (error diffusion)."""
+    total = sum(batches.values())
+    owed = dict.fromkeys(batches, 0.0)
+    for _ in itertools.count():
+        for size, weight in batches.items():
+            owed[size] += weight / total
+        chosen = max(owed, key=owed.__getitem__)
+        owed[chosen] -= 1.0
+        yield chosen

@@ -1,0 +1,172 @@
+"""`make soak`: a million frames through one cloud, and what it holds afterwards.
+
+The load comes in stretches. In each, all streams are opened anew, run samples in lockstep of which many stop early, and
+are cut in the middle of what they do. Between two stretches, when nobody is connected, memory, descriptors, threads
+and the cloud's own gauges are read: whatever a frame, a sample or a stream leaves behind adds up from one to the next.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.load_frames import encode, pictures_of
+from benchmarks.load_numbers import slope
+from benchmarks.load_plot import plot_soak
+from benchmarks.load_processes import Cloud, prepare_process
+from benchmarks.load_rig import Layout, Rig
+from benchmarks.record import Clock, Findings, Target
+from cloud_server.server import usable_cores
+from shared.bundle import Bundle
+from shared.command_line import existing_path, option, run
+from shared.errors import CloudUnavailable
+
+STOP_CHANCE = 0.2
+WARM_UP = 0.2
+"""Part of the run in which caches and the allocator's heaps still grow; drift is taken from what follows."""
+
+MOST_DRIFT_MB = 8.0
+"""Per million frames: one object of the least size Python has, 16 bytes, left behind by each frame would be 16 MB."""
+
+GONE_S = 5.0
+"""Seconds in which a cloud must have let go of streams that were cut."""
+
+LEAST_FRAMES = 200_000
+"""In less than this, the allocator's ups and downs are larger than any drift."""
+
+GAUGES = {
+    "streams": "neucodex_cloud_streams",
+    "slots_in_use": "neucodex_cloud_slots_in_use",
+    "queue_length": "neucodex_cloud_queue_length",
+}
+
+
+@click.command()
+@option("--bundle", type=existing_path, default=Path("models/resnet18-digits"), help="What is served.")
+@option("--dataset", default="digits", help="Its test part is sent.")
+@option("--data", type=existing_path, help="Where the data set is, if it is not in the package.")
+@option("--frames", type=click.IntRange(min=1), default=1_000_000, help="Stop after so many answered frames.")
+@option("--streams", type=click.IntRange(min=1), default=64, help="Open at once.")
+@option("--stretch", type=click.FloatRange(min=0.1), default=10.0, help="Seconds of load between two looks.")
+@option("--threads", type=click.IntRange(min=1), help="CPU threads of a tail step; one core is left free by default.")
+@option("--out", type=existing_path, metavar="DIR", help="The record's folder.")
+def main(
+    bundle: Path,
+    dataset: str,
+    data: Path | None,
+    frames: int,
+    streams: int,
+    stretch: float,
+    threads: int | None,
+    out: Path | None,
+) -> int:
+    """Send frames for a long time and see whether the cloud grows. Exit code 1 if it does."""
+    folder = out or Path("benchmarks/records") / f"{date.today().isoformat()}-soak"
+    clock = Clock("soak")
+    prepare_process()
+    opened = Bundle.open(bundle)
+    samples = encode(opened, pictures_of(opened, dataset, data, None))
+    layout = Layout.choose(usable_cores(), threads, 32, streams)
+    with (
+        tempfile.TemporaryDirectory(prefix="neucodex-soak-") as scratch,
+        Rig(opened.path, samples, layout, Path(scratch), alone=False) as rig,
+    ):
+        looks, rejections = _soak(rig, streams, frames, stretch)
+    findings = Findings(
+        n={"frames": looks[-1]["frames"], "looks": len(looks), "streams": streams, "stretch_s": stretch},
+        results={
+            "bundle": opened.manifest.name,
+            "layout": vars(layout),
+            "rejections": rejections,
+            "drift": drift(looks),
+            "looks": looks,
+            "explained": "read between stretches, with no stream open; asyncio tasks cannot be seen from outside: a "
+            "task that stays keeps its stream, whose gauge is here, or shows in the memory",
+        },
+        targets=targets(looks, frames),
+    )
+    path = clock.write(findings, folder)
+    plot_soak(looks, folder / "soak.png")
+    click.echo(f"record: {path}")
+    for target in findings.targets:
+        verdict = {None: "not measured", True: "met", False: "missed"}[target.met]
+        click.echo(f"{verdict:>12}  {target.name}: {target.measured} {target.unit} (goal {target.goal}) {target.note}")
+    return int(any(target.met is False for target in findings.targets))
+
+
+def drift(looks: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """How each count changed for each million frames, by the straight line through the looks after the warm-up."""
+    late = settled(looks)
+    millions = [look["frames"] / 1e6 for look in late]
+    names = [name for name in looks[0] if name not in ("frames", "seconds")]
+    return {name: round(slope(millions, [look[name] for look in late]), 3) for name in names}
+
+
+def settled(looks: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
+    """The looks after the warm-up; at least two, if there are as many."""
+    late = [look for look in looks if look["frames"] >= WARM_UP * looks[-1]["frames"]]
+    return late if len(late) >= 2 else list(looks[-2:])
+
+
+def targets(looks: Sequence[Mapping[str, float]], frames: int) -> list[Target]:
+    """No growth of memory beyond noise, and nothing at all left behind of what can be counted."""
+    late, change = settled(looks), drift(looks)
+    first, last = late[0], late[-1]
+    grown: float | None = change["resident_mb"]
+    note = f"{first['resident_mb']:.1f} MB after the warm-up, {last['resident_mb']:.1f} MB at the end"
+    if last["frames"] < LEAST_FRAMES:
+        grown, note = None, f"{last['frames']:.0f} frames are too few to tell"
+    return [
+        Target("frames answered", frames, last["frames"], "frames", "higher"),
+        Target("memory's drift", MOST_DRIFT_MB, grown, "MB per million frames", "lower", note),
+        *(
+            Target(f"{name} more than after the warm-up", 0, last[name] - first[name], name, "lower")
+            for name in ("descriptors", "threads")
+        ),
+        *(Target(f"{name.replace('_', ' ')} at the end", 0, last[name], name, "lower") for name in GAUGES),
+    ]
+
+
+def _soak(rig: Rig, streams: int, frames: int, stretch: float) -> tuple[list[dict[str, float]], int]:
+    """A look after each stretch, and the rejections in all."""
+    began, rejections = time.monotonic(), 0
+    looks = [_look(rig.cloud, began)]
+    with click.progressbar(length=frames, label="frames", show_pos=True, file=sys.stderr) as progress:
+        while looks[-1]["frames"] < frames:
+            rejections += rig.lockstep(rig.cloud, streams, 0.0, stretch, STOP_CHANCE).load.rejections
+            looks.append(_look(rig.cloud, began, looks[0]["descriptors"]))
+            answered = looks[-1]["frames"] - looks[-2]["frames"]
+            if not answered:
+                raise CloudUnavailable(f"no frame was answered in {stretch:g} s")
+            progress.update(int(answered))
+    return looks, rejections
+
+
+def _look(cloud: Cloud, began: float, most: float = math.inf) -> dict[str, float]:
+    """What the cloud holds when nobody is connected; it is given time until it has at most so many descriptors."""
+    page: dict[str, Any] = cloud.metrics()
+    give_up = time.monotonic() + GONE_S
+    # Sockets are closed a little after their streams; what is still there when the time is up, stays.
+    while (page[GAUGES["streams"]] or cloud.descriptors() > most) and time.monotonic() < give_up:
+        time.sleep(0.05)
+        page = cloud.metrics()
+    return {
+        "frames": page["neucodex_cloud_frames_total"],
+        "seconds": round(time.monotonic() - began, 1),
+        "resident_mb": round(cloud.resident_mb(), 2),
+        "descriptors": cloud.descriptors(),
+        "threads": cloud.threads(),
+        **{name: page[metric] for name, metric in GAUGES.items()},
+    }
+
+
+if __name__ == "__main__":
+    run(main)

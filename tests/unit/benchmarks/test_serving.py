@@ -1,0 +1,207 @@
+"""What the load benchmarks make of what they counted. No process is started but one tiny worker."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks import load_targets, soak
+from benchmarks.load_numbers import Load, merge, percentiles, shares, slope, spread, stage_means
+from benchmarks.load_offline import in_proportion
+from benchmarks.load_rig import Layout
+from benchmarks.load_worker import Worker
+from benchmarks.serving import Options, Plan
+
+
+def load(*batches: int, seconds: float = 2.0, **settings: Any) -> Load:
+    """Results of batches of these sizes, each of which took 1,000 us."""
+    rows = [(1500, 200, 1000, size) for size in batches for _ in range(size)]
+    return Load(seconds, np.array(rows, np.int64).reshape(-1, 4), **settings)
+
+
+def test_batches_are_counted_from_what_their_results_say() -> None:
+    seen = load(1, 8, 8, 3)
+    assert seen.batches() == {1: 1.0, 3: 1.0, 8: 2.0}
+    assert seen.mean_batch() == 5.0
+    assert seen.steps_per_second == 10.0
+
+
+def test_a_window_without_results_has_no_rate_and_no_percentiles() -> None:
+    empty = load()
+    assert (empty.steps_per_second, empty.mean_batch(), empty.batches()) == (0.0, 0.0, {})
+    assert percentiles(empty.rows[:, 0]) is None
+
+
+def test_generators_are_merged_and_the_busiest_one_counts() -> None:
+    both = merge([load(4, cpu_seconds=(0.5,), rejections=1), load(2, 2, cpu_seconds=(1.8,))])
+    assert len(both.rows) == 8
+    assert both.rejections == 1
+    assert both.generator_share == pytest.approx(0.9)
+
+
+@given(st.integers(1, 2000), st.integers(1, 64))
+def test_streams_are_shared_evenly(streams: int, generators: int) -> None:
+    parts = shares(streams, generators)
+    assert sum(parts) == streams
+    assert 0 < min(parts) <= max(parts) <= min(parts) + 1
+    assert len(parts) == min(streams, generators)
+
+
+@given(st.dictionaries(st.integers(1, 64), st.floats(0.5, 100.0), min_size=1, max_size=8))
+def test_the_bare_loop_steps_batch_sizes_as_often_as_they_were_seen(batches: dict[int, float]) -> None:
+    steps = 500
+    counted = Counter(itertools.islice(in_proportion(batches), steps))
+    for size, weight in batches.items():
+        assert abs(counted[size] - steps * weight / sum(batches.values())) <= len(batches)
+
+
+def test_stages_are_means_of_what_came_in_between() -> None:
+    before = {"tail": (1.0, 10.0), "decode": (0.5, 10.0)}
+    after = {"tail": (1.4, 20.0), "decode": (0.5, 10.0), "queue": (0.001, 1.0)}
+    assert stage_means(before, after) == {"tail": 40_000.0, "queue": 1000.0}
+
+
+def test_repeated_measurements_keep_their_spread() -> None:
+    assert spread([3.0, 1.0, 2.0]) == {"median": 2.0, "min": 1.0, "max": 3.0, "all": [3.0, 1.0, 2.0]}
+
+
+def test_slope_of_a_line_and_of_too_little() -> None:
+    assert slope([0, 1, 2], [5, 7, 9]) == pytest.approx(2.0)
+    assert slope([1], [5]) == slope([1, 1], [5, 9]) == 0.0
+
+
+@pytest.mark.parametrize(("cores", "threads", "generators"), [(1, 1, 1), (2, 1, 1), (16, 15, 4), (64, 63, 8)])
+def test_the_layout_leaves_a_core_free_where_it_can(cores: int, threads: int, generators: int) -> None:
+    layout = Layout.choose(cores, None, 32, 1000)
+    assert (layout.threads, layout.generators) == (threads, generators)
+    assert layout.slots > 1000
+
+
+def test_the_comparison_follows_the_streams_asked_for() -> None:
+    bundle = Path("bundle")
+    assert Plan.choose(Options(bundle)) == Plan()
+    assert Plan.choose(Options(bundle, streams=(64, 8))).streams == (8, 64)
+    assert Plan.choose(Options(bundle, streams=(64, 8))).compared == 64
+    assert Plan.choose(Options(bundle, streams=(8, 2))).compared == 8
+    assert Plan.choose(Options(bundle, quick=True)).rounds == 1
+
+
+def results() -> dict[str, Any]:
+    """As good as can be, on a machine without a GPU."""
+    row = {
+        "steps_per_second": {"median": 900.0},
+        "offline_steps_per_second": {"median": 1000.0},
+        "ratio": {"median": 0.9},
+        "mean_batch": {"median": 31.0},
+        "generator_cores": 0.2,
+    }
+    return {
+        "tail": "a tail",
+        "throughput": [{**row, "streams": 64}, {**row, "streams": 256}],
+        "hardware_gain": {"median": 3.0},
+        "alone": {"streams": 64, "gain": {"median": 3.1}},
+        "one_stream": {
+            "overhead_us": {"p50": 200.0},
+            "echo_us": {"p50": 150.0},
+            "times_echo": 1.33,
+            "times_echo_after_a_pause": 1.1,
+        },
+        "offered": {
+            "queue_in_steps": {"p99": 1.2},
+            "steps_per_second": 630.0,
+            "step_us": 20_000,
+            "generator_cores": 0.95,
+        },
+        "crowd": {"streams": 1000, "open_at_once": 1000, "served": 1000, "seconds_to_open": 0.9},
+        "same_answers": {
+            "pictures": 360,
+            "mean_batch_alone": 1.0,
+            "mean_batch_together": 30.0,
+            "predictions_differ": 0,
+            "largest_confidence_difference": 2e-7,
+        },
+        "gpu": None,
+    }
+
+
+def test_every_goal_of_the_issue_is_there_and_only_the_gpu_is_open() -> None:
+    found = load_targets.targets(results(), complete=True)
+    assert [target.met for target in found] == [True] * 8 + [None]
+    assert "no CUDA device" in found[-1].note
+
+
+def test_the_gain_aimed_at_is_the_lower_of_four_and_the_hardwares() -> None:
+    for hardware, goal in ((3.0, 3.0), (9.0, 4.0)):
+        found = load_targets.targets({**results(), "hardware_gain": {"median": hardware}}, complete=True)
+        assert next(target.goal for target in found if "alone" in target.name) == goal
+
+
+def test_a_generator_that_may_be_the_limit_is_named() -> None:
+    notes = {target.name: target.note for target in load_targets.targets(results(), complete=True)}
+    warned = [name for name, note in notes.items() if "may be the limit" in note]
+    assert len(warned) == 1
+    assert warned[0].startswith("queue wait")
+
+
+def test_what_was_not_asked_for_and_what_was_quick_is_not_measured() -> None:
+    few = results()
+    few["throughput"], few["alone"]["streams"] = few["throughput"][:1], 8
+    found = load_targets.targets(few, complete=True)
+    assert [target.met for target in found[:3]] == [True, None, None]
+    assert {target.measured for target in load_targets.targets(results(), complete=False)} == {None}
+
+
+def look(frames: float, resident_mb: float, descriptors: float = 14.0, streams: float = 0.0) -> dict[str, float]:
+    counts = {"threads": 9.0, "streams": streams, "slots_in_use": 0.0, "queue_length": 0.0}
+    return {"frames": frames, "seconds": 0.0, "resident_mb": resident_mb, "descriptors": descriptors, **counts}
+
+
+def test_drift_is_taken_after_the_warm_up() -> None:
+    looks = [look(0, 100.0), look(1e5, 300.0), *(look(part * 1e5, 310.0 + part) for part in range(2, 11))]
+    assert soak.drift(looks)["resident_mb"] == pytest.approx(10.0)
+    missed = [target.name for target in soak.targets(looks, 1_000_000) if target.met is False]
+    assert missed == ["memory's drift"]
+
+
+def test_what_stays_open_is_a_leak_and_a_short_run_tells_nothing_of_memory() -> None:
+    looks = [look(0, 100.0), look(500, 200.0), look(1000, 400.0, descriptors=15.0, streams=1.0)]
+    met = {target.name: target.met for target in soak.targets(looks, 1000)}
+    assert met["memory's drift"] is None
+    assert met["descriptors more than after the warm-up"] is False
+    assert met["streams at the end"] is False
+    assert met["frames answered"] is True
+
+
+class Adder:
+    """Lives in another process in the test below."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    def add(self, value: int) -> tuple[int, int]:
+        self.total += value
+        return self.total, os.getpid()
+
+    def fail(self) -> None:
+        raise ValueError("on purpose")
+
+    def end(self) -> None:
+        os._exit(7)
+
+
+def test_a_worker_keeps_its_object_and_says_what_went_wrong() -> None:
+    with Worker(Adder) as worker:
+        assert worker.call(Adder.add, 2) == (2, worker.pid)
+        with pytest.raises(RuntimeError, match="on purpose"):
+            worker.call(Adder.fail)
+        assert worker.call(Adder.add, 3)[0] == 5
+        with pytest.raises(RuntimeError, match="exit code 7"):
+            worker.call(Adder.end)
