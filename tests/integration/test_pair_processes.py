@@ -175,7 +175,9 @@ def test_ctrl_c_says_how_far_it_came_and_frees_the_slot(bundle: Bundle, cloud: C
     done = 1 + len(samples)
     assert done < 360
     assert last["summary"]["samples"] == done
-    assert_one_line(err, f"interrupted: {done} of 360 samples done")
+    # Lines of progress may stand before it: on a busy machine they come in between.
+    assert err.splitlines()[-1] == f"interrupted: {done} of 360 samples done"
+    assert "Traceback" not in err
 
 
 def test_a_cloud_that_goes_away_ends_the_run_with_what_was_done(bundle: Bundle, tmp_path: Path) -> None:
