@@ -1,7 +1,7 @@
 """How well one cloud serves a fleet: real gRPC against a real process, beside the same tail in a bare loop.
 
 Everything that is compared runs in turns within one run, on processes that stay: the cloud, one that steps each frame
-alone, the bare loop and a bare gRPC echo (`load_offline`), and the generators with the streams (`load_generator`).
+alone, the bare loop and a bare gRPC echo (`load/offline.py`), and the generators of streams (`load/generator.py`).
 While one is measured the others sleep.
 """
 
@@ -17,13 +17,13 @@ import click
 import numpy as np
 import torch
 
-from benchmarks.load_frames import encode, full_width_bundle, noise_pictures, pictures_of
-from benchmarks.load_generator import Generator
-from benchmarks.load_numbers import QUEUE, percentiles, spread
-from benchmarks.load_plot import plot
-from benchmarks.load_processes import prepare_process
-from benchmarks.load_rig import Fleet, Layout, Rig
-from benchmarks.load_targets import LOAD, targets
+from benchmarks.load.frames import encode, full_width_bundle, noise_pictures, pictures_of
+from benchmarks.load.generator import Generator
+from benchmarks.load.numbers import QUEUE, percentiles, spread
+from benchmarks.load.plot import plot
+from benchmarks.load.processes import prepare_process
+from benchmarks.load.rig import Fleet, Layout, Rig
+from benchmarks.load.targets import LOAD, targets
 from benchmarks.record import Findings
 from cloud_server.server import usable_cores
 from shared.bundle import Bundle

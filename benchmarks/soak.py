@@ -18,11 +18,11 @@ from typing import Any
 
 import click
 
-from benchmarks.load_frames import encode, pictures_of
-from benchmarks.load_numbers import slope
-from benchmarks.load_plot import plot_soak
-from benchmarks.load_processes import Cloud, prepare_process
-from benchmarks.load_rig import Layout, Rig
+from benchmarks.load.frames import encode, pictures_of
+from benchmarks.load.numbers import slope
+from benchmarks.load.plot import plot_soak
+from benchmarks.load.processes import Cloud, prepare_process
+from benchmarks.load.rig import Layout, Rig
 from benchmarks.record import Clock, Findings, Target
 from cloud_server.server import usable_cores
 from shared.bundle import Bundle

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import load_targets, soak
-from benchmarks.load_numbers import Load, merge, percentiles, shares, slope, spread, stage_means
-from benchmarks.load_offline import in_proportion
-from benchmarks.load_rig import Layout
-from benchmarks.load_worker import Worker
+from benchmarks import soak
+from benchmarks.load import targets
+from benchmarks.load.numbers import Load, merge, percentiles, shares, slope, spread, stage_means
+from benchmarks.load.offline import in_proportion
+from benchmarks.load.rig import Layout
+from benchmarks.load.worker import Worker
 from benchmarks.serving import Options, Plan
 
 
@@ -133,19 +134,19 @@ def results() -> dict[str, Any]:
 
 
 def test_every_goal_of_the_issue_is_there_and_only_the_gpu_is_open() -> None:
-    found = load_targets.targets(results(), complete=True)
+    found = targets.targets(results(), complete=True)
     assert [target.met for target in found] == [True] * 8 + [None]
     assert "no CUDA device" in found[-1].note
 
 
 def test_the_gain_aimed_at_is_the_lower_of_four_and_the_hardwares() -> None:
     for hardware, goal in ((3.0, 3.0), (9.0, 4.0)):
-        found = load_targets.targets({**results(), "hardware_gain": {"median": hardware}}, complete=True)
+        found = targets.targets({**results(), "hardware_gain": {"median": hardware}}, complete=True)
         assert next(target.goal for target in found if "alone" in target.name) == goal
 
 
 def test_a_generator_that_may_be_the_limit_is_named() -> None:
-    notes = {target.name: target.note for target in load_targets.targets(results(), complete=True)}
+    notes = {target.name: target.note for target in targets.targets(results(), complete=True)}
     warned = [name for name, note in notes.items() if "may be the limit" in note]
     assert len(warned) == 1
     assert warned[0].startswith("queue wait")
@@ -154,9 +155,9 @@ def test_a_generator_that_may_be_the_limit_is_named() -> None:
 def test_what_was_not_asked_for_and_what_was_quick_is_not_measured() -> None:
     few = results()
     few["throughput"], few["alone"]["streams"] = few["throughput"][:1], 8
-    found = load_targets.targets(few, complete=True)
+    found = targets.targets(few, complete=True)
     assert [target.met for target in found[:3]] == [True, None, None]
-    assert {target.measured for target in load_targets.targets(results(), complete=False)} == {None}
+    assert {target.measured for target in targets.targets(results(), complete=False)} == {None}
 
 
 def look(frames: float, resident_mb: float, descriptors: float = 14.0, streams: float = 0.0) -> dict[str, float]:

@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.load_generator import Generator
-from benchmarks.load_numbers import Load, merge, percentiles, shares, stage_means
-from benchmarks.load_offline import EchoServer, Offline, OfflineLoop
-from benchmarks.load_processes import Cloud
-from benchmarks.load_samples import Samples
-from benchmarks.load_worker import Worker
+from benchmarks.load.generator import Generator
+from benchmarks.load.numbers import Load, merge, percentiles, shares, stage_means
+from benchmarks.load.offline import EchoServer, Offline, OfflineLoop
+from benchmarks.load.processes import Cloud
+from benchmarks.load.samples import Samples
+from benchmarks.load.worker import Worker
 
 OFFLINE_PICTURES = 512
 """The bare loop needs some frames, not all of a data set's."""

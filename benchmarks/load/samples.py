@@ -1,4 +1,4 @@
-"""What load generators send, ready to be sent. Apart from `load_frames`, so that they need not import torch."""
+"""What load generators send, ready to be sent. Apart from `frames`, so that they need not import torch."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.load_samples import Samples
+from benchmarks.load.samples import Samples
 from edge_client.head_runner import Frames, TorchHead
 from shared.bundle import Bundle, Manifest, Normalisation, write_bundle
 from shared.datasets import load_split

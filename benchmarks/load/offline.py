@@ -1,6 +1,6 @@
 """What a served step is compared with: the same tail in a bare loop, and a bare echo over gRPC.
 
-Both live in processes of their own (see `load_worker`), laid out as the cloud's.
+Both live in processes of their own (see `worker`), laid out as the cloud's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import grpc.aio
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.load_stream import METHOD
+from benchmarks.load.stream import METHOD
 from shared.bundle import Bundle
 
 READY_S = 30.0

@@ -1,6 +1,6 @@
 """A fleet of edges in one process: many streams, each on a connection of its own, with no head to wait for.
 
-A `Generator` lives in a process of its own (see `load_worker`). Its times are `time.monotonic()`, which all processes
+A `Generator` lives in a process of its own (see `worker`). Its times are `time.monotonic()`, which all processes
 of a machine share, so that several generators count in the same window.
 """
 
@@ -19,9 +19,9 @@ import grpc.aio
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.load_numbers import Load
-from benchmarks.load_samples import Samples
-from benchmarks.load_stream import METHOD, OPTIONS, Stream, Window
+from benchmarks.load.numbers import Load
+from benchmarks.load.samples import Samples
+from benchmarks.load.stream import METHOD, OPTIONS, Stream, Window
 from shared.errors import CloudUnavailable
 
 CONNECTING = 64

@@ -1,0 +1,1 @@
+"""The load on a cloud: streams, their generators, the bare loop beside them, and what they found."""
