@@ -19,7 +19,6 @@ FUZZ_VENV ?= .venv-fuzz
 FUZZ_RECORD ?= benchmarks/records/$(shell date +%F)-fuzz/record.json
 
 BIN := $(VENV)/bin
-PACKAGES := shared edge_client cloud_server training benchmarks
 # The generator's own environment: its pins are older than what the pair runs with, so that images with older
 # libraries still load the generated code.
 PROTO_VENV ?= .venv-proto

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,8 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
+
+from training.provenance import commit
 
 PACKAGES = ("torch", "numpy", "grpcio", "protobuf", "zstandard", "snntorch", "onnxruntime", "constriction")
 
@@ -101,24 +102,6 @@ def command() -> str:
     if program.suffix == ".py":
         return " ".join([f"python -m {program.parent.name}.{program.stem}", *sys.argv[1:]])
     return " ".join([program.name, *sys.argv[1:]])
-
-
-def commit() -> str | None:
-    """The commit of the checkout, with "+changes" where files differ from it; None outside a checkout."""
-    here = Path(__file__).resolve().parent
-    try:
-        head, changes = (
-            subprocess.run(  # noqa: S603  fixed arguments
-                ["git", "-C", str(here), *arguments],  # noqa: S607
-                capture_output=True,
-                text=True,
-                check=True,
-            ).stdout.strip()
-            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return f"{head}+changes" if changes else head
 
 
 def _cpu() -> str:

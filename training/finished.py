@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +21,7 @@ from training.calibrate import Calibration, calibrate, certainties, exit_timeste
 from training.data import TrainingData
 from training.evaluate import mean_logits, spike_statistics
 from training.machine import Machine
+from training.provenance import commit
 from training.recipe import Recipe
 from training.stages import WEIGHTS, stage_folder
 from training.weights import load_weights
@@ -126,7 +126,7 @@ def export_bundle(recipe: Recipe, data: TrainingData, run: Path, out: Path, mach
             "seconds": [_seconds(stage_folder(run, recipe, index)) for index in range(len(recipe.stages))],
             "calibration": {name: value for name, value in asdict(calibration).items() if name != "policy"},
             "test": evaluation,
-            "commit": _commit(),
+            "commit": commit(),
             "torch": torch.__version__.split("+", maxsplit=1)[0],
             "machine": f"{platform.machine()}, {machine.device.type}, {torch.get_num_threads()} threads",
         },
@@ -139,7 +139,7 @@ def _curve(certain: np.ndarray, right: np.ndarray) -> list[tuple[float, float, f
     samples = np.arange(right.shape[1])
     points = []
     for threshold in np.concatenate([np.linspace(0.0, 0.95, 39), np.linspace(0.96, 1.0, 21)]):
-        steps = exit_timesteps(certain.copy(), float(threshold))
+        steps = exit_timesteps(certain, float(threshold))
         points.append((float(threshold), float(steps.mean()), float(right[steps - 1, samples].mean())))
     return points
 
@@ -147,21 +147,6 @@ def _curve(certain: np.ndarray, right: np.ndarray) -> list[tuple[float, float, f
 def _seconds(folder: Path) -> float:
     lines: Sequence[str] = (folder / "log.jsonl").read_text().splitlines()
     return float(json.loads(lines[-1])["seconds"])
-
-
-def _commit() -> str | None:
-    """The commit this ran from, where it ran from a checkout."""
-    here = Path(__file__).resolve().parent
-    try:
-        found = subprocess.run(  # noqa: S603  fixed arguments
-            ["git", "-C", str(here), "rev-parse", "HEAD"],  # noqa: S607
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return found.stdout.strip()
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:

@@ -154,9 +154,15 @@ def load(
     known = info(name)
 
     def read(part: Part) -> Split:
-        request = make_request(
-            name, root, part, size=size, timesteps=timesteps, binning=binning, allow_partial=allow_partial
+        return load_split(
+            name,
+            root,
+            part,
+            size=size,
+            timesteps=timesteps,
+            binning=binning,
+            allow_partial=allow_partial,
+            progress=progress,
         )
-        return concatenate(list(stream(request, progress)))
 
     return DataSet(name, known.classes, read("train"), read("test"), known.simulated, known.split_note)
