@@ -1,6 +1,6 @@
-"""One batch through decode -> gather -> step -> scatter, so that a bad sample harms nobody but itself.
+"""One batch through gather -> step -> scatter, so that a bad sample harms nobody but itself.
 
-Nothing is committed before the scatter, the last of the four: a failure on the way leaves every slot as it was. Then
+Nothing is committed before the scatter, the last of the three: a failure on the way leaves every slot as it was. Then
 the samples are stepped one by one, and only those that fail by themselves are given up.
 """
 
@@ -9,38 +9,53 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from cloud_server.decoding import Batch, Decoder
 from cloud_server.lane import Lane
-from cloud_server.scheduler import Queued, buckets
+from cloud_server.scheduler import buckets
 from cloud_server.tail import Confidences
-from cloud_server.work import Answered, Failed, Outcome, Work
-from shared.errors import CodecError
+from cloud_server.work import Answered, Decoded, Failed, Outcome, Work
 from shared.messages import RejectionCode
 from shared.metrics import Metrics
-from shared.spike_codec import Past, Spikes
 
 log = logging.getLogger(__name__)
 
 STAGE = "neucodex_cloud_stage_seconds"
 
 
-@dataclass(frozen=True, eq=False)
-class _Decoded:
-    """A frame, and what the next one's decoding will have to know of it."""
+@dataclass(eq=False)
+class Stepped:
+    """A batch that was stepped and committed, not yet told to anybody.
 
-    work: Work
-    spikes: Spikes
-    past: Past
+    Attributes:
+        lane, batch: what was stepped.
+        began: when, on `time.perf_counter`.
+        seconds: it took.
+        size: samples stepped together.
+        rows: where each answered frame's confidences are: its position in the batch -> row of `confidences`.
+        confidences: float32 [rows, classes].
+        failed: the other frames, by position.
+    """
+
+    lane: Lane
+    batch: Batch
+    began: float
+    seconds: float = 0.0
+    size: int = 0
+    rows: dict[int, int] = field(default_factory=dict)
+    confidences: Confidences = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    failed: dict[int, Failed] = field(default_factory=dict)
 
 
 class BatchRunner:
-    """Steps batches and measures them. Belongs to the engine's thread."""
+    """Steps batches and measures them. `step` belongs to the engine's thread; `outcomes` may run beside it."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, decoder: Decoder) -> None:
         self._metrics = metrics
+        self._decoder = decoder
 
     def warm_up(self, lane: Lane) -> None:
         """A step of every batch size: the first of each is slow, and memory that is not there shows itself now."""
@@ -53,89 +68,88 @@ class BatchRunner:
         lane.tail.step([frame], [1], lane.slots.gather([0]))
         lane.batch_seconds = time.perf_counter() - began
 
-    def run(self, lane: Lane, batch: Sequence[Queued[Work]]) -> list[Outcome]:
-        """Step a batch of distinct samples; one outcome for each of its frames, in their order."""
+    def decode(self, lane: Lane, batch: Batch, running: Batch = ()) -> None:
+        """Decode frames, with their batch or ahead of it; see `Decoder.decode`."""
         began = time.perf_counter()
-        results: dict[int, tuple[float, ...] | Failed] = {}
-        sound: dict[int, _Decoded] = {}
-        for position, entry in enumerate(batch):
-            decoded = self._decode(lane, entry.item)
-            if isinstance(decoded, Failed):
-                results[position] = decoded
-            else:
-                sound[position] = decoded
+        self._decoder.decode(lane, batch, running)
         self._observe(lane, "decode", began)
-        alone = False
+
+    def step(self, lane: Lane, batch: Batch, began: float) -> Stepped:
+        """Step a batch of distinct samples, all decoded, and commit what went well; `began` is when it was taken."""
+        stepped = Stepped(lane, batch, began)
+        sound: dict[int, Decoded] = {}
+        for position, entry in enumerate(batch):
+            decoded = entry.item.decoded
+            if isinstance(decoded, Decoded):
+                sound[position] = decoded
+            else:
+                assert decoded is not None, "decode comes before step"
+                stepped.failed[position] = decoded
+        stepped.size = len(sound)
         try:
-            results.update(zip(sound, self._step(lane, list(sound.values())), strict=True))
+            self._step(stepped, sound)
         except Exception:
             log.exception("bundle %s: a batch of %d failed; its samples are stepped one by one", lane.name, len(sound))
-            alone = True
+            stepped.size = 1
             for position, decoded in sound.items():
-                results[position] = self._step_alone(lane, decoded)
-        took = time.perf_counter() - began
-        size = 1 if alone else len(sound)
-        outcomes = [self._outcome(entry, results[index], began, took, size) for index, entry in enumerate(batch)]
-        self._count(lane, batch, outcomes, began, took)
+                self._step_alone(stepped, position, decoded)
+        stepped.seconds = time.perf_counter() - stepped.began
+        lane.batch_seconds += 0.1 * (stepped.seconds - lane.batch_seconds)
+        return stepped
+
+    def outcomes(self, stepped: Stepped) -> list[Outcome]:
+        """What each frame's submitter is told, in the batch's order; the batch is counted."""
+        confidences = stepped.confidences.tolist()
+        compute_us = round(stepped.seconds * 1e6)
+        outcomes: list[Outcome] = []
+        for position, entry in enumerate(stepped.batch):
+            row = stepped.rows.get(position)
+            if row is None:
+                outcomes.append(stepped.failed[position])
+            else:
+                queue_us = max(round((stepped.began - entry.arrived) * 1e6), 0)
+                outcomes.append(Answered(entry.item, tuple(confidences[row]), queue_us, compute_us, stepped.size))
+        self._count(stepped)
         return outcomes
 
-    def _decode(self, lane: Lane, work: Work) -> _Decoded | Failed:
-        frame = work.frame
-        if frame.timestep > 1 and lane.slots.steps[work.row] != frame.timestep - 1:
-            return Failed(work, RejectionCode.STATE_LOST, f"no state before timestep {frame.timestep}: start it anew")
-        # As with the state: a row's former owner has left something there, which a first frame does not look at.
-        past = lane.pasts[work.row] if frame.timestep > 1 else None
-        try:
-            spikes = lane.codec.decode(frame.codec, frame.spikes, past)
-        except CodecError as error:
-            return Failed(work, RejectionCode.INVALID_FRAME, f"timestep {frame.timestep}: {error}")
-        return _Decoded(work, spikes, lane.codec.after(past, spikes))
-
-    def _step(self, lane: Lane, decoded: Sequence[_Decoded]) -> list[tuple[float, ...] | Failed]:
-        """Gather, step, scatter. Raises whatever goes wrong; then nothing is committed."""
-        if not decoded:
-            return []
-        rows = [each.work.row for each in decoded]
-        timesteps = [each.work.frame.timestep for each in decoded]
+    def _step(self, stepped: Stepped, sound: dict[int, Decoded]) -> None:
+        """Gather, step, scatter these positions of the batch. Raises whatever goes wrong; then nothing is committed."""
+        if not sound:
+            return
+        lane = stepped.lane
+        works = [stepped.batch[position].item for position in sound]
+        rows = [work.row for work in works]
+        timesteps = [work.frame.timestep for work in works]
         began = time.perf_counter()
         lane.slots.reset([row for row, timestep in zip(rows, timesteps, strict=True) if timestep == 1])
         state = lane.slots.gather(rows)
         began = self._observe(lane, "gather", began)
-        stepped = lane.tail.step([each.spikes for each in decoded], timesteps, state)
+        result = lane.tail.step([decoded.spikes for decoded in sound.values()], timesteps, state)
         began = self._observe(lane, "tail", began)
-        lane.slots.scatter(rows, stepped.state)
-        lane.pasts.update(zip(rows, (each.past for each in decoded), strict=True))
+        lane.slots.scatter(rows, result.state)
+        lane.pasts.update(zip(rows, (decoded.past for decoded in sound.values()), strict=True))
         self._observe(lane, "scatter", began)
-        return _by_sample(decoded, stepped.confidences)
+        _keep(stepped, list(sound), works, result.confidences)
 
-    def _step_alone(self, lane: Lane, decoded: _Decoded) -> tuple[float, ...] | Failed:
+    def _step_alone(self, stepped: Stepped, position: int, decoded: Decoded) -> None:
         try:
-            return self._step(lane, [decoded])[0]
+            self._step(stepped, {position: decoded})
         except Exception as error:
-            frame = decoded.work.frame
-            log.exception("bundle %s: sample %d failed at timestep %d", lane.name, frame.sample, frame.timestep)
+            work = stepped.batch[position].item
+            frame, name = work.frame, stepped.lane.name
+            log.exception("bundle %s: sample %d failed at timestep %d", name, frame.sample, frame.timestep)
             # The kind alone: what an exception says may tell strangers about this machine.
-            return Failed(decoded.work, RejectionCode.INTERNAL, f"the cloud failed computing ({type(error).__name__})")
+            reason = f"the cloud failed computing ({type(error).__name__})"
+            stepped.failed[position] = Failed(work, RejectionCode.INTERNAL, reason)
 
-    def _outcome(
-        self, entry: Queued[Work], result: tuple[float, ...] | Failed, began: float, took: float, size: int
-    ) -> Outcome:
-        if isinstance(result, Failed):
-            return result
-        queue_us = round((began - entry.arrived) * 1e6)
-        return Answered(entry.item, result, max(queue_us, 0), round(took * 1e6), size)
-
-    def _count(
-        self, lane: Lane, batch: Sequence[Queued[Work]], outcomes: Sequence[Outcome], began: float, took: float
-    ) -> None:
-        lane.batch_seconds += 0.1 * (took - lane.batch_seconds)
-        answered = sum(isinstance(outcome, Answered) for outcome in outcomes)
-        payload = sum(len(entry.item.frame.spikes) for entry in batch)
-        self._metrics.count("neucodex_cloud_frames_total", answered, bundle=lane.name)
-        self._metrics.count("neucodex_cloud_payload_bytes_total", payload, bundle=lane.name)
-        self._metrics.observe("neucodex_cloud_batch_size", len(batch), bundle=lane.name)
-        for entry in batch:
-            self._metrics.observe(STAGE, max(began - entry.arrived, 0.0), stage="queue", bundle=lane.name)
+    def _count(self, stepped: Stepped) -> None:
+        bundle = stepped.lane.name
+        payload = sum(len(entry.item.frame.spikes) for entry in stepped.batch)
+        self._metrics.count("neucodex_cloud_frames_total", len(stepped.rows), bundle=bundle)
+        self._metrics.count("neucodex_cloud_payload_bytes_total", payload, bundle=bundle)
+        self._metrics.observe("neucodex_cloud_batch_size", len(stepped.batch), bundle=bundle)
+        for entry in stepped.batch:
+            self._metrics.observe(STAGE, max(stepped.began - entry.arrived, 0.0), stage="queue", bundle=bundle)
 
     def _observe(self, lane: Lane, stage: str, since: float) -> float:
         now = time.perf_counter()
@@ -143,14 +157,14 @@ class BatchRunner:
         return now
 
 
-def _by_sample(decoded: Sequence[_Decoded], confidences: Confidences) -> list[tuple[float, ...] | Failed]:
-    """Each sample's confidences; a sample whose logits left the numbers is given up, the others are not touched."""
+def _keep(stepped: Stepped, positions: Sequence[int], works: Sequence[Work], confidences: Confidences) -> None:
+    """Note the confidences; a sample whose logits left the numbers is given up, the others are not touched."""
+    first = len(stepped.confidences)
+    stepped.confidences = confidences if first == 0 else np.concatenate([stepped.confidences, confidences])
     finite: list[bool] = np.isfinite(confidences.sum(axis=1)).tolist()
-    return [
-        tuple(row)
-        if good
-        else Failed(
-            each.work, RejectionCode.INTERNAL, "its confidences are no numbers: the bundle's weights are unsound"
-        )
-        for each, row, good in zip(decoded, confidences.tolist(), finite, strict=True)
-    ]
+    for row, (position, work, good) in enumerate(zip(positions, works, finite, strict=True), start=first):
+        if good:
+            stepped.rows[position] = row
+        else:
+            reason = "its confidences are no numbers: the bundle's weights are unsound"
+            stepped.failed[position] = Failed(work, RejectionCode.INTERNAL, reason)

@@ -1,32 +1,41 @@
-"""The one owner of the accelerator: a thread that runs one batch after the other, of all bundles."""
+"""The one owner of the accelerator: a thread that steps one batch after the other, of all bundles.
+
+Beside it goes a second thread, so that a step is followed by a step: while a batch runs, the helper tells the streams
+what the one before it gave, and decodes the frames that the next one is likely to hold. A batch is composed only when
+its step may begin, so nothing that runs ahead makes it smaller. With nothing else to do the engine's thread does it
+all by itself: a lone stream waits for no handing over.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 
 import torch
 
-from cloud_server.batch_runner import BatchRunner
+from cloud_server.batch_runner import BatchRunner, Stepped
+from cloud_server.decoding import Batch, Decoder
 from cloud_server.lane import Lane
-from cloud_server.scheduler import Queued
-from cloud_server.work import Deliver, Failed, Outcome, Work
+from cloud_server.work import Decoded, Deliver, Failed, Work
 from shared.messages import RejectionCode
 from shared.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-Batch = tuple[Queued[Work], ...]
+CHUNK = 8
+"""Frames that the helper decodes before it looks anew; the engine waits for no more than these."""
 
 
 class Engine:
     """Takes batches from the lanes' schedulers in turn and runs them.
 
-    `submit` and `drop` may be called from any thread. `deliver` and `warmed_up` are called by the engine's own thread
-    and must not block it: `deliver` once a batch with all of its outcomes, `warmed_up` once, with what went wrong, if
-    anything did.
+    `submit` and `drop` may be called from any thread. `deliver` and `warmed_up` are called by the engine's own threads
+    and must not block them: `deliver` once a batch with all of its outcomes, one call at a time and in the batches'
+    order; `warmed_up` once, with what went wrong, if anything did.
     """
 
     def __init__(
@@ -42,54 +51,78 @@ class Engine:
         self._deliver = deliver
         self._warmed_up = warmed_up
         self._metrics = metrics
-        self._runner = BatchRunner(metrics)
+        self._runner = BatchRunner(metrics, Decoder())
         self._threads = threads
-        self._changed = threading.Condition()
-        """Guards the schedulers; notified when one of them may have a batch."""
+        self._lock = threading.Lock()
+        """Guards the schedulers and all that follows."""
+        self._ready = threading.Condition(self._lock)
+        """A lane may have a batch: for the engine's thread."""
+        self._aside = threading.Condition(self._lock)
+        """Something can be done while a batch runs: for the helper."""
+        self._running: tuple[Lane, Batch] | None = None
+        self._fresh = 0
+        """Frames that came since the helper was last woken."""
+        self._untold: deque[Stepped] = deque()
+        self._telling = False
         self._stopping = False
+        self._ended = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._helper = threading.Thread(target=self._help, name="engine-helper", daemon=True)
 
     def start(self) -> None:
         """Begin: first a warm-up step of every batch size of every lane, then batches as they come."""
         self._thread.start()
+        self._helper.start()
 
     def stop(self) -> None:
-        """Let the running batch end, run no other, and end the thread."""
-        with self._changed:
+        """Let the running batch end and deliver it, run no other, and end the threads."""
+        with self._lock:
             self._stopping = True
-            self._changed.notify()
-        if self._thread.is_alive():
-            self._thread.join()
+            self._ready.notify()
+        for thread in (self._thread, self._helper):
+            if thread.is_alive():
+                thread.join()
 
     def submit(self, lane: Lane, stream: Hashable, sample: Hashable, work: Work) -> bool:
         """Queue the next frame of a sample; False if the lane's queue is full."""
-        with self._changed:
+        with self._lock:
             taken = lane.scheduler.submit(stream, sample, work, time.perf_counter())
-            self._changed.notify()
+            if self._running is None:
+                self._ready.notify()
+            else:
+                self._fresh += 1
+                if self._fresh >= CHUNK:
+                    self._wake_helper()
         return taken
 
     def drop(self, lane: Lane, sample: Hashable) -> None:
         """Forget a sample's waiting frames; the outcome of a running one is still delivered."""
-        with self._changed:
+        with self._lock:
             lane.scheduler.drop(sample)
 
     def _run(self) -> None:
         if self._threads is not None:
             torch.set_num_threads(self._threads)  # OpenMP keeps this for each thread: setting it elsewhere is no use
-        with torch.inference_mode():
-            try:
-                for lane in self._lanes:
-                    self._runner.warm_up(lane)
-            except Exception as error:
-                self._warmed_up(error)
-                return
-            self._warmed_up(None)
-            while (chosen := self._next_batch()) is not None:
-                self._run_batch(*chosen)
+        try:
+            with torch.inference_mode():
+                try:
+                    for lane in self._lanes:
+                        self._runner.warm_up(lane)
+                except Exception as error:
+                    self._warmed_up(error)
+                    return
+                self._warmed_up(None)
+                while (chosen := self._next_batch()) is not None:
+                    self._run_batch(*chosen)
+        finally:
+            with self._lock:
+                self._ended = True
+                self._aside.notify()
 
     def _next_batch(self) -> tuple[Lane, Batch] | None:
         """Wait until a lane has a batch; None when the engine stops."""
-        with self._changed:
+        with self._lock:
+            self._running = None
             while not self._stopping:
                 now = time.perf_counter()
                 for turn, lane in enumerate(self._lanes):
@@ -98,24 +131,82 @@ class Engine:
                         self._lanes.append(self._lanes.pop(turn))
                         return lane, batch
                 pauses = (lane.scheduler.pause(now) for lane in self._lanes)
-                self._changed.wait(min((pause for pause in pauses if pause is not None), default=None))
+                self._ready.wait(min((pause for pause in pauses if pause is not None), default=None))
         return None
 
     def _run_batch(self, lane: Lane, batch: Batch) -> None:
-        outcomes: Sequence[Outcome]
+        began = time.perf_counter()
         try:
-            outcomes = self._runner.run(lane, batch)
+            if undecoded := [entry for entry in batch if entry.item.decoded is None]:
+                self._runner.decode(lane, undecoded)
+            with self._lock:
+                self._running = lane, batch
+                if self._untold or any(len(each.scheduler) for each in self._lanes):
+                    self._wake_helper()
+            stepped = self._runner.step(lane, batch, began)
         except Exception:
             # The runner contains what a sample or a step can do; what is left is our own mistake. The thread lives on:
             # without it every stream would wait for ever.
             log.exception("bundle %s: a batch of %d is lost", lane.name, len(batch))
-            reason = "the cloud failed computing"
-            outcomes = [Failed(entry.item, RejectionCode.INTERNAL, reason) for entry in batch]
-        with self._changed:
-            for outcome, entry in zip(outcomes, batch, strict=True):
-                if isinstance(outcome, Failed):
-                    lane.scheduler.drop(entry.sample)
-            lane.scheduler.finish(batch, time.perf_counter())
-            waiting = len(lane.scheduler)
-        self._deliver(outcomes)
-        self._metrics.set("neucodex_cloud_queue_length", waiting, bundle=lane.name)
+            stepped = _lost(lane, batch, began)
+        with self._lock:
+            for position in stepped.failed:
+                lane.scheduler.drop(batch[position].sample)
+            now = time.perf_counter()
+            lane.scheduler.finish(batch, now)
+            # Handing over pays only if another step can begin at once; and what is told must stay in order.
+            busy = any(each.scheduler.pause(now) == 0.0 for each in self._lanes)
+            hand_over = busy or self._telling or bool(self._untold)
+            if hand_over:
+                self._untold.append(stepped)
+                self._aside.notify()
+        if not hand_over:
+            self._tell(stepped)
+
+    def _tell(self, stepped: Stepped) -> None:
+        lane = stepped.lane
+        try:
+            self._deliver(self._runner.outcomes(stepped))
+            self._metrics.set("neucodex_cloud_queue_length", len(lane.scheduler), bundle=lane.name)
+        except Exception:
+            log.exception("bundle %s: the answers of a batch of %d are lost", lane.name, len(stepped.batch))
+
+    def _wake_helper(self) -> None:
+        self._fresh = 0
+        self._aside.notify()
+
+    def _help(self) -> None:
+        """The helper's thread: tell what is untold, then decode what comes next."""
+        while (job := self._next_job()) is not None:
+            job()
+
+    def _next_job(self) -> Callable[[], None] | None:
+        """Wait until there is something to do; None when the engine has ended and all is told."""
+        with self._lock:
+            self._telling = False
+            while True:
+                if self._untold:
+                    self._telling = True
+                    return partial(self._tell, self._untold.popleft())
+                if self._ended:
+                    return None
+                if (job := self._next_decoding()) is not None:
+                    return job
+                self._aside.wait()
+
+    def _next_decoding(self) -> Callable[[], None] | None:
+        if self._running is None:
+            return None
+        running_lane, batch = self._running
+        for lane in self._lanes:
+            running = [e for e in batch if isinstance(e.item.decoded, Decoded)] if lane is running_lane else []
+            coming = lane.scheduler.upcoming(running)
+            if undecoded := [entry for entry in coming if entry.item.decoded is None]:
+                return partial(self._runner.decode, lane, undecoded[:CHUNK], running)
+        return None
+
+
+def _lost(lane: Lane, batch: Batch, began: float) -> Stepped:
+    reason = "the cloud failed computing"
+    failed = {n: Failed(entry.item, RejectionCode.INTERNAL, reason) for n, entry in enumerate(batch)}
+    return Stepped(lane, batch, began, failed=failed)

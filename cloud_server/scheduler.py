@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
+
+_NONE = object()
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +105,24 @@ class Scheduler(Generic[Item]):
             batch.append(owner.running)
         self._waiting -= len(batch)
         return tuple(batch)
+
+    def upcoming(self, running: Iterable[Queued[Item]] = ()) -> list[Queued[Item]]:
+        """Up to `max_batch` frames that the next `take` may give, in its order; nothing is changed.
+
+        Args:
+            running: a batch under way; the frames that follow it in its samples come last.
+        """
+        found: list[Queued[Item]] = []
+        turns = [iter(samples) for samples in islice(self._turns.values(), self.max_batch)]
+        while turns and len(found) < self.max_batch:
+            chosen = [(turn, sample) for turn in turns if (sample := next(turn, _NONE)) is not _NONE]
+            found += [self._samples[sample].waiting[0] for _, sample in chosen]
+            turns = [turn for turn, _ in chosen]
+        for entry in running:
+            owner = self._samples.get(entry.sample)
+            if owner is not None and owner.running is entry and owner.waiting:
+                found.append(owner.waiting[0])
+        return found[: self.max_batch]
 
     def finish(self, batch: Iterable[Queued[Item]], now: float) -> None:
         """A batch from `take` is done, well or not: the next frames of its samples become ready."""

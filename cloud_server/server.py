@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,6 +34,10 @@ log = logging.getLogger(__name__)
 MESSAGE_SLACK = 1024
 """Bytes that a message may have beyond its frame: its own fields, and the requests of health checks and reflection."""
 
+SWITCH_INTERVAL = 0.0005
+"""Seconds after which a thread in Python code makes room for another that asks. A tail's step asks after every
+operation, for it computes without the GIL: with Python's 5 ms a burst of messages could hold it up that long."""
+
 LAST_WRITES = 1.0
 """Seconds for the last messages to leave after the drain."""
 
@@ -46,6 +51,7 @@ async def serve(config: CloudConfig) -> None:
     """
     if config.ready_file is not None:
         config.ready_file.unlink(missing_ok=True)  # of a process before this one
+    sys.setswitchinterval(SWITCH_INTERVAL)
     device = torch_device(config.device)
     bundles = [Bundle.open(path) for path in config.bundles]
     names = lane_names(bundles)

@@ -7,15 +7,28 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.messages import Frame, RejectionCode
+from shared.spike_codec import Past, Spikes
 
 
 @dataclass(frozen=True, eq=False)
+class Decoded:
+    """A frame's spikes, and what the decoding of the sample's next one will have to know of them."""
+
+    spikes: Spikes
+    past: Past
+
+
+@dataclass(eq=False)
 class Work:
-    """One frame and the slot that it belongs to. `token` is the submitter's own and comes back with the outcome."""
+    """One frame and the slot that it belongs to. `token` is the submitter's own and comes back with the outcome.
+
+    `decoded` is what came of decoding it, set once, by the engine: perhaps before its batch is taken.
+    """
 
     token: Any
     row: int
     frame: Frame
+    decoded: Decoded | Failed | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -69,8 +69,8 @@ CLOUD_METRICS = (
     Metric(
         "neucodex_cloud_stage_seconds",
         "histogram",
-        "Time of a stage in the cloud: queue (of one frame, until its batch); decode, gather, tail and scatter "
-        "(of one batch).",
+        "Time of a stage in the cloud: queue (of one frame, until its batch); decode (of the frames decoded together, "
+        "with their batch or ahead of it); gather, tail and scatter (of one batch).",
         {"stage": ("queue", "decode", "gather", "tail", "scatter"), "bundle": ()},
         LATENCY_BUCKETS,
     ),

@@ -9,25 +9,17 @@ from collections.abc import Iterator
 import grpc
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from shared.bundle import Bundle
 from shared.messages import Frame, Open, StepResult
 from shared.wire import edge_to_wire
-from tests.support.bundles import load_split, make_bundle, random_inputs, reference_confidences, wire_frames
+from tests.support.known import SAMPLES, assert_close
 from tests.support.processes import CloudProcess, cloud_process, wait_for
 from tests.support.raw_edge import RawEdge
 
-TOLERANCE = 1e-5
-SAMPLES = 3
 SPARE_DESCRIPTORS = 4
 """gRPC keeps a few of its own beyond what was open before."""
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return make_bundle(tmp_path_factory.mktemp("bundle"))
 
 
 @pytest.fixture(scope="module")
@@ -38,22 +30,12 @@ def cloud(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle) -> Iterator[
         assert "Traceback" not in process.log.read_text()
 
 
-@pytest.fixture(scope="module")
-def frames(bundle: Bundle) -> NDArray[np.uint8]:
-    network = load_split(bundle)
-    return wire_frames(network, random_inputs(network.spec, SAMPLES, seed=7))
-
-
-@pytest.fixture(scope="module")
-def expected(bundle: Bundle) -> torch.Tensor:
-    network = load_split(bundle)
-    return reference_confidences(network, random_inputs(network.spec, SAMPLES, seed=7))
-
-
 class Witness:
     """An honest lockstep edge beside the fault: it counts samples answered, and every answer must be the reference."""
 
-    def __init__(self, cloud: CloudProcess, bundle: Bundle, frames: NDArray[np.uint8], expected: torch.Tensor) -> None:
+    def __init__(
+        self, cloud: CloudProcess, bundle: Bundle, frames: NDArray[np.uint8], expected: NDArray[np.float32]
+    ) -> None:
         self.cloud, self.bundle, self.frames, self.expected = cloud, bundle, frames, expected
         self.answered = 0
 
@@ -63,8 +45,7 @@ class Witness:
                 known = self.answered % SAMPLES
                 for timestep in range(1, 5):
                     result = await edge.step(self.answered, timestep, self.frames[timestep - 1, known])
-                    wanted = self.expected[timestep - 1, known]
-                    assert np.allclose(result.confidences, wanted, atol=TOLERANCE, rtol=0)
+                    assert_close(result.confidences, self.expected, known, timestep)
                 await edge.stop(self.answered)
                 self.answered += 1
 

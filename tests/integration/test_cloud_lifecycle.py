@@ -21,20 +21,14 @@ from numpy.typing import NDArray
 from cloud_server import __main__ as command_line
 from shared.bundle import Bundle
 from shared.messages import RejectionCode, StepResult
-from tests.support.bundles import load_split, make_bundle, random_inputs, wire_frames
+from tests.support.known import known_frames
 from tests.support.processes import CloudProcess, cloud_process, wait_for
 from tests.support.raw_edge import RawEdge
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return make_bundle(tmp_path_factory.mktemp("bundle"))
-
-
-@pytest.fixture(scope="module")
 def frames(bundle: Bundle) -> NDArray[np.uint8]:
-    network = load_split(bundle)
-    return wire_frames(network, random_inputs(network.spec, 1, seed=7))[:, 0]
+    return known_frames(bundle)[:, 0]
 
 
 @pytest.fixture

@@ -59,7 +59,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.now += pause
         ready = self.ready_samples()
         ready_streams = {self.stream_of[sample] for sample in ready}
+        coming = self.scheduler.upcoming()
         batch = self.scheduler.take(self.now)
+        assert list(batch) == coming, "what was foretold"
         assert len(batch) == min(len(ready), MAX_BATCH), "never idle while work is ready, never over the cap"
         samples = [entry.sample for entry in batch]
         assert len(set(samples)) == len(samples), "two timesteps of one sample in one batch"
@@ -73,6 +75,18 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert served == ready_streams, "a stream was left out while another got a second turn"
         if batch:
             self.running.append(batch)
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def look_ahead(self, data: st.DataObject) -> None:
+        batch = self.running[data.draw(st.integers(0, len(self.running) - 1))]
+        ready = len(self.scheduler.upcoming())
+        coming = self.scheduler.upcoming(batch)
+        assert len(coming) <= MAX_BATCH
+        assert coming[:ready] == self.scheduler.upcoming()
+        followed = {entry.sample: entry.item for entry in batch}
+        for entry in coming[ready:]:
+            assert entry.item == followed[entry.sample] + 1, "the frame right after the one that runs"
 
     @precondition(lambda self: self.running)
     @rule(data=st.data())
