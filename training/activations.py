@@ -29,21 +29,28 @@ class ClipFloorShift:
     over `levels` timesteps of a constant current x, the membrane starting at half the threshold (Bu et al., "Optimal
     ANN-SNN Conversion for High-accuracy and Ultra-low-latency Spiking Neural Networks", ICLR 2022). It has no memory:
     the membrane passes through, whatever its shape. Gradient: straight through, that of clip(x / threshold, 0, 1).
+
+    Of several `levels` sample i of a batch has number i modulo their count.
     """
 
-    def __init__(self, levels: int) -> None:
+    def __init__(self, *levels: int) -> None:
         self.levels = levels
 
     def __call__(self, currents: Tensor, membrane: Tensor, spec: NeuronSpec) -> tuple[Tensor, Tensor]:
-        return cast(Tensor, _ClipFloorShift.apply(currents, spec.threshold, self.levels)), membrane  # type: ignore[no-untyped-call]
+        levels: int | Tensor = self.levels[0]
+        if len(self.levels) > 1:
+            batch = currents.shape[1]
+            turns = torch.tensor(self.levels, dtype=currents.dtype, device=currents.device)
+            levels = turns.repeat(-(-batch // len(turns)))[:batch].view(1, -1, 1, 1, 1)
+        return cast(Tensor, _ClipFloorShift.apply(currents, spec.threshold, levels)), membrane  # type: ignore[no-untyped-call]
 
 
 class _ClipFloorShift(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, threshold: float, levels: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, threshold: float, levels: int | Tensor) -> Tensor:
         ctx.save_for_backward((x > 0) & (x < threshold))
         ctx.threshold = threshold
-        return x.mul(levels / threshold).add_(0.5).floor_().clamp_(0, levels).div_(levels)
+        return x.mul(levels / threshold).add_(0.5).floor_().div_(levels).clamp_(0.0, 1.0)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:

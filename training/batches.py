@@ -39,7 +39,7 @@ class Batches:
     @property
     def per_epoch(self) -> int:
         """Batches in an epoch; a last incomplete one is left out, so that all weigh the same."""
-        return max(1, len(self.samples) // self.stage.batch_size)
+        return max(1, int(len(self.samples) * self.stage.part) // self.stage.batch_size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """(input, labels) from batch `start` on, each prepared while the one before it is trained on."""

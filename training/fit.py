@@ -8,7 +8,6 @@ import math
 import time
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -21,12 +20,13 @@ from training.data import Samples, TrainingData
 from training.evaluate import accuracy_by_timestep
 from training.machine import Machine
 from training.objectives import StageObjective, set_trainable
+from training.optimiser import StageOptimiser
 from training.progress import Progress
 from training.recipe import StageRecipe
 
 log = logging.getLogger("neucodex.train")
 
-WATCHED_SAMPLES = 2000
+WATCHED_SAMPLES = 1000
 """Held-out samples that are evaluated after every epoch; the rest would only cost time."""
 
 
@@ -42,7 +42,7 @@ class Fit:
         self.folder = folder
         self.machine = machine
         self.network = objective.network
-        self.optimiser = _optimiser(self.network, self.stage)
+        self.optimiser = StageOptimiser(self.network, self.stage)
         decay = get_ema_multi_avg_fn(self.stage.average)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(self.network, multi_avg_fn=decay, use_buffers=True)
         self.parallel: nn.Module = DistributedDataParallel(objective) if machine.world > 1 else objective
@@ -74,23 +74,21 @@ class Fit:
         sums = _Sums()
         for number, (frames, labels) in enumerate(self.batches.epoch(epoch, start), start):
             step = epoch * self.batches.per_epoch + number
-            loss, logits = self._step(frames, labels, learning_rate(self.stage, step, self.batches.per_epoch))
+            loss, logits = self._step(frames, labels, rate_fraction(self.stage, step, self.batches.per_epoch))
             sums.add(loss, logits, labels)
             progress.at(step + 1, f"loss {sums.loss:.3f}, train accuracy {sums.accuracy:.3f}")
             if time.monotonic() - self.last_saved > self.machine.checkpoint_seconds:
                 self._save(epoch, number + 1)
         return sums
 
-    def _step(self, frames: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+    def _step(self, frames: Tensor, labels: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
         with self.machine.autocast():
             loss, logits = self.parallel(frames, labels)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         loss.backward()
         if self.stage.clip_gradient:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.stage.clip_gradient)
-        self.optimiser.step()
+        self.optimiser.step(fraction)
         if self.stage.average:
             self.average.update_parameters(self.network)
         return loss, logits
@@ -145,15 +143,17 @@ class Fit:
         return self.seconds_before + time.monotonic() - self.started
 
 
-def learning_rate(stage: StageRecipe, step: int, per_epoch: int) -> float:
-    """Linear warm-up, then half a cosine down to `final_rate` of the peak; a function of the step alone."""
+def rate_fraction(stage: StageRecipe, step: int, per_epoch: int) -> float:
+    """What part of the peak learning rate holds: linear warm-up, then half a cosine down to `final_rate`.
+
+    A function of the step alone.
+    """
     warmup = stage.warmup_epochs * per_epoch
     total = stage.epochs * per_epoch
     if step < warmup:
-        return stage.learning_rate * (step + 1) / max(warmup, 1)
+        return (step + 1) / max(warmup, 1)
     phase = (step - warmup) / max(total - warmup, 1)
-    fraction = stage.final_rate + (1 - stage.final_rate) * 0.5 * (1 + math.cos(math.pi * phase))
-    return stage.learning_rate * fraction
+    return stage.final_rate + (1 - stage.final_rate) * 0.5 * (1 + math.cos(math.pi * phase))
 
 
 class _Sums:
@@ -178,13 +178,3 @@ class _Sums:
     @property
     def accuracy(self) -> float:
         return self._right / max(self._seen, 1)
-
-
-def _optimiser(network: SplitNetwork, stage: StageRecipe) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum; weight decay on convolutions and the readout's weights alone."""
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.dim() > 1], "weight_decay": stage.weight_decay},
-        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.SGD(groups, lr=stage.learning_rate, momentum=stage.momentum, nesterov=True)

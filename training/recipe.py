@@ -25,6 +25,7 @@ else:
 Kind = Literal["backbone", "bottleneck", "finetune"]
 Neurons = Literal["quantised", "spiking"]
 Objective = Literal["each", "running_mean"]
+Optimiser = Literal["sgd", "muon"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,11 @@ class StageRecipe:
     first_timestep_weight: how much more the first timestep's loss counts than the others' (1: the same).
     distill: weight of the divergence from the uncompressed network's answer; 0 for none.
     imitate: weight of the squared difference between decoded and original firing rates at the split (bottleneck only).
+    optimiser: `sgd`, or `muon` for the convolutions; then the other parameters learn by SGD at `other_learning_rate`.
+    weight_decay, muon_weight_decay: of SGD and of Muon, each times the learning rate.
+    part: of the samples that an epoch takes, drawn anew for each epoch.
+    levels: of the quantised activation. Of several each sample of a batch takes the next in turn: 1 is what the spiking
+        network does at its first timestep, so [1, 4] trains its first answer and its last.
     resolutions: ((epoch, side), ...): from this epoch on pictures are reduced to this side; quantised stages only.
     average: decay of the exponential moving average of the weights, whose result is kept; 0 for none.
     """
@@ -74,7 +80,10 @@ class StageRecipe:
     learning_rate: float
     neurons: Neurons = "spiking"
     batch_size: int = 128
+    optimiser: Optimiser = "sgd"
     weight_decay: float = 5e-4
+    muon_weight_decay: float = 0.1
+    other_learning_rate: float = 0.05
     momentum: float = 0.9
     warmup_epochs: float = 0.5
     final_rate: float = 0.01
@@ -85,16 +94,19 @@ class StageRecipe:
     distill: float = 0.0
     imitate: float = 0.0
     average: float = 0.0
-    levels: int = 4
+    part: float = 1.0
+    levels: tuple[int, ...] = (4,)
     augment: AugmentRecipe = field(default_factory=AugmentRecipe)
     resolutions: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        for name, allowed in (("kind", Kind), ("neurons", Neurons), ("objective", Objective)):
+        for name, allowed in (("kind", Kind), ("neurons", Neurons), ("objective", Objective), ("optimiser", Optimiser)):
             if getattr(self, name) not in get_args(allowed):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}: one of {', '.join(get_args(allowed))}")
-        if self.epochs < 1 or self.batch_size < 2 or self.levels < 1:
+        if self.epochs < 1 or self.batch_size < 2 or not self.levels or min(self.levels) < 1:
             raise ConfigError("epochs and levels must be at least 1, batch_size at least 2")
+        if not 0.0 < self.part <= 1.0:
+            raise ConfigError(f"part is {self.part}: it must lie in (0, 1]")
         if not self.learning_rate > 0.0:
             raise ConfigError(f"learning_rate is {self.learning_rate}: it must be positive")
         if not 0.0 <= self.average < 1.0:

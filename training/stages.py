@@ -62,7 +62,7 @@ def build_network(recipe: Recipe, stage: StageRecipe, machine: Machine) -> Split
     # The faster layout, but oneDNN's backward pass (PyTorch 2.13, AVX2) writes out of bounds for other channel counts.
     if spec.width % 8 == 0:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    use(network, ClipFloorShift(stage.levels) if stage.neurons == "quantised" else fused_recurrence)
+    use(network, ClipFloorShift(*stage.levels) if stage.neurons == "quantised" else fused_recurrence)
     return network.to(machine.device)
 
 
@@ -110,7 +110,8 @@ def _teacher(recipe: Recipe, index: int, run: Path, machine: Machine) -> SplitNe
     # A quantised one, if there is: one pass instead of T, and at least as accurate.
     quantised = [i for i in backbones if recipe.stages[i].neurons == "quantised"]
     last = (quantised or backbones)[-1]
-    teacher = build_network(recipe, recipe.stages[last], machine)
+    best = replace(recipe.stages[last], levels=(max(recipe.stages[last].levels),))
+    teacher = build_network(recipe, best, machine)
     load_weights(teacher, stage_folder(run, recipe, last) / WEIGHTS)
     teacher.eval().requires_grad_(False)
     return teacher

@@ -85,3 +85,13 @@ def test_a_quantised_network_takes_pictures_of_any_side(levels: int) -> None:
     network = SplitNetwork(NetworkSpec("resnet18", (1, 32, 32), 3, "layer1", width=2, timesteps=1))
     use(network, ClipFloorShift(levels))
     assert network(torch.rand(2, 1, 16, 16)).shape == (1, 2, 3)
+
+
+def test_with_several_levels_each_sample_of_a_batch_takes_the_next() -> None:
+    spec = NeuronSpec(threshold=2.0, initial_membrane=1.0)
+    x = currents(3, timesteps=1)
+    x = torch.cat([x, x], dim=1)[:, :5]
+    mixed, _ = ClipFloorShift(1, 4)(x, torch.zeros(()), spec)
+    for sample, levels in enumerate((1, 4, 1, 4, 1)):
+        alone, _ = ClipFloorShift(levels)(x[:, sample : sample + 1], torch.zeros(()), spec)
+        torch.testing.assert_close(mixed[:, sample : sample + 1], alone)
