@@ -73,10 +73,10 @@ def codec(out: Path | None, quick: bool, bundle: Path, dataset: str, data: Path 
 @option("--models", type=click.Path(path_type=Path), default=Path("models"), help="The folder with the bundles.")
 @option("--page", type=click.Path(path_type=Path), default=Path("docs/results.md"), help="The page with the table.")
 def results(models: Path, page: Path) -> None:
-    """Write the table of trained networks into the documentation."""
+    """Write the table of trained networks and its figures into the documentation."""
     from benchmarks.results import rewrite  # noqa: PLC0415
 
-    rewrite(page, models)
+    rewrite(page, models, Path("benchmarks/records"))
 
 
 @main_group.command("messages")

@@ -1,55 +1,108 @@
-"""The table of trained networks, from the bundles' own provenance: no figure in it is typed by hand."""
+"""The table of trained networks and its figures, from the manifests' own provenance: no number in it is typed by hand.
+
+A row is filled by a bundle in `models/`, or by the manifest of one that does not ship, kept among the records. What is
+in neither is an empty row with the command that fills it, from `rows.toml` beside this file.
+"""
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
 
+import tomllib
+
+from benchmarks.results_plot import plot_bits, plot_timesteps
 from shared.bundle import Bundle, Manifest
 from shared.errors import ConfigError
 from shared.network_spec import FLOAT_BITS
+from shared.plain_data import build
 
 BEGIN, END = "<!-- bundles: begin -->", "<!-- bundles: end -->"
 
 COLUMNS = (
-    "bundle",
+    "name",
     "data",
     "network",
     "cut after",
     "ratio",
-    "test accuracy at T=1, 2, ...",
+    "uncompressed, test accuracy at T=1, 2, ...",
+    "compressed, at T=1, 2, ...",
+    "drop at full T, points",
+    "spike density on the wire",
     "exit at",
     "accuracy with exit",
     "mean timesteps",
-    "spike density",
     "seed, epochs",
     "trained on",
     "minutes",
+    "command",
 )
 
 
-def table(models: Path) -> str:
-    """A Markdown table with a row for each bundle in a folder.
+@dataclass(frozen=True)
+class Row:
+    """A network that belongs in the table: a recipe in `recipes/` and what is changed of it."""
+
+    name: str
+    recipe: str
+    set: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> str:
+        """What trains it."""
+        changes = [f"--set {shlex.quote(change)}" for change in (f"name={self.name}", *self.set)]
+        recipe = f"--recipe recipes/{self.recipe}.toml"
+        return " ".join(["neucodex-train all", recipe, *(changes if self.set else ()), "--data DIR"])
+
+
+@dataclass(frozen=True)
+class _Rows:
+    rows: tuple[Row, ...]
+
+
+def read_rows() -> tuple[Row, ...]:
+    """The networks that belong in the table whether anybody has trained them or not."""
+    return build(_Rows, tomllib.loads(Path(__file__).with_name("rows.toml").read_text())).rows
+
+
+def read_manifests(models: Path, records: Path) -> list[Manifest]:
+    """Of the bundles that ship, and of those trained for a row alone (`records/*/manifest.json`, without weights).
 
     Raises:
-        BundleError: one of them does not open.
+        BundleError: one of them is damaged.
     """
-    rows = [_row(Bundle.open(path.parent).manifest) for path in sorted(models.glob("*/manifest.json"))]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (COLUMNS, ["---"] * len(COLUMNS), *rows))
+    files = [*sorted(models.glob("*/manifest.json")), *sorted(records.glob("*/manifest.json"))]
+    return [Bundle.open(file.parent).manifest for file in files]
 
 
-def rewrite(page: Path, models: Path) -> None:
-    """Put the table between the marks of a page.
+def table(manifests: list[Manifest], rows: tuple[Row, ...]) -> str:
+    """A Markdown table: a row for each manifest, then those that nobody has trained yet."""
+    planned = {row.name: row for row in rows}
+    trained = {manifest.name for manifest in manifests}
+    lines = [_filled(manifest, planned.get(manifest.name, Row(manifest.name, manifest.name))) for manifest in manifests]
+    lines += [_empty(row) for row in rows if row.name not in trained]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (COLUMNS, ["---"] * len(COLUMNS), *lines))
+
+
+def rewrite(page: Path, models: Path, records: Path) -> None:
+    """Put the table between the marks of a page, and the figures into `figures/` beside it.
 
     Raises:
         ConfigError: the page has no such marks.
     """
+    manifests = read_manifests(models, records)
     before, begin, rest = page.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ConfigError(f"{page} lacks the lines {BEGIN} and {END}")
-    page.write_text(f"{before}{BEGIN}\n{table(models)}\n{END}{after}")
+    page.write_text(f"{before}{BEGIN}\n{table(manifests, read_rows())}\n{END}{after}")
+    figures = page.parent / "figures"
+    figures.mkdir(exist_ok=True)
+    plot_bits(manifests, figures / "accuracy-bits.png")
+    plot_timesteps(manifests, figures / "accuracy-timesteps.png")
 
 
 def ratio(manifest: Manifest) -> float:
@@ -57,22 +110,39 @@ def ratio(manifest: Manifest) -> float:
     return FLOAT_BITS * prod(manifest.split_shape) / prod(manifest.frame_shape)
 
 
-def _row(manifest: Manifest) -> list[str]:
+def _filled(manifest: Manifest, row: Row) -> list[str]:
     network, origin = manifest.network, manifest.provenance
     test: dict[str, Any] = origin["test"]
     data = f"{origin['data']['name']}, {'**simulated**' if origin['simulated_data'] else 'real'}, n={test['samples']}"
+    whole: list[float] | None = test.get("uncompressed_accuracy_by_timestep")
+    drop = "not measured" if whole is None else f"{100 * (whole[-1] - test['accuracy_by_timestep'][-1]):.2f}"
     return [
         manifest.name,
         data,
         f"{network.backbone}, width {network.width}, T={network.timesteps}",
         network.split,
         f"{ratio(manifest):,.0f}x ({prod(manifest.frame_shape)} bits a frame)",
-        ", ".join(f"{100 * value:.2f}" for value in test["accuracy_by_timestep"]) + " %",
+        "not measured" if whole is None else _percent(whole),
+        _percent(test["accuracy_by_timestep"]),
+        drop,
+        f"{test['frame']['density']:.3f}",
         f"{manifest.exit_policy.measure} >= {manifest.exit_policy.threshold:g}",
         f"{100 * test['accuracy_with_exit']:.2f} %",
         f"{test['mean_timesteps']:.2f}",
-        f"{test['frame']['density']:.3f}",
-        f"{origin['seed']}, {'+'.join(str(stage['epochs']) for stage in origin['stages'])}",
+        f"{origin['seed']}, {'+'.join(_epochs(stage) for stage in origin['stages'])}",
         origin["machine"],
         f"{sum(origin['seconds']) / 60:.0f}",
+        f"`{row.command}`",
     ]
+
+
+def _empty(row: Row) -> list[str]:
+    return [row.name, *[""] * (len(COLUMNS) - 2), f"`{row.command}`"]
+
+
+def _percent(accuracies: list[float]) -> str:
+    return ", ".join(f"{100 * value:.2f}" for value in accuracies) + " %"
+
+
+def _epochs(stage: dict[str, Any]) -> str:
+    return f"{stage['epochs'] * stage.get('part', 1.0):g}"

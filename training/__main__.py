@@ -30,14 +30,22 @@ class Job:
 
     recipe: Recipe
     data: TrainingData
-    run: Path
+    runs: Path
     machine: Machine
+
+    @property
+    def results(self) -> Path:
+        """The folder of what is measured of the finished network."""
+        return self.runs / self.recipe.name
 
 
 def _job_options(command: F) -> F:
     for decorate in reversed(
         (
             option("--recipe", type=click.Path(path_type=Path), required=True, help="The recipe, a TOML file."),
+            option(
+                "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a field of the recipe, as in TOML."
+            ),
             option("--data", type=click.Path(path_type=Path), help="The folder with the data sets."),
             option("--runs", type=click.Path(path_type=Path), default=Path("runs"), help="Where runs are kept."),
             option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="What to compute on."),
@@ -55,6 +63,7 @@ def _job_options(command: F) -> F:
 @contextmanager
 def _job(
     recipe: Path,
+    changes: tuple[str, ...],
     data: Path | None,
     runs: Path,
     device: str,
@@ -66,11 +75,11 @@ def _job(
     log_level: str,
 ) -> Iterator[Job]:
     configure_logs(log_format, log_level)
-    chosen = read_recipe(recipe)
+    chosen = read_recipe(recipe, changes)
     if init is not None:
         chosen = replace(chosen, init=str(init))
     with machine(device, precision, threads, checkpoint_seconds) as where:
-        yield Job(chosen, load_data(chosen, data), runs / chosen.name, where)
+        yield Job(chosen, load_data(chosen, data), runs, where)
 
 
 @click.group(epilog="Exit codes: 0 done, 2 wrong recipe or usage, 3 bundle, 4 data, 130 interrupted.")
@@ -89,7 +98,7 @@ main_group.add_command(codec_command)
 def _train(job: Job, kinds: tuple[Kind, ...]) -> None:
     for index, stage in enumerate(job.recipe.stages):
         if stage.kind in kinds:
-            train_stage(job.recipe, index, job.data, job.run, job.machine)
+            train_stage(job.recipe, index, job.data, job.runs, job.machine)
 
 
 @main_group.command()
@@ -126,7 +135,7 @@ def calibrate(budget: float | None, **settings: Any) -> None:
         if budget is not None:
             recipe = replace(recipe, calibration=replace(recipe.calibration, budget=budget))
         if job.machine.leads:
-            report.print_calibration(run_calibration(recipe, job.data, job.run, job.machine))
+            report.print_calibration(run_calibration(recipe, job.data, job.runs, job.machine))
 
 
 @main_group.command()
@@ -135,9 +144,9 @@ def evaluate(**settings: Any) -> None:
     """Measure the calibrated network on the test samples; write the curve of accuracy against mean timesteps."""
     with _job(**settings) as job:
         if job.machine.leads:
-            result = run_evaluation(job.recipe, job.data, job.run, job.machine)
+            result = run_evaluation(job.recipe, job.data, job.runs, job.machine)
             report.print_evaluation(result)
-            report.plot_curve(result, read_calibration(job.run), job.run / "exit-curve.png")
+            report.plot_curve(result, read_calibration(job.recipe, job.runs), job.results / "exit-curve.png")
 
 
 @main_group.command()
@@ -158,15 +167,15 @@ def everything(out: Path | None, **settings: Any) -> None:
     with _job(**settings) as job:
         _train(job, ("backbone", "bottleneck", "finetune"))
         if job.machine.leads:
-            report.print_calibration(run_calibration(job.recipe, job.data, job.run, job.machine))
-            result = run_evaluation(job.recipe, job.data, job.run, job.machine)
+            report.print_calibration(run_calibration(job.recipe, job.data, job.runs, job.machine))
+            result = run_evaluation(job.recipe, job.data, job.runs, job.machine)
             report.print_evaluation(result)
-            report.plot_curve(result, read_calibration(job.run), job.run / "exit-curve.png")
+            report.plot_curve(result, read_calibration(job.recipe, job.runs), job.results / "exit-curve.png")
             _export(job, out)
 
 
 def _export(job: Job, out: Path | None) -> None:
-    bundle = export_bundle(job.recipe, job.data, job.run, out or Path("models") / job.recipe.name, job.machine)
+    bundle = export_bundle(job.recipe, job.data, job.runs, out or Path("models") / job.recipe.name, job.machine)
     bundle = add_codec(bundle, job.data.train.frames.numpy())
     click.echo(f"bundle {bundle.path}, fingerprint {bundle.fingerprint.hex()[:16]}")
 

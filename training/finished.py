@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ import torch
 from shared.bundle import Bundle, Manifest, write_bundle
 from shared.errors import ConfigError
 from shared.exit_policy import ExitPolicy
+from shared.models.inference import inference_form
 from shared.models.load import export_weights
 from shared.models.split import SplitNetwork
 from training.calibrate import Calibration, calibrate, certainties, exit_timesteps, softmax
 from training.data import TrainingData
-from training.evaluate import mean_logits, spike_statistics
+from training.evaluate import accuracy_by_timestep, mean_logits, spike_statistics
 from training.machine import Machine
 from training.provenance import commit
 from training.recipe import Recipe
@@ -30,14 +31,14 @@ CALIBRATION = "calibration.json"
 EVALUATION = "evaluation.json"
 
 
-def deployed_network(recipe: Recipe, run: Path, machine: Machine) -> SplitNetwork:
+def deployed_network(recipe: Recipe, runs: Path, machine: Machine) -> SplitNetwork:
     """The last stage's weights as the bundle will hold them, rounded to float16, in the spiking network.
 
     Raises:
         ConfigError: the last stage has not been run.
     """
     network = SplitNetwork(recipe.network)
-    load_weights(network, stage_folder(run, recipe, len(recipe.stages) - 1) / WEIGHTS)
+    load_weights(network, stage_folder(runs, recipe, len(recipe.stages) - 1) / WEIGHTS)
     with torch.no_grad():
         for value in network.state_dict().values():
             if value.is_floating_point():
@@ -45,38 +46,67 @@ def deployed_network(recipe: Recipe, run: Path, machine: Machine) -> SplitNetwor
     return network.to(machine.device).eval().requires_grad_(False)
 
 
-def run_calibration(recipe: Recipe, data: TrainingData, run: Path, machine: Machine) -> Calibration:
+def _answering(network: SplitNetwork) -> SplitNetwork:
+    """A network in the form in which edge and cloud run it, which is the faster one."""
+    network.edge, network.cloud = inference_form(network.edge), inference_form(network.cloud)
+    return network
+
+
+def uncompressed_accuracy(recipe: Recipe, data: TrainingData, runs: Path, machine: Machine) -> list[float] | None:
+    """By timestep, on the test samples: the spiking network with the backbone stages' weights, without a bottleneck.
+
+    It is measured once and kept beside the stage's weights. None if the recipe has no backbone stage.
+    """
+    backbones = [index for index, stage in enumerate(recipe.stages) if stage.kind == "backbone"]
+    if not backbones:
+        return None
+    folder = stage_folder(runs, recipe, backbones[-1])
+    kept = folder / EVALUATION
+    if not kept.exists():
+        network = SplitNetwork(replace(recipe.network, bottleneck=None))
+        load_weights(network, folder / WEIGHTS)
+        network = _answering(network.to(machine.device).eval().requires_grad_(False))
+        accuracies = accuracy_by_timestep(network, data.test, data.normalisation, machine)
+        _write(kept, {"samples": len(data.test), "accuracy_by_timestep": accuracies})
+    measured: list[float] = json.loads(kept.read_text())["accuracy_by_timestep"]
+    return measured
+
+
+def run_calibration(recipe: Recipe, data: TrainingData, runs: Path, machine: Machine) -> Calibration:
     """Choose temperature and threshold on the held-out samples and write them to `calibration.json`."""
-    network = deployed_network(recipe, run, machine)
+    network = _answering(deployed_network(recipe, runs, machine))
     logits = mean_logits(network, data.held_out, data.normalisation, machine).numpy()
     chosen = recipe.calibration
     labels = data.held_out.labels.numpy()
     result = calibrate(logits, labels, chosen.measure, chosen.budget, chosen.failure)
-    _write(run / CALIBRATION, asdict(result))
+    _write(runs / recipe.name / CALIBRATION, asdict(result))
     return result
 
 
-def read_calibration(run: Path) -> Calibration:
+def read_calibration(recipe: Recipe, runs: Path) -> Calibration:
     """What `run_calibration` wrote.
 
     Raises:
         ConfigError: it has not been run.
     """
     try:
-        values = json.loads((run / CALIBRATION).read_text())
+        values = json.loads((runs / recipe.name / CALIBRATION).read_text())
     except OSError:
-        raise ConfigError(f"{run / CALIBRATION} is missing: run `neucodex-train calibrate` first") from None
+        raise ConfigError(
+            f"{runs / recipe.name / CALIBRATION} is missing: run `neucodex-train calibrate` first"
+        ) from None
     return Calibration(**{**values, "policy": ExitPolicy(**values["policy"])})
 
 
-def run_evaluation(recipe: Recipe, data: TrainingData, run: Path, machine: Machine) -> dict[str, Any]:
+def run_evaluation(recipe: Recipe, data: TrainingData, runs: Path, machine: Machine) -> dict[str, Any]:
     """Measure the deployed network on the test samples, which nothing was chosen on; write `evaluation.json`.
 
     Returns:
-        Accuracy by timestep and with early exit, exits by timestep, spike rates by layer, operations, bits per frame.
+        Accuracy by timestep and with early exit, that of the uncompressed network by timestep, exits by timestep, spike
+        rates by layer, operations, bits per frame.
     """
-    calibration = read_calibration(run)
-    network = deployed_network(recipe, run, machine)
+    calibration = read_calibration(recipe, runs)
+    network = _answering(deployed_network(recipe, runs, machine))
     logits = mean_logits(network, data.test, data.normalisation, machine).numpy()
     labels = data.test.labels.numpy()
     probabilities = softmax(logits, calibration.temperature)
@@ -89,6 +119,7 @@ def run_evaluation(recipe: Recipe, data: TrainingData, run: Path, machine: Machi
         "samples": len(labels),
         "simulated": data.simulated,
         "accuracy_by_timestep": [float(value) for value in right.mean(1)],
+        "uncompressed_accuracy_by_timestep": uncompressed_accuracy(recipe, data, runs, machine),
         "accuracy_with_exit": float(at_exit.mean()),
         "mean_timesteps": float(steps.mean()),
         "exits_by_timestep": [int((steps == t).sum()) for t in range(1, timesteps + 1)],
@@ -96,19 +127,18 @@ def run_evaluation(recipe: Recipe, data: TrainingData, run: Path, machine: Machi
         "curve": _curve(certain, right),
         **spike_statistics(network, data.test, data.normalisation, machine),
     }
-    _write(run / EVALUATION, result)
+    _write(runs / recipe.name / EVALUATION, result)
     return result
 
 
-def export_bundle(recipe: Recipe, data: TrainingData, run: Path, out: Path, machine: Machine) -> Bundle:
+def export_bundle(recipe: Recipe, data: TrainingData, runs: Path, out: Path, machine: Machine) -> Bundle:
     """Write the bundle of a calibrated run; what it was measured to do goes into its provenance."""
-    calibration = read_calibration(run)
-    network = deployed_network(recipe, run, machine)
+    calibration = read_calibration(recipe, runs)
+    network = deployed_network(recipe, runs, machine)
     evaluation: dict[str, Any] = {}
-    if (run / EVALUATION).exists():
-        evaluation = json.loads((run / EVALUATION).read_text())
-        for bulky in ("curve", "layers"):
-            evaluation.pop(bulky, None)
+    if (file := runs / recipe.name / EVALUATION).exists():
+        evaluation = json.loads(file.read_text())
+        evaluation.pop("layers", None)
     manifest = Manifest(
         name=recipe.name,
         network=recipe.network,
@@ -123,7 +153,7 @@ def export_bundle(recipe: Recipe, data: TrainingData, run: Path, out: Path, mach
             "simulated_data": data.simulated,
             "seed": recipe.seed,
             "stages": [asdict(stage) for stage in recipe.stages],
-            "seconds": [_seconds(stage_folder(run, recipe, index)) for index in range(len(recipe.stages))],
+            "seconds": [_seconds(stage_folder(runs, recipe, index)) for index in range(len(recipe.stages))],
             "calibration": {name: value for name, value in asdict(calibration).items() if name != "policy"},
             "test": evaluation,
             "commit": commit(),

@@ -7,9 +7,10 @@ weights that the one before it left.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from shared.datasets.base import Binning
 from shared.errors import ConfigError
@@ -160,8 +161,8 @@ class Recipe:
             raise ConfigError("a bottleneck stage needs [network.bottleneck]")
 
 
-def read_recipe(path: Path) -> Recipe:
-    """The recipe in a TOML file.
+def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
+    """The recipe in a TOML file, with `changes` to it: `KEY=VALUE` each, the key with dots, the value as TOML has it.
 
     Raises:
         ConfigError: there is no such file, or a field is wrong; the file and field are named.
@@ -173,6 +174,27 @@ def read_recipe(path: Path) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"recipe {path} is no TOML: {error}") from None
     try:
+        for change in changes:
+            _apply(values, change)
         return build(Recipe, values)
     except ConfigError as error:
         raise ConfigError(f"recipe {path}: {error}") from None
+
+
+def _apply(values: dict[str, Any], change: str) -> None:
+    """Put one `KEY=VALUE` into a recipe; a stage is `stages.N`, from 0, and what is no TOML is a string."""
+    key, equals, text = change.partition("=")
+    *path, last = key.strip().split(".")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    place: Any = values
+    try:
+        for part in path:
+            place = place[int(part)] if isinstance(place, list) else place.setdefault(part, {})
+        place[int(last) if isinstance(place, list) else last] = value
+    except (ValueError, IndexError, AttributeError, TypeError):
+        equals = ""
+    if not equals:
+        raise ConfigError(f"--set {change}: KEY=VALUE is expected, such as network.split=layer2 or stages.0.epochs=3")

@@ -1,7 +1,7 @@
 """A recipe's stages: what each trains, from which weights, and where its files are.
 
-A run's folder holds one folder a stage: `checkpoint.pt` while it runs, `weights.safetensors` when it is done,
-`log.jsonl` with a line an epoch, and TensorBoard's scalars.
+Stages of all recipes lie side by side in `stages/`, one folder each: `checkpoint.pt` while it runs,
+`weights.safetensors` when it is done, `log.jsonl` with a line an epoch, and TensorBoard's scalars.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ log = logging.getLogger("neucodex.train")
 WEIGHTS = "weights.safetensors"
 
 
-def stage_folder(run: Path, recipe: Recipe, index: int) -> Path:
+def stage_folder(runs: Path, recipe: Recipe, index: int) -> Path:
     """Where a stage's files are.
 
     Its name carries a digest of all that decides the stage's outcome, so that a changed recipe never goes on from
-    another's weights. A backbone knows neither where it will be cut nor what will stand there: one serves all splits.
+    another's weights, and recipes that begin alike share what they have in common. A backbone knows neither where it
+    will be cut nor what will stand there: one serves all splits.
     """
     stages = recipe.stages[: index + 1]
     network = recipe.network.to_dict()
@@ -50,7 +51,8 @@ def stage_folder(run: Path, recipe: Recipe, index: int) -> Path:
     if recipe.init is not None:
         decisive["init"] = weights_digest(Path(recipe.init))
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]
-    return run / f"{index + 1}-{stages[-1].kind}-{stages[-1].neurons}-{digest}"
+    of = f"{recipe.data.name}-{recipe.network.backbone}-w{recipe.network.width}"
+    return runs / "stages" / f"{of}-{index + 1}-{stages[-1].kind}-{stages[-1].neurons}-{digest}"
 
 
 def build_network(recipe: Recipe, stage: StageRecipe, machine: Machine) -> SplitNetwork:
@@ -66,7 +68,7 @@ def build_network(recipe: Recipe, stage: StageRecipe, machine: Machine) -> Split
     return network.to(machine.device)
 
 
-def train_stage(recipe: Recipe, index: int, data: TrainingData, run: Path, machine: Machine) -> Path:
+def train_stage(recipe: Recipe, index: int, data: TrainingData, runs: Path, machine: Machine) -> Path:
     """Train one stage, from its checkpoint if there is one; a stage that is done is left as it is.
 
     Returns:
@@ -75,7 +77,7 @@ def train_stage(recipe: Recipe, index: int, data: TrainingData, run: Path, machi
     Raises:
         ConfigError: the stage before it has not been run.
     """
-    folder = stage_folder(run, recipe, index)
+    folder = stage_folder(runs, recipe, index)
     done = folder / WEIGHTS
     if done.exists():
         log.info("stage %s is done", folder.name)
@@ -84,11 +86,11 @@ def train_stage(recipe: Recipe, index: int, data: TrainingData, run: Path, machi
     torch.manual_seed(recipe.seed)
     network = build_network(recipe, stage, machine)
     if index > 0:
-        load_weights(network, stage_folder(run, recipe, index - 1) / WEIGHTS)
+        load_weights(network, stage_folder(runs, recipe, index - 1) / WEIGHTS)
     elif recipe.init is not None:
         log.info("begins with %s", take_what_fits(network, Path(recipe.init)))
     set_trainable(network, stage)
-    objective = StageObjective(network, stage, _teacher(recipe, index, run, machine))
+    objective = StageObjective(network, stage, _teacher(recipe, index, runs, machine))
     on_device = Samples(data.train.frames.to(machine.device), data.train.labels.to(machine.device))
     kind = network.spec.input_kind
     batches = Batches(on_device, data.normalisation, stage, recipe.seed, index, kind, machine.rank, machine.world)
@@ -101,7 +103,7 @@ def train_stage(recipe: Recipe, index: int, data: TrainingData, run: Path, machi
     return done
 
 
-def _teacher(recipe: Recipe, index: int, run: Path, machine: Machine) -> SplitNetwork | None:
+def _teacher(recipe: Recipe, index: int, runs: Path, machine: Machine) -> SplitNetwork | None:
     """The uncompressed network as its last stage left it, for a finetune stage that imitates it."""
     stage = recipe.stages[index]
     backbones = [i for i, other in enumerate(recipe.stages) if other.kind == "backbone"]
@@ -112,6 +114,6 @@ def _teacher(recipe: Recipe, index: int, run: Path, machine: Machine) -> SplitNe
     last = (quantised or backbones)[-1]
     best = replace(recipe.stages[last], levels=(max(recipe.stages[last].levels),))
     teacher = build_network(recipe, best, machine)
-    load_weights(teacher, stage_folder(run, recipe, last) / WEIGHTS)
+    load_weights(teacher, stage_folder(runs, recipe, last) / WEIGHTS)
     teacher.eval().requires_grad_(False)
     return teacher

@@ -96,7 +96,7 @@ def finished(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stage_weights(runs: Path, stage: int) -> dict[str, np.ndarray]:
-    (file,) = (runs / "tiny").glob(f"{stage}-*/weights.safetensors")
+    (file,) = (runs / "stages").glob(f"*-{stage}-*/weights.safetensors")
     return load_file(file)
 
 
@@ -109,6 +109,7 @@ def test_all_ends_in_a_bundle_that_opens(finished: Path) -> None:
     assert len(test["accuracy_by_timestep"]) == 4
     assert 1.0 <= test["mean_timesteps"] <= 4.0
     assert 0.0 < test["frame"]["density"] < 1.0
+    assert len(test["uncompressed_accuracy_by_timestep"]) == 4
     evaluation = json.loads((finished / "runs/tiny/evaluation.json").read_text())
     assert evaluation["accumulates"] > evaluation["accumulates_edge"] > 0
     # The first convolution of a picture is computed once.
@@ -117,7 +118,7 @@ def test_all_ends_in_a_bundle_that_opens(finished: Path) -> None:
 
 
 def test_a_stage_that_is_done_is_not_run_again(finished: Path, recipe: Path) -> None:
-    (weights,) = (finished / "runs/tiny").glob("1-*/weights.safetensors")
+    (weights,) = (finished / "runs/stages").glob("*-1-*/weights.safetensors")
     before = weights.stat().st_mtime_ns
     done = run(*command("backbone", recipe, finished / "runs"))
     assert done.returncode == 0
@@ -129,12 +130,12 @@ def test_a_killed_run_goes_on_to_the_same_result(finished: Path, recipe: Path, t
     arguments = command("backbone", recipe, tmp_path, "--checkpoint-seconds", "0", "--threads", "1")
     with subprocess.Popen(arguments, env=environment(), stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("tiny/1-*/checkpoint.pt")):
+        while not list(tmp_path.glob("stages/*-1-*/checkpoint.pt")):
             assert process.poll() is None, process.stderr
             assert time.monotonic() < deadline
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
-    assert not list(tmp_path.glob("tiny/1-*/weights.safetensors"))
+    assert not list(tmp_path.glob("stages/*-1-*/weights.safetensors"))
     done = run(*arguments)
     assert done.returncode == 0, done.stderr
     assert "goes on at epoch" in done.stderr
@@ -148,7 +149,7 @@ def test_two_ranks_train_one_network(recipe: Path, tmp_path: Path) -> None:
     ranks = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = run(*ranks, *command("backbone", recipe, tmp_path, "--threads", "1", "--device", "cpu")[1:])
     assert done.returncode == 0, done.stderr
-    (log,) = tmp_path.glob("tiny/1-*/log.jsonl")
+    (log,) = tmp_path.glob("stages/*-1-*/log.jsonl")
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3]
     assert lines[-1]["loss"] < lines[0]["loss"]

@@ -4,6 +4,7 @@ import pytest
 
 from shared.errors import ConfigError
 from training.recipe import read_recipe
+from training.stages import stage_folder
 
 RECIPES = Path(__file__).parents[3] / "recipes"
 GOOD = (RECIPES / "resnet18-digits.toml").read_text()
@@ -54,3 +55,26 @@ def test_stages_out_of_order(tmp_path: Path) -> None:
     path.write_text("[[stages]]".join([head, stages[1], stages[0], stages[2]]))
     with pytest.raises(ConfigError, match="order"):
         read_recipe(path)
+
+
+def test_fields_are_changed_from_the_command_line() -> None:
+    changes = ("name=other", "network.split=layer2", "network.bottleneck = {channels = 8}", "stages.0.epochs=3")
+    recipe = read_recipe(RECIPES / "resnet18-digits.toml", changes)
+    assert (recipe.name, recipe.network.split, recipe.stages[0].epochs) == ("other", "layer2", 3)
+    assert recipe.network.bottleneck is not None
+    assert (recipe.network.bottleneck.channels, recipe.network.bottleneck.stride) == (8, 1)
+
+
+@pytest.mark.parametrize("change", ["epochs", "stages.9.epochs=1", "name.first=x", "network.splat=layer1", "seed=many"])
+def test_a_change_that_fits_nothing_is_named(change: str) -> None:
+    with pytest.raises(ConfigError, match=change.partition("=")[0].rpartition(".")[2]):
+        read_recipe(RECIPES / "resnet18-digits.toml", (change,))
+
+
+def test_recipes_that_begin_alike_share_their_backbone(tmp_path: Path) -> None:
+    path = RECIPES / "resnet18-digits.toml"
+    one, other = read_recipe(path), read_recipe(path, ("name=other", "network.split=layer3"))
+    assert stage_folder(tmp_path, one, 0) == stage_folder(tmp_path, other, 0)
+    assert stage_folder(tmp_path, one, 1) != stage_folder(tmp_path, other, 1)
+    longer = read_recipe(path, ("stages.0.epochs=21",))
+    assert stage_folder(tmp_path, one, 0) != stage_folder(tmp_path, longer, 0)

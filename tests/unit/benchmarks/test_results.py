@@ -1,0 +1,55 @@
+from math import prod
+from pathlib import Path
+
+import pytest
+
+from benchmarks.results import BEGIN, COLUMNS, END, Row, ratio, read_manifests, read_rows, rewrite, table
+from shared.bundle import Manifest, Normalisation
+from shared.errors import ConfigError
+from shared.exit_policy import ExitPolicy
+from shared.models.split import EdgeNetwork
+from training.recipe import Recipe, read_recipe
+
+ROOT = Path(__file__).parents[3]
+ROWS = read_rows()
+
+
+def recipe_of(row: Row) -> Recipe:
+    return read_recipe(ROOT / f"recipes/{row.recipe}.toml", (f"name={row.name}", *row.set))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_every_row_is_a_recipe_with_the_ratio_it_is_there_for(row: Row) -> None:
+    recipe = recipe_of(row)
+    edge = EdgeNetwork(recipe.network)
+    exit_policy = ExitPolicy("max_probability", 0.5)
+    normalisation = Normalisation(1.0, (0.0,), (1.0,))
+    manifest = Manifest(
+        row.name, recipe.network, edge.out_shape, edge.head.out_shape, (), normalisation, 1.0, exit_policy, {}
+    )
+    named = row.name.rpartition("-")[2]
+    assert ratio(manifest) == (int(named[:-1]) if named.endswith("x") else 2048), prod(edge.head.out_shape)
+
+
+def test_the_page_has_the_table_that_the_manifests_give() -> None:
+    page = (ROOT / "docs/results.md").read_text()
+    shown = page.partition(BEGIN)[2].partition(END)[0].strip()
+    assert shown == table(read_manifests(ROOT / "models", ROOT / "benchmarks/records"), ROWS)
+
+
+def test_a_row_that_was_not_trained_is_empty_but_for_its_command() -> None:
+    lines = table([], (Row("new", "old", ("network.split=layer2", 'data={name="x"}')),)).splitlines()
+    assert lines[-1].count("|") == len(COLUMNS) + 1
+    cells = [cell.strip() for cell in lines[-1].strip("|").split("|")]
+    assert cells[0] == "new"
+    assert set(cells[1:-1]) == {""}
+    assert cells[-1] == (
+        "`neucodex-train all --recipe recipes/old.toml --set name=new --set network.split=layer2 "
+        "--set 'data={name=\"x\"}' --data DIR`"
+    )
+
+
+def test_a_page_without_marks_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_text("nothing")
+    with pytest.raises(ConfigError, match="lacks the lines"):
+        rewrite(tmp_path / "page.md", ROOT / "models", tmp_path)
