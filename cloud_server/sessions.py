@@ -80,7 +80,7 @@ class Session:
         self._samples: dict[int, Sample] = {}
         self._finished: OrderedDict[int, None] = OrderedDict()
         self._rejected: OrderedDict[int, None] = OrderedDict()
-        """Samples given up: their frames already under way are not answered with a second rejection each."""
+        """Samples given up or not taken: their frames that are under way get no second rejection each."""
 
     @property
     def open_samples(self) -> int:
@@ -159,7 +159,9 @@ class Session:
             reason = f"timestep {frame.timestep} of a sample that is not open: start it anew from its first frame"
             self._reject(frame.sample, RejectionCode.STATE_LOST, reason)
         elif self.draining:
-            pass  # the stream ends when its open samples are done, and the edge takes this one elsewhere
+            # The stream ends when its open samples are done, and the edge takes this one elsewhere, with its frames
+            # that are under way already.
+            self._ignore(frame.sample)
         elif self.open_samples >= self._max_open:
             reason = f"this stream has {self._max_open} samples open, as many as it may: stop one first"
             self._reject(frame.sample, RejectionCode.NO_SLOT, reason, self.lane.retry_after_ms)
@@ -188,11 +190,15 @@ class Session:
 
     def _reject(self, number: int, code: RejectionCode, reason: str, retry_after_ms: int = 0) -> None:
         self._forget(number)
+        self._ignore(number)
+        self._metrics.count("neucodex_cloud_rejections_total", reason=code.name.lower(), bundle=self.lane.name)
+        self._send(Rejection(number, code, reason, retry_after_ms))
+
+    def _ignore(self, number: int) -> None:
+        """What follows of this sample is on its way already and means nothing."""
         self._rejected[number] = None
         if len(self._rejected) > 4 * self._max_open:
             self._rejected.popitem(last=False)
-        self._metrics.count("neucodex_cloud_rejections_total", reason=code.name.lower(), bundle=self.lane.name)
-        self._send(Rejection(number, code, reason, retry_after_ms))
 
     def _forget(self, number: int) -> None:
         sample = self._samples.pop(number, None)
