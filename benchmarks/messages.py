@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.demo import local_cloud
-from benchmarks.record import Findings, Target
+from benchmarks.record import Findings
+from benchmarks.record import Target as Goal
+from edge_client.addresses import Target
 from edge_client.transport import GrpcTransport
 from shared.bundle import Bundle
 from shared.messages import Codec, Frame, Stop
@@ -46,7 +48,7 @@ def measure(bundle: Path, quick: bool) -> Findings:
         n={"samples of each way": samples},
         results=results,
         targets=[
-            Target(
+            Goal(
                 "bytes up for each message, beyond the message and its framing of 14 bytes",
                 26.0,
                 lockstep["up: for each message beyond it and its framing"],
@@ -62,7 +64,7 @@ async def _measure(bundle: Bundle, cloud: str, samples: int) -> dict[str, Any]:
     timesteps = bundle.manifest.network.timesteps
     spikes = bytes(-(-_positions(bundle) // 8))
     async with _proxy(cloud) as (address, counted):
-        link = GrpcTransport(address, bundle.fingerprint, bundle.manifest.network.classes, WITHIN_S)
+        link = GrpcTransport(Target(address, address), bundle.fingerprint, bundle.manifest.network.classes, WITHIN_S)
         try:
             await link.open()
             await asyncio.sleep(0.2)
@@ -92,10 +94,12 @@ async def _samples(
                 sent += 1
                 frame = Frame(number, sent, Codec.PACKED_BITS, spikes)
                 up.append(edge_to_wire(frame).ByteSize())
-                await link.send(frame)
-            down.append(cloud_to_wire(await link.receive(number, WITHIN_S)).ByteSize())
+                link.send(frame)
+            answer = await link.receive(number, WITHIN_S)
+            assert answer is not None, "nobody nudges"
+            down.append(cloud_to_wire(answer).ByteSize())
         up.append(edge_to_wire(Stop(number)).ByteSize())
-        await link.send(Stop(number))
+        link.stop(number)
     await asyncio.sleep(0.3)  # the last Stop, and the acknowledgements of the last answers
     wire_up, wire_down = counted.up - begun.up, counted.down - begun.down
     frames = samples * timesteps

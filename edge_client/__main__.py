@@ -10,11 +10,13 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 import asyncio
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
 from edge_client.config import EdgeConfig, InputConfig, OutputConfig
+from edge_client.lookahead import BYTE_PRICE_US
+from edge_client.loss import FALLBACK_AFTER_S, OnLoss
 from shared.command_line import (
     Address,
     LogFormat,
@@ -33,6 +35,26 @@ EXIT_CODES = (
 )
 
 
+if TYPE_CHECKING:
+    _CountType = click.ParamType[int | Literal["auto"]]
+else:
+    _CountType = click.ParamType  # generic only in newer releases
+
+
+class CountOrAuto(_CountType):
+    """A whole number, or the word auto."""
+
+    name = "N|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | Literal["auto"]:
+        if value == "auto":
+            return "auto"
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor auto", param, ctx)
+
+
 @click.group(epilog=EXIT_CODES)
 def cli() -> None:
     """The edge of NeuCODEX: runs a network's head and asks a cloud for the rest, timestep by timestep."""
@@ -40,7 +62,13 @@ def cli() -> None:
 
 @cli.command(epilog=EXIT_CODES)
 @option("--bundle", type=existing_path, required=True, metavar="DIR", help="The trained model.")
-@option("--cloud", type=Address(), required=True, help="Where neucodex-cloud listens.")
+@option(
+    "--cloud",
+    type=Address(),
+    required=True,
+    multiple=True,
+    help="Where neucodex-cloud listens. Given more than once: the next ones are for when the first is lost.",
+)
 @option(
     "--images",
     multiple=True,
@@ -55,7 +83,30 @@ def cli() -> None:
 @option("--threshold", type=float, metavar="X", help="Certainty (0..1) at which a sample stops; else the bundle's own.")
 @option("--measure", type=click.Choice(get_args(Measure)), help="How certainty is measured; else the bundle's own.")
 @option("--full-t", is_flag=True, help="Run every sample to the last timestep, and say where it would have stopped.")
-@option("--lookahead", type=int, default=1, metavar="N", help="Frames sent beyond the last result; 1 is lockstep.")
+@option(
+    "--lookahead",
+    type=CountOrAuto(),
+    default=1,
+    help="Frames sent beyond the last result; 1 is lockstep. auto: as measured times and exits suggest.",
+)
+@option(
+    "--byte-price-us", type=float, default=BYTE_PRICE_US, metavar="X", help="Latency that a byte is worth, to auto."
+)
+@option("--inflight", type=int, default=1, metavar="N", help="Samples under way at once.")
+@option(
+    "--on-loss",
+    type=click.Choice(get_args(OnLoss)),
+    help="Without a cloud: answer here (fallback), wait for it, or end the run (fail). By default wait, once a cloud "
+    "was there.",
+)
+@option(
+    "--fallback-after",
+    type=float,
+    default=FALLBACK_AFTER_S,
+    metavar="SECONDS",
+    help="How long the cloud may be gone or silent before --on-loss fallback answers.",
+)
+@option("--local-exit", is_flag=True, help="Answer here, without a byte sent, where the bundle's local exit is sure.")
 @option("--threads", type=int, default=1, metavar="N", help="Threads of the head's operations.")
 @option("--deadline", type=float, default=5.0, metavar="SECONDS", help="For the connection to the cloud.")
 @option("--sample-deadline", type=float, default=30.0, metavar="SECONDS", help="From a sample's input to its verdict.")
@@ -67,7 +118,7 @@ def cli() -> None:
 @log_options
 def classify(
     bundle: Path,
-    cloud: tuple[str, int],
+    cloud: tuple[tuple[str, int], ...],
     images: tuple[str, ...],
     more_images: tuple[str, ...],
     dataset: str | None,
@@ -77,7 +128,12 @@ def classify(
     threshold: float | None,
     measure: Measure | None,
     full_t: bool,
-    lookahead: int,
+    lookahead: int | Literal["auto"],
+    byte_price_us: float,
+    inflight: int,
+    on_loss: OnLoss | None,
+    fallback_after: float,
+    local_exit: bool,
     threads: int,
     deadline: float,
     sample_deadline: float,
@@ -93,7 +149,7 @@ def classify(
     configure_logs(log_format, log_level)
     config = EdgeConfig(
         bundle=bundle,
-        cloud=cloud,
+        clouds=cloud,
         inputs=InputConfig((*images, *more_images), dataset, data, limit, allow_partial),
         outputs=OutputConfig(as_json, show, summary_file, not no_picture_sizes, metrics),
         connect_deadline_s=deadline,
@@ -102,6 +158,11 @@ def classify(
         measure=measure,
         full_t=full_t,
         lookahead=lookahead,
+        byte_price_us=byte_price_us,
+        in_flight=inflight,
+        on_loss=on_loss,
+        fallback_after_s=fallback_after,
+        local_exit=local_exit,
         threads=threads,
     )
     # Imported when the command line is known to be right: --help and a wrong flag answer at once.

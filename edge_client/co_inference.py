@@ -1,8 +1,7 @@
 """The way of one sample: head, codec, link, exit policy, timestep after timestep, to its verdict.
 
-Knows no gRPC and no torch: head and transport are interfaces, the clock is handed in. What is sent of a sample is kept
-until its verdict (tens of bytes a frame), so a sample whose state the cloud has lost is replayed without running the
-head again.
+Knows no gRPC and no torch: head and link are interfaces, the clock is handed in. What is made of a sample is kept until
+its verdict (tens of bytes a frame), so a sample whose stream or state is lost is sent again without running the head.
 """
 
 from __future__ import annotations
@@ -10,80 +9,35 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from typing import Literal
 
-from edge_client.head_runner import Head, HeadRun
+from edge_client.frames import HeadThread, SampleFrames
+from edge_client.head_runner import Head
+from edge_client.link import Link
+from edge_client.local_exit import LocalExit
+from edge_client.lookahead import FixedLookahead, Lookahead
+from edge_client.loss import LossPolicy
+from edge_client.open_sample import OpenSample
 from edge_client.sources import Sample
-from edge_client.transport import Transport
 from edge_client.verdict import Step, Verdict, exit_step
-from shared.errors import SampleRejected, WireError
+from shared.errors import CloudRefused, CloudUnavailable, SampleRejected, WireError
 from shared.exit_policy import ExitPolicy
-from shared.messages import Frame, Rejection, RejectionCode, StepResult, Stop
-from shared.spike_codec import Past, SpikeCodec, Spikes
+from shared.messages import Frame, Rejection, RejectionCode, StepResult
+from shared.spike_codec import SpikeCodec
 from shared.wire import FRAMING_BYTES, message_bytes
 
 STARTED_ANEW = (RejectionCode.STATE_LOST, RejectionCode.IDLE)
-"""Rejections after which a sample is started from its first frame, once."""
+"""Rejections after which a sample is started from its first frame, once on each stream."""
 
 LEAST_RETRY_S = 0.005
 """Waited for a slot at least, should a cloud ask for no delay."""
 
-SAMPLE_NUMBERS = 1 << 32
-"""They are uint32 on the wire."""
+SAMPLE_NUMBERS = (1 << 32) - 1
+"""They are uint32 on the wire, from 1."""
 
+WAIT = LossPolicy("wait")
 
-@dataclass(frozen=True)
-class EncodedFrame:
-    """The frame of one timestep as it goes over the wire, and what it cost to make."""
-
-    codec: int
-    spikes: bytes
-    head_s: float
-    encode_s: float
-
-
-@dataclass
-class OpenSample:
-    """A sample between its first frame and its verdict.
-
-    `number` is its name on the wire, a new one for each start. `seen` counts the timesteps whose result is known, over
-    all starts; `sent` and `answered` count those of this start.
-    """
-
-    number: int
-    run: HeadRun
-    deadline: float
-    past: Past | None = None
-    frames: list[EncodedFrame] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
-    sent_at: list[float] = field(default_factory=list)
-    answered: int = 0
-    payload_bytes: int = 0
-    message_bytes: int = 0
-    messages: int = 0
-    lost_before: bool = False
-
-    @property
-    def sent(self) -> int:
-        return len(self.sent_at)
-
-    @property
-    def seen(self) -> int:
-        return len(self.steps)
-
-    def count(self, message: Frame | Stop) -> None:
-        """Add up what is sent."""
-        if isinstance(message, Frame):
-            self.payload_bytes += len(message.spikes)
-        self.message_bytes += message_bytes(message)
-        self.messages += 1
-
-    def start_anew(self, number: int) -> None:
-        """Everything is to be sent again, under another number: late answers to the old one mean nothing."""
-        self.number = number
-        self.sent_at = []
-        self.answered = 0
+AnsweredHere = Literal["sure", "fallback"]
 
 
 class CoInference:
@@ -92,14 +46,19 @@ class CoInference:
     Args:
         head: starts samples and steps them.
         codec: of the bundle's frames.
-        transport: an open link.
+        link: where streams come from.
         policy: when to stop.
         timesteps: T of the bundle.
-        lookahead: frames that may be under way beyond the last result; 1 is lockstep, T is full streaming. The verdict
-            is the same for all of them: that of the first certain timestep.
+        lookahead: how far ahead of the answers frames are made and sent. The verdict is the same for all: that of the
+            first certain timestep.
         full_t: go on to timestep T even when certain; the verdict is then that of T.
         sample_deadline_s: from a sample's input to its verdict, in seconds.
+        loss: what becomes of a sample without a cloud.
+        local_exit: answers here; needed where `loss` falls back.
+        local_first: ask the local exit before anything is sent, and stop there if it is sure.
+        in_flight: samples that may be under way at once.
         on_rejection: told of each rejection, before it is dealt with.
+        on_answered_here: told of each verdict of the local exit, and why it is one.
         clock: seconds, for durations and deadlines.
         sleep: waits for a slot.
     """
@@ -108,30 +67,40 @@ class CoInference:
         self,
         head: Head,
         codec: SpikeCodec,
-        transport: Transport,
+        link: Link,
         policy: ExitPolicy,
         timesteps: int,
         *,
-        lookahead: int = 1,
+        lookahead: Lookahead | None = None,
         full_t: bool = False,
         sample_deadline_s: float = 30.0,
+        loss: LossPolicy = WAIT,
+        local_exit: LocalExit | None = None,
+        local_first: bool = False,
+        in_flight: int = 1,
         on_rejection: Callable[[RejectionCode], None] = lambda _: None,
+        on_answered_here: Callable[[AnsweredHere], None] = lambda _: None,
         clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        assert local_exit is not None or not (local_first or loss.on_loss == "fallback")
         self._head = head
         self._codec = codec
-        self._transport = transport
+        self._link = link
         self._policy = policy
         self._timesteps = timesteps
-        self._lookahead = lookahead
+        self._lookahead = lookahead or FixedLookahead(1)
         self._full_t = full_t
         self._sample_deadline_s = sample_deadline_s
+        self._loss = loss
+        self._local_exit = local_exit
+        self._local_first = local_first
         self._on_rejection = on_rejection
+        self._on_answered_here = on_answered_here
         self._clock = clock
         self._sleep = sleep
         self._next_number = 0
-        self._head_thread: ThreadPoolExecutor | None = None
+        self._thread = HeadThread(alone=in_flight == 1)
 
     async def classify(self, sample: Sample) -> Verdict:
         """One sample to its verdict. Several may be under way at once, as tasks.
@@ -139,118 +108,178 @@ class CoInference:
         Raises:
             SampleRejected: the cloud gave the sample up, or there was no verdict within the sample's deadline.
             WireError: the cloud answered something that was not asked; other samples may fare better.
-            CloudUnavailable, CloudRefused: the link is lost; no other sample will fare better.
+            CloudUnavailable, CloudRefused: there is no cloud, and no other sample will fare better.
         """
         began = self._clock()
-        flight = OpenSample(self._number(), self._head.start(sample.frames), began + self._sample_deadline_s)
-        while not self._decided(flight):
-            await self._send_ahead(flight)
-            answer = await self._receive(sample, flight)
-            if isinstance(answer, Rejection):
-                await self._start_anew(sample, flight, answer)
-            else:
-                await self._accept(flight, answer, self._clock())
-        latency_s = self._clock() - began
-        # Also after timestep T: the slot is free as soon as the cloud reads this.
-        stop = Stop(flight.number)
-        flight.count(stop)
-        await self._transport.send(stop)
-        last = flight.steps[-1] if self._full_t else exit_step(flight.steps)
-        return Verdict(
-            sample.id,
-            last.prediction,
-            last.confidence,
-            last.timestep,
-            flight.payload_bytes,
-            latency_s,
-            "cloud",
-            tuple(flight.steps),
-            flight.message_bytes,
-            flight.message_bytes + FRAMING_BYTES * flight.messages,
+        frames = SampleFrames(
+            self._head, sample.frames, self._codec, self._thread, lambda: self._made(flight), self._clock
         )
+        flight = OpenSample(sample, frames, self._lookahead.plan, began, began + self._sample_deadline_s, began)
+        try:
+            if self._local_first:
+                verdict = await self._answer_if_sure(flight)
+                if verdict is not None:
+                    return verdict
+            return await self._ask_cloud(flight)
+        except (SampleRejected, WireError, CloudUnavailable, CloudRefused):
+            if self._loss.on_loss != "fallback":
+                raise
+            return await self._answer_here(flight)
+        finally:
+            frames.drop()
+            flight.stop()
+
+    def close(self) -> None:
+        """End the head's thread."""
+        self._thread.close()
+
+    async def _ask_cloud(self, flight: OpenSample) -> Verdict:
+        while not self._decided(flight):
+            try:
+                if flight.stream is None:
+                    await self._find_stream(flight)
+                await self._send_ahead(flight)
+                answer = await self._receive(flight)
+            except CloudUnavailable:
+                if flight.stream is None:
+                    raise  # it was looked for in vain
+                flight.stream = None
+                continue
+            if isinstance(answer, Rejection):
+                await self._start_anew(flight, answer)
+            elif answer is not None:
+                self._accept(flight, answer, self._clock())
+        now = self._clock()
+        # Also after timestep T: the slot is free as soon as the cloud reads this.
+        flight.stop()
+        last = flight.steps[-1] if self._full_t else exit_step(flight.steps)
+        self._lookahead.saw_exit(last.timestep)
+        return flight.verdict(last.prediction, last.confidence, last.timestep, "cloud", now)
 
     def _decided(self, flight: OpenSample) -> bool:
         if flight.seen == self._timesteps:
             return True
         return not self._full_t and flight.seen > 0 and flight.steps[-1].certain
 
-    async def _send_ahead(self, flight: OpenSample) -> None:
-        """Send all frames that may be under way, but none once an answer is here: it may make them superfluous."""
-        while flight.sent < min(self._timesteps, flight.seen + self._lookahead):
-            if flight.sent == len(flight.frames):
-                flight.frames.append(await self._next_frame(flight))
-            if flight.sent > 0 and self._transport.arrived(flight.number):
-                return
-            frame = flight.frames[flight.sent]
-            flight.sent_at.append(self._clock())
-            message = Frame(flight.number, flight.sent, frame.codec, frame.spikes)
-            flight.count(message)
-            await self._transport.send(message)
-
-    async def _next_frame(self, flight: OpenSample) -> EncodedFrame:
-        began = self._clock()
-        spikes = await self._step(flight)
-        stepped = self._clock()
-        codec, data = self._codec.encode(spikes, flight.past)
-        flight.past = self._codec.after(flight.past, spikes)
-        return EncodedFrame(codec, data, stepped - began, self._clock() - stepped)
-
-    async def _step(self, flight: OpenSample) -> Spikes:
-        if self._lookahead == 1 or flight.sent == 0:
-            return flight.run.step()
-        # Frames are under way: in another thread the head leaves this one free to take their results meanwhile.
-        if self._head_thread is None:
-            self._head_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="head")
-        return await asyncio.get_running_loop().run_in_executor(self._head_thread, flight.run.step)
-
-    async def _receive(self, sample: Sample, flight: OpenSample) -> StepResult | Rejection:
+    async def _find_stream(self, flight: OpenSample) -> None:
+        until = self._loss.stream_by(flight.deadline, self._link.down_since)
         try:
-            return await self._transport.receive(flight.number, flight.deadline - self._clock())
+            stream = await self._link.stream(until - self._clock())
         except TimeoutError:
-            await self._transport.send(Stop(flight.number))
-            raise self._too_late(sample, f"timestep {flight.answered + 1} was not answered") from None
+            trouble = self._link.trouble()
+            if until < flight.deadline:
+                raise trouble from None
+            raise self._too_late(flight, str(trouble)) from None
+        flight.start(self._number(), stream)
+        flight.lost_before = False
+        flight.progress = self._clock()
 
-    async def _accept(self, flight: OpenSample, result: StepResult, now: float) -> None:
+    async def _send_ahead(self, flight: OpenSample) -> None:
+        """Send all frames that are made and may be under way, but none once an answer is here: it may make them vain.
+
+        Waits for the head only while nothing is under way; else `_made` calls back when there is more to send.
+        """
+        assert flight.stream is not None
+        plan, frames = flight.plan, flight.frames
+        sendable = plan.sendable(flight.seen, self._timesteps)
+        while flight.sent < sendable:
+            if flight.sent > 0 and flight.stream.arrived(flight.number):
+                return
+            if flight.sent == len(frames.made):
+                if flight.sent > flight.answered:
+                    break
+                await frames.get(flight.sent)
+            flight.send_next(self._clock())
+        frames.want(plan.makeable(flight.seen, self._timesteps))
+
+    def _made(self, flight: OpenSample) -> None:
+        """A frame was made in the head's thread: if it may be sent, whoever waits for an answer sends it first."""
+        sendable = flight.sent < flight.plan.sendable(flight.seen, self._timesteps)
+        if flight.stream is not None and sendable and flight.sent > flight.answered:
+            flight.stream.nudge(flight.number)
+
+    async def _receive(self, flight: OpenSample) -> StepResult | Rejection | None:
+        assert flight.stream is not None
+        until = self._loss.answer_by(flight.deadline, flight.progress)
+        try:
+            return await flight.stream.receive(flight.number, until - self._clock())
+        except TimeoutError:
+            raise self._too_late(flight, f"timestep {flight.answered + 1} was not answered") from None
+
+    def _accept(self, flight: OpenSample, result: StepResult, now: float) -> None:
         flight.answered += 1
         if result.timestep != flight.answered or flight.answered > flight.sent:
-            await self._transport.send(Stop(flight.number))
             raise WireError(f"the cloud answered timestep {result.timestep}, timestep {flight.answered} was due")
+        flight.progress = now
         if flight.answered <= flight.seen:
-            return  # replayed: its result is known, and was not certain enough
-        frame = flight.frames[flight.seen]
-        flight.steps.append(
-            Step(
-                timestep=result.timestep,
-                prediction=result.prediction,
-                confidence=max(result.confidences),
-                certain=self._policy.should_stop(result.confidences),
-                head_s=frame.head_s,
-                encode_s=frame.encode_s,
-                send_to_result_s=now - flight.sent_at[flight.seen],
-                queue_s=result.queue_us / 1e6,
-                tail_s=result.compute_us / 1e6,
-                batch_size=result.batch_size,
-            )
+            return  # sent again: its result is known, and was not certain enough
+        frame = flight.frames.made[flight.seen]
+        step = Step(
+            timestep=result.timestep,
+            prediction=result.prediction,
+            confidence=max(result.confidences),
+            certain=self._policy.should_stop(result.confidences),
+            head_s=frame.head_s,
+            encode_s=frame.encode_s,
+            send_to_result_s=now - flight.sent_at[flight.seen],
+            queue_s=result.queue_us / 1e6,
+            tail_s=result.compute_us / 1e6,
+            batch_size=result.batch_size,
         )
+        wire_bytes = message_bytes(Frame(flight.number, step.timestep, frame.codec, frame.spikes)) + FRAMING_BYTES
+        self._lookahead.saw_step(step, wire_bytes, flight.alone[flight.seen])
+        flight.steps.append(step)
 
-    async def _start_anew(self, sample: Sample, flight: OpenSample, rejection: Rejection) -> None:
+    async def _start_anew(self, flight: OpenSample, rejection: Rejection) -> None:
+        assert flight.stream is not None
         self._on_rejection(rejection.code)
         if rejection.code is RejectionCode.NO_SLOT:
             wait_s = max(rejection.retry_after_ms / 1000, LEAST_RETRY_S)
-            if self._clock() + wait_s >= flight.deadline:
-                raise self._too_late(sample, "the cloud had no free slot: give it more, or fewer edges")
+            if self._clock() + wait_s >= self._loss.answer_by(flight.deadline, flight.progress):
+                raise self._too_late(flight, "the cloud had no free slot: give it more, or fewer edges")
             await self._sleep(wait_s)
         elif rejection.code in STARTED_ANEW and not flight.lost_before:
             flight.lost_before = True
         else:
-            raise SampleRejected(f"{sample.name}: rejected by the cloud ({rejection.code.name}): {rejection.reason}")
-        flight.start_anew(self._number())
+            raise SampleRejected(
+                f"{flight.sample.name}: rejected by the cloud ({rejection.code.name}): {rejection.reason}"
+            )
+        flight.start(self._number(), flight.stream)
 
-    def _too_late(self, sample: Sample, why: str) -> SampleRejected:
+    async def _answer_if_sure(self, flight: OpenSample) -> Verdict | None:
+        """The local exit's verdict on the first timestep, if it is sure of it."""
+        assert self._local_exit is not None
+        await flight.frames.get(0)
+        confidences = self._local_exit.confidences(flight.frames.mean_spikes())
+        if not self._local_exit.policy.should_stop(confidences):
+            return None
+        return self._here(flight, confidences, "sure")
+
+    async def _answer_here(self, flight: OpenSample) -> Verdict:
+        """The local exit's verdict: at the first timestep from the present one on that it is sure of, or at T."""
+        assert self._local_exit is not None
+        await flight.frames.hold()
+        if not flight.frames.made:
+            await flight.frames.get(0)
+        while True:
+            confidences = self._local_exit.confidences(flight.frames.mean_spikes())
+            timestep = len(flight.frames.made)
+            if timestep == self._timesteps or self._local_exit.policy.should_stop(confidences):
+                return self._here(flight, confidences, "fallback")
+            await flight.frames.get(timestep)
+
+    def _here(self, flight: OpenSample, confidences: tuple[float, ...], why: AnsweredHere) -> Verdict:
+        flight.stop()
+        self._on_answered_here(why)
+        confidence = max(confidences)
+        timestep = len(flight.frames.made)
+        return flight.verdict(confidences.index(confidence), confidence, timestep, "edge", self._clock())
+
+    def _too_late(self, flight: OpenSample, why: str) -> SampleRejected:
         return SampleRejected(
-            f"{sample.name}: no verdict within {self._sample_deadline_s:g} s: {why} (or raise --sample-deadline)"
+            f"{flight.sample.name}: no verdict within {self._sample_deadline_s:g} s: {why} (or raise --sample-deadline)"
         )
 
     def _number(self) -> int:
-        self._next_number = (self._next_number + 1) % SAMPLE_NUMBERS
+        self._next_number = self._next_number % SAMPLE_NUMBERS + 1
         return self._next_number

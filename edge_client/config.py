@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from edge_client.lookahead import BYTE_PRICE_US
+from edge_client.loss import FALLBACK_AFTER_S, LossPolicy, OnLoss
 from shared.errors import ConfigError
 from shared.exit_policy import ExitPolicy, Measure
 
@@ -52,11 +56,13 @@ class EdgeConfig:
     """One run of the edge.
 
     `threshold` and `measure` None leave the bundle's calibrated exit policy. `full_t` runs every sample to timestep T
-    and reports where it would have stopped. Durations are in seconds.
+    and reports where it would have stopped. Durations are in seconds. `clouds` are tried in this order. `on_loss` None
+    waits as "wait" does, but not for the first stream: an address that was wrong from the start is said at once.
+    `lookahead` "auto" chooses, at `byte_price_us` microseconds of latency for a byte.
     """
 
     bundle: Path
-    cloud: Address
+    clouds: tuple[Address, ...]
     inputs: InputConfig
     outputs: OutputConfig = OutputConfig()
     connect_deadline_s: float = 5.0
@@ -64,16 +70,42 @@ class EdgeConfig:
     threshold: float | None = None
     measure: Measure | None = None
     full_t: bool = False
-    lookahead: int = 1
+    lookahead: int | Literal["auto"] = 1
+    byte_price_us: float = BYTE_PRICE_US
+    in_flight: int = 1
+    on_loss: OnLoss | None = None
+    fallback_after_s: float = FALLBACK_AFTER_S
+    local_exit: bool = False
     threads: int = 1
 
     def __post_init__(self) -> None:
+        if not self.clouds:
+            raise ConfigError("name a cloud with --cloud HOST:PORT")
         for flag, seconds in (("--deadline", self.connect_deadline_s), ("--sample-deadline", self.sample_deadline_s)):
             if not seconds > 0.0:
                 raise ConfigError(f"{flag} is {seconds}: it must be positive, in seconds")
-        for flag, count in (("--lookahead", self.lookahead), ("--threads", self.threads)):
-            if count < 1:
+        for flag, price in (("--fallback-after", self.fallback_after_s), ("--byte-price-us", self.byte_price_us)):
+            if not 0.0 <= price < math.inf:
+                raise ConfigError(f"{flag} is {price}: 0 or more")
+        for flag, count in (
+            ("--lookahead", self.lookahead),
+            ("--inflight", self.in_flight),
+            ("--threads", self.threads),
+        ):
+            if count != "auto" and count < 1:
                 raise ConfigError(f"{flag} is {count}: at least 1")
+
+    @property
+    def loss(self) -> LossPolicy:
+        """What becomes of samples without a cloud."""
+        return LossPolicy.of(
+            self.on_loss or "wait", fallback_after_s=self.fallback_after_s, connect_deadline_s=self.connect_deadline_s
+        )
+
+    @property
+    def needs_cloud_to_start(self) -> bool:
+        """Whether a run without a first stream within the deadline is an error."""
+        return self.on_loss in (None, "fail")
 
     def exit_policy(self, calibrated: ExitPolicy) -> ExitPolicy:
         """The bundle's policy with what this run overrides.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import grpc
 
 from shared.errors import CloudRefused, CloudUnavailable, NeucodexError
@@ -21,12 +23,22 @@ _LOSSES = {
 }
 
 
-def not_there(address: str, deadline_s: float) -> CloudUnavailable:
-    """Nobody answered in time."""
+def not_there(addresses: Sequence[str], deadline_s: float) -> CloudUnavailable:
+    """Nobody answered in time at any of the addresses, as the user wrote them."""
     return CloudUnavailable(
-        f"no cloud at {address} within {deadline_s:g} s: start `neucodex-cloud --listen {address}` there, "
-        "check --cloud, or raise --deadline"
+        f"no cloud at {' or '.join(addresses)} within {deadline_s:g} s: start `neucodex-cloud --listen {addresses[0]}` "
+        "there, check --cloud, or raise --deadline"
     )
+
+
+def not_in_time(address: str, deadline_s: float) -> CloudUnavailable:
+    """One try took too long."""
+    return CloudUnavailable(f"no answer from {address} within {deadline_s:g} s")
+
+
+def not_reached(address: str, details: str) -> CloudUnavailable:
+    """One try failed: nobody listens there, or whoever does takes no streams now; `details` says so."""
+    return CloudUnavailable(f"no stream to {address} ({' '.join(details.split())})")
 
 
 def spoke_wrongly(address: str, what: str) -> CloudRefused:

@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.bundle import Bundle
 from shared.exit_policy import ExitPolicy
 
 
@@ -22,3 +23,8 @@ class LocalExit(Protocol):
 
     def confidences(self, mean_spikes: NDArray[np.float32]) -> tuple[float, ...]:
         """Of all classes in order, from the mean [C', H', W'] of the encoder's spikes over the timesteps so far."""
+
+
+def open_local_exit(bundle: Bundle) -> LocalExit | None:  # noqa: ARG001
+    """The local exit of a bundle; None for a bundle without, as all of this version are."""
+    return None

@@ -186,6 +186,10 @@ def summary_rows(figures: Summary) -> list[tuple[str, str]]:
         f", {figures[kind]} {kind}" for kind in ("failed", "unreadable") if figures[kind]
     )
     rows = [("samples", counted + (" (SIMULATED events)" if figures["simulated"] else ""))]
+    if figures["answered_by"]["edge"]:
+        rows.append(("  answered by the edge itself", str(figures["answered_by"]["edge"])))
+    if figures["reconnects"]:
+        rows.append(("  streams opened anew", str(figures["reconnects"])))
     if figures["full_t"]:
         rows += [
             (f"accuracy at full T={total}", _show(figures["accuracy"], ".2%")),

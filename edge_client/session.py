@@ -1,11 +1,13 @@
-"""The samples of a run, one after the other: classified, counted, reported."""
+"""The samples of a run: classified, some at once, counted, and reported in the order of their source."""
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 
-from edge_client.co_inference import CoInference
+from edge_client.co_inference import AnsweredHere, CoInference
 from edge_client.pictures import encoded_sizes
 from edge_client.report import Notes, Report
 from edge_client.sources import Sample, Source, Unreadable
@@ -34,36 +36,66 @@ class Session:
         self.done: list[Classified] = []
         self.failed = 0
         self.unreadable = 0
+        self.reconnects = 0
         self.seconds = 0.0
         self._clock = clock
         self._report = report
         self._notes = notes
         self._metrics = metrics
         self._picture_sizes = picture_sizes
+        self._connected_before = False
 
-    async def classify_all(self, source: Source, network: CoInference) -> None:
-        """Every sample of a source, one after the other.
+    async def classify_all(self, source: Source, network: CoInference, in_flight: int = 1) -> None:
+        """Every sample of a source, at most `in_flight` at once; told of in the source's order.
 
         Raises:
-            CloudUnavailable, CloudRefused: the link is lost.
+            CloudUnavailable, CloudRefused: there is no cloud, and the loss policy ends the run.
             SourceError: the source cannot go on.
         """
         began = self._clock()
-        for item in source:
-            if isinstance(item, Unreadable):
-                self._skip(item)
-            else:
-                await self._classify(item, network)
-            self.seconds = self._clock() - began
-            self._notes.advance()
+        under_way: deque[tuple[Sample, asyncio.Task[Verdict]]] = deque()
+        try:
+            for item in source:
+                while under_way and (len(under_way) == in_flight or isinstance(item, Unreadable)):
+                    await self._tell_oldest(under_way, began)
+                if isinstance(item, Unreadable):
+                    self._skip(item)
+                    self._advance(began)
+                else:
+                    under_way.append((item, asyncio.create_task(network.classify(item))))
+                    # It begins before the next one is read.
+                    await asyncio.sleep(0)
+            while under_way:
+                await self._tell_oldest(under_way, began)
+        finally:
+            await self._abandon(under_way, began)
 
     def rejected(self, code: RejectionCode) -> None:
         """Count a rejection."""
         self._metrics.count("neucodex_edge_rejections_total", reason=code.name.lower())
 
-    async def _classify(self, sample: Sample, network: CoInference) -> None:
+    def answered_here(self, why: AnsweredHere) -> None:
+        """Count a verdict of the local exit."""
+        self._metrics.count("neucodex_edge_local_answers_total", reason=why)
+
+    def link_changed(self, connected: bool) -> None:
+        """Show whether a stream is open, and count the streams after the first."""
+        self._metrics.set("neucodex_edge_connected", 1 if connected else 0)
+        if connected and self._connected_before:
+            self.reconnects += 1
+            self._metrics.count("neucodex_edge_reconnects_total")
+        self._connected_before = self._connected_before or connected
+
+    async def _tell_oldest(self, under_way: deque[tuple[Sample, asyncio.Task[Verdict]]], began: float) -> None:
+        sample, task = under_way[0]
+        await asyncio.wait({task})
+        under_way.popleft()
+        self._tell(sample, task)
+        self._advance(began)
+
+    def _tell(self, sample: Sample, task: asyncio.Task[Verdict]) -> None:
         try:
-            verdict = await network.classify(sample)
+            verdict = task.result()
         except (SampleRejected, WireError) as error:
             self.failed += 1
             self._metrics.count("neucodex_edge_samples_total", outcome="failed")
@@ -74,6 +106,20 @@ class Session:
         sizes = encoded_sizes(sample.frames) if self._picture_sizes else None
         self.done.append(Classified(sample.label, verdict, sizes))
         self._report.classified(sample, verdict)
+
+    async def _abandon(self, under_way: deque[tuple[Sample, asyncio.Task[Verdict]]], began: float) -> None:
+        """The run is over: end what is under way. Verdicts that are there already are told."""
+        for _, task in under_way:
+            task.cancel()
+        await asyncio.gather(*(task for _, task in under_way), return_exceptions=True)
+        for sample, task in under_way:
+            if not task.cancelled() and task.exception() is None:
+                self._tell(sample, task)
+                self._advance(began)
+
+    def _advance(self, began: float) -> None:
+        self.seconds = self._clock() - began
+        self._notes.advance()
 
     def _skip(self, item: Unreadable) -> None:
         self.unreadable += 1

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
-from edge_client.verdict import Step, Verdict, exit_step
+from edge_client.verdict import AnsweredBy, Step, Verdict, exit_step
 from shared.bundle import Manifest
 from shared.network_spec import FLOAT_BITS
 
@@ -40,6 +40,7 @@ class RunFacts:
     simulated: bool
     measure: str
     threshold: float
+    reconnects: int = 0
 
 
 def summarise(done: Sequence[Classified], manifest: Manifest, facts: RunFacts) -> Summary:
@@ -49,7 +50,6 @@ def summarise(done: Sequence[Classified], manifest: Manifest, facts: RunFacts) -
     same results give when every sample stops at its first certain timestep; latency and bytes are those of all T.
     """
     verdicts = [sample.verdict for sample in done]
-    exits = [exit_step(verdict.steps) for verdict in verdicts]
     latencies_ms = [verdict.latency_s * 1000 for verdict in verdicts]
     return {
         "samples": len(done),
@@ -57,10 +57,12 @@ def summarise(done: Sequence[Classified], manifest: Manifest, facts: RunFacts) -
         "unreadable": facts.unreadable,
         "labelled": sum(sample.label is not None for sample in done),
         "accuracy": _accuracy(done, [verdict.prediction for verdict in verdicts]),
-        **(_early(done, exits) if facts.full_t else {}),
+        **(_early(done) if facts.full_t else {}),
         "mean_timesteps": _mean([verdict.timesteps for verdict in verdicts]),
         "timesteps": manifest.network.timesteps,
         "exits": {str(t): n for t, n in sorted(Counter(verdict.timesteps for verdict in verdicts).items())},
+        "answered_by": {by: sum(verdict.answered_by == by for verdict in verdicts) for by in get_args(AnsweredBy)},
+        "reconnects": facts.reconnects,
         "full_t": facts.full_t,
         "measure": facts.measure,
         "threshold": facts.threshold,
@@ -79,10 +81,15 @@ def stage_medians_ms(steps: Sequence[Step]) -> dict[str, float | None]:
     return {stage: _quantile([getattr(step, f"{stage}_s") * 1000 for step in steps], 50) for stage in STAGES}
 
 
-def _early(done: Sequence[Classified], exits: Sequence[Step]) -> Summary:
+def _early(done: Sequence[Classified]) -> Summary:
+    # What the edge answered itself stopped where it stopped.
+    exits = [
+        exit_step(verdict.steps) if verdict.answered_by == "cloud" else verdict
+        for verdict in (sample.verdict for sample in done)
+    ]
     return {
         "accuracy_early_exit": _accuracy(done, [step.prediction for step in exits]),
-        "mean_exit_timestep": _mean([step.timestep for step in exits]),
+        "mean_exit_timestep": _mean([step.timestep if isinstance(step, Step) else step.timesteps for step in exits]),
     }
 
 

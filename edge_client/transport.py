@@ -1,27 +1,30 @@
 """What carries frames to a cloud and its answers back: the interface that the loop knows, and its gRPC form.
 
-One bidirectional stream is opened once and carries all samples. A reader task takes what comes and puts it into the
-inbox of the sample it belongs to. A sample's inbox lives from its first frame to its Stop or its rejection; what
-arrives later is of no use to anyone and is dropped.
+A transport is one bidirectional stream; it is opened once, carries all samples until it is lost, and does not come
+back: `link.py` opens another. A reader task takes what comes and puts it into the inbox of the sample it belongs to, a
+writer task sends what is queued. A sample's inbox lives from its first frame to its Stop or its rejection; what arrives
+later is of no use to anyone and is dropped.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Protocol
 
 import grpc
 import grpc.aio
 
-from edge_client.link_errors import from_status, not_there, spoke_wrongly
+from edge_client.addresses import Target
+from edge_client.inbox import Answer, Inbox
+from edge_client.link_errors import from_status, not_in_time, not_reached, spoke_wrongly
 from protos import co_inference_pb2 as pb
 from protos import co_inference_pb2_grpc as pb_grpc
 from shared.errors import CloudUnavailable, NeucodexError, WireError
-from shared.messages import EdgeMessage, Frame, Open, Ready, Rejection, StepResult, Stop
+from shared.messages import EdgeMessage, Frame, Open, Ready, Rejection, Stop
 from shared.wire import cloud_from_wire, edge_to_wire
-
-Answer = StepResult | Rejection
 
 KEEPALIVE_S = 330
 """A server that follows gRPC's defaults hangs up (too_many_pings) on pings less than 300 s apart."""
@@ -29,21 +32,27 @@ KEEPALIVE_S = 330
 DEAD_LINK_S = 10
 """What was sent and is not acknowledged for this long ends the connection (gRPC sets TCP_USER_TIMEOUT to it)."""
 
+PROBE_S = 5.0
+"""After so much silence while an answer is due, a message is sent that the cloud ignores: sent bytes must be
+acknowledged, so a link that died after the frames had left is noticed within PROBE_S + DEAD_LINK_S. It is no ping, and
+no server minds it."""
+
+NO_SAMPLE = 0
+"""No sample has this number; a Stop for it is the probe."""
+
 CHANNEL_OPTIONS = (
     ("grpc.keepalive_time_ms", KEEPALIVE_S * 1000),
     ("grpc.keepalive_timeout_ms", DEAD_LINK_S * 1000),
     ("grpc.keepalive_permit_without_calls", 0),
     # Frames of some bytes need no bandwidth estimate; its pings would be a quarter of what is sent.
     ("grpc.http2.bdp_probe", 0),
-    # A cloud that is just starting is found soon, not after gRPC's first second.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1000),
-    ("grpc.max_reconnect_backoff_ms", 1000),
+    # A connection for each transport: the pause before another try is the link's to choose, not gRPC's.
+    ("grpc.use_local_subchannel_pool", 1),
 )
 
 
 class Transport(Protocol):
-    """A link to one cloud. Sample numbers are the caller's, unique among the samples it has open."""
+    """One stream to one cloud. Sample numbers are the caller's, positive, unique among the samples it has open."""
 
     async def open(self) -> Ready:
         """Connect and agree on the bundle; call it once, before anything else.
@@ -53,23 +62,40 @@ class Transport(Protocol):
             CloudRefused: the cloud does not serve this edge.
         """
 
-    async def send(self, message: Frame | Stop) -> None:
-        """Send; a Stop also forgets what has come for its sample.
+    def send(self, frame: Frame) -> None:
+        """Queue a frame; frames leave in this order.
 
         Raises:
-            CloudUnavailable, CloudRefused: the link is lost; it does not come back.
+            CloudUnavailable, CloudRefused: the stream is lost.
         """
 
-    async def receive(self, sample: int, within_s: float) -> Answer:
-        """The next answer for an open sample, in the cloud's order. A Rejection is its last.
+    def stop(self, sample: int) -> Sequence[Frame | Stop]:
+        """Nothing more of this sample is needed: drop what is queued for it and what has come, and tell the cloud.
+
+        Returns:
+            What never left; the Stop is among it where the cloud has not heard of the sample.
+        """
+
+    async def receive(self, sample: int, within_s: float) -> Answer | None:
+        """The next answer for an open sample, in the cloud's order; None after a nudge. A Rejection is its last.
 
         Raises:
             TimeoutError: nothing came within `within_s` seconds.
-            CloudUnavailable, CloudRefused: the link is lost; it does not come back.
+            CloudUnavailable, CloudRefused: the stream is lost.
         """
 
     def arrived(self, sample: int) -> bool:
-        """Whether `receive` would return at once."""
+        """Whether `receive` would return an answer at once."""
+
+    def nudge(self, sample: int) -> None:
+        """Let the `receive` that waits for this sample return None."""
+
+    @property
+    def ended(self) -> NeucodexError | None:
+        """Why the stream is lost; None while it lives."""
+
+    async def lost(self) -> NeucodexError:
+        """Wait until the stream has ended, and say why."""
 
     async def close(self) -> None:
         """End the stream; the cloud frees what it held. May be called twice, and before `open`."""
@@ -79,82 +105,112 @@ class GrpcTransport:
     """A `Transport` over one grpc.aio stream.
 
     Args:
-        address: HOST:PORT as gRPC takes it.
+        target: the machine to connect to.
         fingerprint: of the bundle that this edge runs.
         classes: of that bundle; answers that do not fit it are refused.
         connect_deadline_s: for the connection, Open and Ready together.
+        probe_s: silence after which a waiting edge makes sure that the link lives.
     """
 
-    def __init__(self, address: str, fingerprint: bytes, classes: int, connect_deadline_s: float) -> None:
-        self._address = address
+    def __init__(
+        self, target: Target, fingerprint: bytes, classes: int, connect_deadline_s: float, probe_s: float = PROBE_S
+    ) -> None:
+        self._target = target
         self._fingerprint = fingerprint
         self._classes = classes
         self._connect_deadline_s = connect_deadline_s
-        self._inboxes: dict[int, _Inbox] = {}
-        self._lost: NeucodexError | None = None
+        self._probe_s = probe_s
+        self._inboxes: dict[int, Inbox] = {}
+        self._outgoing: deque[Frame | Stop] = deque()
+        self._more = asyncio.Event()
+        self._heard = 0.0
+        self._end: NeucodexError | None = None
+        self._ended = asyncio.Event()
         self._channel: grpc.aio.Channel | None = None
         self._call: grpc.aio.StreamStreamCall[pb.EdgeMessage, pb.CloudMessage] | None = None
-        self._reader: asyncio.Task[None] | None = None
-        self._writing = asyncio.Lock()
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> Ready:
-        self._channel = grpc.aio.insecure_channel(self._address, options=CHANNEL_OPTIONS)
+        # The name, not the number: for proxies that choose by it.
+        options = (*CHANNEL_OPTIONS, ("grpc.default_authority", self._target.named))
+        self._channel = grpc.aio.insecure_channel(self._target.address, options=options)
         stub: pb_grpc.CoInferenceAsyncStub = pb_grpc.CoInferenceStub(self._channel)  # type: ignore[assignment]
-        self._call = stub.Infer(None, wait_for_ready=True)
+        self._call = stub.Infer(None)
         try:
             ready = await asyncio.wait_for(self._handshake(), self._connect_deadline_s)
         except (asyncio.TimeoutError, TimeoutError):  # one and the same from Python 3.11 on
             await self.close()
-            raise not_there(self._address, self._connect_deadline_s) from None
+            raise not_in_time(self._target.address, self._connect_deadline_s) from None
         except NeucodexError:
             await self.close()
             raise
-        self._reader = asyncio.create_task(self._read_all(), name="answers from the cloud")
+        work = {"answers": self._read_all(), "frames": self._write_all(), "probes": self._probe()}
+        self._tasks = [asyncio.create_task(coroutine, name=name) for name, coroutine in work.items()]
         return ready
 
-    async def send(self, message: Frame | Stop) -> None:
-        if isinstance(message, Stop):
-            self._inboxes.pop(message.sample, None)
-        else:
-            self._inboxes.setdefault(message.sample, _Inbox())
-        await self._write(message)
+    def send(self, frame: Frame) -> None:
+        if self._end is not None:
+            raise self._end
+        self._inboxes.setdefault(frame.sample, Inbox())
+        self._queue(frame)
 
-    async def receive(self, sample: int, within_s: float) -> Answer:
-        if self._lost is not None:
-            raise self._lost
+    def stop(self, sample: int) -> Sequence[Frame | Stop]:
+        inbox = self._inboxes.pop(sample, None)
+        unsent: list[Frame | Stop] = [message for message in self._outgoing if message.sample == sample]
+        for message in unsent:
+            self._outgoing.remove(message)
+        if self._end is not None or (inbox is not None and not inbox.written):
+            return [*unsent, Stop(sample)]
+        self._queue(Stop(sample))
+        return unsent
+
+    async def receive(self, sample: int, within_s: float) -> Answer | None:
         answer = await self._inboxes[sample].take(within_s)
         if isinstance(answer, Rejection):
             self._inboxes.pop(sample, None)
         return answer
 
     def arrived(self, sample: int) -> bool:
-        return bool(self._inboxes[sample].answers)
+        return sample in self._inboxes and bool(self._inboxes[sample].answers)
+
+    def nudge(self, sample: int) -> None:
+        if sample in self._inboxes:
+            self._inboxes[sample].nudge()
+
+    @property
+    def ended(self) -> NeucodexError | None:
+        return self._end
+
+    async def lost(self) -> NeucodexError:
+        await self._ended.wait()
+        assert self._end is not None
+        return self._end
 
     async def close(self) -> None:
-        if self._lost is None:
-            self._lost = CloudUnavailable(f"the stream to {self._address} was closed")
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.gather(self._reader, return_exceptions=True)
+        self._lose(CloudUnavailable(f"the stream to {self._target.address} was closed"))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._call is not None:
             self._call.cancel()
         if self._channel is not None:
             await self._channel.close(grace=None)
 
+    def _queue(self, message: Frame | Stop) -> None:
+        self._outgoing.append(message)
+        self._more.set()
+
     async def _handshake(self) -> Ready:
         await self._write(Open(self._fingerprint))
         ready = await self._read()
         if not isinstance(ready, Ready):
-            raise spoke_wrongly(self._address, f"its first message is a {type(ready).__name__}, not Ready")
+            raise spoke_wrongly(self._target.address, f"its first message is a {type(ready).__name__}, not Ready")
         return ready
 
     async def _write(self, message: EdgeMessage) -> None:
-        if self._lost is not None:
-            raise self._lost
         assert self._call is not None
         try:
-            async with self._writing:  # gRPC takes one message at a time
-                await self._call.write(edge_to_wire(message))
+            await self._call.write(edge_to_wire(message))
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             raise await self._why_it_ended() from None
 
@@ -169,49 +225,55 @@ class GrpcTransport:
         try:
             return cloud_from_wire(message, self._classes)
         except WireError as error:
-            raise spoke_wrongly(self._address, str(error)) from None
+            raise spoke_wrongly(self._target.address, str(error)) from None
+
+    async def _write_all(self) -> None:
+        try:
+            while True:
+                while self._outgoing:
+                    message = self._outgoing.popleft()
+                    if isinstance(message, Frame) and message.sample in self._inboxes:
+                        self._inboxes[message.sample].written = True
+                    await self._write(message)
+                self._more.clear()
+                await self._more.wait()
+        except NeucodexError as error:
+            self._lose(error)
 
     async def _read_all(self) -> None:
         try:
             while True:
                 message = await self._read()
+                self._heard = time.monotonic()
                 if isinstance(message, Ready):
-                    raise spoke_wrongly(self._address, "it sent Ready twice")
+                    raise spoke_wrongly(self._target.address, "it sent Ready twice")
                 inbox = self._inboxes.get(message.sample)
                 if inbox is not None:
                     inbox.put(message)
         except NeucodexError as error:
-            self._lost = error
-            for inbox in self._inboxes.values():
-                inbox.put(error)
+            self._lose(error)
+
+    async def _probe(self) -> None:
+        while True:
+            asked = time.monotonic()
+            await asyncio.sleep(self._probe_s)
+            # One probe at a time: one that could not even be written waits in the queue.
+            if self._inboxes and self._heard < asked and Stop(NO_SAMPLE) not in self._outgoing:
+                self._queue(Stop(NO_SAMPLE))
+
+    def _lose(self, why: NeucodexError) -> None:
+        """The first reason stands."""
+        if self._end is not None:
+            return
+        self._end = why
+        self._ended.set()
+        for inbox in self._inboxes.values():
+            inbox.end(why)
 
     async def _why_it_ended(self) -> NeucodexError:
         assert self._call is not None
         code = await self._call.code()
         details = await self._call.details()
-        return from_status(self._address, code, details or "")
-
-
-class _Inbox:
-    """The answers for one sample that nobody has taken yet. One taker at a time."""
-
-    def __init__(self) -> None:
-        self.answers: deque[Answer | NeucodexError] = deque()
-        self._waiter: asyncio.Future[None] | None = None
-
-    def put(self, answer: Answer | NeucodexError) -> None:
-        self.answers.append(answer)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def take(self, within_s: float) -> Answer:
-        if not self.answers:
-            self._waiter = asyncio.get_running_loop().create_future()
-            # Not wait_for: before Python 3.12 it makes a task for each answer.
-            await asyncio.wait({self._waiter}, timeout=max(0.0, within_s))
-        if not self.answers:
-            raise TimeoutError
-        answer = self.answers.popleft()
-        if isinstance(answer, NeucodexError):
-            raise answer
-        return answer
+        if not self._tasks and code is grpc.StatusCode.UNAVAILABLE:
+            return not_reached(self._target.address, details or "")
+        return from_status(self._target.address, code, details or "")

@@ -61,6 +61,12 @@ EDGE_METRICS = (
         "Samples that the cloud rejected, by reason.",
         {"reason": REJECTION_REASONS},
     ),
+    Metric(
+        "neucodex_edge_local_answers_total",
+        "counter",
+        "Verdicts of the edge's own exit: before anything was sent because it was sure, or because there was no cloud.",
+        {"reason": ("sure", "fallback")},
+    ),
     Metric("neucodex_edge_reconnects_total", "counter", "Streams opened anew after one was lost."),
     Metric("neucodex_edge_connected", "gauge", "1 while a stream to the cloud is open, else 0."),
 )

@@ -6,14 +6,18 @@ import asyncio
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from edge_client.addresses import Target
+from edge_client.backoff import Backoff
 from edge_client.co_inference import CoInference
 from edge_client.config import InputConfig
 from edge_client.head_runner import TorchHead, normalise
+from edge_client.link import CloudLink
 from edge_client.sources import Sample, open_source
 from edge_client.transport import GrpcTransport
 from shared.bundle import Bundle, write_codec
@@ -96,11 +100,13 @@ async def test_events_get_the_whole_networks_answer(
     assert_as_the_whole_network(bundles["events"], events, run)
 
 
-@pytest.mark.parametrize("lookahead", [2, 4])
-async def test_lookahead_gives_the_answers_of_lockstep(
-    bundles: dict[str, Bundle], cloud: CloudProcess, lookahead: int
+@pytest.mark.parametrize(("lookahead", "in_flight"), [(2, 1), (4, 1), ("auto", 1), (1, 3), (4, 8), ("auto", 4)])
+async def test_lookahead_and_company_give_the_answers_of_lockstep(
+    bundles: dict[str, Bundle], cloud: CloudProcess, lookahead: Any, in_flight: int
 ) -> None:
-    run = await edge_here(bundles["squeezed"], cloud.listen, INPUTS["squeezed"], lookahead=lookahead)
+    run = await edge_here(
+        bundles["squeezed"], cloud.listen, INPUTS["squeezed"], lookahead=lookahead, in_flight=in_flight
+    )
     assert_as_the_whole_network(bundles["squeezed"], INPUTS["squeezed"], run)
 
 
@@ -112,19 +118,26 @@ async def test_samples_in_flight_together_wait_for_a_slot_and_get_the_same_answe
     samples = [item for item in open_source(INPUTS["squeezed"], manifest) if isinstance(item, Sample)][:6]
     rejections: list[object] = []
     with cloud_process(tmp_path, [bundle.path], "--slots", "1") as narrow:
-        transport = GrpcTransport(narrow.listen, bundle.fingerprint, len(manifest.class_names), 10.0)
+        host, _, port = narrow.listen.rpartition(":")
+
+        def connect(target: Target, within_s: float) -> GrpcTransport:
+            return GrpcTransport(target, bundle.fingerprint, len(manifest.class_names), within_s)
+
+        link = CloudLink([(host, int(port))], connect, 10.0, Backoff())
+        link.start()
         network = CoInference(
             TorchHead(bundle),
             SpikeCodec.of(bundle),
-            transport,
+            link,
             manifest.exit_policy,
             manifest.network.timesteps,
+            in_flight=6,
             on_rejection=rejections.append,
         )
-        await transport.open()
         together = await asyncio.gather(*(network.classify(sample) for sample in samples))
         alone = [await network.classify(sample) for sample in samples]
-        await transport.close()
+        network.close()
+        await link.close()
     assert rejections
     for one, other in zip(together, alone, strict=True):
         assert (one.prediction, one.timesteps) == (other.prediction, other.timesteps)

@@ -180,13 +180,14 @@ def test_ctrl_c_says_how_far_it_came_and_frees_the_slot(bundle: Bundle, cloud: C
     assert "Traceback" not in err
 
 
-def test_a_cloud_that_goes_away_ends_the_run_with_what_was_done(bundle: Bundle, tmp_path: Path) -> None:
+def test_fail_ends_the_run_with_what_was_done_when_the_cloud_goes_away(bundle: Bundle, tmp_path: Path) -> None:
     with (
         cloud_process(tmp_path, [bundle.path]) as cloud,
         edge_process(
-            "--bundle", str(bundle.path), "--cloud", cloud.listen, "--dataset", "digits", "--json", "--full-t"
+            "--bundle", str(bundle.path), "--cloud", cloud.listen, "--dataset", "digits", "--json", "--full-t",
+            "--on-loss", "fail", "--deadline", "3",
         ) as edge,
-    ):
+    ):  # fmt: skip
         assert edge.stdout is not None
         edge.stdout.readline()
         cloud.signal(signal.SIGKILL)
@@ -197,6 +198,13 @@ def test_a_cloud_that_goes_away_ends_the_run_with_what_was_done(bundle: Bundle, 
     assert f"stopped: {done} of 360 samples done" in err
     assert re.search(rf"error: the link to the cloud at {cloud.listen} was lost .*start again", err)
     assert "Traceback" not in err
+
+
+def test_a_bundle_without_a_local_exit_cannot_fall_back(bundle: Bundle) -> None:
+    for flags in (["--on-loss", "fallback"], ["--local-exit"]):
+        run = run_edge("--bundle", str(bundle.path), "--cloud", "127.0.0.1:1", "--dataset", "digits", *flags)
+        assert run.code == 2
+        assert_one_line(run.err, str(bundle.path), "no local exit", " ".join(flags), "--on-loss wait")
 
 
 def assert_one_line(err: str, *words: str) -> None:

@@ -61,7 +61,7 @@ async def edge_here(bundle: Bundle, cloud: str, inputs: InputConfig, **settings:
     """An edge with --json in this process."""
     host, _, port = cloud.rpartition(":")
     out, err = io.StringIO(), io.StringIO()
-    config = EdgeConfig(bundle.path, (host, int(port)), inputs, OutputConfig(json=True), **settings)
+    config = EdgeConfig(bundle.path, ((host, int(port)),), inputs, OutputConfig(json=True), **settings)
     code = await classify(config, out, err)
     return EdgeRun(code, out.getvalue(), err.getvalue())
 

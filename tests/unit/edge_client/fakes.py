@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_client.inbox import Answer
 from edge_client.sources import Sample
-from edge_client.transport import Answer
+from shared.errors import CloudUnavailable, NeucodexError
 from shared.messages import Frame, Ready, Rejection, StepResult, Stop
 from shared.spike_codec import Spikes
 
@@ -65,44 +66,72 @@ class FakeTransport:
     """Answers each frame from `table`: confidences by the frame's byte, else `default`.
 
     `rejections` are given, one each, to the frames (attempt, timestep) named, an attempt being a sample number in the
-    order of appearance from 1. With `quick` an answer is there at once, else only when it is waited for.
+    order of appearance from 1. Answers are given when `patient` frames of the sample are under way, or all T were sent.
+    After `lost_after` frames the stream is lost.
     """
 
     table: dict[int, Sequence[float]] = field(default_factory=dict)
     default: Sequence[float] = (0.5, 0.5)
     rejections: dict[tuple[int, int], Rejection] = field(default_factory=dict)
     silent: bool = False
-    quick: bool = False
+    patient: int = 1
+    lost_after: int | None = None
     sent: list[Frame | Stop] = field(default_factory=list)
     attempts: list[int] = field(default_factory=list)
     ready: dict[int, deque[Answer]] = field(default_factory=dict)
+    nudged: dict[int, asyncio.Event] = field(default_factory=dict)
     most_ahead: int = 0
+    ended: NeucodexError | None = None
 
     async def open(self) -> Ready:
         return Ready(1, 1000)
 
-    async def send(self, message: Frame | Stop) -> None:
+    def send(self, message: Frame) -> None:
+        if self.ended is not None:
+            raise self.ended
         self.sent.append(message)
-        if isinstance(message, Stop):
-            self.ready.pop(message.sample, None)
-            return
         if message.sample not in self.attempts:
             self.attempts.append(message.sample)
+            self.nudged[message.sample] = asyncio.Event()
         answers = self.ready.setdefault(message.sample, deque())
         answers.append(self._answer(message))
         self.most_ahead = max(self.most_ahead, len(answers))
+        if len(self.frames) == self.lost_after:
+            self.ended = CloudUnavailable("as scripted")
 
-    async def receive(self, sample: int, within_s: float) -> Answer:
+    def stop(self, sample: int) -> list[Frame | Stop]:
+        if self.ended is not None:
+            return [Stop(sample)]
+        self.sent.append(Stop(sample))
+        self.ready.pop(sample, None)
+        return []
+
+    async def receive(self, sample: int, within_s: float) -> Answer | None:
         await asyncio.sleep(0)
+        if self.ended is not None:
+            raise self.ended
         if self.silent or within_s <= 0:
             raise TimeoutError
-        answer = self.ready[sample].popleft()
+        answers = self.ready[sample]
+        last_sent = [frame.timestep for frame in self.frames if frame.sample == sample][-1]
+        if len(answers) < self.patient and last_sent < T:
+            nudged = self.nudged[sample]
+            await asyncio.wait_for(nudged.wait(), 5.0)
+            nudged.clear()
+            return None
+        answer = answers.popleft()
         if isinstance(answer, Rejection):
             del self.ready[sample]
         return answer
 
     def arrived(self, sample: int) -> bool:
-        return self.quick and bool(self.ready[sample])
+        return False
+
+    def nudge(self, sample: int) -> None:
+        self.nudged[sample].set()
+
+    async def lost(self) -> NeucodexError:
+        raise NotImplementedError("the loop does not wait for it")
 
     async def close(self) -> None:
         pass
@@ -121,3 +150,36 @@ class FakeTransport:
             return Rejection(frame.sample, rejection.code, rejection.reason, rejection.retry_after_ms)
         confidences = self.table.get(frame.spikes[0], self.default)
         return StepResult(frame.sample, frame.timestep, tuple(confidences), (), 200, 3000, 1)
+
+
+class FakeLink:
+    """One transport after the other, `pause_s` of the clock between them; then none."""
+
+    def __init__(self, transports: Sequence[FakeTransport], clock: Clock, pause_s: float = 0.0) -> None:
+        self.transports = list(transports)
+        self.asked: list[float] = []
+        self._clock = clock
+        self._pause_s = pause_s
+        self._down_since = clock()
+
+    @property
+    def down_since(self) -> float | None:
+        if not self.transports or self.transports[0].ended is not None:
+            return self._down_since
+        return None
+
+    async def stream(self, within_s: float) -> FakeTransport:
+        self.asked.append(within_s)
+        if self.transports and self.transports[0].ended is not None:
+            self.transports.pop(0)
+            self._down_since = self._clock()
+            if self.transports and self._pause_s <= within_s:
+                await self._clock.sleep(self._pause_s)
+                return self.transports[0]
+        if not self.transports or self.transports[0].ended is not None:
+            self._clock.now += max(0.0, within_s)
+            raise TimeoutError
+        return self.transports[0]
+
+    def trouble(self) -> CloudUnavailable:
+        return CloudUnavailable("no cloud, as scripted")

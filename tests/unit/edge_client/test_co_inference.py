@@ -4,25 +4,60 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edge_client.co_inference import CoInference
-from shared.errors import SampleRejected, WireError
+from edge_client.lookahead import Plan
+from edge_client.loss import LossPolicy
+from edge_client.verdict import Step
+from shared.errors import CloudUnavailable, SampleRejected, WireError
 from shared.exit_policy import ExitPolicy
 from shared.messages import Rejection, RejectionCode, StepResult
 from shared.spike_codec import SpikeCodec
-from tests.unit.edge_client.fakes import SHAPE, Clock, CountingHead, FakeTransport, T, sample
+from tests.unit.edge_client.fakes import SHAPE, Clock, CountingHead, FakeLink, FakeTransport, T, sample
 
 SURE = (0.05, 0.95)
 UNSURE = (0.6, 0.4)
 
 
-def loop(transport: FakeTransport, clock: Clock | None = None, **settings: Any) -> CoInference:
+def loop(transport: FakeTransport | FakeLink, clock: Clock | None = None, **settings: Any) -> CoInference:
     clock = clock or Clock()
+    link = transport if isinstance(transport, FakeLink) else FakeLink([transport], clock)
     head = settings.pop("head", None) or CountingHead()
     policy = settings.pop("policy", ExitPolicy("max_probability", 0.9))
     codec = SpikeCodec(SHAPE)
-    return CoInference(head, codec, transport, policy, T, clock=clock, sleep=clock.sleep, **settings)
+    return CoInference(head, codec, link, policy, T, clock=clock, sleep=clock.sleep, **settings)
+
+
+class Scripted:
+    """One plan, and what it was told."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.alone: list[bool] = []
+        self.exits: list[int] = []
+
+    def saw_step(self, step: Step, frame_bytes: float, alone: bool) -> None:
+        self.alone.append(alone)
+
+    def saw_exit(self, timestep: int) -> None:
+        self.exits.append(timestep)
+
+
+class SpikeCounter:
+    """A local exit that is as sure as the mean of the spikes says: class 1 from `sure_from` timesteps on."""
+
+    policy = ExitPolicy("max_probability", 0.9)
+
+    def __init__(self, sure_from: int) -> None:
+        self.sure_from = sure_from
+        self.asked: list[NDArray[np.float32]] = []
+
+    def confidences(self, mean_spikes: NDArray[np.float32]) -> tuple[float, ...]:
+        self.asked.append(mean_spikes)
+        return (0.08, 0.92) if len(self.asked) >= self.sure_from else (0.7, 0.3)
 
 
 def rejection(code: RejectionCode, retry_after_ms: int = 0) -> Rejection:
@@ -57,17 +92,50 @@ async def test_full_t_goes_on_and_remembers_where_it_would_have_stopped() -> Non
     assert [step.certain for step in verdict.steps] == [False, True, False, False]
 
 
-@pytest.mark.parametrize("quick", [True, False])
-@pytest.mark.parametrize("lookahead", [1, 2, 3, 4, 9])
+@pytest.mark.parametrize(
+    "plan", [Plan(2, 2), Plan(3, 3), Plan(4, 4), Plan(9, 9), Plan(1, 3), Plan(2, 1), Plan(1, 1, 3)]
+)
 @pytest.mark.parametrize("exit_at", [1, 2, 4])
-async def test_lookahead_changes_what_is_sent_and_never_the_answer(lookahead: int, exit_at: int, quick: bool) -> None:
-    transport = FakeTransport({t: SURE if t == exit_at else UNSURE for t in range(1, T + 1)}, quick=quick)
+async def test_lookahead_changes_what_is_sent_and_never_the_answer(plan: Plan, exit_at: int) -> None:
+    table = {t: SURE if t == exit_at else UNSURE for t in range(1, T + 1)}
+    lookahead = Scripted(plan)
+    transport = FakeTransport(table, patient=1)
     verdict = await loop(transport, lookahead=lookahead).classify(sample())
     assert (verdict.timesteps, verdict.prediction) == (exit_at, 1)
-    assert transport.most_ahead <= lookahead
-    # Frames that wait for nothing but their turn are not sent once a certain answer is here.
-    assert len(transport.frames) == (exit_at if quick else min(T, exit_at - 1 + lookahead))
+    # A cloud that answers at once: what is sent in vain depends on how fast the head is, and the plan is its bound.
+    assert exit_at <= len(transport.frames) <= plan.sendable(exit_at - 1, T)
     assert verdict.payload_bytes == len(transport.frames)
+    assert lookahead.exits == [exit_at]
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 3, 4])
+async def test_frames_are_sent_as_far_ahead_as_the_plan_says(ahead: int) -> None:
+    transport = FakeTransport({1: UNSURE, 2: SURE}, patient=ahead)
+    verdict = await loop(transport, lookahead=Scripted(Plan(ahead, ahead))).classify(sample())
+    assert (verdict.timesteps, verdict.prediction) == (2, 1)
+    assert [frame.timestep for frame in transport.frames] == list(range(1, min(T, 1 + ahead) + 1))
+    assert transport.most_ahead == ahead
+
+
+async def test_frames_made_ahead_are_not_sent_before_their_time() -> None:
+    head = CountingHead()
+    transport = FakeTransport({3: SURE}, UNSURE)
+    lookahead = Scripted(Plan(1, 1, 3))
+    verdict = await loop(transport, head=head, lookahead=lookahead).classify(sample())
+    assert verdict.timesteps == 3
+    assert [frame.timestep for frame in transport.frames] == [1, 2, 3]
+    assert transport.most_ahead == 1
+    assert lookahead.alone == [True, True, True]
+
+
+async def test_a_head_that_fails_in_its_thread_is_heard() -> None:
+    class Broken(CountingHead):
+        def start(self, frames: Any) -> Any:
+            raise ValueError("broken")
+
+    network = loop(FakeTransport(), head=Broken(), in_flight=2)
+    with pytest.raises(ValueError, match="broken"):
+        await network.classify(sample())
 
 
 async def test_no_slot_is_tried_again_after_the_delay_that_was_asked_for() -> None:
@@ -161,3 +229,101 @@ async def test_samples_get_numbers_of_their_own() -> None:
         await network.classify(sample(number))
     assert len(set(transport.attempts)) == 3
     assert [frame.spikes[0] for frame in transport.frames] == [1, 17, 33]
+
+
+def lossy(*lost_after: int | None, table: Any = None) -> list[FakeTransport]:
+    return [FakeTransport(table or {3: SURE}, UNSURE, lost_after=count) for count in lost_after]
+
+
+@pytest.mark.parametrize("lookahead", [1, 4])
+@pytest.mark.parametrize("lost_after", [(1, None), (2, None), (3, None), (1, 1, 2, None), (2, 3, None)])
+async def test_a_lost_stream_costs_a_replay_and_never_an_answer(lost_after: Any, lookahead: int) -> None:
+    transports = lossy(*lost_after)
+    head = CountingHead()
+    clock = Clock()
+    link = FakeLink(transports, clock, pause_s=0.5)
+    network = loop(link, clock, head=head, lookahead=Scripted(Plan(lookahead, lookahead)))
+    verdict = await network.classify(sample())
+    network.close()
+    assert (verdict.timesteps, verdict.prediction, verdict.answered_by) == (3, 1, "cloud")
+    assert [step.timestep for step in verdict.steps] == [1, 2, 3]
+    assert head.steps <= T
+    for transport in transports:  # the same bytes on each stream, from the first frame on
+        assert [(frame.timestep, frame.spikes[0]) for frame in transport.frames] == [
+            (t, t) for t in range(1, len(transport.frames) + 1)
+        ]
+
+
+async def test_waiting_for_a_cloud_ends_with_the_sample_deadline() -> None:
+    clock = Clock()
+    network = loop(FakeLink(lossy(2), clock), clock, sample_deadline_s=3.0)
+    with pytest.raises(SampleRejected, match=r"no verdict within 3 s: no cloud, as scripted"):
+        await network.classify(sample())
+    assert clock.now == 103.0
+
+
+async def test_fail_ends_the_run_when_no_cloud_came_back_in_time() -> None:
+    clock = Clock()
+    network = loop(FakeLink(lossy(2), clock), clock, loss=LossPolicy("fail", 2.0))
+    with pytest.raises(CloudUnavailable, match="no cloud, as scripted"):
+        await network.classify(sample())
+    assert clock.now == 102.0
+
+
+@pytest.mark.parametrize(("sure_from", "timesteps"), [(1, 2), (2, 3), (9, 4)])
+async def test_fallback_answers_here_and_goes_on_with_the_head_where_it_must(sure_from: int, timesteps: int) -> None:
+    clock = Clock()
+    head, local = CountingHead(), SpikeCounter(sure_from)
+    told: list[str] = []
+    network = loop(
+        FakeLink(lossy(2), clock), clock,
+        head=head, loss=LossPolicy("fallback", 1.5), local_exit=local, on_answered_here=told.append,
+    )  # fmt: skip
+    verdict = await network.classify(sample())
+    assert (verdict.answered_by, verdict.timesteps) == ("edge", timesteps)
+    assert (verdict.prediction, verdict.confidence) == ((1, 0.92) if sure_from < 9 else (0, 0.7))
+    assert [step.timestep for step in verdict.steps] == [1], "what the cloud said before is kept"
+    assert head.steps == timesteps
+    assert told == ["fallback"]
+    assert clock.now == 101.5
+    of_all = [np.unpackbits(np.array([t], np.uint8)).reshape(SHAPE) for t in range(1, timesteps + 1)]
+    assert np.allclose(local.asked[-1], np.mean(of_all, axis=0))
+    # The link is known to be down: the next sample does not wait.
+    assert (await network.classify(sample(1))).answered_by == "edge"
+    assert clock.now == 101.5
+
+
+async def test_fallback_answers_for_a_cloud_that_is_silent_and_frees_the_slot() -> None:
+    clock = Clock()
+    transport = FakeTransport(silent=True)
+    network = loop(transport, clock, loss=LossPolicy("fallback", 1.0), local_exit=SpikeCounter(1))
+    verdict = await network.classify(sample())
+    assert (verdict.answered_by, verdict.timesteps, verdict.payload_bytes) == ("edge", 1, 1)
+    assert transport.stopped == transport.attempts
+
+
+@pytest.mark.parametrize("code", [RejectionCode.INVALID_FRAME, RejectionCode.INTERNAL, RejectionCode.NO_SLOT])
+async def test_fallback_answers_for_a_cloud_that_rejects(code: RejectionCode) -> None:
+    transport = FakeTransport(rejections={(1, 1): rejection(code, 5000)})
+    verdict = await loop(transport, loss=LossPolicy("fallback", 1.0), local_exit=SpikeCounter(1)).classify(sample())
+    assert verdict.answered_by == "edge"
+
+
+async def test_a_sure_local_exit_sends_nothing_and_an_unsure_one_changes_nothing() -> None:
+    transport = FakeTransport({1: UNSURE, 2: SURE})
+    told: list[str] = []
+    network = loop(transport, local_exit=SpikeCounter(1), local_first=True, on_answered_here=told.append)
+    verdict = await network.classify(sample())
+    assert (verdict.answered_by, verdict.timesteps, verdict.payload_bytes, verdict.wire_bytes) == ("edge", 1, 0, 0)
+    assert (transport.sent, told) == ([], ["sure"])
+    other = await loop(transport, local_exit=SpikeCounter(9), local_first=True).classify(sample())
+    assert (other.answered_by, other.timesteps) == ("cloud", 2)
+
+
+async def test_lost_state_may_be_rebuilt_once_on_each_stream() -> None:
+    lost = {(1, 2): rejection(RejectionCode.STATE_LOST)}
+    first = FakeTransport(default=UNSURE, rejections=lost, lost_after=4)
+    second = FakeTransport({3: SURE}, UNSURE, rejections=lost)
+    clock = Clock()
+    verdict = await loop(FakeLink([first, second], clock), clock).classify(sample())
+    assert verdict.timesteps == 3

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edge_client.config import EdgeConfig, InputConfig, OutputConfig
+from edge_client.loss import LossPolicy
 from shared.errors import ConfigError
 from shared.exit_policy import ExitPolicy
 
 
 def config(**changes: Any) -> EdgeConfig:
-    return EdgeConfig(Path("b"), ("127.0.0.1", 1), InputConfig(dataset="digits"), **changes)
+    values = {"clouds": (("127.0.0.1", 1),), **changes}
+    return EdgeConfig(Path("b"), inputs=InputConfig(dataset="digits"), **values)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +26,10 @@ def config(**changes: Any) -> EdgeConfig:
         ("sample_deadline_s", float("nan"), "--sample-deadline"),
         ("lookahead", 0, "--lookahead"),
         ("threads", 0, "--threads"),
+        ("in_flight", 0, "--inflight"),
+        ("clouds", (), "--cloud"),
+        ("byte_price_us", -1.0, "--byte-price-us"),
+        ("fallback_after_s", float("inf"), "--fallback-after"),
     ],
 )
 def test_values_out_of_range(field: str, value: float, flag: str) -> None:
@@ -44,3 +51,13 @@ def test_a_summary_that_could_not_be_written_is_refused_at_once(tmp_path: Path) 
     for wrong in (tmp_path, tmp_path / "missing" / "summary.json"):
         with pytest.raises(ConfigError, match="--summary-file"):
             OutputConfig(summary_file=wrong)
+
+
+def test_what_becomes_of_samples_without_a_cloud() -> None:
+    assert config().loss == LossPolicy("wait", math.inf)
+    assert config(on_loss="fallback", fallback_after_s=0.2).loss == LossPolicy("fallback", 0.2)
+    assert config(on_loss="fail", connect_deadline_s=3.0).loss == LossPolicy("fail", 3.0)
+    # Who says nothing is told of a wrong address at once; who says wait means it.
+    assert [config(on_loss=on_loss).needs_cloud_to_start for on_loss in (None, "fail", "wait", "fallback")] == [
+        True, True, False, False,
+    ]  # fmt: skip

@@ -1,0 +1,62 @@
+"""What has come for one sample and nobody has taken yet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from shared.errors import NeucodexError
+from shared.messages import Rejection, StepResult
+
+Answer = StepResult | Rejection
+
+
+class Inbox:
+    """Answers in the order they came, and at last why there will be no more. One taker at a time."""
+
+    def __init__(self) -> None:
+        self.answers: deque[Answer] = deque()
+        self.written = False
+        """Whether a frame of the sample was handed to gRPC: the cloud may know of it."""
+        self._end: NeucodexError | None = None
+        self._nudged = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def put(self, answer: Answer) -> None:
+        """One more answer."""
+        self.answers.append(answer)
+        self._wake()
+
+    def end(self, why: NeucodexError) -> None:
+        """The stream is lost: raised to every taker once the answers are taken."""
+        self._end = why
+        self._wake()
+
+    def nudge(self) -> None:
+        """Let whoever waits look at something else; if nobody does, the next who would."""
+        self._nudged = True
+        self._wake()
+
+    async def take(self, within_s: float) -> Answer | None:
+        """The next answer; None after a nudge.
+
+        Raises:
+            TimeoutError: nothing came within `within_s` seconds.
+            CloudUnavailable, CloudRefused: the stream is lost.
+        """
+        if not (self.answers or self._nudged or self._end):
+            self._waiter = asyncio.get_running_loop().create_future()
+            # Not wait_for: before Python 3.12 it makes a task for each answer.
+            await asyncio.wait({self._waiter}, timeout=max(0.0, within_s))
+        if self.answers:
+            return self.answers.popleft()
+        if self._end is not None:
+            raise self._end
+        if self._nudged:
+            self._nudged = False
+            return None
+        raise TimeoutError
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

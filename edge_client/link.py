@@ -1,0 +1,196 @@
+"""The link to the cloud, kept up: opens a stream, and another one when it is lost, at the next address.
+
+A cloud that drains, a connection that breaks and a machine that is gone are the same to it: the stream has ended, and
+there may be another one. Whose frames were on it has to send them again; `co_inference.py` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from edge_client.addresses import Address, Target, resolve
+from edge_client.backoff import Backoff
+from edge_client.link_errors import not_there
+from edge_client.transport import Transport
+from shared.command_line import join_address
+from shared.errors import CloudRefused, CloudUnavailable, NeucodexError
+
+log = logging.getLogger(__name__)
+
+
+class Link(Protocol):
+    """Where the loop gets its stream from."""
+
+    async def stream(self, within_s: float) -> Transport:
+        """An open stream: the present one, or the next.
+
+        Raises:
+            TimeoutError: there is none within `within_s` seconds.
+            CloudRefused: every cloud that answered refused this edge.
+        """
+
+    @property
+    def down_since(self) -> float | None:
+        """When the last stream was lost, or the link made, by the loop's clock; None while a stream is open."""
+
+    def trouble(self) -> CloudUnavailable:
+        """Why there is no stream, for people."""
+
+
+class CloudLink:
+    """A `Link` to the first of several clouds that answers. `start` it, and `close` it.
+
+    Args:
+        addresses: of clouds that serve the same bundle, in the order in which they are tried. A name that stands for
+            several machines is tried machine by machine.
+        connect: makes an unopened transport to one machine, for a try of at most so many seconds.
+        connect_deadline_s: for one round of all machines.
+        backoff: pauses between tries.
+        on_change: told whenever a stream is open (True) or lost (False).
+        clock: seconds; the loop's.
+        sleep: pauses.
+    """
+
+    def __init__(
+        self,
+        addresses: Sequence[Address],
+        connect: Callable[[Target, float], Transport],
+        connect_deadline_s: float,
+        backoff: Backoff,
+        *,
+        on_change: Callable[[bool], None] = lambda _: None,
+        clock: Callable[[], float] = time.perf_counter,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._addresses = addresses
+        self._connect = connect
+        self._connect_deadline_s = connect_deadline_s
+        self._backoff = backoff
+        self._on_change = on_change
+        self._clock = clock
+        self._sleep = sleep
+        self._open: Transport | None = None
+        self._down_since: float | None = clock()
+        self._failures = 0
+        self._opened_at = 0.0
+        self._refused: CloudRefused | None = None
+        self._lost: CloudUnavailable | None = None
+        self._answerable = asyncio.Event()
+        """Set while `stream` has something to say: a stream is open, or all clouds refused."""
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def down_since(self) -> float | None:
+        self._present()
+        return self._down_since
+
+    def start(self) -> None:
+        """Begin to connect, in the background; call it once."""
+        self._task = asyncio.create_task(self._keep_open(), name="link")
+
+    async def stream(self, within_s: float) -> Transport:
+        until = self._clock() + within_s
+        while self._present() is None:
+            if self._refused is not None:
+                raise self._refused
+            try:
+                await asyncio.wait_for(self._answerable.wait(), until - self._clock())
+            except (asyncio.TimeoutError, TimeoutError):  # one and the same from Python 3.11 on
+                raise TimeoutError from None
+        assert self._open is not None
+        return self._open
+
+    def trouble(self) -> CloudUnavailable:
+        named = [join_address(address) for address in self._addresses]
+        return self._lost or not_there(named, self._connect_deadline_s)
+
+    async def close(self) -> None:
+        """End the stream and try no more."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def _keep_open(self) -> None:
+        while True:
+            try:
+                targets = await resolve(self._addresses, self._backoff.chance)
+            except CloudUnavailable as error:
+                log.warning("%s", error)
+                await self._pause()
+                continue
+            refusals: list[CloudRefused] = []
+            for target in targets:
+                refusal = await self._visit(target, self._connect_deadline_s / len(targets))
+                if refusal is not None:
+                    refusals.append(refusal)
+                    # Else whoever waits for the first stream is told, and says it.
+                    if self._lost is not None or len(targets) > 1:
+                        log.warning("%s", refusal)
+                self._refuse(refusal if len(refusals) == len(targets) else None)
+                await self._pause()
+
+    async def _visit(self, target: Target, within_s: float) -> CloudRefused | None:
+        """Open a stream to one machine and stay until it is lost; the refusal, if it would not have this edge."""
+        transport = self._connect(target, within_s)
+        try:
+            await transport.open()
+            self._opened(transport, target)
+            why = await transport.lost()
+            self._closed(why)
+        except NeucodexError as error:
+            log.debug("%s", error)
+            why = error
+        finally:
+            if self._open is transport:
+                self._closed(CloudUnavailable("this edge closed the link"))
+            await transport.close()
+        return why if isinstance(why, CloudRefused) else None
+
+    def _present(self) -> Transport | None:
+        """The open stream. Samples may learn before the link's own task that it is lost."""
+        if self._open is not None and self._open.ended is not None:
+            self._closed(self._open.ended)
+        return self._open
+
+    def _opened(self, transport: Transport, target: Target) -> None:
+        if self._lost is not None:
+            log.info("connected again, to %s", target.address)
+        self._open = transport
+        self._opened_at = self._clock()
+        self._down_since = None
+        self._refused = None
+        self._answerable.set()
+        self._on_change(True)
+
+    def _closed(self, why: NeucodexError) -> None:
+        if self._open is None:
+            return
+        self._open = None
+        self._down_since = self._clock()
+        self._answerable.clear()
+        if isinstance(why, CloudUnavailable):
+            self._lost = why
+            log.warning("%s", why)
+        # A cloud that takes streams and drops them at once is not asked more often than one that takes none.
+        if self._down_since - self._opened_at > self._backoff.longest_s:
+            self._failures = 0
+        self._on_change(False)
+
+    def _refuse(self, refusal: CloudRefused | None) -> None:
+        self._refused = refusal
+        if refusal is None:
+            self._answerable.clear()
+        else:
+            self._answerable.set()
+
+    async def _pause(self) -> None:
+        pause_s = self._backoff.pause_s(self._failures)
+        self._failures += 1
+        await self._sleep(pause_s)

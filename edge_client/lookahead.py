@@ -1,0 +1,233 @@
+"""How far ahead of the cloud's answers a sample's frames are made and sent. Pure: times and counts in, a plan out.
+
+Sending ahead buys latency with bytes, making ahead buys it with the head's work. Neither changes an answer: the verdict
+is that of the first certain timestep whatever was sent beyond it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Protocol
+
+from edge_client.verdict import Step
+
+BYTE_PRICE_US = 10.0
+"""Microseconds of latency that a byte is worth by default: about what it takes on a link of 1 Mbit/s."""
+
+WASTE_PRICE = 0.1
+"""Seconds of latency that a second of the head's work in vain is worth: it costs energy, and no time of anyone's."""
+
+WINDOW = 32
+"""Timesteps over which times are estimated, by the median: one stall is no trend."""
+
+PRIOR_SAMPLES = 20.0
+"""Samples of its own after which what an edge sees outweighs what its bundle was tested on."""
+
+FORGETTING = 0.99
+"""What a sample's exit counts for after the next sample: the last hundred samples make the picture."""
+
+REPLAN_EVERY = 8
+"""Samples between two plans."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How far ahead to go with one sample, in frames.
+
+    `first` may be under way before the first result, `then` beyond the last result afterwards; `made` are made beyond
+    those that may be sent.
+    """
+
+    first: int = 1
+    then: int = 1
+    made: int = 0
+
+    def sendable(self, results: int, timesteps: int) -> int:
+        """How many frames may have been sent once so many results are known, none of them certain."""
+        return min(timesteps, self.first if results == 0 else max(self.first, results + self.then))
+
+    def makeable(self, results: int, timesteps: int) -> int:
+        """How many frames may have been made by then."""
+        return min(timesteps, self.sendable(results, timesteps) + self.made)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a timestep takes, in seconds, and what bytes cost.
+
+    `round_trip_s` is the way there and back, `queue_s` and `tail_s` what the cloud reports, `head_s` the head with the
+    encoder and codec. `frame_bytes` is a frame on the wire with all that carries it.
+    """
+
+    round_trip_s: float
+    queue_s: float
+    tail_s: float
+    head_s: float
+    frame_bytes: float
+    byte_price_s: float = BYTE_PRICE_US / 1e6
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a sample that is never certain goes: moments in seconds from its input, one for each timestep."""
+
+    made: tuple[float, ...]
+    sent: tuple[float, ...]
+    result: tuple[float, ...]
+
+
+def course(plan: Plan, costs: Costs, timesteps: int) -> Course:
+    """The course of a sample under a plan: one head, one frame at a time; one cloud, one frame at a time."""
+    made: list[float] = []
+    sent: list[float] = []
+    result: list[float] = []
+    for t in range(timesteps):
+        may_make = _when(plan.makeable, t, result, timesteps)
+        may_send = _when(plan.sendable, t, result, timesteps)
+        made.append(max(may_make, made[-1] if made else 0.0) + costs.head_s)
+        sent.append(max(made[t], may_send))
+        arrives = sent[t] + costs.round_trip_s / 2 + costs.queue_s
+        begins = max(arrives, result[-1] - costs.round_trip_s / 2) if result else arrives
+        result.append(begins + costs.tail_s + costs.round_trip_s / 2)
+    return Course(tuple(made), tuple(sent), tuple(result))
+
+
+def expected_cost_s(plan: Plan, costs: Costs, exits: Sequence[float]) -> float:
+    """The mean cost of a sample in seconds of latency.
+
+    Args:
+        plan: to be judged.
+        costs: of a timestep.
+        exits: for each timestep 1..T the share of samples that stop there; they sum to 1.
+    """
+    timesteps = len(exits)
+    way = course(plan, costs, timesteps)
+    total = 0.0
+    for t, (share, stop) in enumerate(zip(exits, way.result, strict=True)):
+        frames = sum(moment < stop for moment in way.sent)
+        begun = sum(moment - costs.head_s < stop for moment in way.made)
+        # The next sample waits for the step that the head is at.
+        rest = max(0.0, way.made[begun - 1] - stop)
+        waste = WASTE_PRICE * costs.head_s * (begun - t - 1)
+        total += share * (stop + rest + waste + costs.byte_price_s * costs.frame_bytes * frames)
+    return total
+
+
+def best_plan(costs: Costs, exits: Sequence[float], *, make_ahead: bool = True) -> Plan:
+    """The cheapest plan; of equals the one that sends and makes least.
+
+    Args:
+        costs: of a timestep.
+        exits: as `expected_cost_s` takes them.
+        make_ahead: whether frames may be made that may not be sent yet.
+    """
+    timesteps = len(exits)
+    counts = sorted({*range(1, min(timesteps, 4) + 1), *range(8, timesteps, 4), timesteps})
+    ahead = (0, 1, timesteps - 1) if make_ahead else (0,)
+    plans = (Plan(first, then, made) for first, then, made in itertools.product(counts, counts, ahead))
+    return min(
+        plans, key=lambda plan: (round(expected_cost_s(plan, costs, exits), 9), plan.first, plan.then, plan.made)
+    )
+
+
+class Lookahead(Protocol):
+    """Decides for each sample how far ahead to go, and is told what came of it."""
+
+    @property
+    def plan(self) -> Plan:
+        """For the next sample."""
+
+    def saw_step(self, step: Step, frame_bytes: float, alone: bool) -> None:
+        """A frame was answered; `alone` says that no other frame of its sample was under way when it was sent."""
+
+    def saw_exit(self, timestep: int) -> None:
+        """A sample stopped at this timestep, 1..T."""
+
+
+class FixedLookahead:
+    """So many frames for every sample: 1 is lockstep, T is full streaming."""
+
+    def __init__(self, frames: int) -> None:
+        self.plan = Plan(frames, frames)
+
+    def saw_step(self, step: Step, frame_bytes: float, alone: bool) -> None:
+        """Changes nothing."""
+
+    def saw_exit(self, timestep: int) -> None:
+        """Changes nothing."""
+
+
+class AutoLookahead:
+    """The plan that is cheapest by what was measured so far. It begins in lockstep, which measures best.
+
+    Args:
+        timesteps: T.
+        prior: samples of the bundle's test that stopped at each timestep, or None.
+        byte_price_s: seconds of latency that a byte is worth.
+        make_ahead: see `best_plan`.
+    """
+
+    def __init__(
+        self, timesteps: int, prior: Sequence[float] | None, byte_price_s: float, *, make_ahead: bool = True
+    ) -> None:
+        self.plan = Plan()
+        self._byte_price_s = byte_price_s
+        self._make_ahead = make_ahead
+        weights = list(prior) if prior is not None and sum(prior) > 0 else [1.0] * timesteps
+        self._exits = [PRIOR_SAMPLES * weight / sum(weights) for weight in weights]
+        self._ways: deque[tuple[float, float, float]] = deque(maxlen=WINDOW)
+        self._work: deque[tuple[float, float]] = deque(maxlen=WINDOW)
+        self._until_plan = 1
+
+    @property
+    def costs(self) -> Costs | None:
+        """The present estimates; None before the first step."""
+        if not (self._ways and self._work):
+            return None
+        round_trip_s, queue_s, tail_s = (median(column) for column in zip(*self._ways, strict=True))
+        head_s, frame_bytes = (median(column) for column in zip(*self._work, strict=True))
+        return Costs(round_trip_s, queue_s, tail_s, head_s, frame_bytes, self._byte_price_s)
+
+    @property
+    def exits(self) -> tuple[float, ...]:
+        """The present estimate of the share of samples that stop at each timestep."""
+        total = sum(self._exits)
+        return tuple(weight / total for weight in self._exits)
+
+    def saw_step(self, step: Step, frame_bytes: float, alone: bool) -> None:
+        """The way there and back is taken from frames that were alone: others wait for one another."""
+        self._work.append((step.head_s + step.encode_s, frame_bytes))
+        if alone:
+            round_trip_s = max(0.0, step.send_to_result_s - step.queue_s - step.tail_s)
+            self._ways.append((round_trip_s, step.queue_s, step.tail_s))
+
+    def saw_exit(self, timestep: int) -> None:
+        """Count it; plan anew now and then."""
+        self._exits = [weight * FORGETTING for weight in self._exits]
+        self._exits[timestep - 1] += 1.0
+        self._until_plan -= 1
+        costs = self.costs
+        if self._until_plan <= 0 and costs is not None:
+            self._until_plan = REPLAN_EVERY
+            self.plan = best_plan(costs, self.exits, make_ahead=self._make_ahead)
+
+
+def exits_tested(provenance: Mapping[str, Any], timesteps: int) -> list[float] | None:
+    """How many test samples stopped at each timestep, as a manifest's provenance says; None where it does not."""
+    test = provenance.get("test")
+    counts = test.get("exits_by_timestep") if isinstance(test, Mapping) else None
+    if not isinstance(counts, Sequence) or len(counts) != timesteps:
+        return None
+    if not all(isinstance(count, int | float) and count >= 0 for count in counts):
+        return None
+    return [float(count) for count in counts]
+
+
+def _when(allowed: Callable[[int, int], int], t: int, results: Sequence[float], timesteps: int) -> float:
+    """The moment from which frame number t (from 0) is allowed: that of the first result that allows it."""
+    known = next(count for count in range(t + 1) if allowed(count, timesteps) > t)
+    return results[known - 1] if known else 0.0
