@@ -10,7 +10,6 @@ middle of the integer wanted, half a unit from either neighbour: roundings, whic
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,13 +25,26 @@ WHOLE = 1 << PRECISION
 
 WORD = 32
 FULL = (1 << 64) - 1
+NARROW = 1 << WORD
+"""A width below this is shifted up by a word."""
 
 Bits = NDArray[np.uint8]
 Levels = NDArray[np.intp]
 """[m], an index into the table of chances for each position; below 0 means 0, above the last means the last."""
 
-Reader = Callable[[Levels], NDArray[np.integer[Any]]]
-"""The spikes of the next `m` positions, from their levels. Raises CodecError: the bytes are none of the coder's."""
+
+class Reader(Protocol):
+    """Decodes the bytes of one frame piece by piece. What is read beyond their end are zeros."""
+
+    def read(self, levels: Levels) -> NDArray[np.integer[Any]]:
+        """The spikes [m] of the next positions, from their levels [m].
+
+        Raises:
+            CodecError: the bytes are none of the coder's.
+        """
+
+    def spelling(self) -> bytes:
+        """What an encoder writes for all spikes read so far."""
 
 
 class Coder(Protocol):
@@ -42,7 +54,7 @@ class Coder(Protocol):
         """Spikes [n] at their levels [n]: the shortest bytes, empty for no spikes at all, never ending in a zero."""
 
     def reader(self, data: bytes) -> Reader:
-        """Decode piece by piece. What is read beyond the end of `data` are zeros."""
+        """Decode `data`."""
 
 
 def coder(chances: NDArray[np.uint32]) -> Coder:
@@ -75,36 +87,45 @@ class PlainCoder:
                 width = scale * (WHOLE - silent)
             else:
                 width = scale * silent
-            if width >> WORD == 0:
+            if width < NARROW:
                 low, width, words = low << WORD, width << WORD, words + 1
         return shortest(low, width, words * WORD + 64)
 
     def reader(self, data: bytes) -> Reader:
-        padded = data + bytes(8)
-        # `above` is how far the number that the bytes spell lies above the lower end of the interval.
-        above, width, at = int.from_bytes(padded[:8], "big"), FULL, 8
+        return _PlainReader(self._silent, data)
 
-        def read(levels: Levels) -> Bits:
-            nonlocal above, width, at
-            bits = bytearray()
-            for silent in self._silent.take(levels, mode="clip").tolist():
-                scale = width >> PRECISION
-                if above >= scale << PRECISION:
-                    raise CodecError("a range-coded frame leaves the coder's range")
-                border = scale * silent
-                if above < border:
-                    width = border
-                    bits.append(0)
-                else:
-                    above -= border
-                    width = scale * (WHOLE - silent)
-                    bits.append(1)
-                if width >> WORD == 0:
-                    word = int.from_bytes(padded[at : at + 4].ljust(4, b"\0"), "big")
-                    above, width, at = above << WORD | word, width << WORD, at + 4
-            return np.frombuffer(bits, np.uint8)
 
-        return read
+class _PlainReader:
+    def __init__(self, silent: NDArray[np.int64], data: bytes) -> None:
+        self._silent = silent
+        self._data = data
+        # How far the number that the bytes spell lies above the lower end of the interval; its width; bytes taken.
+        self._above, self._width, self._at = int.from_bytes(data[:8].ljust(8, b"\0"), "big"), FULL, 8
+
+    def read(self, levels: Levels) -> Bits:
+        above, width, at = self._above, self._width, self._at
+        bits = bytearray()
+        for silent in self._silent.take(levels, mode="clip").tolist():
+            scale = width >> PRECISION
+            border = scale * silent
+            if above < border:
+                width = border
+                bits.append(0)
+            elif above < scale << PRECISION:
+                above -= border
+                width = scale * (WHOLE - silent)
+                bits.append(1)
+            else:
+                raise CodecError("a range-coded frame leaves the coder's range")
+            if width < NARROW:
+                word = int.from_bytes(self._data[at : at + 4].ljust(4, b"\0"), "big")
+                above, width, at = above << WORD | word, width << WORD, at + 4
+        self._above, self._width, self._at = above, width, at
+        return np.frombuffer(bits, np.uint8)
+
+    def spelling(self) -> bytes:
+        number = int.from_bytes(self._data[: self._at].ljust(self._at, b"\0"), "big")
+        return shortest(number - self._above, self._width, 8 * self._at)
 
 
 class FastCoder:
@@ -129,7 +150,7 @@ class FastCoder:
             encoder.encode(np.ones(1, np.int32), self._model, row[np.newaxis])
             scale = FULL >> PRECISION
             width = scale * chance
-            grown = int(width >> WORD == 0) * WORD
+            grown = int(width < NARROW) * WORD
             low = (scale * (WHOLE - chance)) << grown & FULL
             if encoder.pos()[1] != (low, width << grown):
                 raise ValueError(f"constriction codes a chance of {chance} / 2^24 differently")
@@ -137,26 +158,44 @@ class FastCoder:
     def encode(self, levels: Levels, bits: Bits) -> bytes:
         encoder = self._encoder()
         encoder.encode(bits.astype(np.int32), self._model, self._rows.take(levels, axis=0, mode="clip"))
-        words, (low64, width) = encoder.pos()
-        # constriction ends on whole words, up to 8 bytes more than are needed. What it gives lies less than 2^64 above
-        # the interval's lower end, whose last 64 bits it tells: that is enough to find the end, and shorter bytes.
-        sealed = encoder.get_compressed().astype(">u4").tobytes()
-        size = words * WORD + 64
-        point = int.from_bytes(sealed, "big") << (size - 8 * len(sealed))
-        return shortest(point - ((point - low64) & FULL), width, size)
+        return _finished(encoder)
 
     def reader(self, data: bytes) -> Reader:
         words = np.frombuffer(data + bytes(-len(data) % 4), ">u4").astype(np.uint32)
-        decoder = self._decoder(words)
+        return _FastReader(self._rows, self._model, self._decoder(words), self._encoder())
 
-        def read(levels: Levels) -> NDArray[np.integer[Any]]:
-            try:
-                bits: NDArray[np.int32] = decoder.decode(self._model, self._rows.take(levels, axis=0, mode="clip"))
-            except (AssertionError, ValueError):
-                raise CodecError("a range-coded frame leaves the coder's range") from None
-            return bits
 
-        return read
+class _FastReader:
+    """Encodes again whatever it reads: the decoder does not tell what interval it is in."""
+
+    def __init__(self, rows: NDArray[np.float64], model: Any, decoder: Any, encoder: Any) -> None:
+        self._rows = rows
+        self._model = model
+        self._decoder = decoder
+        self._encoder = encoder
+
+    def read(self, levels: Levels) -> NDArray[np.integer[Any]]:
+        rows = self._rows.take(levels, axis=0, mode="clip")
+        try:
+            bits: NDArray[np.int32] = self._decoder.decode(self._model, rows)
+        except (AssertionError, ValueError):
+            raise CodecError("a range-coded frame leaves the coder's range") from None
+        self._encoder.encode(bits, self._model, rows)
+        return bits
+
+    def spelling(self) -> bytes:
+        return _finished(self._encoder)
+
+
+def _finished(encoder: Any) -> bytes:
+    """The shortest bytes for what constriction has encoded."""
+    words, (low64, width) = encoder.pos()
+    # constriction ends on whole words, up to 8 bytes more than are needed. What it gives lies less than 2^64 above
+    # the interval's lower end, whose last 64 bits it tells: that is enough to find the end, and shorter bytes.
+    sealed = encoder.get_compressed().astype(">u4").tobytes()
+    size = words * WORD + 64
+    point = int.from_bytes(sealed, "big") << (size - 8 * len(sealed))
+    return shortest(point - ((point - low64) & FULL), width, size)
 
 
 def shortest(low: int, width: int, size: int) -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import re
 
 import numpy as np
 import pytest
@@ -14,7 +16,8 @@ from numpy.typing import NDArray
 from shared.errors import CodecError
 from shared.messages import Codec
 from shared.network_spec import Shape
-from shared.spike_codec import CodecTables, SpikeCodec
+from shared.spike_codec import CodecTables, Past, SpikeCodec
+from shared.spike_codec.range_coder import PlainCoder
 from shared.spike_codec.sparse import encode_sparse
 from shared.spike_codec.zstd import ZstdCoder
 from tests.support.codec_tables import make_tables
@@ -104,6 +107,84 @@ def test_any_bytes_decode_to_the_shape_or_raise(shape: Shape, chosen: int, data:
     assert frame.shape == shape
     assert frame.dtype == np.uint8
     assert set(np.unique(frame)) <= {0, 1}
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> tuple[SpikeCodec, list[tuple[int, bytes]], list[Past | None]]:
+    """Frames of several samples at any timesteps: sound ones, some with bytes changed, and noise."""
+    shape = draw(shapes)
+    codec = CODECS[shape]
+    frames: list[tuple[int, bytes]] = []
+    pasts: list[Past | None] = []
+    for _ in range(draw(st.integers(0, 20))):
+        random = np.random.default_rng(draw(st.integers(0, 2**32)))
+        clip = (random.random((draw(st.integers(1, 4)), *shape)) < random.choice([0.02, 0.2, 0.6])).astype(np.uint8)
+        past = None
+        for earlier in clip[:-1]:
+            past = codec.after(past, earlier)
+        form = draw(st.sampled_from(["chosen", "chosen", "packed", "changed", "longer", "noise"]))
+        chosen, data = codec.encode(clip[-1], past)
+        if form == "packed":
+            chosen, data = Codec.PACKED_BITS, np.packbits(clip[-1]).tobytes()
+        elif form == "changed" and data:
+            data = bytes((data[0] ^ 1 << int(random.integers(8)), *data[1:]))
+        elif form == "longer":
+            data += draw(st.binary(min_size=1, max_size=3))
+        elif form == "noise":
+            frames.append((draw(st.integers(0, 5)), draw(st.binary(max_size=codec.max_bytes + 2))))
+            pasts.append(past)
+            continue
+        frames.append((chosen, data))
+        pasts.append(past)
+    return codec, frames, pasts
+
+
+@settings(max_examples=150)
+@given(batches(), st.booleans())
+def test_a_batch_is_its_frames_decoded_one_by_one(
+    batch: tuple[SpikeCodec, list[tuple[int, bytes]], list[Past | None]], in_python: bool
+) -> None:
+    codec, frames, pasts = batch
+    if in_python:
+        codec = copy.copy(codec)
+        codec._coder = PlainCoder(make_tables(codec.shape).arrays()["model.chances"])
+    together = codec.decode_batch(frames, pasts)
+    assert len(together) == len(frames)
+    for (chosen, data), past, found in zip(frames, pasts, together, strict=True):
+        if isinstance(found, CodecError):
+            with pytest.raises(CodecError, match=f"^{re.escape(str(found))}$"):
+                codec.decode(chosen, data, past)
+        else:
+            alone = codec.decode(chosen, data, past)
+            assert found.dtype == alone.dtype
+            assert np.array_equal(found, alone)
+
+
+def test_a_damaged_frame_fails_alone_in_its_batch() -> None:
+    shape = (4, 8, 8)
+    clips = (np.random.default_rng(5).random((12, 2, *shape)) < 0.1).astype(np.uint8)
+    codec = SpikeCodec(shape, make_tables(shape, like=clips))
+    firsts, seconds = clips.swapaxes(0, 1)
+    pasts: list[Past | None] = [codec.after(None, first) for first in firsts]
+    encoded = [codec.encode(second, past) for second, past in zip(seconds, pasts, strict=True)]
+    assert all(chosen == Codec.RANGE for chosen, _ in encoded)
+    encoded[3] = (Codec.RANGE, encoded[3][1] + b"\1")
+    encoded[7] = (9, b"")
+    encoded[9], pasts[9] = codec.encode(firsts[9]), None
+    found = codec.decode_batch(encoded, pasts)
+    assert [number for number, each in enumerate(found) if isinstance(each, CodecError)] == [3, 7]
+    for number in set(range(12)) - {3, 7}:
+        assert np.array_equal(found[number], (firsts if number == 9 else seconds)[number])
+
+
+def test_a_batch_of_packed_bits_needs_no_tables() -> None:
+    codec = SpikeCodec((1, 3, 3))
+    frame = np.zeros((1, 3, 3), np.uint8)
+    frame[0, 0, 0] = frame[0, 2, 2] = 1
+    found = codec.decode_batch([(1, b"\x80\x80"), (0, b"\1"), (2, b"")], [None] * 3)
+    assert np.array_equal(found[0], frame)
+    assert isinstance(found[1], CodecError)
+    assert not np.any(found[2])
 
 
 @settings(max_examples=300)
