@@ -21,7 +21,8 @@ from edge_client.head_runner import TorchHead
 from shared.bundle import Bundle
 from shared.errors import BundleError
 from shared.network_spec import Shape
-from shared.spike_codec import CodecTables, SpikeCodec
+from shared.spike_codec import CodecTables, Past, SpikeCodec
+from shared.spike_codec.codec import TOGETHER
 from shared.spike_codec.range_coder import WHOLE, PlainCoder
 from shared.spike_codec.sparse import decode_sparse, encode_sparse
 from shared.spike_codec.tables import ModelTables
@@ -253,13 +254,19 @@ def _wide() -> dict[str, list[float]]:
     clips = (smooth[:, np.newaxis] + 0.5 * noise > 1.4).astype(np.uint8)
     codec = SpikeCodec(WIDE, fit_tables(clips[:300]))
     took: dict[str, list[float]] = {}
-    for clip in clips[300:]:
-        past = None
-        for timestep, frame in enumerate(clip):
+    for start in range(300, len(clips), TOGETHER):
+        batch = clips[start : start + TOGETHER]
+        pasts: list[Past | None] = [None] * len(batch)
+        for timestep in range(clips.shape[1]):
             name = "later frame" if timestep else "first frame"
-            which, data = _timed(took, f"{name}: encode", partial(codec.encode, frame, past))
-            _timed(took, f"{name}: decode", partial(codec.decode, which, data, past))
-            past = codec.after(past, frame)
+            encoded = []
+            for clip, past in zip(batch, pasts, strict=True):
+                which, data = _timed(took, f"{name}: encode", partial(codec.encode, clip[timestep], past))
+                _timed(took, f"{name}: decode", partial(codec.decode, which, data, past))
+                encoded.append((which, data))
+            _timed(took, f"{name}: decode, {TOGETHER} in step", partial(codec.decode_batch, encoded, pasts))
+            took[f"{name}: decode, {TOGETHER} in step"][-1] /= len(batch)
+            pasts = [codec.after(past, clip[timestep]) for past, clip in zip(pasts, batch, strict=True)]
     return {name: _spread(values) for name, values in took.items()}
 
 
