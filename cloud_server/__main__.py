@@ -26,6 +26,7 @@ from shared.command_line import Address, LogFormat, configure_logs, existing_pat
 @option("--max-open-samples", type=int, default=32, help="Samples that one stream may have in flight.")
 @option("--max-outgoing", type=int, default=64, help="Messages that wait for a slow reader before it is held back.")
 @option("--sample-idle-timeout", type=float, default=30.0, help="Seconds without a frame until a sample is given up.")
+@option("--keepalive", type=float, default=20.0, help="Seconds of silence until a peer is asked if it is there.")
 @option("--drain-timeout", type=float, default=10.0, help="Seconds that open samples may take after SIGTERM.")
 @option("--threads", type=int, help="CPU threads of a tail step; as many as this process may use by default.")
 @option("--max-message-bytes", type=int, help="Longest message read; the bundles' largest frame decides by default.")

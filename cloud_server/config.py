@@ -28,6 +28,7 @@ class CloudConfig:
         max_open_samples: samples that one stream may have in flight.
         max_outgoing: messages that may wait for a slow reader before nothing more is read from it.
         sample_idle_timeout: seconds without a new frame after which a sample is given up, or a stream without Open.
+        keepalive: seconds of silence after which a peer is asked whether it is there; it has half as long to answer.
         drain_timeout: seconds that open samples have to finish in after SIGTERM.
         threads: of one tail step on the CPU; None for as many as this process may run on.
         max_message_bytes: longest message read; None for what the bundles' largest frame needs.
@@ -47,6 +48,7 @@ class CloudConfig:
     max_open_samples: int = 32
     max_outgoing: int = 64
     sample_idle_timeout: float = 30.0
+    keepalive: float = 20.0
     drain_timeout: float = 10.0
     threads: int | None = None
     max_message_bytes: int | None = None
@@ -65,6 +67,8 @@ class CloudConfig:
                 raise ConfigError(f"--{name.replace('_', '-')} is {getattr(self, name)}: a time of 0 or more")
         if not 0.001 <= self.sample_idle_timeout <= 86_400:
             raise ConfigError(f"--sample-idle-timeout is {self.sample_idle_timeout} s: it must lie in 0.001..86400")
+        if not 1.0 <= self.keepalive <= 86_400:
+            raise ConfigError(f"--keepalive is {self.keepalive} s: it must lie in 1..86400")
         if self.max_message_bytes is not None and self.max_message_bytes < 64:
             raise ConfigError(f"--max-message-bytes is {self.max_message_bytes}: at least 64, or no Open fits")
 

@@ -19,7 +19,9 @@ from cloud_server.config import CloudConfig
 from cloud_server.engine import Engine
 from cloud_server.health import SERVICE as HEALTH_SERVICE
 from cloud_server.health import Health
+from cloud_server.heartbeat import beat
 from cloud_server.lane import Lane, lane_names, load_lane
+from cloud_server.memory import keep_freed_memory
 from cloud_server.service import SERVICE, CoInference
 from cloud_server.tail import torch_device
 from cloud_server.work import Outcome
@@ -52,6 +54,7 @@ async def serve(config: CloudConfig) -> None:
     if config.ready_file is not None:
         config.ready_file.unlink(missing_ok=True)  # of a process before this one
     sys.setswitchinterval(SWITCH_INTERVAL)
+    keep_freed_memory()
     device = torch_device(config.device)
     bundles = [Bundle.open(path) for path in config.bundles]
     names = lane_names(bundles)
@@ -68,6 +71,7 @@ async def serve(config: CloudConfig) -> None:
     await health.set(serving=False)
     stopped = _stop_signals()
     await server.start()
+    heartbeat = asyncio.create_task(beat(metrics))
     engine: Engine | None = None
     try:
         lanes = await asyncio.to_thread(_load, bundles, names, config, device)
@@ -80,6 +84,7 @@ async def serve(config: CloudConfig) -> None:
         await health.set(serving=False)
         await _drain(service, config.drain_timeout, stopped)
     finally:
+        heartbeat.cancel()
         await server.stop(LAST_WRITES)
         service.close()
         if engine is not None:
@@ -95,9 +100,10 @@ def server_options(config: CloudConfig, bundles: Sequence[Bundle]) -> list[tuple
     return [
         ("grpc.so_reuseport", 0),  # or a second server on the same port would start and take half of the streams
         ("grpc.max_receive_message_length", config.max_message_bytes or largest + MESSAGE_SLACK),
-        # A peer that vanished without a word gives its slots back after half a minute.
-        ("grpc.keepalive_time_ms", 20_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
+        # A peer that vanished without a word gives its slots back.
+        ("grpc.keepalive_time_ms", round(config.keepalive * 1000)),
+        ("grpc.keepalive_timeout_ms", round(config.keepalive * 500)),
+        ("grpc.http2.ping_timeout_ms", round(config.keepalive * 500)),  # or a lost answer is noticed after a minute
         ("grpc.keepalive_permit_without_calls", 1),
         # Edges may ping to see whether the link lives; by default a third ping within five minutes is one too many.
         ("grpc.http2.min_ping_interval_without_data_ms", 1_000),

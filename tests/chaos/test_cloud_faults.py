@@ -4,74 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator
 
 import grpc
-import numpy as np
-import pytest
-from numpy.typing import NDArray
 
-from shared.bundle import Bundle
-from shared.messages import Frame, Open, StepResult
+from shared.messages import Frame, Open, RejectionCode, StepResult
 from shared.wire import edge_to_wire
-from tests.support.known import SAMPLES, assert_close
-from tests.support.processes import CloudProcess, cloud_process, wait_for
+from tests.support.dark_link import DarkLink
+from tests.support.known import assert_close
+from tests.support.processes import wait_for
 from tests.support.raw_edge import RawEdge
-
-SPARE_DESCRIPTORS = 4
-"""gRPC keeps a few of its own beyond what was open before."""
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle) -> Iterator[CloudProcess]:
-    flags = ("--slots", "48", "--max-open-samples", "40", "--max-outgoing", "8")
-    with cloud_process(tmp_path_factory.mktemp("cloud"), [bundle.path], *flags) as process:
-        yield process
-        assert "Traceback" not in process.log.read_text()
-
-
-class Witness:
-    """An honest lockstep edge beside the fault: it counts samples answered, and every answer must be the reference."""
-
-    def __init__(
-        self, cloud: CloudProcess, bundle: Bundle, frames: NDArray[np.uint8], expected: NDArray[np.float32]
-    ) -> None:
-        self.cloud, self.bundle, self.frames, self.expected = cloud, bundle, frames, expected
-        self.answered = 0
-
-    async def watch(self, done: asyncio.Event) -> None:
-        async with RawEdge(self.cloud.listen, self.bundle) as edge:
-            while not done.is_set():
-                known = self.answered % SAMPLES
-                for timestep in range(1, 5):
-                    result = await edge.step(self.answered, timestep, self.frames[timestep - 1, known])
-                    assert_close(result.confidences, self.expected, known, timestep)
-                await edge.stop(self.answered)
-                self.answered += 1
-
-
-@pytest.fixture
-async def witness(cloud, bundle, frames, expected):
-    """Runs beside the test's fault; then nothing may be left of it."""
-    await asyncio.to_thread(wait_for, lambda: cloud.metric("neucodex_cloud_streams") == 0, "a quiet start")
-    async with RawEdge(cloud.listen, bundle) as edge:
-        await edge.step(0, 1, frames[0, 0])
-    threads, descriptors = cloud.threads(), cloud.descriptors()
-    seen, done = Witness(cloud, bundle, frames, expected), asyncio.Event()
-    watching = asyncio.create_task(seen.watch(done))
-    yield seen
-    before = seen.answered
-    await asyncio.to_thread(wait_for, lambda: seen.answered > before or watching.done(), "the witness to be served")
-    done.set()
-    await watching
-    for what, least in (("streams", 0), ("slots_in_use", 0), ("queue_length", 0)):
-        name = f"neucodex_cloud_{what}"
-        await asyncio.to_thread(wait_for, lambda name=name, least=least: cloud.metric(name) == least, f"no {what}")
-    await asyncio.to_thread(
-        wait_for, lambda: cloud.descriptors() <= descriptors + SPARE_DESCRIPTORS, "descriptors to be closed"
-    )
-    assert cloud.threads() <= threads + 4, "threads leak (gRPC's own pool may still grow by its few)"
-    assert cloud.process.poll() is None
 
 
 async def test_edges_that_die_mid_sample(witness, cloud, bundle, frames):
@@ -170,3 +111,63 @@ async def test_many_streams_at_once(witness, cloud, bundle, frames):
             return answers
 
     assert sum(await asyncio.gather(*(one() for _ in range(40)))) == 160
+
+
+async def test_edges_that_stall_lose_their_sample_and_keep_their_stream(witness, cloud, bundle, frames, expected):
+    edges = [RawEdge(cloud.listen, bundle) for _ in range(10)]
+    for edge in edges:
+        await edge.__aenter__()
+        await edge.step(0, 1, frames[0, 0])
+    for edge in edges:
+        assert (await edge.rejection()).code is RejectionCode.IDLE
+        assert_close((await edge.step(0, 1, frames[0, 1])).confidences, expected, 1, 1)
+        await edge.close()
+
+
+async def test_streams_that_open_and_never_send(witness, cloud, bundle):
+    opened = [await RawEdge(cloud.listen, bundle).__aenter__() for _ in range(10)]
+    silent = [RawEdge(cloud.listen, bundle) for _ in range(10)]
+    for edge in silent:
+        assert await edge.end() is grpc.StatusCode.INVALID_ARGUMENT
+        await edge.close()
+    for edge in opened:
+        assert not edge.call.done(), "an edge may wait for its next picture as long as it likes"
+        await edge.close()
+
+
+async def test_edges_whose_link_goes_dark(witness, cloud, bundle, frames):
+    """Half-open TCP: the edge is gone and no packet says so."""
+    async with DarkLink(cloud.listen) as link:
+        edges = [await RawEdge(link.listen, bundle).__aenter__() for _ in range(5)]
+        for edge in edges:
+            await edge.step(0, 1, frames[0, 0])
+            await edge.send_frame(0, 2, frames[1, 0])
+        link.darken()
+        await asyncio.to_thread(
+            wait_for, lambda: cloud.metric("neucodex_cloud_streams") <= 1, "the lost edges to be given up"
+        )
+        for edge in edges:
+            await edge.close()
+
+
+async def test_out_of_slots_open_samples_finish_and_new_ones_are_told_when_to_come_back(
+    witness, cloud, bundle, frames, expected
+):
+    async with RawEdge(cloud.listen, bundle) as one, RawEdge(cloud.listen, bundle) as two:
+        held = []
+        while not witness.put_off:
+            for edge in (one, two):
+                number = len(held)
+                await edge.send_frame(number, 1, frames[0, 0])
+                answer = await edge.receive()
+                if isinstance(answer, StepResult):
+                    held.append((edge, number))
+                else:
+                    assert answer.code is RejectionCode.NO_SLOT
+                    assert answer.retry_after_ms > 0
+                    for each, sample in held[-8:]:  # or they are idle before the witness comes by
+                        await each.step(sample, 1, frames[0, 0])
+                    await asyncio.sleep(answer.retry_after_ms / 1000)
+        for timestep in (2, 3):
+            result = await held[-1][0].step(held[-1][1], timestep, frames[timestep - 1, 0])
+            assert_close(result.confidences, expected, 0, timestep)

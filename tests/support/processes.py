@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
 DEADLINE = 60.0
@@ -63,6 +65,19 @@ class CloudProcess:
             text: str = page.read().decode()
         return text
 
+    def next_count(self) -> None:
+        """Wait until the cloud has counted its tasks anew."""
+        name = "neucodex_cloud_loop_lag_seconds_count"
+        beats = self.metric(name)
+        wait_for(lambda: self.metric(name) > beats, "the next count")
+
+    async def health(self) -> str:
+        """What grpc.health.v1 says of it, by name."""
+        async with grpc.aio.insecure_channel(self.listen) as channel:
+            answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=DEADLINE)
+        name: str = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+        return name
+
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
         self.process.send_signal(number)
@@ -81,14 +96,16 @@ class CloudProcess:
 
 
 @contextmanager
-def cloud_process(folder: Path, bundles: Sequence[Path], *flags: str) -> Iterator[CloudProcess]:
+def cloud_process(
+    folder: Path, bundles: Sequence[Path], *flags: str, module: str = "cloud_server"
+) -> Iterator[CloudProcess]:
     """A cloud that serves `bundles` on free ports of loopback, ready; killed at the end if it still runs.
 
-    Its log and ready file are written into `folder`.
+    Its log and ready file are written into `folder`. `module` is what is run: a cloud, or one with a fault built in.
     """
     folder.mkdir(parents=True, exist_ok=True)
     ready, log = folder / "ready.json", folder / "cloud.log"
-    command = [sys.executable, "-m", "cloud_server"]
+    command = [sys.executable, "-m", module]
     for bundle in bundles:
         command += ["--bundle", str(bundle)]
     command += ["--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--ready-file", str(ready), "--threads", "1"]

@@ -1,0 +1,102 @@
+"""An engine that fails while others are served, and the order to stop while all are busy."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from shared.bundle import Bundle
+from shared.messages import RejectionCode
+from tests.support.faulty_cloud import poison
+from tests.support.known import SAMPLES, assert_close
+from tests.support.processes import CloudProcess, cloud_process, wait_for
+from tests.support.raw_edge import RawEdge
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle) -> Iterator[CloudProcess]:
+    folder, module = tmp_path_factory.mktemp("cloud"), "tests.support.faulty_cloud"
+    with cloud_process(folder, [bundle.path], module=module) as process:
+        yield process
+        assert "its samples are stepped one by one" in process.log.read_text(), "no batch held the poison and others"
+
+
+async def test_a_frame_that_breaks_the_engine_is_rejected_alone(witness, cloud, bundle, frames, expected):
+    bad = poison(bundle.manifest.frame_shape)
+
+    async def poisoner(edge: RawEdge) -> None:
+        for sample in range(0, 40, 2):
+            # One after the other without waiting, so that they meet others in a batch.
+            for timestep, frame in enumerate((frames[0, 0], frames[1, 0], bad, frames[3, 0]), start=1):
+                await edge.send_frame(sample, timestep, frame)
+            for timestep in (1, 2):
+                assert_close((await edge.result()).confidences, expected, 0, timestep)
+            rejection = await edge.rejection()
+            assert (rejection.sample, rejection.code) == (sample, RejectionCode.INTERNAL)
+            assert "poisoned" not in rejection.reason, "what an exception says is not for strangers"
+
+    async def neighbour(edge: RawEdge) -> None:
+        for sample in range(40):
+            for timestep in range(1, 5):
+                result = await edge.step(sample, timestep, frames[timestep - 1, sample % SAMPLES])
+                assert_close(result.confidences, expected, sample % SAMPLES, timestep)
+            await edge.stop(sample)
+
+    edges = [await RawEdge(cloud.listen, bundle).__aenter__() for _ in range(4)]
+    await asyncio.gather(*(part(edge) for part, edge in zip([poisoner, neighbour] * 2, edges, strict=True)))
+    for edge in edges:
+        await edge.close()
+    assert cloud.metric("neucodex_cloud_rejections_total", reason="internal") >= 40
+
+
+async def test_sigterm_under_load_loses_no_open_sample(tmp_path: Path, bundle: Bundle, frames, expected):
+    async def fleet_member(edge: RawEdge, counts: dict[str, int]) -> grpc.StatusCode:
+        sample = 0
+        while True:
+            await _lenient_send(edge, sample, 1, frames[0, sample % SAMPLES])
+            for timestep in range(1, 5):
+                try:
+                    result = await edge.result()
+                except (grpc.aio.AioRpcError, EOFError):
+                    assert timestep == 1, "a sample that was begun is finished before the stream ends"
+                    return await edge.end()
+                assert_close(result.confidences, expected, sample % SAMPLES, timestep)
+                if timestep < 4:
+                    await edge.send_frame(sample, timestep + 1, frames[timestep, sample % SAMPLES])
+            counts["samples"] += 1
+            await _lenient_stop(edge, sample)
+            sample += 1
+
+    with cloud_process(tmp_path, [bundle.path], "--drain-timeout", "30") as cloud:
+        edges = [await RawEdge(cloud.listen, bundle).__aenter__() for _ in range(20)]
+        counts = {"samples": 0}
+        members = [asyncio.create_task(fleet_member(edge, counts)) for edge in edges]
+        await asyncio.to_thread(wait_for, lambda: counts["samples"] >= 40, "some load")
+        cloud.signal(signal.SIGTERM)
+        codes = await asyncio.gather(*members)
+        for edge, code in zip(edges, codes, strict=True):
+            # grpc.aio's client says the latter by itself when a write of its own finds the stream ended.
+            assert code is grpc.StatusCode.UNAVAILABLE or await edge.call.details() == "Internal error from Core"
+        assert await asyncio.to_thread(cloud.wait) == 0
+        assert "Traceback" not in cloud.log.read_text()
+        for edge in edges:
+            await edge.close()
+
+
+async def _lenient_send(edge: RawEdge, sample: int, timestep: int, frame: NDArray[np.uint8]) -> None:
+    """The stream may have ended meanwhile: what is read next says so."""
+    with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        await edge.send_frame(sample, timestep, frame)
+
+
+async def _lenient_stop(edge: RawEdge, sample: int) -> None:
+    with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        await edge.stop(sample)
