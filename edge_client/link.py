@@ -23,6 +23,10 @@ from shared.errors import CloudRefused, CloudUnavailable, NeucodexError
 log = logging.getLogger(__name__)
 
 
+STEADY_S = 1.0
+"""A stream that lived longer was a good one: the next pause is a short one again."""
+
+
 class Link(Protocol):
     """Where the loop gets its stream from."""
 
@@ -148,8 +152,9 @@ class CloudLink:
             log.debug("%s", error)
             why = error
         finally:
-            if self._open is transport:
-                self._closed(CloudUnavailable("this edge closed the link"))
+            if self._open is transport:  # this edge is done
+                self._open = None
+                self._on_change(False)
             await transport.close()
         return why if isinstance(why, CloudRefused) else None
 
@@ -177,9 +182,9 @@ class CloudLink:
         self._answerable.clear()
         if isinstance(why, CloudUnavailable):
             self._lost = why
-            log.warning("%s", why)
+            log.warning("%s; connecting again", why)
         # A cloud that takes streams and drops them at once is not asked more often than one that takes none.
-        if self._down_since - self._opened_at > self._backoff.longest_s:
+        if self._down_since - self._opened_at > STEADY_S:
             self._failures = 0
         self._on_change(False)
 

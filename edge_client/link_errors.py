@@ -19,7 +19,7 @@ _REFUSALS = {
 
 _LOSSES = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: "it is busy: try later, or raise its limits",
-    grpc.StatusCode.UNAVAILABLE: "see that it still runs and is reachable, then start again",
+    grpc.StatusCode.UNAVAILABLE: "see that it still runs and is reachable",
 }
 
 

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 from edge_client.verdict import Step
 
-BYTE_PRICE_US = 10.0
-"""Microseconds of latency that a byte is worth by default: about what it takes on a link of 1 Mbit/s."""
+BYTE_PRICE_US = 50.0
+"""Microseconds of latency that a byte is worth by default: what it takes on a link of 160 kbit/s, a poor mobile one."""
 
 WASTE_PRICE = 0.1
 """Seconds of latency that a second of the head's work in vain is worth: it costs energy, and no time of anyone's."""
@@ -75,6 +75,7 @@ class Costs:
 class Course:
     """How a sample that is never certain goes: moments in seconds from its input, one for each timestep."""
 
+    begun: tuple[float, ...]
     made: tuple[float, ...]
     sent: tuple[float, ...]
     result: tuple[float, ...]
@@ -82,18 +83,20 @@ class Course:
 
 def course(plan: Plan, costs: Costs, timesteps: int) -> Course:
     """The course of a sample under a plan: one head, one frame at a time; one cloud, one frame at a time."""
+    begun: list[float] = []
     made: list[float] = []
     sent: list[float] = []
     result: list[float] = []
     for t in range(timesteps):
         may_make = _when(plan.makeable, t, result, timesteps)
         may_send = _when(plan.sendable, t, result, timesteps)
-        made.append(max(may_make, made[-1] if made else 0.0) + costs.head_s)
+        begun.append(max(may_make, made[-1] if made else 0.0))
+        made.append(begun[t] + costs.head_s)
         sent.append(max(made[t], may_send))
         arrives = sent[t] + costs.round_trip_s / 2 + costs.queue_s
         begins = max(arrives, result[-1] - costs.round_trip_s / 2) if result else arrives
         result.append(begins + costs.tail_s + costs.round_trip_s / 2)
-    return Course(tuple(made), tuple(sent), tuple(result))
+    return Course(tuple(begun), tuple(made), tuple(sent), tuple(result))
 
 
 def expected_cost_s(plan: Plan, costs: Costs, exits: Sequence[float]) -> float:
@@ -109,7 +112,7 @@ def expected_cost_s(plan: Plan, costs: Costs, exits: Sequence[float]) -> float:
     total = 0.0
     for t, (share, stop) in enumerate(zip(exits, way.result, strict=True)):
         frames = sum(moment < stop for moment in way.sent)
-        begun = sum(moment - costs.head_s < stop for moment in way.made)
+        begun = sum(moment < stop for moment in way.begun)
         # The next sample waits for the step that the head is at.
         rest = max(0.0, way.made[begun - 1] - stop)
         waste = WASTE_PRICE * costs.head_s * (begun - t - 1)

@@ -113,7 +113,7 @@ async def test_silence_is_a_timeout_and_a_late_answer_still_counts() -> None:
         (grpc.StatusCode.UNAUTHENTICATED, CloudRefused, "credentials"),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, CloudUnavailable, "busy"),
         (grpc.StatusCode.UNAVAILABLE, CloudUnavailable, ""),
-        (grpc.StatusCode.INTERNAL, CloudUnavailable, "start again"),
+        (grpc.StatusCode.INTERNAL, CloudUnavailable, "still runs"),
     ],
 )
 async def test_a_refused_stream_says_why(code: grpc.StatusCode, expected: type[Exception], advice: str) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge_client.co_inference import CoInference
 from edge_client.lookahead import Plan
 from edge_client.loss import LossPolicy
-from edge_client.verdict import Step
+from edge_client.verdict import Step, Verdict
 from shared.errors import CloudUnavailable, SampleRejected, WireError
 from shared.exit_policy import ExitPolicy
 from shared.messages import Rejection, RejectionCode, StepResult
@@ -327,3 +330,37 @@ async def test_lost_state_may_be_rebuilt_once_on_each_stream() -> None:
     clock = Clock()
     verdict = await loop(FakeLink([first, second], clock), clock).classify(sample())
     assert verdict.timesteps == 3
+
+
+confidences = st.floats(0.0, 1.0).map(lambda p: (1.0 - p, p))
+
+
+@given(
+    answers=st.lists(confidences, min_size=T, max_size=T),
+    plan=st.builds(Plan, st.integers(1, 5), st.integers(1, 5), st.integers(0, 3)),
+    lost_after=st.lists(st.integers(1, T), max_size=3),
+    lost_state_at=st.none() | st.integers(2, T),
+    full_t=st.booleans(),
+)
+def test_whatever_is_sent_ahead_or_lost_the_verdict_is_that_of_lockstep(
+    answers: Any, plan: Plan, lost_after: list[int], lost_state_at: int | None, full_t: bool
+) -> None:
+    table = dict(enumerate(answers, 1))
+    lost_state = {(1, lost_state_at): rejection(RejectionCode.STATE_LOST)} if lost_state_at else {}
+
+    async def run(transports: list[FakeTransport], **settings: Any) -> Verdict:
+        clock = Clock()
+        network = loop(FakeLink(transports, clock, 0.1), clock, full_t=full_t, **settings)
+        try:
+            return await network.classify(sample())
+        finally:
+            network.close()
+
+    lockstep = asyncio.run(run([FakeTransport(table)]))
+    transports = [FakeTransport(table, rejections=lost_state, lost_after=count) for count in [*lost_after, None]]
+    verdict = asyncio.run(run(transports, lookahead=Scripted(plan)))
+    assert [step.prediction for step in verdict.steps] == [step.prediction for step in lockstep.steps]
+    assert (verdict.prediction, verdict.confidence, verdict.timesteps, verdict.answered_by) == (
+        lockstep.prediction, lockstep.confidence, lockstep.timesteps, "cloud",
+    )  # fmt: skip
+    assert verdict.payload_bytes >= lockstep.payload_bytes
