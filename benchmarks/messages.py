@@ -6,14 +6,12 @@ The proxy sees what TCP carries, not TCP's and IP's own headers (40 bytes a pack
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import tempfile
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.demo import local_cloud
+from benchmarks.links.proxy import Counted, Proxy
 from benchmarks.record import Findings
 from benchmarks.record import Target as Goal
 from edge_client.addresses import Target
@@ -23,14 +21,6 @@ from shared.messages import Codec, Frame, Stop
 from shared.wire import FRAMING_BYTES, cloud_to_wire, edge_to_wire
 
 WITHIN_S = 10.0
-
-
-@dataclass
-class Counted:
-    """Bytes that passed the proxy."""
-
-    up: int = 0
-    down: int = 0
 
 
 def measure(bundle: Path, quick: bool) -> Findings:
@@ -63,7 +53,10 @@ def measure(bundle: Path, quick: bool) -> Findings:
 async def _measure(bundle: Bundle, cloud: str, samples: int) -> dict[str, Any]:
     timesteps = bundle.manifest.network.timesteps
     spikes = bytes(-(-_positions(bundle) // 8))
-    async with _proxy(cloud) as (address, counted):
+    host, _, port = cloud.rpartition(":")
+    proxy = Proxy(host, int(port))
+    address, counted = await proxy.start(), proxy.counted
+    try:
         link = GrpcTransport(Target(address, address), bundle.fingerprint, bundle.manifest.network.classes, WITHIN_S)
         try:
             await link.open()
@@ -73,6 +66,8 @@ async def _measure(bundle: Bundle, cloud: str, samples: int) -> dict[str, Any]:
             ahead = await _samples(link, counted, spikes, timesteps, samples, ahead=timesteps, first=samples + 1)
         finally:
             await link.close()
+    finally:
+        await proxy.close()
     return {
         "opening connection and stream, bytes": {"up": opening.up, "down": opening.down},
         "lockstep": lockstep,
@@ -119,33 +114,3 @@ async def _samples(
 def _positions(bundle: Bundle) -> int:
     channels, height, width = bundle.manifest.frame_shape
     return channels * height * width
-
-
-@contextlib.asynccontextmanager
-async def _proxy(cloud: str) -> AsyncIterator[tuple[str, Counted]]:
-    """An address that leads to `cloud`, and what goes through."""
-    counted = Counted()
-    host, port = cloud.rsplit(":", 1)
-    pumps: set[asyncio.Task[None]] = set()
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str) -> None:
-        with contextlib.suppress(ConnectionError):
-            while data := await reader.read(65536):
-                setattr(counted, name, getattr(counted, name) + len(data))
-                writer.write(data)
-                await writer.drain()
-        writer.close()
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection(host, int(port))
-        for task in (pump(reader, there_writer, "up"), pump(there_reader, writer, "down")):
-            pumps.add(asyncio.create_task(task))
-
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    try:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", counted
-    finally:
-        server.close()
-        for task in pumps:
-            task.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)

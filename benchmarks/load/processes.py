@@ -44,8 +44,8 @@ class Cloud:
         given = {"--bundle": bundle, "--listen": ANY_PORT, "--metrics": ANY_PORT, "--log-level": "warning", **flags}
         command = [sys.executable, "-m", "cloud_server", "--ready-file", str(self._ready_file)]
         command += [str(part) for flag in given.items() for part in flag]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("NEUCODEX_")}
-        self._process = subprocess.Popen(command, env=environment)  # noqa: S603  our own module
+        self._command = command
+        self._process = self._start()
 
     def __enter__(self) -> Cloud:
         return self
@@ -72,6 +72,18 @@ class Cloud:
                 raise CloudUnavailable(f"the cloud process was not ready within {START_S:g} s")
             time.sleep(0.02)
         self._said = json.loads(self._ready_file.read_text())
+
+    def kill(self) -> None:
+        """End it without a word to anyone."""
+        self._process.kill()
+        self._process.wait()
+        self._ready_file.unlink(missing_ok=True)
+
+    def restart(self) -> None:
+        """Start it again after `kill`, at the same address, and wait until it serves."""
+        self._command[self._command.index("--listen") + 1] = self.address
+        self._process = self._start()
+        self.wait_ready()
 
     @property
     def address(self) -> str:
@@ -112,6 +124,10 @@ class Cloud:
     def descriptors(self) -> int:
         """How many files and sockets it has open (Linux)."""
         return self._entries("fd")
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("NEUCODEX_")}
+        return subprocess.Popen(self._command, env=environment)  # noqa: S603  our own module
 
     def _page(self) -> list[tuple[str, Mapping[str, str], float]]:
         with urllib.request.urlopen(f"http://{self._said['metrics']}/metrics", timeout=PAGE_S) as page:

@@ -57,11 +57,12 @@ def edge_process(*flags: str) -> Iterator[subprocess.Popen[str]]:
         yield process
 
 
-async def edge_here(bundle: Bundle, cloud: str, inputs: InputConfig, **settings: Any) -> EdgeRun:
+async def edge_here(bundle: Bundle, cloud: str | tuple[str, ...], inputs: InputConfig, **settings: Any) -> EdgeRun:
     """An edge with --json in this process."""
-    host, _, port = cloud.rpartition(":")
+    clouds = (cloud,) if isinstance(cloud, str) else cloud
+    addresses = tuple((host, int(port)) for host, _, port in (address.rpartition(":") for address in clouds))
     out, err = io.StringIO(), io.StringIO()
-    config = EdgeConfig(bundle.path, ((host, int(port)),), inputs, OutputConfig(json=True), **settings)
+    config = EdgeConfig(bundle.path, addresses, inputs, OutputConfig(json=True), **settings)
     code = await classify(config, out, err)
     return EdgeRun(code, out.getvalue(), err.getvalue())
 

@@ -1,0 +1,88 @@
+"""An edge process whose results are read as they come."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from shared.errors import NeucodexError
+
+END_S = 10.0
+
+
+class EdgeProcess:
+    """`python -m edge_client classify --json`, its lines taken in by a thread. A context manager: its end ends it.
+
+    Args:
+        flags: of `classify`, without --json.
+        errors: where its standard error goes.
+    """
+
+    def __init__(self, flags: Sequence[str], errors: Path) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("NEUCODEX_")}
+        command = [sys.executable, "-m", "edge_client", "classify", "--json", "--no-picture-sizes", *flags]
+        self._errors = errors
+        with errors.open("wb") as err:
+            self._process = subprocess.Popen(  # noqa: S603  our own module
+                command, stdout=subprocess.PIPE, stderr=err, text=True, env=environment
+            )
+        self._lines: list[dict[str, Any]] = []
+        self._news = threading.Condition()
+        self._over = False
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def samples(self) -> list[dict[str, Any]]:
+        """The lines of samples so far."""
+        with self._news:
+            return [line for line in self._lines if "summary" not in line]
+
+    def wait_for_samples(self, count: int) -> bool:
+        """Wait until there are so many, or the process has ended; whether there are."""
+        with self._news:
+            self._news.wait_for(lambda: self._over or len(self._lines) >= count)
+            return len(self._lines) >= count
+
+    def wait(self) -> dict[str, Any]:
+        """Wait for its end; its summary.
+
+        Raises:
+            NeucodexError: it ended without one.
+        """
+        self._reader.join()
+        code = self._process.wait()
+        last = self._lines[-1] if self._lines else {}
+        if "summary" not in last:
+            raise NeucodexError(f"the edge ended with exit code {code}: {self._errors.read_text().strip()}")
+        summary: dict[str, Any] = last["summary"]
+        return summary
+
+    def __enter__(self) -> EdgeProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._reader.join()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self._news:
+                self._lines.append(json.loads(line))
+                self._news.notify_all()
+        with self._news:
+            self._over = True
+            self._news.notify_all()

@@ -1,0 +1,101 @@
+"""A link that is cut, clouds that are killed and that drain: each sample has one verdict, that it would have had."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+
+import pytest
+
+from benchmarks.edge.cuts import Trouble, compare, run
+from benchmarks.links.proxy import Proxy
+from edge_client.config import InputConfig
+from shared.bundle import Bundle
+from tests.support.bundles import make_bundle
+from tests.support.edges import Line, edge_here, rename_classes
+from tests.support.processes import CloudProcess, cloud_process, wait_for
+
+SAMPLES = 60
+DIGITS = InputConfig(dataset="digits", limit=SAMPLES)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    # Random weights are rarely sure: this threshold lets some samples go early and some not.
+    return rename_classes(make_bundle(tmp_path_factory.mktemp("bundle"), threshold=0.5), tuple("0123456789"))
+
+
+@pytest.fixture(scope="module")
+def cloud(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory):
+    with cloud_process(tmp_path_factory.mktemp("cloud"), [bundle.path]) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def whole(bundle: Bundle, cloud: CloudProcess) -> list[Line]:
+    return asyncio.run(edge_here(bundle, cloud.listen, DIGITS)).lines
+
+
+def assert_undisturbed(whole: list[Line], disturbed: list[Line]) -> None:
+    assert compare(whole, disturbed) == {"verdicts": SAMPLES, "twice": 0, "by the cloud": SAMPLES, "differ": 0}
+    assert [line["sample"] for line in disturbed] == [line["sample"] for line in whole]
+
+
+def test_cuts_of_every_kind_and_a_killed_cloud_cost_no_sample(
+    bundle: Bundle, whole: list[Line], tmp_path: Path
+) -> None:
+    troubles = [
+        Trouble(5, "closed", 0.2),
+        Trouble(15, "stalled", 0.2),
+        Trouble(25, "dropped", 0.2),
+        Trouble(40, None),
+        Trouble(50, "closed", 0.1),
+    ]
+    flags = ["--dataset", "digits", "--limit", str(SAMPLES), "--inflight", "3", "--lookahead", "2"]
+    disturbed, summary = run(bundle.path, flags, troubles, tmp_path)
+    assert_undisturbed(whole, disturbed)
+    assert summary["reconnects"] >= 4, "all but the stalled link, which only waits"
+    assert "Traceback" not in (tmp_path / "edge.log").read_text()
+
+
+async def test_a_cloud_that_drains_is_left_for_the_next_one(
+    bundle: Bundle, cloud: CloudProcess, whole: list[Line], tmp_path: Path
+) -> None:
+    """The first cloud is told to stop in the middle of the run; its open samples end there, the others go on here."""
+    with cloud_process(tmp_path, [bundle.path]) as first:
+        host, _, port = first.listen.rpartition(":")
+        proxy = Proxy(host, int(port), delay_s=0.005)  # slow enough to be caught in the middle
+        there = await proxy.start()
+        running = asyncio.create_task(
+            edge_here(bundle, (there, cloud.listen), DIGITS, in_flight=4, lookahead=4, on_loss="fail")
+        )
+        try:
+            await asyncio.to_thread(
+                wait_for, lambda: first.metric("neucodex_cloud_frames_total") >= 20, "the run to be on its way"
+            )
+            first.signal(signal.SIGTERM)
+            done = await running
+            assert done.code == 0, done.err
+            assert await asyncio.to_thread(first.wait) == 0
+        finally:
+            await proxy.close()
+    assert_undisturbed(whole, done.lines)
+    assert done.summary["reconnects"] == 1
+    assert "draining" in first.log.read_text()
+
+
+async def test_a_run_that_waits_may_begin_before_its_cloud(
+    bundle: Bundle, whole: list[Line], cloud: CloudProcess
+) -> None:
+    host, _, port = cloud.listen.rpartition(":")
+    proxy = Proxy(host, int(port))
+    there = await proxy.start()
+    proxy.cut("closed")
+    running = asyncio.create_task(edge_here(bundle, there, DIGITS, on_loss="wait", connect_deadline_s=0.2))
+    await asyncio.to_thread(wait_for, lambda: proxy.counted.refused >= 2, "the edge to try")
+    proxy.mend()
+    done = await running
+    await proxy.close()
+    assert done.code == 0
+    assert_undisturbed(whole, done.lines)
