@@ -147,11 +147,11 @@ def classify(
 ) -> int:
     """Classify pictures or a data set's test part together with a cloud."""
     configure_logs(log_format, log_level)
+    inputs = InputConfig((*images, *more_images), dataset, data, limit, allow_partial)
+    outputs = OutputConfig(as_json, show, summary_file, not no_picture_sizes, metrics)
     config = EdgeConfig(
         bundle=bundle,
         clouds=cloud,
-        inputs=InputConfig((*images, *more_images), dataset, data, limit, allow_partial),
-        outputs=OutputConfig(as_json, show, summary_file, not no_picture_sizes, metrics),
         connect_deadline_s=deadline,
         sample_deadline_s=sample_deadline,
         threshold=fraction(threshold, "--threshold"),
@@ -168,7 +168,7 @@ def classify(
     # Imported when the command line is known to be right: --help and a wrong flag answer at once.
     from edge_client import launch  # noqa: PLC0415
 
-    return asyncio.run(launch.classify(config, sys.stdout, sys.stderr))
+    return asyncio.run(launch.classify(config, inputs, outputs, sys.stdout, sys.stderr))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Everything an edge is told from outside, as one frozen value: read once in `__main__`, passed down, never global."""
+"""Everything an edge is told from outside, as frozen values: read once in `__main__`, passed down, never global."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class OutputConfig:
 
 @dataclass(frozen=True)
 class EdgeConfig:
-    """One run of the edge.
+    """How the edge classifies.
 
     `threshold` and `measure` None leave the bundle's calibrated exit policy. `full_t` runs every sample to timestep T
     and reports where it would have stopped. Durations are in seconds. `clouds` are tried in this order. `on_loss` None
@@ -63,8 +63,6 @@ class EdgeConfig:
 
     bundle: Path
     clouds: tuple[Address, ...]
-    inputs: InputConfig
-    outputs: OutputConfig = OutputConfig()
     connect_deadline_s: float = 5.0
     sample_deadline_s: float = 30.0
     threshold: float | None = None

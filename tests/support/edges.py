@@ -62,8 +62,8 @@ async def edge_here(bundle: Bundle, cloud: str | tuple[str, ...], inputs: InputC
     clouds = (cloud,) if isinstance(cloud, str) else cloud
     addresses = tuple((host, int(port)) for host, _, port in (address.rpartition(":") for address in clouds))
     out, err = io.StringIO(), io.StringIO()
-    config = EdgeConfig(bundle.path, addresses, inputs, OutputConfig(json=True), **settings)
-    code = await classify(config, out, err)
+    config = EdgeConfig(bundle.path, addresses, **settings)
+    code = await classify(config, inputs, OutputConfig(json=True), out, err)
     return EdgeRun(code, out.getvalue(), err.getvalue())
 
 

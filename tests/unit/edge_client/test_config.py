@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edge_client.config import EdgeConfig, InputConfig, OutputConfig
+from edge_client.config import EdgeConfig, OutputConfig
 from edge_client.loss import LossPolicy
 from shared.errors import ConfigError
 from shared.exit_policy import ExitPolicy
@@ -16,7 +16,7 @@ from shared.exit_policy import ExitPolicy
 
 def config(**changes: Any) -> EdgeConfig:
     values = {"clouds": (("127.0.0.1", 1),), **changes}
-    return EdgeConfig(Path("b"), inputs=InputConfig(dataset="digits"), **values)
+    return EdgeConfig(Path("b"), **values)
 
 
 @pytest.mark.parametrize(
