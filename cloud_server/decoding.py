@@ -14,6 +14,7 @@ from cloud_server.scheduler import Queued
 from cloud_server.work import Decoded, Failed, Work
 from shared.errors import CodecError
 from shared.messages import RejectionCode
+from shared.spike_codec import Past, Spikes
 
 log = logging.getLogger(__name__)
 
@@ -36,29 +37,42 @@ class Decoder:
         """
         with self._lock:
             before = {entry.sample: entry.item.decoded for entry in running}
+            works: list[Work] = []
+            pasts: list[Past | None] = []
             for entry in batch:
-                if entry.item.decoded is None:
-                    entry.item.decoded = _decode(lane, entry, before)
+                if entry.item.decoded is not None:
+                    continue
+                past = _past(lane, entry, before)
+                if isinstance(past, Failed):
+                    entry.item.decoded = past
+                else:
+                    works.append(entry.item)
+                    pasts.append(past)
+            try:
+                found = lane.codec.decode_batch([(work.frame.codec, work.frame.spikes) for work in works], pasts)
+                for work, past, spikes in zip(works, pasts, found, strict=True):
+                    work.decoded = _outcome(lane, work, past, spikes)
+            except Exception:
+                log.exception("bundle %s: %d frames cannot be decoded", lane.name, len(works))
+                for work in works:
+                    work.decoded = work.decoded or Failed(work, RejectionCode.INTERNAL, "the cloud failed decoding")
 
 
-def _decode(lane: Lane, entry: Queued[Work], before: Mapping[object, Decoded | Failed | None]) -> Decoded | Failed:
+def _past(lane: Lane, entry: Queued[Work], before: Mapping[object, Decoded | Failed | None]) -> Past | None | Failed:
+    """What the codec has to know of the frames before this one; None if it is the first."""
     work = entry.item
-    frame = work.frame
-    past = None  # what a row's former owner has left is nothing to a first frame
-    if frame.timestep > 1:
-        earlier = before.get(entry.sample)
-        if isinstance(earlier, Decoded):
-            past = earlier.past
-        elif lane.slots.steps[work.row] == frame.timestep - 1:
-            past = lane.pasts[work.row]
-        else:
-            reason = f"no state before timestep {frame.timestep}: start it anew"
-            return Failed(work, RejectionCode.STATE_LOST, reason)
-    try:
-        spikes = lane.codec.decode(frame.codec, frame.spikes, past)
-        return Decoded(spikes, lane.codec.after(past, spikes))
-    except CodecError as error:
-        return Failed(work, RejectionCode.INVALID_FRAME, f"timestep {frame.timestep}: {error}")
-    except Exception:
-        log.exception("bundle %s: sample %d, timestep %d cannot be decoded", lane.name, frame.sample, frame.timestep)
-        return Failed(work, RejectionCode.INTERNAL, "the cloud failed decoding")
+    timestep = work.frame.timestep
+    if timestep == 1:
+        return None  # what a row's former owner has left is nothing to it
+    earlier = before.get(entry.sample)
+    if isinstance(earlier, Decoded):
+        return earlier.past
+    if lane.slots.steps[work.row] == timestep - 1:
+        return lane.pasts[work.row]
+    return Failed(work, RejectionCode.STATE_LOST, f"no state before timestep {timestep}: start it anew")
+
+
+def _outcome(lane: Lane, work: Work, past: Past | None, spikes: Spikes | CodecError) -> Decoded | Failed:
+    if isinstance(spikes, CodecError):
+        return Failed(work, RejectionCode.INVALID_FRAME, f"timestep {work.frame.timestep}: {spikes}")
+    return Decoded(spikes, lane.codec.after(past, spikes))

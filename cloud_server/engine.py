@@ -26,7 +26,7 @@ from shared.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-CHUNK = 8
+CHUNK = 16
 """Frames that the helper decodes before it looks anew; the engine waits for no more than these."""
 
 
