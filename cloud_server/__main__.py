@@ -23,6 +23,7 @@ from shared.command_line import Address, LogFormat, configure_logs, existing_pat
 @option("--max-wait-ms", type=float, default=0.0, help="Wait of a batch that is not full for company; 0 never waits.")
 @option("--max-queue", type=int, help="Frames of a bundle that may wait; as many as its slots can have by default.")
 @option("--max-streams", type=int, default=1024, help="Streams open at once; an edge has one.")
+@option("--max-streams-per-peer", type=int, help="Of them from one address; no limit by default.")
 @option("--max-open-samples", type=int, default=32, help="Samples that one stream may have in flight.")
 @option("--max-outgoing", type=int, default=64, help="Messages that wait for a slow reader before it is held back.")
 @option("--sample-idle-timeout", type=float, default=30.0, help="Seconds without a frame until a sample is given up.")

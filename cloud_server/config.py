@@ -25,6 +25,7 @@ class CloudConfig:
         max_wait: seconds for which a batch that is not full waits for company; 0 never waits.
         max_queue: frames of a bundle that may wait for a batch; None for as many as its slots can have.
         max_streams: streams open at once; an edge has one.
+        max_streams_per_peer: of them from one address; None for no such limit.
         max_open_samples: samples that one stream may have in flight.
         max_outgoing: messages that may wait for a slow reader before nothing more is read from it.
         sample_idle_timeout: seconds without a new frame after which a sample is given up, or a stream without Open.
@@ -45,6 +46,7 @@ class CloudConfig:
     max_wait: float = 0.0
     max_queue: int | None = None
     max_streams: int = 1024
+    max_streams_per_peer: int | None = None
     max_open_samples: int = 32
     max_outgoing: int = 64
     sample_idle_timeout: float = 30.0
@@ -58,7 +60,10 @@ class CloudConfig:
     def __post_init__(self) -> None:
         if not self.bundles:
             raise ConfigError("no bundle to serve: name one with --bundle DIR, such as models/resnet18-digits")
-        for name in ("slots", "max_batch", "max_queue", "max_streams", "max_open_samples", "max_outgoing", "threads"):
+        for name in (
+            *("slots", "max_batch", "max_queue", "max_streams", "max_streams_per_peer"),
+            *("max_open_samples", "max_outgoing", "threads"),
+        ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"--{name.replace('_', '-')} is {value}: at least 1")

@@ -58,7 +58,7 @@ class Decoder:
                     work.decoded = work.decoded or Failed(work, RejectionCode.INTERNAL, "the cloud failed decoding")
 
 
-def _past(lane: Lane, entry: Queued[Work], before: Mapping[object, Decoded | Failed | None]) -> Past | None | Failed:
+def _past(lane: Lane, entry: Queued[Work], before: Mapping[object, Decoded | Failed | None]) -> Past | Failed | None:
     """What the codec has to know of the frames before this one; None if it is the first."""
     work = entry.item
     timestep = work.frame.timestep

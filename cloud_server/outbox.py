@@ -14,10 +14,11 @@ from shared.messages import CloudMessage
 
 @dataclass(frozen=True)
 class End:
-    """How a stream ends: with OK, or aborted with a status code and a text for people."""
+    """How a stream ends: with OK, or aborted with a status code, a text for people, and metadata for machines."""
 
     code: grpc.StatusCode = grpc.StatusCode.OK
     details: str = ""
+    metadata: tuple[tuple[str, str | bytes], ...] = ()
 
 
 class Outbox:

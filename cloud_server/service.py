@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
+from cloud_server.admission import Admission
 from cloud_server.config import CloudConfig
 from cloud_server.engine import Engine
 from cloud_server.idle import IdleWatch
@@ -72,7 +73,7 @@ class CoInference:
         self._watch: IdleWatch[Sample] = IdleWatch(config.sample_idle_timeout)
         self._idle_timer: asyncio.TimerHandle | None = None
         self._streams: dict[Session, _Stream] = {}
-        self._admitted = 0
+        self._admission = Admission(config.max_streams, config.max_streams_per_peer)
         self._draining = False
         self._empty = asyncio.Event()
         self._empty.set()
@@ -127,13 +128,13 @@ class CoInference:
 
     async def infer(self, requests: AsyncIterator[bytes], context: Context) -> None:
         """One stream, from its Open to its end."""
-        if self._admitted >= self._config.max_streams:
-            self._metrics.count("neucodex_cloud_refused_streams_total", reason="too_many")
-            limit = f"this replica has {self._config.max_streams} streams open, as many as it may: go to another"
-            await _abort(End(grpc.StatusCode.RESOURCE_EXHAUSTED, limit), context)
+        peer = context.peer()
+        refusal = self._admission.enter(peer)
+        if refusal is not None:
+            self._metrics.count("neucodex_cloud_refused_streams_total", reason=refusal.reason)
+            await _abort(refusal.end, context)
             return
-        self._admitted += 1
-        self._metrics.set("neucodex_cloud_streams", self._admitted)
+        self._metrics.set("neucodex_cloud_streams", self._admission.streams)
         try:
             lane, opened = await self._admit(requests)
             await self._converse(lane, opened, requests, context)
@@ -143,8 +144,8 @@ class CoInference:
         except _GONE as error:
             log.debug("a stream broke: %s", error)
         finally:
-            self._admitted -= 1
-            self._metrics.set("neucodex_cloud_streams", self._admitted)
+            self._admission.leave(peer)
+            self._metrics.set("neucodex_cloud_streams", self._admission.streams)
 
     async def _admit(self, requests: AsyncIterator[bytes]) -> tuple[Lane, Open]:
         """Read Open and choose the bundle, or raise `_Refused`."""
@@ -270,7 +271,7 @@ class CoInference:
 async def _abort(end: End, context: Context) -> None:
     """End a stream with a status. Raises gRPC's AbortError, by which it knows; nothing if the edge is gone already."""
     try:
-        await context.abort(end.code, end.details)
+        await context.abort(end.code, end.details, end.metadata)
     except _GONE as error:
         log.debug("a stream ended before it was told why: %s", error)
 

@@ -15,7 +15,9 @@ import grpc
 import numpy as np
 import pytest
 import torch
+from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
 from numpy.typing import NDArray
 
 from cloud_server import __main__ as command_line
@@ -44,6 +46,15 @@ async def health(cloud: CloudProcess) -> int:
         return answer.status
 
 
+async def retry_delay(edge: RawEdge) -> float:
+    """Seconds that the status of a stream that ended tells to wait."""
+    status = await rpc_status.aio.from_call(edge.call)
+    (detail,) = status.details
+    info = error_details_pb2.RetryInfo()
+    assert detail.Unpack(info)
+    return info.retry_delay.ToMilliseconds() / 1000
+
+
 async def until(condition, what: str) -> None:
     await asyncio.to_thread(wait_for, condition, what)
 
@@ -65,6 +76,7 @@ async def test_limits_in_time_and_number_and_a_drain_that_times_out(impatient, b
         third = RawEdge(cloud.listen, bundle)
         assert await third.end() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert "2 streams" in await third.call.details()
+        assert 1.0 <= await retry_delay(third) <= 2.0
         await third.close()
         assert await silent.end() is grpc.StatusCode.INVALID_ARGUMENT
         assert "no Open" in await silent.call.details()
@@ -78,6 +90,42 @@ async def test_limits_in_time_and_number_and_a_drain_that_times_out(impatient, b
     assert await asyncio.to_thread(cloud.wait) == 0
     assert "Traceback" not in cloud.log.read_text()
     assert "still open" in cloud.log.read_text()
+
+
+async def test_one_address_has_its_share_of_streams(tmp_path, bundle, frames):
+    with cloud_process(tmp_path, [bundle.path], "--max-streams-per-peer", "2") as cloud:
+        one = await RawEdge(cloud.listen, bundle).__aenter__()
+        async with RawEdge(cloud.listen, bundle) as two:
+            third = RawEdge(cloud.listen, bundle)
+            assert await third.end() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert "your address" in await third.call.details()
+            assert await retry_delay(third) > 0
+            await third.close()
+            assert cloud.metric("neucodex_cloud_refused_streams_total", reason="peer_cap") == 1
+            await two.step(0, 1, frames[0])
+            await one.close()
+            await until(lambda: cloud.metric("neucodex_cloud_streams") == 1, "the closed stream to be gone")
+            async with RawEdge(cloud.listen, bundle) as again:
+                await again.step(0, 1, frames[0])
+
+
+@pytest.mark.parametrize("how", ["deadline", "cancelled"])
+async def test_what_nobody_waits_for_any_more_is_not_computed(tmp_path, bundle, frames, how):
+    # Two frames wait for company that does not come: long enough for their stream to end before they are stepped.
+    with cloud_process(tmp_path, [bundle.path], "--max-wait-ms", "3000", "--max-batch", "8") as cloud:
+        late = await RawEdge(cloud.listen, bundle, timeout=1.0 if how == "deadline" else None).__aenter__()
+        for sample in (0, 1):
+            await late.send_frame(sample, 1, frames[0])
+        await until(lambda: cloud.metric("neucodex_cloud_slots_in_use") == 2, "its frames to be queued")
+        if how == "deadline":
+            assert await late.end() is grpc.StatusCode.DEADLINE_EXCEEDED
+        else:
+            late.call.cancel()
+        await until(lambda: cloud.metric("neucodex_cloud_slots_in_use") == 0, "its slots to be free")
+        async with RawEdge(cloud.listen, bundle) as edge:
+            assert (await edge.step(0, 1, frames[0])).batch_size == 1
+        assert cloud.metric("neucodex_cloud_frames_total") == 1
+        await late.close()
 
 
 async def test_sigterm_under_load_finishes_open_samples_and_takes_no_new_ones(tmp_path, bundle, frames):

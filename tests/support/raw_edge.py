@@ -27,9 +27,12 @@ OPTIONS = [
 
 
 class RawEdge:
-    """One channel with one stream. As a context manager it has sent Open and has read Ready."""
+    """One channel with one stream. As a context manager it has sent Open and has read Ready.
 
-    def __init__(self, address: str, bundle: Bundle, top_k: int = 0) -> None:
+    `timeout` is the stream's gRPC deadline in seconds.
+    """
+
+    def __init__(self, address: str, bundle: Bundle, top_k: int = 0, timeout: float | None = None) -> None:
         self.bundle = bundle
         self.codec = SpikeCodec(bundle.manifest.frame_shape)
         self.ready: Ready | None = None
@@ -38,7 +41,7 @@ class RawEdge:
         infer: Any = self.channel.stream_stream(
             METHOD, request_serializer=None, response_deserializer=pb.CloudMessage.FromString
         )
-        self.call: Any = infer()
+        self.call: Any = infer(timeout=timeout)
 
     async def __aenter__(self) -> RawEdge:
         await self.send(Open(self.bundle.fingerprint, self._top_k))
