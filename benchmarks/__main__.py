@@ -106,6 +106,22 @@ def serving(out: Path | None, bundle: Path, full_width: bool, **settings: Any) -
     _record("serving", out, lambda folder: measure(folder, options))
 
 
+@main_group.command("edge")
+@_options
+@option("--bundle", type=click.Path(path_type=Path), default=Path("models/resnet18-digits"), help="What is run.")
+@option("--dataset", default="digits", help="What the bundle was trained on; its test part is classified.")
+@option("--data", type=click.Path(path_type=Path), help="Where the data set is, if it is not in the package.")
+@option("--only", multiple=True, metavar="NAME", help="One measurement of: overhead, lookahead, cuts; may be repeated.")
+def edge(out: Path | None, quick: bool, bundle: Path, dataset: str, data: Path | None, only: tuple[str, ...]) -> None:
+    """The edge with a real cloud: cost of a timestep, sending ahead on a slow link, and a link that is cut."""
+    from benchmarks.edge.measure import MEASUREMENTS, measure  # noqa: PLC0415
+
+    unknown = set(only) - set(MEASUREMENTS)
+    if unknown:
+        raise click.BadParameter(f"--only {', '.join(sorted(unknown))}: known are {', '.join(MEASUREMENTS)}")
+    _record("edge", out, lambda _: measure(bundle, dataset, data, only, quick))
+
+
 def main() -> None:
     """Entry point of `neucodex-bench`."""
     run(main_group)

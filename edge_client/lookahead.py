@@ -31,7 +31,7 @@ FORGETTING = 0.99
 """What a sample's exit counts for after the next sample: the last hundred samples make the picture."""
 
 REPLAN_EVERY = 8
-"""Samples between two plans."""
+"""Samples between two plans; fewer in the beginning, when each sample changes the picture: 1, 2, 4, 8, 16, 24..."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,8 @@ class AutoLookahead:
         self._exits = [PRIOR_SAMPLES * weight / sum(weights) for weight in weights]
         self._ways: deque[tuple[float, float, float]] = deque(maxlen=WINDOW)
         self._work: deque[tuple[float, float]] = deque(maxlen=WINDOW)
-        self._until_plan = 1
+        self._exits_seen = 0
+        self._plan_at = 1
 
     @property
     def costs(self) -> Costs | None:
@@ -212,10 +213,10 @@ class AutoLookahead:
         """Count it; plan anew now and then."""
         self._exits = [weight * FORGETTING for weight in self._exits]
         self._exits[timestep - 1] += 1.0
-        self._until_plan -= 1
+        self._exits_seen += 1
         costs = self.costs
-        if self._until_plan <= 0 and costs is not None:
-            self._until_plan = REPLAN_EVERY
+        if self._exits_seen >= self._plan_at and costs is not None:
+            self._plan_at = self._exits_seen + min(self._exits_seen, REPLAN_EVERY)
             self.plan = best_plan(costs, self.exits, make_ahead=self._make_ahead)
 
 

@@ -1,0 +1,55 @@
+"""The edge's loop in this process, over a link to a real cloud."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from edge_client.addresses import Target
+from edge_client.backoff import Backoff
+from edge_client.co_inference import CoInference
+from edge_client.head_runner import Head
+from edge_client.link import CloudLink
+from edge_client.lookahead import Lookahead
+from edge_client.transport import GrpcTransport
+from shared.bundle import Bundle
+from shared.spike_codec import SpikeCodec
+
+WITHIN_S = 30.0
+
+
+@contextlib.asynccontextmanager
+async def edge(
+    bundle: Bundle, head: Head, address: str, lookahead: Lookahead, *, full_t: bool = False
+) -> AsyncIterator[CoInference]:
+    """A connected loop with a stream of its own.
+
+    Raises:
+        TimeoutError: no cloud answers at `address`.
+    """
+    manifest = bundle.manifest
+
+    def connect(target: Target, within_s: float) -> GrpcTransport:
+        return GrpcTransport(target, bundle.fingerprint, manifest.network.classes, within_s)
+
+    host, _, port = address.rpartition(":")
+    link = CloudLink([(host, int(port))], connect, WITHIN_S, Backoff())
+    link.start()
+    try:
+        await link.stream(WITHIN_S)
+        network = CoInference(
+            head,
+            SpikeCodec.of(bundle),
+            link,
+            manifest.exit_policy,
+            manifest.network.timesteps,
+            lookahead=lookahead,
+            full_t=full_t,
+            sample_deadline_s=WITHIN_S,
+        )
+        try:
+            yield network
+        finally:
+            network.close()
+    finally:
+        await link.close()
