@@ -13,9 +13,14 @@ DATA_DIR ?=
 BUNDLE ?= models/resnet18-$(DATASET)
 LIMIT ?=
 
+# Where `make certs` writes, and which names and addresses the cloud's certificate is for.
+CERTS ?= certs
+NAMES ?= localhost 127.0.0.1 ::1
+
 # How long `make fuzz` goes on, and where it writes what it did.
 SECONDS_OF_FUZZ ?= 600
 FUZZ_VENV ?= .venv-fuzz
+AUDIT_VENV ?= .venv-audit
 FUZZ_RECORD ?= benchmarks/records/$(shell date +%F)-fuzz/record.json
 
 BIN := $(VENV)/bin
@@ -27,7 +32,7 @@ PROTOC = PATH="$(PROTO_BIN):$$PATH" $(PROTO_BIN)/python -m grpc_tools.protoc -I 
 	--mypy_grpc_out=quiet:$(1) --python_out=$(1) --grpc_python_out=$(1) protos/co_inference.proto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup proto proto-check format lint type imports test fuzz demo bench clean
+.PHONY: help setup proto proto-check format lint type imports test fuzz certs audit demo bench clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
@@ -84,6 +89,13 @@ $(FUZZ_VENV)/.installed: constraints.txt
 	$(FUZZ_VENV)/bin/python -m pip install --quiet -c constraints.txt atheris numpy constriction zstandard safetensors dacite
 	touch $@
 
+certs: setup ## an authority, certificates and a token to try TLS with, in CERTS (certs); NAMES are the cloud's
+	$(BIN)/python deploy/certs.py $(CERTS) $(NAMES)
+
+audit: setup ## known vulnerabilities of the pinned packages
+	test -x $(AUDIT_VENV)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT_VENV) && $(AUDIT_VENV)/bin/python -m pip install --quiet pip-audit; }
+	$(AUDIT_VENV)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
+
 demo: setup ## an edge and a cloud classify the held-out pictures together
 	$(BIN)/python -m benchmarks.demo --bundle $(BUNDLE) --dataset $(DATASET) \
 		$(if $(DATA_DIR),--data $(DATA_DIR)) $(if $(LIMIT),--limit $(LIMIT))
@@ -96,4 +108,4 @@ soak: setup ## a million frames through one cloud: does it grow?
 	$(BIN)/python -m benchmarks.soak --bundle $(BUNDLE) --dataset $(DATASET) $(if $(DATA_DIR),--data $(DATA_DIR))
 
 clean: ## remove the environments and caches
-	rm -rf $(VENV) $(PROTO_VENV) $(FUZZ_VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PROTO_VENV) $(FUZZ_VENV) $(AUDIT_VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -73,7 +73,7 @@ def main(
 def local_cloud(bundle: Path, folder: Path) -> Iterator[dict[str, Any]]:
     """A cloud process and where it listens."""
     ready_file = folder / "ready.json"
-    command = ["-m", "cloud_server", "--bundle", str(bundle), "--listen", ANY_PORT, "--metrics", ANY_PORT]
+    command = ["-m", "cloud_server", "--insecure", "--bundle", str(bundle), "--listen", ANY_PORT, "--metrics", ANY_PORT]
     # One thread: the edge wants the other core of a small machine, and threads that spin for each other starve both.
     command += ["--threads", "1", "--ready-file", str(ready_file), "--log-level", "warning"]
     with _process(command) as process:
@@ -89,7 +89,9 @@ def local_cloud(bundle: Path, folder: Path) -> Iterator[dict[str, Any]]:
 
 def _edge(arguments: list[str], summary: Path) -> tuple[int, dict[str, Any] | None]:
     """Run an edge to its end, its output going where ours goes; its exit code and its summary, if it came to one."""
-    with _process(["-m", "edge_client", "classify", *arguments, "--summary-file", str(summary)]) as process:
+    with _process(
+        ["-m", "edge_client", "classify", "--insecure", *arguments, "--summary-file", str(summary)]
+    ) as process:
         code = process.wait()
     # 0 and 1 are complete runs, with or without samples that failed.
     return code, json.loads(summary.read_text()) if code in (0, 1) and summary.exists() else None

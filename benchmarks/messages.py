@@ -15,6 +15,7 @@ from benchmarks.links.proxy import Counted, Proxy
 from benchmarks.record import Findings
 from benchmarks.record import Target as Goal
 from edge_client.addresses import Target
+from edge_client.security import IN_CLEAR
 from edge_client.transport import GrpcTransport
 from shared.bundle import Bundle
 from shared.messages import Codec, Frame, Stop
@@ -57,7 +58,9 @@ async def _measure(bundle: Bundle, cloud: str, samples: int) -> dict[str, Any]:
     proxy = Proxy(host, int(port))
     address, counted = await proxy.start(), proxy.counted
     try:
-        link = GrpcTransport(Target(address, address), bundle.fingerprint, bundle.manifest.network.classes, WITHIN_S)
+        link = GrpcTransport(
+            Target(address, address), IN_CLEAR, bundle.fingerprint, bundle.manifest.network.classes, WITHIN_S
+        )
         try:
             await link.open()
             await asyncio.sleep(0.2)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import click
 
 from cloud_server.config import CloudConfig
+from cloud_server.security import ServerSecurity
 from shared.command_line import Address, LogFormat, configure_logs, existing_path, log_options, option, run
 
 
@@ -17,6 +19,12 @@ from shared.command_line import Address, LogFormat, configure_logs, existing_pat
 )
 @option("--listen", type=Address(), default="127.0.0.1:50051", help="Where edges connect; port 0 takes a free one.")
 @option("--metrics", type=Address(), default="127.0.0.1:9464", help="Where Prometheus reads; port 0 takes a free one.")
+@option("--tls-cert", type=existing_path, metavar="FILE", help="This server's certificate, PEM; renewed in place.")
+@option("--tls-key", type=existing_path, metavar="FILE", help="Its key.")
+@option("--tls-client-ca", type=existing_path, metavar="FILE", help="Edges must show a certificate of this authority.")
+@option("--token-file", type=existing_path, metavar="FILE", help="Edges must send one of these tokens, one a line.")
+@option("--insecure", is_flag=True, help="No TLS, on loopback.")
+@option("--insecure-anywhere", is_flag=True, help="No TLS though others may listen in; with --insecure.")
 @option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="What the tails run on.")
 @option("--slots", type=int, default=256, help="Samples in flight at once, for each bundle.")
 @option("--max-batch", type=int, default=32, help="Samples stepped together at most.")
@@ -35,14 +43,29 @@ from shared.command_line import Address, LogFormat, configure_logs, existing_pat
 @option("--ready-file", type=existing_path, help="Receives one JSON object once requests are served.")
 @log_options
 def command(
-    bundles: tuple[str, ...], max_wait_ms: float, log_format: LogFormat, log_level: str, **settings: Any
+    bundles: tuple[str, ...],
+    max_wait_ms: float,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tls_client_ca: Path | None,
+    token_file: Path | None,
+    insecure: bool,
+    insecure_anywhere: bool,
+    log_format: LogFormat,
+    log_level: str,
+    **settings: Any,
 ) -> None:
     """Serve the cloud half of bundles: decoder and tail, for many edges at once.
 
     SIGTERM and SIGINT drain: new streams are refused, open samples finish, and the exit code is 0.
     """
     configure_logs(log_format, log_level)
-    config = CloudConfig(tuple(existing_path(path) for path in bundles), max_wait=max_wait_ms / 1000, **settings)
+    config = CloudConfig(
+        tuple(existing_path(path) for path in bundles),
+        max_wait=max_wait_ms / 1000,
+        security=ServerSecurity(tls_cert, tls_key, tls_client_ca, token_file, insecure, insecure_anywhere),
+        **settings,
+    )
     from cloud_server.server import serve  # noqa: PLC0415  torch takes seconds: --help and wrong flags need not wait
 
     asyncio.run(serve(config))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cloud_server.security import IN_CLEAR, ServerSecurity
 from shared.errors import ConfigError
+from shared.security import is_loopback
 
 Device = Literal["cpu", "cuda"]
 
@@ -19,6 +20,7 @@ class CloudConfig:
     Attributes:
         bundles: folders of the bundles to serve.
         listen, metrics: (host, port); port 0 takes a free one.
+        security: who may connect, and whether others can read along.
         device: what the tails run on.
         slots: samples in flight at once, for each bundle.
         max_batch: samples stepped together at most.
@@ -40,6 +42,7 @@ class CloudConfig:
     bundles: tuple[Path, ...]
     listen: tuple[str, int] = ("127.0.0.1", 50051)
     metrics: tuple[str, int] = ("127.0.0.1", 9464)
+    security: ServerSecurity = IN_CLEAR
     device: Device = "cpu"
     slots: int = 256
     max_batch: int = 32
@@ -81,13 +84,3 @@ class CloudConfig:
     def shows_itself(self) -> bool:
         """Whether reflection is on: as told, else only where nobody but this machine can ask."""
         return is_loopback(self.listen[0]) if self.reflection is None else self.reflection
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine's own loopback, by name or by number."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

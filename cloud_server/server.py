@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 MESSAGE_SLACK = 1024
 """Bytes that a message may have beyond its frame: its own fields, and the requests of health checks and reflection."""
 
+MOST_METADATA = 8 * 1024
+"""Bytes of headers that a stream may begin with: a token and what proxies add."""
+
 SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread in Python code makes room for another that asks. A tail's step asks after every
 operation, for it computes without the GIL: with Python's 5 ms a burst of messages could hold it up that long."""
@@ -53,6 +56,7 @@ async def serve(config: CloudConfig) -> None:
     """
     if config.ready_file is not None:
         config.ready_file.unlink(missing_ok=True)  # of a process before this one
+    config.security.check(config.listen)
     sys.setswitchinterval(SWITCH_INTERVAL)
     keep_freed_memory()
     device = torch_device(config.device)
@@ -66,7 +70,7 @@ async def serve(config: CloudConfig) -> None:
     health.add_to(server)
     if config.shows_itself:
         reflection.enable_server_reflection((SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
-    address = _bind(server, config.listen)
+    address = _bind(server, config)
     metrics_address = (config.metrics[0], metrics.serve(*config.metrics))
     await health.set(serving=False)
     stopped = _stop_signals()
@@ -107,21 +111,22 @@ def server_options(config: CloudConfig, bundles: Sequence[Bundle]) -> list[tuple
         ("grpc.keepalive_permit_without_calls", 1),
         # Edges may ping to see whether the link lives; by default a third ping within five minutes is one too many.
         ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+        ("grpc.max_metadata_size", MOST_METADATA),
         ("grpc.http2.bdp_probe", 0),  # streams are sparse: probing for bandwidth would add pings to small frames
     ]
 
 
-def _bind(server: grpc.aio.Server, listen: tuple[str, int]) -> tuple[str, int]:
-    asked = join_address(listen)
+def _bind(server: grpc.aio.Server, config: CloudConfig) -> tuple[str, int]:
+    asked = join_address(config.listen)
     try:
-        port = server.add_insecure_port(asked)
+        port = config.security.bind(server, asked)
     except RuntimeError:
         port = 0
     if port == 0:
         raise ConfigError(
             f"cannot listen on {asked}: the port is taken or the host is not this machine's; see --listen"
         )
-    return listen[0], port
+    return config.listen[0], port
 
 
 def _load(bundles: Sequence[Bundle], names: Sequence[str], config: CloudConfig, device: torch.device) -> list[Lane]:

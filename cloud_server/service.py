@@ -68,6 +68,7 @@ class CoInference:
     def __init__(self, config: CloudConfig, metrics: Metrics) -> None:
         self._config = config
         self._metrics = metrics
+        self._gate = config.security.gate()
         self._lanes: dict[bytes, Lane] = {}
         self._engine: Engine | None = None
         self._watch: IdleWatch[Sample] = IdleWatch(config.sample_idle_timeout)
@@ -136,6 +137,7 @@ class CoInference:
             return
         self._metrics.set("neucodex_cloud_streams", self._admission.streams)
         try:
+            self._authenticate(context)
             lane, opened = await self._admit(requests)
             await self._converse(lane, opened, requests, context)
         except _Refused as refused:
@@ -146,6 +148,11 @@ class CoInference:
         finally:
             self._admission.leave(peer)
             self._metrics.set("neucodex_cloud_streams", self._admission.streams)
+
+    def _authenticate(self, context: Context) -> None:
+        if self._gate is not None and not self._gate.admits(context.invocation_metadata()):
+            unknown = "no token that is known here: see --token-file on both sides"
+            raise _Refused("unauthenticated", grpc.StatusCode.UNAUTHENTICATED, unknown)
 
     async def _admit(self, requests: AsyncIterator[bytes]) -> tuple[Lane, Open]:
         """Read Open and choose the bundle, or raise `_Refused`."""

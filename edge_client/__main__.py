@@ -17,6 +17,8 @@ import click
 from edge_client.config import EdgeConfig, InputConfig, OutputConfig
 from edge_client.lookahead import BYTE_PRICE_US
 from edge_client.loss import FALLBACK_AFTER_S, OnLoss
+from edge_client.security import LinkSecurity
+from edge_client.security_options import security_options
 from shared.command_line import (
     Address,
     LogFormat,
@@ -108,6 +110,7 @@ def cli() -> None:
 )
 @option("--local-exit", is_flag=True, help="Answer here, without a byte sent, where the bundle's local exit is sure.")
 @option("--threads", type=int, default=1, metavar="N", help="Threads of the head's operations.")
+@security_options
 @option("--deadline", type=float, default=5.0, metavar="SECONDS", help="For the connection to the cloud.")
 @option("--sample-deadline", type=float, default=30.0, metavar="SECONDS", help="From a sample's input to its verdict.")
 @option("--json", "as_json", is_flag=True, help="One JSON object a line on standard output.")
@@ -119,6 +122,7 @@ def cli() -> None:
 def classify(
     bundle: Path,
     cloud: tuple[tuple[str, int], ...],
+    security: LinkSecurity,
     images: tuple[str, ...],
     more_images: tuple[str, ...],
     dataset: str | None,
@@ -152,6 +156,7 @@ def classify(
     config = EdgeConfig(
         bundle=bundle,
         clouds=cloud,
+        security=security,
         connect_deadline_s=deadline,
         sample_deadline_s=sample_deadline,
         threshold=fraction(threshold, "--threshold"),

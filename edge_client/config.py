@@ -9,6 +9,7 @@ from typing import Literal
 
 from edge_client.lookahead import BYTE_PRICE_US
 from edge_client.loss import FALLBACK_AFTER_S, LossPolicy, OnLoss
+from edge_client.security import IN_CLEAR, LinkSecurity
 from shared.errors import ConfigError
 from shared.exit_policy import ExitPolicy, Measure
 
@@ -63,6 +64,7 @@ class EdgeConfig:
 
     bundle: Path
     clouds: tuple[Address, ...]
+    security: LinkSecurity = IN_CLEAR
     connect_deadline_s: float = 5.0
     sample_deadline_s: float = 30.0
     threshold: float | None = None
@@ -79,6 +81,7 @@ class EdgeConfig:
     def __post_init__(self) -> None:
         if not self.clouds:
             raise ConfigError("name a cloud with --cloud HOST:PORT")
+        self.security.check(self.clouds)
         for flag, seconds in (("--deadline", self.connect_deadline_s), ("--sample-deadline", self.sample_deadline_s)):
             if not seconds > 0.0:
                 raise ConfigError(f"{flag} is {seconds}: it must be positive, in seconds")

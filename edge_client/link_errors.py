@@ -12,7 +12,7 @@ _REFUSALS = {
     grpc.StatusCode.INVALID_ARGUMENT: "run the same version of NeuCODEX on both sides",
     grpc.StatusCode.FAILED_PRECONDITION: "start the cloud with the bundle that this edge has (--bundle), same version",
     grpc.StatusCode.UNIMPLEMENTED: "a gRPC server that is no neucodex-cloud listens there: check --cloud",
-    grpc.StatusCode.UNAUTHENTICATED: "check this edge's credentials",
+    grpc.StatusCode.UNAUTHENTICATED: "check this edge's credentials: the cloud knows no such token (--token-file)",
     grpc.StatusCode.PERMISSION_DENIED: "check this edge's credentials",
 }
 """Codes that trying again does not mend, and what does."""
@@ -27,7 +27,7 @@ def not_there(addresses: Sequence[str], deadline_s: float) -> CloudUnavailable:
     """Nobody answered in time at any of the addresses, as the user wrote them."""
     return CloudUnavailable(
         f"no cloud at {' or '.join(addresses)} within {deadline_s:g} s: start `neucodex-cloud --listen {addresses[0]}` "
-        "there, check --cloud, or raise --deadline"
+        "there, check --cloud, use TLS on both sides or on none (--insecure), or raise --deadline"
     )
 
 

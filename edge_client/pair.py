@@ -68,7 +68,7 @@ def _link(config: EdgeConfig, bundle: Bundle, observer: Observer) -> CloudLink:
     classes = bundle.manifest.network.classes
 
     def connect(target: Target, within_s: float) -> GrpcTransport:
-        return GrpcTransport(target, bundle.fingerprint, classes, within_s)
+        return GrpcTransport(target, config.security, bundle.fingerprint, classes, within_s)
 
     return CloudLink(config.clouds, connect, config.connect_deadline_s, Backoff(), on_change=observer.link_changed)
 

@@ -20,6 +20,7 @@ import grpc.aio
 from edge_client.addresses import Target
 from edge_client.inbox import Answer, Inbox
 from edge_client.link_errors import from_status, not_in_time, not_reached, spoke_wrongly
+from edge_client.security import LinkSecurity
 from protos import co_inference_pb2 as pb
 from protos import co_inference_pb2_grpc as pb_grpc
 from shared.errors import CloudUnavailable, NeucodexError, WireError
@@ -106,6 +107,7 @@ class GrpcTransport:
 
     Args:
         target: the machine to connect to.
+        security: how.
         fingerprint: of the bundle that this edge runs.
         classes: of that bundle; answers that do not fit it are refused.
         connect_deadline_s: for the connection, Open and Ready together.
@@ -113,9 +115,16 @@ class GrpcTransport:
     """
 
     def __init__(
-        self, target: Target, fingerprint: bytes, classes: int, connect_deadline_s: float, probe_s: float = PROBE_S
+        self,
+        target: Target,
+        security: LinkSecurity,
+        fingerprint: bytes,
+        classes: int,
+        connect_deadline_s: float,
+        probe_s: float = PROBE_S,
     ) -> None:
         self._target = target
+        self._security = security
         self._fingerprint = fingerprint
         self._classes = classes
         self._connect_deadline_s = connect_deadline_s
@@ -133,9 +142,9 @@ class GrpcTransport:
     async def open(self) -> Ready:
         # The name, not the number: for proxies that choose by it.
         options = (*CHANNEL_OPTIONS, ("grpc.default_authority", self._target.named))
-        self._channel = grpc.aio.insecure_channel(self._target.address, options=options)
+        self._channel = self._security.channel(self._target, options)
         stub: pb_grpc.CoInferenceAsyncStub = pb_grpc.CoInferenceStub(self._channel)  # type: ignore[assignment]
-        self._call = stub.Infer(None)
+        self._call = stub.Infer(None, metadata=self._security.metadata())
         try:
             ready = await asyncio.wait_for(self._handshake(), self._connect_deadline_s)
         except (asyncio.TimeoutError, TimeoutError):  # one and the same from Python 3.11 on

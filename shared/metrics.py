@@ -105,7 +105,7 @@ CLOUD_METRICS = (
         "neucodex_cloud_refused_streams_total",
         "counter",
         "Streams refused when they opened, by reason.",
-        {"reason": ("protocol", "fingerprint", "too_many", "peer_cap", "warming_up", "draining")},
+        {"reason": ("protocol", "fingerprint", "too_many", "peer_cap", "unauthenticated", "warming_up", "draining")},
     ),
 )
 

@@ -42,7 +42,7 @@ class Cloud:
         self._ready_file = folder / "ready.json"
         self._said: dict[str, str] = {}
         given = {"--bundle": bundle, "--listen": ANY_PORT, "--metrics": ANY_PORT, "--log-level": "warning", **flags}
-        command = [sys.executable, "-m", "cloud_server", "--ready-file", str(self._ready_file)]
+        command = [sys.executable, "-m", "cloud_server", "--insecure", "--ready-file", str(self._ready_file)]
         command += [str(part) for flag in given.items() for part in flag]
         self._command = command
         self._process = self._start()

@@ -172,7 +172,7 @@ def test_json_logs_are_one_object_a_line_and_an_idle_cloud_ends_at_once(tmp_path
 
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, str]:
     """The command in this process, for errors that end it: (exit code, standard error)."""
-    monkeypatch.setattr("sys.argv", ["neucodex-cloud", *flags])
+    monkeypatch.setattr("sys.argv", ["neucodex-cloud", "--insecure", *flags])
     monkeypatch.setattr(command_line, "configure_logs", lambda *_: None)
     with pytest.raises(SystemExit) as ended:
         command_line.main()

@@ -12,6 +12,7 @@ import grpc.aio
 import pytest
 
 from edge_client.addresses import Target
+from edge_client.security import IN_CLEAR
 from edge_client.transport import GrpcTransport
 from protos import co_inference_pb2 as pb
 from protos import co_inference_pb2_grpc as pb_grpc
@@ -49,7 +50,7 @@ async def cloud(script: Script) -> AsyncIterator[tuple[str, grpc.aio.Server]]:
 
 @asynccontextmanager
 async def link(address: str, deadline_s: float = 5.0, probe_s: float = 60.0) -> AsyncIterator[GrpcTransport]:
-    transport = GrpcTransport(Target(address, address), FINGERPRINT, 2, deadline_s, probe_s)
+    transport = GrpcTransport(Target(address, address), IN_CLEAR, FINGERPRINT, 2, deadline_s, probe_s)
     try:
         yield transport
     finally:
@@ -220,7 +221,7 @@ async def test_a_lost_link_reaches_every_waiting_sample_and_every_later_call(how
 
 
 async def test_close_is_quiet_before_open_and_twice() -> None:
-    transport = GrpcTransport(Target("127.0.0.1:1", "nowhere:1"), FINGERPRINT, 2, 0.1)
+    transport = GrpcTransport(Target("127.0.0.1:1", "nowhere:1"), IN_CLEAR, FINGERPRINT, 2, 0.1)
     await transport.close()
     await transport.close()
 

@@ -18,6 +18,7 @@ from edge_client.co_inference import CoInference
 from edge_client.config import InputConfig
 from edge_client.head_runner import TorchHead, normalise
 from edge_client.link import CloudLink
+from edge_client.security import IN_CLEAR
 from edge_client.sources import Sample, open_source
 from edge_client.transport import GrpcTransport
 from shared.bundle import Bundle, write_codec
@@ -121,7 +122,7 @@ async def test_samples_in_flight_together_wait_for_a_slot_and_get_the_same_answe
         host, _, port = narrow.listen.rpartition(":")
 
         def connect(target: Target, within_s: float) -> GrpcTransport:
-            return GrpcTransport(target, bundle.fingerprint, len(manifest.class_names), within_s)
+            return GrpcTransport(target, IN_CLEAR, bundle.fingerprint, len(manifest.class_names), within_s)
 
         link = CloudLink([(host, int(port))], connect, 10.0, Backoff())
         link.start()

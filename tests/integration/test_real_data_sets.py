@@ -82,7 +82,7 @@ def test_the_pair_classifies_cifar10_from_the_official_files(cifar10: Path, tmp_
     manifest = replace(made.manifest, class_names=CLASSES)
     bundle = write_bundle(tmp_path / "bundle", manifest, made.weights("head"), made.weights("tail"))
     with cloud_process(tmp_path / "cloud", [bundle.path]) as cloud:
-        pair = ["--bundle", str(bundle.path), "--cloud", cloud.listen]
+        pair = ["--insecure", "--bundle", str(bundle.path), "--cloud", cloud.listen]
         data = ["--dataset", "cifar10", "--data", str(cifar10), "--limit", "30", "--json"]
         done = run("-m", "edge_client", "classify", *pair, *data)
     assert done.returncode == 0, done.stderr

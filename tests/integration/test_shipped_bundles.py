@@ -57,7 +57,17 @@ def test_the_pair_answers_as_the_training_code_does(model: Path, tmp_path: Path)
 def classify_with_the_pair(model: Path, dataset: str, data: Path | None, folder: Path) -> list[dict[str, object]]:
     with cloud_process(folder / "cloud", [model], "--threads", "1") as cloud:
         where = ["--data", str(data)] if data else []
-        pair = ["--bundle", str(model), "--cloud", cloud.listen, "--dataset", dataset, *where, "--allow-partial"]
+        pair = [
+            "--insecure",
+            "--bundle",
+            str(model),
+            "--cloud",
+            cloud.listen,
+            "--dataset",
+            dataset,
+            *where,
+            "--allow-partial",
+        ]
         output = ["--limit", str(LIMIT), "--json", "--no-picture-sizes"]
         done = subprocess.run(
             [sys.executable, "-m", "edge_client", "classify", *pair, *output],

@@ -106,6 +106,8 @@ def cloud_process(
     folder.mkdir(parents=True, exist_ok=True)
     ready, log = folder / "ready.json", folder / "cloud.log"
     command = [sys.executable, "-m", module]
+    if "--tls-cert" not in flags:
+        command.append("--insecure")
     for bundle in bundles:
         command += ["--bundle", str(bundle)]
     command += ["--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--ready-file", str(ready), "--threads", "1"]

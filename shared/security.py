@@ -1,0 +1,94 @@
+"""What both ends of a link need to trust each other: who is this machine itself, and secrets in files."""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from pathlib import Path
+
+from shared.errors import ConfigError
+
+AUTHORIZATION = "authorization"
+"""The metadata key that carries a token, as HTTP has it."""
+
+LEAST_TOKEN = 16
+"""Characters: shorter ones can be guessed."""
+
+
+def bearer(token: str) -> str:
+    """A token as the value of `AUTHORIZATION`."""
+    return f"Bearer {token}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine's own loopback, by name or by number."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def read_secret(path: Path, flag: str) -> bytes:
+    """A key, a certificate or a list of tokens.
+
+    Raises:
+        ConfigError: the file cannot be read; `flag` and file are named.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{flag} {path}: cannot be read ({error.strerror})") from None
+
+
+def read_tokens(path: Path, flag: str) -> tuple[str, ...]:
+    """The tokens of a file, one a line; empty lines and lines that begin with # do not count.
+
+    Raises:
+        ConfigError: the file cannot be read, has no token, or one that is too short or not printable ASCII.
+    """
+    lines = [line.strip() for line in read_secret(path, flag).decode("utf-8", "replace").splitlines()]
+    tokens = tuple(line for line in lines if line and not line.startswith("#"))
+    if not tokens:
+        raise ConfigError(f"{flag} {path}: there is no token in it; write one a line")
+    for number, token in enumerate(tokens, 1):
+        if len(token) < LEAST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
+            raise ConfigError(
+                f"{flag} {path}: token {number} must be {LEAST_TOKEN} or more printable ASCII characters without spaces"
+            )
+    return tokens
+
+
+def check_pair(certificate: Path, key: Path, flags: str) -> None:
+    """That a certificate and a key are readable and belong together.
+
+    Raises:
+        ConfigError: they are not, or do not; `flags` and files are named.
+    """
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password=_no_password)
+    except ssl.SSLError as error:
+        why = error.reason or "not in PEM form"
+        raise ConfigError(f"{flags}: {certificate} and {key} are no certificate and its key ({why})") from None
+    except OSError as error:
+        raise ConfigError(f"{flags}: {certificate} or {key} cannot be read ({error.strerror})") from None
+
+
+def check_authority(path: Path, flag: str) -> None:
+    """That a file holds certificates of authorities.
+
+    Raises:
+        ConfigError: it does not, or cannot be read.
+    """
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError:
+        raise ConfigError(f"{flag} {path}: there is no certificate in it") from None
+    except OSError as error:
+        raise ConfigError(f"{flag} {path}: cannot be read ({error.strerror})") from None
+
+
+def _no_password() -> str:
+    # OpenSSL would ask on the terminal. An empty one fails, and the message says that the key does not open.
+    return ""
