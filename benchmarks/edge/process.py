@@ -26,7 +26,16 @@ class EdgeProcess:
 
     def __init__(self, flags: Sequence[str], errors: Path) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("NEUCODEX_")}
-        command = [sys.executable, "-m", "edge_client", "classify", "--json", "--no-picture-sizes", *flags]
+        command = [
+            sys.executable,
+            "-m",
+            "edge_client",
+            "classify",
+            "--insecure",
+            "--json",
+            "--no-picture-sizes",
+            *flags,
+        ]
         self._errors = errors
         with errors.open("wb") as err:
             self._process = subprocess.Popen(  # noqa: S603  our own module
