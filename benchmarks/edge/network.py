@@ -11,6 +11,7 @@ from edge_client.co_inference import CoInference
 from edge_client.head_runner import Head
 from edge_client.link import CloudLink
 from edge_client.lookahead import Lookahead
+from edge_client.security import IN_CLEAR
 from edge_client.transport import GrpcTransport
 from shared.bundle import Bundle
 from shared.spike_codec import SpikeCodec
@@ -30,7 +31,7 @@ async def edge(
     manifest = bundle.manifest
 
     def connect(target: Target, within_s: float) -> GrpcTransport:
-        return GrpcTransport(target, bundle.fingerprint, manifest.network.classes, within_s)
+        return GrpcTransport(target, IN_CLEAR, bundle.fingerprint, manifest.network.classes, within_s)
 
     host, _, port = address.rpartition(":")
     link = CloudLink([(host, int(port))], connect, WITHIN_S, Backoff())
