@@ -24,7 +24,7 @@ from benchmarks.load.plot import plot_soak
 from benchmarks.load.processes import Cloud, prepare_process
 from benchmarks.load.rig import Layout, Rig
 from benchmarks.record import Clock, Findings, Target
-from cloud_server.server import usable_cores
+from cloud_server.threads import usable_cores
 from shared.bundle import Bundle
 from shared.command_line import existing_path, option, run
 from shared.errors import CloudUnavailable

@@ -14,9 +14,8 @@ from shared.command_line import Address, LogFormat, configure_logs, existing_pat
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@option(
-    "--bundle", "bundles", required=True, multiple=True, help="Folder of a bundle to serve; give it again for more."
-)
+@option("--bundle", "bundles", multiple=True, help="Folder of a bundle to serve; give it again for more.")
+@option("--bundles-dir", type=existing_path, help="Folder whose every subfolder with a bundle is served.")
 @option("--listen", type=Address(), default="127.0.0.1:50051", help="Where edges connect; port 0 takes a free one.")
 @option("--metrics", type=Address(), default="127.0.0.1:9464", help="Where Prometheus reads; port 0 takes a free one.")
 @option("--tls-cert", type=existing_path, metavar="FILE", help="This server's certificate, PEM; renewed in place.")
@@ -57,7 +56,8 @@ def command(
 ) -> None:
     """Serve the cloud half of bundles: decoder and tail, for many edges at once.
 
-    SIGTERM and SIGINT drain: new streams are refused, open samples finish, and the exit code is 0.
+    SIGTERM and SIGINT drain: new streams are refused, open samples finish, and the exit code is 0. SIGHUP looks for
+    bundles again: new ones are served, those that are gone are retired.
     """
     configure_logs(log_format, log_level)
     config = CloudConfig(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -57,16 +57,21 @@ class BatchRunner:
         self._metrics = metrics
         self._decoder = decoder
 
-    def warm_up(self, lane: Lane) -> None:
-        """A step of every batch size: the first of each is slow, and memory that is not there shows itself now."""
-        frame = np.zeros(lane.codec.shape, np.uint8)
+    def warm_up(self, lane: Lane) -> Iterator[None]:
+        """A step of every batch size, one for each `next`: the first of each is slow, and memory that is not there
+        shows itself now. No slot's owner sees anything of it."""
         for size in buckets(lane.scheduler.max_batch):
-            rows = range(size)
-            lane.slots.reset(rows)
-            lane.tail.step([frame] * size, [1] * size, lane.slots.gather(rows))
+            self.trial(lane, size)
+            yield
+        lane.batch_seconds = self.trial(lane, 1)
+
+    def trial(self, lane: Lane, size: int) -> float:
+        """Seconds of a step of `size` silent samples, of which nothing is committed."""
+        frame = np.zeros(lane.codec.shape, np.uint8)
+        state = lane.slots.fresh(size)
         began = time.perf_counter()
-        lane.tail.step([frame], [1], lane.slots.gather([0]))
-        lane.batch_seconds = time.perf_counter() - began
+        lane.tail.step([frame] * size, [1] * size, state)
+        return time.perf_counter() - began
 
     def decode(self, lane: Lane, batch: Batch, running: Batch = ()) -> None:
         """Decode frames, with their batch or ahead of it; see `Decoder.decode`."""

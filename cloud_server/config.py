@@ -19,6 +19,7 @@ class CloudConfig:
 
     Attributes:
         bundles: folders of the bundles to serve.
+        bundles_dir: a folder whose every subfolder with a bundle is served; read again at SIGHUP, as `bundles` are.
         listen, metrics: (host, port); port 0 takes a free one.
         security: who may connect, and whether others can read along.
         device: what the tails run on.
@@ -35,11 +36,13 @@ class CloudConfig:
         drain_timeout: seconds that open samples have to finish in after SIGTERM.
         threads: of one tail step on the CPU; None for as many as this process may run on.
         max_message_bytes: longest message read; None for what the bundles' largest frame needs.
+        processes: engines behind the one port.
         reflection: whether the server describes itself to tools; None for only on loopback.
         ready_file: where one JSON object is written once requests are served.
     """
 
-    bundles: tuple[Path, ...]
+    bundles: tuple[Path, ...] = ()
+    bundles_dir: Path | None = None
     listen: tuple[str, int] = ("127.0.0.1", 50051)
     metrics: tuple[str, int] = ("127.0.0.1", 9464)
     security: ServerSecurity = IN_CLEAR
@@ -57,15 +60,19 @@ class CloudConfig:
     drain_timeout: float = 10.0
     threads: int | None = None
     max_message_bytes: int | None = None
+    processes: int = 1
     reflection: bool | None = None
     ready_file: Path | None = None
 
     def __post_init__(self) -> None:
-        if not self.bundles:
-            raise ConfigError("no bundle to serve: name one with --bundle DIR, such as models/resnet18-digits")
+        if not self.bundles and self.bundles_dir is None:
+            raise ConfigError(
+                "no bundle to serve: name one with --bundle DIR, such as models/resnet18-digits, or a folder of them "
+                "with --bundles-dir DIR"
+            )
         for name in (
             *("slots", "max_batch", "max_queue", "max_streams", "max_streams_per_peer"),
-            *("max_open_samples", "max_outgoing", "threads"),
+            *("max_open_samples", "max_outgoing", "threads", "processes"),
         ):
             value = getattr(self, name)
             if value is not None and value < 1:

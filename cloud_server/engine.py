@@ -12,7 +12,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -20,6 +21,7 @@ import torch
 from cloud_server.batch_runner import BatchRunner, Stepped
 from cloud_server.decoding import Batch, Decoder
 from cloud_server.lane import Lane
+from cloud_server.threads import choose_threads
 from cloud_server.work import Decoded, Deliver, Failed, Work
 from shared.messages import RejectionCode
 from shared.metrics import Metrics
@@ -30,26 +32,38 @@ CHUNK = 16
 """Frames that the helper decodes before it looks anew; the engine waits for no more than these."""
 
 
+WarmedUp = Callable[[Exception | None], None]
+
+_OVER = object()
+
+
+@dataclass(frozen=True)
+class _WarmUp:
+    lane: Lane
+    done: WarmedUp
+    steps: Iterator[None]
+
+
 class Engine:
     """Takes batches from the lanes' schedulers in turn and runs them.
 
-    `submit` and `drop` may be called from any thread. `deliver` and `warmed_up` are called by the engine's own threads
-    and must not block them: `deliver` once a batch with all of its outcomes, one call at a time and in the batches'
-    order; `warmed_up` once, with what went wrong, if anything did.
+    All methods may be called from any thread. `deliver` and `warmed_up` are called by the engine's own threads and must
+    not block them: `deliver` once a batch with all of its outcomes, one call at a time and in the batches' order.
+
+    Args:
+        threads: of a step on the CPU; None for as many as make a step of the first lane fastest.
     """
 
     def __init__(
         self,
-        lanes: Sequence[Lane],
         *,
         deliver: Deliver,
-        warmed_up: Callable[[Exception | None], None],
         metrics: Metrics,
         threads: int | None = None,
     ) -> None:
-        self._lanes = list(lanes)
+        self._lanes: list[Lane] = []
+        self._warming: deque[_WarmUp] = deque()
         self._deliver = deliver
-        self._warmed_up = warmed_up
         self._metrics = metrics
         self._runner = BatchRunner(metrics, Decoder())
         self._threads = threads
@@ -60,6 +74,8 @@ class Engine:
         self._aside = threading.Condition(self._lock)
         """Something can be done while a batch runs: for the helper."""
         self._running: tuple[Lane, Batch] | None = None
+        self._warms = False
+        """The engine's last step was one of a warm-up."""
         self._fresh = 0
         """Frames that came since the helper was last woken."""
         self._untold: deque[Stepped] = deque()
@@ -70,7 +86,7 @@ class Engine:
         self._helper = threading.Thread(target=self._help, name="engine-helper", daemon=True)
 
     def start(self) -> None:
-        """Begin: first a warm-up step of every batch size of every lane, then batches as they come."""
+        """Begin to take batches as they come."""
         self._thread.start()
         self._helper.start()
 
@@ -82,6 +98,20 @@ class Engine:
         for thread in (self._thread, self._helper):
             if thread.is_alive():
                 thread.join()
+
+    def add(self, lane: Lane, warmed_up: WarmedUp) -> None:
+        """Step every batch size of a lane once, between the batches of others, and then take its batches too.
+
+        `warmed_up` is called once, with what went wrong, if anything did: then its batches are not taken.
+        """
+        with self._lock:
+            self._warming.append(_WarmUp(lane, warmed_up, self._runner.warm_up(lane)))
+            self._ready.notify()
+
+    def remove(self, lane: Lane) -> None:
+        """Take no more batches of a lane."""
+        with self._lock:
+            self._lanes.remove(lane)
 
     def submit(self, lane: Lane, stream: Hashable, sample: Hashable, work: Work) -> bool:
         """Queue the next frame of a sample; False if the lane's queue is full."""
@@ -101,38 +131,54 @@ class Engine:
             lane.scheduler.drop(sample)
 
     def _run(self) -> None:
+        """The engine's thread."""
         if self._threads is not None:
             torch.set_num_threads(self._threads)  # OpenMP keeps this for each thread: setting it elsewhere is no use
         try:
             with torch.inference_mode():
-                try:
-                    for lane in self._lanes:
-                        self._runner.warm_up(lane)
-                except Exception as error:
-                    self._warmed_up(error)
-                    return
-                self._warmed_up(None)
-                while (chosen := self._next_batch()) is not None:
-                    self._run_batch(*chosen)
+                while (job := self._next_step()) is not None:
+                    job()
         finally:
             with self._lock:
                 self._ended = True
                 self._aside.notify()
 
-    def _next_batch(self) -> tuple[Lane, Batch] | None:
-        """Wait until a lane has a batch; None when the engine stops."""
+    def _next_step(self) -> Callable[[], None] | None:
+        """Wait until a lane has a batch, or is to be warmed up; None when the engine stops."""
         with self._lock:
             self._running = None
             while not self._stopping:
+                # In turns: neither do batches wait for a whole warm-up, nor it for a pause between them.
+                self._warms = bool(self._warming) and not self._warms
+                if self._warms:
+                    return partial(self._warm_up, self._warming[0])
                 now = time.perf_counter()
                 for turn, lane in enumerate(self._lanes):
                     batch = lane.scheduler.take(now)
                     if batch:
                         self._lanes.append(self._lanes.pop(turn))
-                        return lane, batch
-                pauses = (lane.scheduler.pause(now) for lane in self._lanes)
-                self._ready.wait(min((pause for pause in pauses if pause is not None), default=None))
+                        return partial(self._run_batch, lane, batch)
+                if not self._warming:
+                    pauses = (lane.scheduler.pause(now) for lane in self._lanes)
+                    self._ready.wait(min((pause for pause in pauses if pause is not None), default=None))
         return None
+
+    def _warm_up(self, warming: _WarmUp) -> None:
+        """The next step of a warm-up."""
+        lane, error = warming.lane, None
+        try:
+            if self._threads is None:
+                self._threads = choose_threads(partial(self._runner.trial, lane, lane.scheduler.max_batch))
+                torch.set_num_threads(self._threads)
+            if next(warming.steps, _OVER) is not _OVER:
+                return
+        except Exception as raised:
+            error = raised
+        with self._lock:
+            self._warming.popleft()
+            if error is None:
+                self._lanes.append(lane)
+        warming.done(error)
 
     def _run_batch(self, lane: Lane, batch: Batch) -> None:
         began = time.perf_counter()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -63,17 +63,14 @@ def load_lane(bundle: Bundle, name: str, config: CloudConfig, device: torch.devi
     return Lane(name, bundle.fingerprint, timesteps, codec, tail, slots, scheduler)
 
 
-def lane_names(bundles: Sequence[Bundle]) -> list[str]:
-    """A name for each bundle: the manifest's, and the fingerprint's beginning where two have the same.
+def lane_names(bundles: Sequence[Bundle], taken: Iterable[str] = ()) -> list[str]:
+    """A name for each bundle: the manifest's, with the fingerprint's beginning where another has the same.
 
-    Raises:
-        ConfigError: a bundle is there twice.
+    Args:
+        bundles: different ones.
+        taken: names that are used already.
     """
-    twice = [fingerprint for fingerprint, n in Counter(bundle.fingerprint for bundle in bundles).items() if n > 1]
-    if twice:
-        paths = ", ".join(str(bundle.path) for bundle in bundles if bundle.fingerprint == twice[0])
-        raise ConfigError(f"--bundle names the same bundle more than once: {paths}")
-    names = Counter(bundle.manifest.name for bundle in bundles)
+    names = Counter([*(bundle.manifest.name for bundle in bundles), *taken])
     return [
         bundle.manifest.name
         if names[bundle.manifest.name] == 1

@@ -6,25 +6,25 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
 
 from cloud_server.admission import Admission
 from cloud_server.config import CloudConfig
 from cloud_server.engine import Engine
 from cloud_server.idle import IdleWatch
 from cloud_server.lane import Lane
+from cloud_server.opening import Refused, choose_lane, parse, read_open
 from cloud_server.outbox import End, Outbox
 from cloud_server.sessions import Sample, Session
 from cloud_server.work import Outcome
 from protos import co_inference_pb2 as pb
 from shared.errors import WireError
-from shared.messages import PROTOCOL_VERSION, EdgeMessage, Frame, Open, Ready, Stop
+from shared.messages import EdgeMessage, Frame, Open, Ready, Stop
 from shared.metrics import Metrics
-from shared.wire import cloud_to_wire, edge_from_wire
+from shared.wire import cloud_to_wire
 
 log = logging.getLogger(__name__)
 
@@ -33,19 +33,11 @@ SERVICE = pb.DESCRIPTOR.services_by_name["CoInference"].full_name
 Context = grpc.aio.ServicerContext[bytes, pb.CloudMessage]
 
 _DRAINING = End(grpc.StatusCode.UNAVAILABLE, "draining: go to another replica")
+_RETIRED = End(grpc.StatusCode.FAILED_PRECONDITION, "this bundle is no longer served here: give the edge its successor")
 
 
 _GONE = (grpc.aio.InternalError, grpc.aio.UsageError)
 """What gRPC raises when a stream is read or written whose connection broke: nobody is left to be told."""
-
-
-class _Refused(Exception):
-    """A stream is not let in. `reason` is the metric's label."""
-
-    def __init__(self, reason: str, code: grpc.StatusCode, details: str) -> None:
-        super().__init__(details)
-        self.reason = reason
-        self.end = End(code, details)
 
 
 @dataclass(eq=False)
@@ -54,10 +46,19 @@ class _Stream:
     outbox: Outbox
     half_closed: bool = False
     """The edge sends nothing more; what it sent is still answered."""
+    farewell: End | None = None
+    """How the stream ends once its open samples are done."""
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def send_away(self, farewell: End) -> None:
+        """Take no new samples, and end when the open ones are done."""
+        self.farewell = farewell
+        self.session.draining = True
+        self.end_if_done()
 
     def end_if_done(self) -> None:
-        if self.session.draining and self.session.open_samples == 0:
-            self.outbox.end(_DRAINING)
+        if self.farewell is not None and self.session.open_samples == 0:
+            self.outbox.end(self.farewell)
         elif self.half_closed and not self.session.unanswered:
             self.outbox.end(End())
 
@@ -89,10 +90,22 @@ class CoInference:
         )
         return grpc.method_handlers_generic_handler(SERVICE, {"Infer": method})
 
-    def serve(self, lanes: Sequence[Lane], engine: Engine) -> None:
-        """Let streams in, now that the lanes are warm."""
+    def serve(self, engine: Engine) -> None:
+        """Let streams in, now that the engine runs."""
         self._engine = engine
-        self._lanes = {lane.fingerprint: lane for lane in lanes}
+
+    def offer(self, lane: Lane) -> None:
+        """Let streams of a bundle in, now that it is warm."""
+        self._lanes[lane.fingerprint] = lane
+
+    async def retire(self, lane: Lane) -> None:
+        """Let no more streams of a bundle in, and wait until those open have finished their open samples and ended."""
+        del self._lanes[lane.fingerprint]
+        streams = [stream for stream in self._streams.values() if stream.session.lane is lane]
+        for stream in streams:
+            stream.send_away(_RETIRED)
+        for stream in streams:
+            await stream.ended.wait()
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """A batch is done: hand its outcomes to their streams."""
@@ -111,8 +124,7 @@ class CoInference:
         """
         self._draining = True
         for stream in list(self._streams.values()):
-            stream.session.draining = True
-            stream.end_if_done()
+            stream.send_away(_DRAINING)
         try:
             await asyncio.wait_for(self._empty.wait(), timeout)
         except (TimeoutError, asyncio.TimeoutError):
@@ -140,7 +152,7 @@ class CoInference:
             self._authenticate(context)
             lane, opened = await self._admit(requests)
             await self._converse(lane, opened, requests, context)
-        except _Refused as refused:
+        except Refused as refused:
             self._metrics.count("neucodex_cloud_refused_streams_total", reason=refused.reason)
             await _abort(refused.end, context)
         except _GONE as error:
@@ -152,42 +164,14 @@ class CoInference:
     def _authenticate(self, context: Context) -> None:
         if self._gate is not None and not self._gate.admits(context.invocation_metadata()):
             unknown = "no token that is known here: see --token-file on both sides"
-            raise _Refused("unauthenticated", grpc.StatusCode.UNAUTHENTICATED, unknown)
+            raise Refused("unauthenticated", grpc.StatusCode.UNAUTHENTICATED, unknown)
 
     async def _admit(self, requests: AsyncIterator[bytes]) -> tuple[Lane, Open]:
-        """Read Open and choose the bundle, or raise `_Refused`."""
+        """Read Open and choose the bundle, or raise `Refused`."""
         self._refuse_unless_serving()
-        timeout = self._config.sample_idle_timeout
-        try:
-            opened = _parse(await asyncio.wait_for(anext(requests), timeout))
-        except WireError as error:
-            raise _Refused("protocol", grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
-        except asyncio.TimeoutError:
-            late = f"no Open within {timeout:g} s: send it first"
-            raise _Refused("protocol", grpc.StatusCode.INVALID_ARGUMENT, late) from None
-        except StopAsyncIteration:
-            early = "the stream ended before its Open"
-            raise _Refused("protocol", grpc.StatusCode.INVALID_ARGUMENT, early) from None
-        if not isinstance(opened, Open):
-            raise _Refused("protocol", grpc.StatusCode.INVALID_ARGUMENT, "the first message must be Open")
+        opened = await read_open(requests, self._config.sample_idle_timeout)
         self._refuse_unless_serving()  # waiting for Open may have taken long
-        if opened.protocol_version != PROTOCOL_VERSION:
-            raise _Refused(
-                "protocol",
-                grpc.StatusCode.FAILED_PRECONDITION,
-                f"protocol version {opened.protocol_version} is not spoken here: this cloud speaks {PROTOCOL_VERSION}; "
-                "install the same release on both sides",
-            )
-        lane = self._lanes.get(opened.fingerprint)
-        if lane is None:
-            served = ", ".join(f"{lane.name} ({lane.fingerprint.hex()[:12]})" for lane in self._lanes.values())
-            raise _Refused(
-                "fingerprint",
-                grpc.StatusCode.FAILED_PRECONDITION,
-                f"no bundle with fingerprint {opened.fingerprint.hex()[:12]} is served here, only {served}: "
-                "give both sides the same bundle folder",
-            )
-        return lane, opened
+        return choose_lane(opened, self._lanes), opened
 
     async def _converse(self, lane: Lane, opened: Open, requests: AsyncIterator[bytes], context: Context) -> None:
         assert self._engine is not None
@@ -215,6 +199,7 @@ class CoInference:
             reader.cancel()
             session.close()
             del self._streams[session]
+            stream.ended.set()
             if not self._streams:
                 self._empty.set()
 
@@ -222,7 +207,7 @@ class CoInference:
         """Take in what the edge sends; while its answers pile up, nothing more is read and gRPC holds it back."""
         try:
             async for raw in requests:
-                self._receive(stream, _parse(raw))
+                self._receive(stream, parse(raw))
                 await stream.outbox.room()
             stream.half_closed = True
             stream.end_if_done()
@@ -269,10 +254,10 @@ class CoInference:
 
     def _refuse_unless_serving(self) -> None:
         if self._draining:
-            raise _Refused("draining", _DRAINING.code, _DRAINING.details)
+            raise Refused("draining", _DRAINING.code, _DRAINING.details)
         if self._engine is None:
             wait = "warming up: try again soon, or go to another replica"
-            raise _Refused("warming_up", grpc.StatusCode.UNAVAILABLE, wait)
+            raise Refused("warming_up", grpc.StatusCode.UNAVAILABLE, wait)
 
 
 async def _abort(end: End, context: Context) -> None:
@@ -281,15 +266,3 @@ async def _abort(end: End, context: Context) -> None:
         await context.abort(end.code, end.details, end.metadata)
     except _GONE as error:
         log.debug("a stream ended before it was told why: %s", error)
-
-
-def _parse(raw: bytes) -> EdgeMessage:
-    """Bytes from the network to a checked message.
-
-    Raises:
-        WireError: they are no message of this protocol.
-    """
-    try:
-        return edge_from_wire(pb.EdgeMessage.FromString(raw))
-    except DecodeError:
-        raise WireError(f"{len(raw)} bytes that are no EdgeMessage") from None

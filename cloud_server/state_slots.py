@@ -75,6 +75,14 @@ class StateSlots:
         for row in rows:
             self.steps[row] = 0
 
+    def fresh(self, batch: int) -> Rows:
+        """The state of `batch` samples before their first timestep, in no slot; whoever gets it may overwrite it."""
+        membranes = tuple(
+            _channels_second(membrane.expand(batch, *membrane.shape[1:]).clone(memory_format=torch.contiguous_format))
+            for membrane in self._initial
+        )
+        return Rows(membranes, torch.zeros_like(self._logits[:1]).expand(batch, -1).clone())
+
     def gather(self, rows: Sequence[int]) -> Rows:
         """A copy of the state of `rows`, in their order; whoever gets it may overwrite it."""
         index = self._index(rows)

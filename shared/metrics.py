@@ -1,7 +1,7 @@
 """Every metric of both sides in one table, and the exporter.
 
 Names, help texts, labels and buckets stand here and nowhere else: code, dashboards and tests read this table. A label's
-values are bounded: stages, reasons and sides are enumerated here, bundles are those that a server was started with.
+values are bounded: stages, reasons and sides are enumerated here, bundles are those that a server has served.
 """
 
 from __future__ import annotations
@@ -113,12 +113,13 @@ CLOUD_METRICS = (
 class Metrics:
     """The metrics of one process: made from a table, filled by name, exported over HTTP.
 
-    `labels` gives the values of the labels that only a running process knows, such as its bundles' names; every
-    combination is created at once, so that a series exists before its first event.
+    Every combination of labels is created at once, so that a series exists before its first event. `know` tells the
+    values that only a running process knows, such as its bundles' names.
     """
 
     def __init__(self, table: tuple[Metric, ...], labels: Mapping[str, tuple[str, ...]] | None = None) -> None:
         self.registry = CollectorRegistry()
+        self._table = table
         self._metrics: dict[str, Any] = {}
         for metric in table:
             made: Any
@@ -129,9 +130,12 @@ class Metrics:
                 made = Counter(metric.name, metric.help, names, registry=self.registry)
             else:
                 made = Gauge(metric.name, metric.help, names, registry=self.registry)
-            for values in _combinations(metric, labels or {}):
-                made.labels(*values)
             self._metrics[metric.name] = made
+        self._create(labels or {})
+
+    def know(self, label: str, *values: str) -> None:
+        """Create the series of further values of a label."""
+        self._create({label: values})
 
     def observe(self, name: str, value: float, **labels: str) -> None:
         """Add one value to a histogram."""
@@ -161,6 +165,11 @@ class Metrics:
                 f"cannot serve metrics on {host}:{port} ({error.strerror}); choose another address with --metrics"
             ) from None
         return int(server.server_port)
+
+    def _create(self, known: Mapping[str, tuple[str, ...]]) -> None:
+        for metric in self._table:
+            for values in _combinations(metric, known):
+                self._metrics[metric.name].labels(*values)
 
     def _child(self, name: str, labels: Mapping[str, str]) -> Any:
         metric = self._metrics[name]

@@ -71,13 +71,17 @@ class Running:
         self.deliveries = 0
         self.delivered_by: set[str] = set()
         self._arrived = threading.Condition()
-        self._warm = threading.Event()
-        self.error: Exception | None = None
-        self.engine = Engine(lanes, deliver=self._deliver, warmed_up=self._warmed_up, metrics=metrics, threads=1)
+        self.errors: list[Exception | None] = []
+        """What went wrong warming each lane up, if anything did."""
+        self._lanes = lanes
+        self.engine = Engine(deliver=self._deliver, metrics=metrics, threads=1)
 
     def __enter__(self) -> Running:
         self.engine.start()
-        assert self._warm.wait(DEADLINE)
+        for lane in self._lanes:
+            self.engine.add(lane, self._warmed_up)
+        with self._arrived:
+            assert self._arrived.wait_for(lambda: len(self.errors) == len(self._lanes), DEADLINE)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -85,8 +89,9 @@ class Running:
         assert not any(thread.name.startswith("engine") for thread in threading.enumerate())
 
     def _warmed_up(self, error: Exception | None) -> None:
-        self.error = error
-        self._warm.set()
+        with self._arrived:
+            self.errors.append(error)
+            self._arrived.notify()
 
     def _deliver(self, outcomes: Sequence[Outcome]) -> None:
         with self._arrived:

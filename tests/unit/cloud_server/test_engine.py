@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cloud_server.batch_runner import BatchRunner
 from cloud_server.config import CloudConfig
 from cloud_server.lane import Lane, load_lane
+from cloud_server.scheduler import buckets
 from cloud_server.work import Failed, Work
 from shared.bundle import Bundle
 from shared.messages import Codec, Frame, RejectionCode
@@ -163,11 +164,11 @@ def test_the_engine_outlives_its_own_mistakes(lane, frames, expected, caplog):
 def test_a_tail_that_cannot_step_is_known_before_it_serves(lane, frames):
     lane.tail.step = lambda *_: 1 / 0  # type: ignore[assignment,method-assign]
     with Running([lane], lane_metrics()) as running:
-        assert isinstance(running.error, ZeroDivisionError)
+        assert isinstance(running.errors[0], ZeroDivisionError)
 
 
 def test_warm_up_leaves_no_trace(lane, runner, frames, expected):
-    runner.warm_up(lane)
+    assert len(list(runner.warm_up(lane))) == len(buckets(4))
     assert lane.slots.in_use == 0
     assert lane.batch_seconds > 0
     assert lane.slots.steps == [0] * 8

@@ -1,0 +1,87 @@
+"""The first message of a stream: what it must be, and the reasons for which a stream is not let in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from cloud_server.lane import Lane
+from cloud_server.outbox import End
+from protos import co_inference_pb2 as pb
+from shared.errors import WireError
+from shared.messages import PROTOCOL_VERSION, EdgeMessage, Open
+from shared.wire import edge_from_wire
+
+
+class Refused(Exception):
+    """A stream is not let in. `reason` is the metric's label."""
+
+    def __init__(self, reason: str, code: grpc.StatusCode, details: str) -> None:
+        super().__init__(details)
+        self.reason = reason
+        self.end = End(code, details)
+
+
+async def read_open(requests: AsyncIterator[bytes], timeout: float) -> Open:
+    """A stream's first message, which must come within `timeout` seconds and be Open.
+
+    Raises:
+        Refused: it did not, or is something else.
+    """
+    try:
+        opened = parse(await asyncio.wait_for(anext(requests), timeout))
+    except WireError as error:
+        raise Refused("protocol", grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
+    except asyncio.TimeoutError:
+        late = f"no Open within {timeout:g} s: send it first"
+        raise Refused("protocol", grpc.StatusCode.INVALID_ARGUMENT, late) from None
+    except StopAsyncIteration:
+        early = "the stream ended before its Open"
+        raise Refused("protocol", grpc.StatusCode.INVALID_ARGUMENT, early) from None
+    if not isinstance(opened, Open):
+        raise Refused("protocol", grpc.StatusCode.INVALID_ARGUMENT, "the first message must be Open")
+    return opened
+
+
+def choose_lane(opened: Open, lanes: Mapping[bytes, Lane]) -> Lane:
+    """The lane of the bundle that an edge has.
+
+    Args:
+        opened: its Open.
+        lanes: those served, by fingerprint.
+
+    Raises:
+        Refused: another protocol version, or no such bundle here.
+    """
+    if opened.protocol_version != PROTOCOL_VERSION:
+        raise Refused(
+            "protocol",
+            grpc.StatusCode.FAILED_PRECONDITION,
+            f"protocol version {opened.protocol_version} is not spoken here: this cloud speaks {PROTOCOL_VERSION}; "
+            "install the same release on both sides",
+        )
+    lane = lanes.get(opened.fingerprint)
+    if lane is None:
+        served = ", ".join(f"{lane.name} ({lane.fingerprint.hex()[:12]})" for lane in lanes.values())
+        raise Refused(
+            "fingerprint",
+            grpc.StatusCode.FAILED_PRECONDITION,
+            f"no bundle with fingerprint {opened.fingerprint.hex()[:12]} is served here, only {served}: "
+            "give both sides the same bundle folder",
+        )
+    return lane
+
+
+def parse(raw: bytes) -> EdgeMessage:
+    """Bytes from the network to a checked message.
+
+    Raises:
+        WireError: they are no message of this protocol.
+    """
+    try:
+        return edge_from_wire(pb.EdgeMessage.FromString(raw))
+    except DecodeError:
+        raise WireError(f"{len(raw)} bytes that are no EdgeMessage") from None
