@@ -33,7 +33,8 @@ from shared.exit_policy import Measure
 
 EXIT_CODES = (
     "Exit codes: 0 all done; 1 some samples failed or could not be read; 2 wrong usage or configuration; 3 bundle; "
-    "4 input; 5 no cloud within the deadline, or the link was lost; 6 the cloud refused; 130 interrupted."
+    "4 input; 5 no cloud within the deadline, or the link was lost; 6 the cloud refused; 7 results cannot be "
+    "written; 130 interrupted."
 )
 
 
@@ -116,6 +117,8 @@ def cli() -> None:
 @option("--json", "as_json", is_flag=True, help="One JSON object a line on standard output.")
 @option("--show", type=int, default=10, metavar="N", help="Without --json: a line for each of the first N samples.")
 @option("--summary-file", type=existing_path, metavar="FILE", help="Write the summary there as JSON, print none.")
+@option("--out", type=existing_path, metavar="FILE", help="Append each verdict there as a JSON line, at once.")
+@option("--resume", is_flag=True, help="Go on where the run that wrote --out stopped: samples in it are done.")
 @option("--no-picture-sizes", is_flag=True, help="Do not compare with the same pictures as PNG and JPEG.")
 @option("--metrics", type=Address(), help="Serve Prometheus metrics there; port 0 takes a free one.")
 @log_options
@@ -144,6 +147,8 @@ def classify(
     as_json: bool,
     show: int,
     summary_file: Path | None,
+    out: Path | None,
+    resume: bool,
     no_picture_sizes: bool,
     metrics: tuple[str, int] | None,
     log_format: LogFormat,
@@ -152,7 +157,7 @@ def classify(
     """Classify pictures or a data set's test part together with a cloud."""
     configure_logs(log_format, log_level)
     inputs = InputConfig((*images, *more_images), dataset, data, limit, allow_partial)
-    outputs = OutputConfig(as_json, show, summary_file, not no_picture_sizes, metrics)
+    outputs = OutputConfig(as_json, show, summary_file, not no_picture_sizes, metrics, out, resume)
     config = EdgeConfig(
         bundle=bundle,
         clouds=cloud,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from edge_client.lookahead import BYTE_PRICE_US
 from edge_client.loss import FALLBACK_AFTER_S, LossPolicy, OnLoss
@@ -35,18 +35,34 @@ class InputConfig:
         if self.limit is not None and self.limit < 1:
             raise ConfigError(f"--limit is {self.limit}: at least 1")
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides which samples there are, and what they are called, as plain values."""
+        return {
+            "images": list(self.images) or None,
+            "dataset": self.dataset,
+            "data": None if self.data is None else str(self.data.absolute()),
+        }
+
 
 @dataclass(frozen=True)
 class OutputConfig:
-    """How results are written: for people or as JSON, how many samples are shown, where the summary goes."""
+    """How results are written: for people or as JSON, how many samples are shown, where the summary goes.
+
+    `results` is appended to for each verdict; with `resume` the run goes on with what it holds.
+    """
 
     json: bool = False
     show: int = 10
     summary_file: Path | None = None
     picture_sizes: bool = True
     metrics: Address | None = None
+    results: Path | None = None
+    resume: bool = False
 
     def __post_init__(self) -> None:
+        if self.resume and self.results is None:
+            raise ConfigError("--resume goes on with a results file: name it with --out")
         # Said now, not after the last sample.
         if self.summary_file is not None and (self.summary_file.is_dir() or not self.summary_file.parent.is_dir()):
             raise ConfigError(f"--summary-file is {self.summary_file}: name a file in a folder that exists")

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from edge_client.config import EdgeConfig, InputConfig, OutputConfig
+from edge_client.inputs.choose import open_source
 from edge_client.pair import open_pair
 from edge_client.report import JsonReport, Notes, Report, TextReport
+from edge_client.results import ResultsFile
 from edge_client.session import Session
-from edge_client.sources import Source, open_source
+from edge_client.sources import Source, nothing_done
 from edge_client.summary import RunFacts, summarise
 from shared.bundle import Bundle, Manifest
 from shared.command_line import INTERRUPTED, join_address
@@ -37,28 +39,53 @@ async def classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputConfi
     """
     bundle = Bundle.open(config.bundle)
     config.exit_policy(bundle.manifest.exit_policy)
-    source = open_source(inputs, bundle.manifest)
-    metrics = _serve_metrics(outputs)
-    report = _report(outputs, bundle.manifest, out)
-    notes = _notes(outputs, source, out, err)
-    session = Session(report, notes, metrics, picture_sizes=outputs.picture_sizes)
-    try:
-        with _interruptible():
-            async with open_pair(config, bundle, session) as network:
-                await session.classify_all(source, network, config.in_flight)
-    except asyncio.CancelledError:
-        notes.close()
-        notes.say(f"interrupted: {notes.progress()} samples done")
-        return INTERRUPTED
-    except NeucodexError:
-        notes.close()
-        if session.done:
-            notes.say(f"stopped: {notes.progress()} samples done")
-        raise
-    finally:
-        notes.close()
-        _summarise(config, outputs, bundle.manifest, source, session, report)
-    return SOME_FAILED if session.failed or session.unreadable else 0
+    with _results(config, inputs, outputs, bundle) as results:
+        source = open_source(inputs, bundle.manifest, results.skip if results else nothing_done)
+        metrics = _serve_metrics(outputs)
+        report = _report(outputs, bundle.manifest, out)
+        notes = _notes(outputs, source, results, out, err)
+        session = Session(report, notes, metrics, picture_sizes=outputs.picture_sizes, results=results)
+        try:
+            with _interruptible():
+                async with open_pair(config, bundle, session) as network:
+                    await session.classify_all(source, network, config.in_flight)
+        except asyncio.CancelledError:
+            notes.close()
+            notes.say(f"interrupted: {notes.progress()} samples done")
+            return INTERRUPTED
+        except NeucodexError:
+            notes.close()
+            if session.done:
+                notes.say(f"stopped: {notes.progress()} samples done")
+            raise
+        finally:
+            notes.close()
+            _summarise(config, outputs, bundle.manifest, source, session, report)
+        return SOME_FAILED if session.failed or session.unreadable else 0
+
+
+@contextlib.contextmanager
+def _results(
+    config: EdgeConfig, inputs: InputConfig, outputs: OutputConfig, bundle: Bundle
+) -> Iterator[ResultsFile | None]:
+    if outputs.results is None:
+        yield None
+        return
+    policy = config.exit_policy(bundle.manifest.exit_policy)
+    identity = {
+        "bundle": bundle.manifest.name,
+        "fingerprint": bundle.fingerprint.hex(),
+        **inputs.identity,
+        "measure": policy.measure,
+        "threshold": policy.threshold,
+        "full_t": config.full_t,
+    }
+    with contextlib.closing(
+        ResultsFile(outputs.results, identity, bundle.manifest.class_names, resume=outputs.resume)
+    ) as results:
+        if results.count:
+            log.info("%s has %d verdicts already", outputs.results, results.count)
+        yield results
 
 
 def _serve_metrics(outputs: OutputConfig) -> Metrics:
@@ -75,11 +102,12 @@ def _report(outputs: OutputConfig, manifest: Manifest, out: TextIO) -> Report:
     return TextReport(out, manifest.class_names, manifest.network.timesteps, outputs.show)
 
 
-def _notes(outputs: OutputConfig, source: Source, out: TextIO, err: TextIO) -> Notes:
+def _notes(outputs: OutputConfig, source: Source, results: ResultsFile | None, out: TextIO, err: TextIO) -> Notes:
+    done = results.count if results else 0
     if not outputs.json:
-        return Notes(err, source.count, bar_after=outputs.show)
+        return Notes(err, source.count, bar_after=outputs.show, done=done)
     # Lines for every sample and a bar on one terminal do not mix.
-    return Notes(err, source.count, bar_after=None if out.isatty() else 0)
+    return Notes(err, source.count, bar_after=None if out.isatty() else 0, done=done)
 
 
 def _summarise(

@@ -43,21 +43,11 @@ class JsonReport:
         self._class_names = class_names
 
     def classified(self, sample: Sample, verdict: Verdict) -> None:
-        self._line(
-            {
-                **self._named(sample),
-                "prediction": self._class_names[verdict.prediction],
-                "confidence": verdict.confidence,
-                "timesteps": verdict.timesteps,
-                "payload_bytes": verdict.payload_bytes,
-                "latency_ms": verdict.latency_s * 1000,
-                "answered_by": verdict.answered_by,
-            }
-        )
+        self._line(verdict_line(sample, verdict, self._class_names))
 
     def failed(self, sample: Sample, reason: str) -> None:
         nothing = dict.fromkeys(("prediction", "confidence", "timesteps", "payload_bytes", "latency_ms", "answered_by"))
-        self._line({**self._named(sample), **nothing, "error": reason})
+        self._line({**_named(sample, self._class_names), **nothing, "error": reason})
 
     def unreadable(self, what: Unreadable) -> None:
         """Not on standard output: there is no sample."""
@@ -65,12 +55,26 @@ class JsonReport:
     def summary(self, figures: Summary) -> None:
         self._line({"summary": figures})
 
-    def _named(self, sample: Sample) -> dict[str, Any]:
-        return {"sample": sample.name, "label": None if sample.label is None else self._class_names[sample.label]}
-
     def _line(self, value: dict[str, Any]) -> None:
         self._out.write(json.dumps(value) + "\n")
         self._out.flush()
+
+
+def verdict_line(sample: Sample, verdict: Verdict, class_names: Sequence[str]) -> dict[str, Any]:
+    """A verdict as plain values for JSON; docs/edge.md says what they mean."""
+    return {
+        **_named(sample, class_names),
+        "prediction": class_names[verdict.prediction],
+        "confidence": verdict.confidence,
+        "timesteps": verdict.timesteps,
+        "payload_bytes": verdict.payload_bytes,
+        "latency_ms": verdict.latency_s * 1000,
+        "answered_by": verdict.answered_by,
+    }
+
+
+def _named(sample: Sample, class_names: Sequence[str]) -> dict[str, Any]:
+    return {"sample": sample.name, "label": None if sample.label is None else class_names[sample.label]}
 
 
 class TextReport:
@@ -117,18 +121,25 @@ class Notes:
     Args:
         err: standard error.
         total: samples to come, None while that is not known.
+        done: samples that were dealt with before, among those to come.
         bar_after: on a terminal the bar appears after so many samples, below the lines on standard output; None: never.
         clock: seconds.
     """
 
     def __init__(
-        self, err: TextIO, total: int | None, bar_after: int | None, clock: Callable[[], float] = time.monotonic
+        self,
+        err: TextIO,
+        total: int | None,
+        bar_after: int | None,
+        *,
+        done: int = 0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._console = Console(file=err, highlight=False, markup=False, soft_wrap=True)
         self._total = total
         self._bar_after = bar_after
         self._clock = clock
-        self._done = 0
+        self._done = done
         self._spoke = clock()
         self._bar: tuple[Progress, TaskID] | None = None
 

@@ -6,16 +6,22 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from edge_client.co_inference import AnsweredHere, CoInference
 from edge_client.pictures import encoded_sizes
+from edge_client.reading import Reader
 from edge_client.report import Notes, Report
-from edge_client.sources import Sample, Source, Unreadable
+from edge_client.results import ResultsFile
+from edge_client.sources import Item, Sample, Source, Unreadable
 from edge_client.summary import Classified
 from edge_client.verdict import Verdict
 from shared.errors import SampleRejected, WireError
 from shared.messages import RejectionCode
 from shared.metrics import Metrics
+
+UnderWay = deque[tuple[Item, "asyncio.Task[Verdict | None]"]]
+"""What was read and is not yet told of, in the source's order."""
 
 
 class Session:
@@ -31,6 +37,7 @@ class Session:
         metrics: Metrics,
         *,
         picture_sizes: bool,
+        results: ResultsFile | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.done: list[Classified] = []
@@ -43,31 +50,45 @@ class Session:
         self._notes = notes
         self._metrics = metrics
         self._picture_sizes = picture_sizes
+        self._results = results
         self._connected_before = False
 
     async def classify_all(self, source: Source, network: CoInference, in_flight: int = 1) -> None:
         """Every sample of a source, at most `in_flight` at once; told of in the source's order.
 
+        One more is read meanwhile. A verdict is told of as soon as it is there, whenever the next sample comes.
+
         Raises:
             CloudUnavailable, CloudRefused: there is no cloud, and the loss policy ends the run.
             SourceError: the source cannot go on.
+            OutputError: a verdict cannot be written.
         """
         began = self._clock()
-        under_way: deque[tuple[Sample, asyncio.Task[Verdict]]] = deque()
+        reader = Reader(source)
+        reading: asyncio.Task[Item | None] | None = asyncio.create_task(reader.next())
+        under_way: UnderWay = deque()
         try:
-            for item in source:
-                while under_way and (len(under_way) == in_flight or isinstance(item, Unreadable)):
-                    await self._tell_oldest(under_way, began)
-                if isinstance(item, Unreadable):
-                    self._skip(item)
-                    self._advance(began)
-                else:
-                    under_way.append((item, asyncio.create_task(network.classify(item))))
+            while reading is not None or under_way:
+                if reading is not None and reading.done() and len(under_way) < in_flight:
+                    item = reading.result()
+                    if item is None:
+                        reading = None
+                        continue
+                    under_way.append((item, asyncio.create_task(_outcome(item, network))))
                     # It begins before the next one is read.
                     await asyncio.sleep(0)
-            while under_way:
-                await self._tell_oldest(under_way, began)
+                    reading = asyncio.create_task(reader.next())
+                waiting: set[asyncio.Task[Any]] = {task for _, task in list(under_way)[:1]}
+                if reading is not None and (not reading.done() or len(under_way) < in_flight):
+                    waiting.add(reading)
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                if under_way and under_way[0][1].done():
+                    self._tell(*under_way.popleft())
+                    self._advance(began)
         finally:
+            if reading is not None:
+                reading.cancel()
+            reader.close()
             await self._abandon(under_way, began)
 
     def rejected(self, code: RejectionCode) -> None:
@@ -86,35 +107,41 @@ class Session:
             self._metrics.count("neucodex_edge_reconnects_total")
         self._connected_before = self._connected_before or connected
 
-    async def _tell_oldest(self, under_way: deque[tuple[Sample, asyncio.Task[Verdict]]], began: float) -> None:
-        sample, task = under_way[0]
-        await asyncio.wait({task})
-        under_way.popleft()
-        self._tell(sample, task)
-        self._advance(began)
-
-    def _tell(self, sample: Sample, task: asyncio.Task[Verdict]) -> None:
+    def _tell(self, item: Item, task: asyncio.Task[Verdict | None]) -> None:
         try:
             verdict = task.result()
         except (SampleRejected, WireError) as error:
-            self.failed += 1
-            self._metrics.count("neucodex_edge_samples_total", outcome="failed")
-            self._notes.say(f"failed: {error}")
-            self._report.failed(sample, str(error))
+            assert isinstance(item, Sample)
+            self._fail(item, str(error))
             return
+        if isinstance(item, Unreadable):
+            self._skip(item)
+            return
+        assert verdict is not None
+        self._classified(item, verdict)
+
+    def _classified(self, sample: Sample, verdict: Verdict) -> None:
+        if self._results is not None:
+            self._results.write(sample, verdict)
         observe(self._metrics, verdict)
         sizes = encoded_sizes(sample.frames) if self._picture_sizes else None
         self.done.append(Classified(sample.label, verdict, sizes))
         self._report.classified(sample, verdict)
 
-    async def _abandon(self, under_way: deque[tuple[Sample, asyncio.Task[Verdict]]], began: float) -> None:
+    def _fail(self, sample: Sample, reason: str) -> None:
+        self.failed += 1
+        self._metrics.count("neucodex_edge_samples_total", outcome="failed")
+        self._notes.say(f"failed: {reason}")
+        self._report.failed(sample, reason)
+
+    async def _abandon(self, under_way: UnderWay, began: float) -> None:
         """The run is over: end what is under way. Verdicts that are there already are told."""
         for _, task in under_way:
             task.cancel()
         await asyncio.gather(*(task for _, task in under_way), return_exceptions=True)
-        for sample, task in under_way:
+        for item, task in under_way:
             if not task.cancelled() and task.exception() is None:
-                self._tell(sample, task)
+                self._tell(item, task)
                 self._advance(began)
 
     def _advance(self, began: float) -> None:
@@ -126,6 +153,10 @@ class Session:
         self._metrics.count("neucodex_edge_samples_total", outcome="unreadable")
         self._notes.say(f"skipped: {item.name}: {item.reason}")
         self._report.unreadable(item)
+
+
+async def _outcome(item: Item, network: CoInference) -> Verdict | None:
+    return None if isinstance(item, Unreadable) else await network.classify(item)
 
 
 def observe(metrics: Metrics, verdict: Verdict) -> None:

@@ -5,6 +5,7 @@ NeucodexError
 |   `-- SpecError         a network description is wrong
 |-- BundleError           a bundle is missing, damaged, or not one this version reads
 |-- SourceError           an input (picture, data set, recording) cannot be read
+|-- OutputError           results cannot be written
 |-- WireError             bytes or messages from the other side break the protocol
 |   `-- CodecError        a frame does not decode to the bundle's shape
 |-- CloudUnavailable      no cloud within the deadline, or the link was lost
@@ -41,6 +42,12 @@ class SourceError(NeucodexError):
     """An input cannot be read: the message names the file and what was expected."""
 
     exit_code = 4
+
+
+class OutputError(NeucodexError):
+    """Results cannot be written: the disk is full, or a file or receiver is gone."""
+
+    exit_code = 7
 
 
 class WireError(NeucodexError):

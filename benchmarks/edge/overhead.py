@@ -15,8 +15,9 @@ from benchmarks.load.processes import Cloud
 from benchmarks.record import Target
 from edge_client.config import InputConfig
 from edge_client.head_runner import TorchHead
+from edge_client.inputs.choose import open_source
 from edge_client.lookahead import FixedLookahead
-from edge_client.sources import Sample, open_source
+from edge_client.sources import Sample
 from edge_client.verdict import Verdict
 from shared.bundle import Bundle
 from shared.messages import Frame, StepResult

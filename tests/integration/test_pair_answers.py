@@ -17,9 +17,10 @@ from edge_client.backoff import Backoff
 from edge_client.co_inference import CoInference
 from edge_client.config import InputConfig
 from edge_client.head_runner import TorchHead, normalise
+from edge_client.inputs.choose import open_source
 from edge_client.link import CloudLink
 from edge_client.security import IN_CLEAR
-from edge_client.sources import Sample, open_source
+from edge_client.sources import Sample
 from edge_client.transport import GrpcTransport
 from shared.bundle import Bundle, write_codec
 from shared.errors import CloudRefused

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from edge_client.config import InputConfig
+from edge_client.inputs.choose import open_source
 from edge_client.pictures import encoded_sizes, read_picture
-from edge_client.sources import Sample, Unreadable, open_source
+from edge_client.sources import Sample, Unreadable
 from shared.bundle import Manifest
 from shared.errors import ConfigError, SourceError
 from tests.unit.edge_client.manifests import manifest

@@ -1,0 +1,20 @@
+"""From what a run is told to classify to the source of its samples."""
+
+from __future__ import annotations
+
+from edge_client.config import InputConfig
+from edge_client.inputs.datasets import DatasetSource
+from edge_client.inputs.pictures import PictureSource
+from edge_client.sources import Skip, Source, nothing_done
+from shared.bundle import Manifest
+
+
+def open_source(inputs: InputConfig, manifest: Manifest, skip: Skip = nothing_done) -> Source:
+    """The source that a run asks for, without the samples that `skip` knows.
+
+    Raises:
+        SourceError: there are no pictures, no such data set, or it does not fit the bundle.
+    """
+    if inputs.dataset is not None:
+        return DatasetSource(inputs, manifest, skip)
+    return PictureSource(inputs, manifest, skip)
