@@ -80,6 +80,10 @@ imports: setup ## who may import whom
 test: setup ## all tests
 	$(BIN)/pytest
 
+.PHONY: test-containers
+test-containers: setup ## the codec on emulated arm64, as root on Debian; RECORDS=DIR keeps a record
+	$(BIN)/python -m pytest tests/containers $(if $(RECORDS),--records $(RECORDS))
+
 fuzz: $(FUZZ_VENV)/.installed ## feed the codec's decoders anything, for SECONDS_OF_FUZZ (600)
 	PYTHONPATH=. $(FUZZ_VENV)/bin/python tests/fuzz/fuzz_codec.py -max_total_time=$(SECONDS_OF_FUZZ) -max_len=128 \
 		-artifact_prefix=$(FUZZ_VENV)/ --record $(FUZZ_RECORD) $(FUZZ_VENV)/corpus
@@ -108,4 +112,4 @@ soak: setup ## a million frames through one cloud: does it grow?
 	$(BIN)/python -m benchmarks.soak --bundle $(BUNDLE) --dataset $(DATASET) $(if $(DATA_DIR),--data $(DATA_DIR))
 
 clean: ## remove the environments and caches
-	rm -rf $(VENV) $(PROTO_VENV) $(FUZZ_VENV) $(AUDIT_VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PROTO_VENV) $(FUZZ_VENV) $(AUDIT_VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

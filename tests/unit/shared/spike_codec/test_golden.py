@@ -1,7 +1,8 @@
 """What was written once is written for ever: frames, tables and bytes from tests/golden/spike_codec.
 
 The files are not made anew. A codec that fails here would not understand a cloud, or an edge, of yesterday. No torch,
-so that other architectures run it quickly: python -m pytest tests/unit/shared/spike_codec/test_golden.py
+so that other machines run it quickly: python -m pytest --noconftest tests/unit/shared/spike_codec/test_golden.py;
+`make test-containers` does so on arm64.
 """
 
 from __future__ import annotations

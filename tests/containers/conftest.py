@@ -1,0 +1,28 @@
+"""Options and fixtures: where what takes long to build is kept, and where records go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.containers.arm64_root import Arm64Root, Missing
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--cache` and `--records`."""
+    parser.addoption("--cache", type=Path, default=REPOSITORY / "build/containers", help="Keeps what is built.")
+    parser.addoption("--records", type=Path, default=None, help="Write records of what was tested into this folder.")
+
+
+@pytest.fixture(scope="session")
+def arm64(request: pytest.FixtureRequest) -> Arm64Root:
+    """A Debian for arm64; several minutes when it is built."""
+    root = Arm64Root(request.config.getoption("cache") / "arm64")
+    try:
+        root.build()
+    except Missing as missing:
+        pytest.fail(f"error: {missing}", pytrace=False)
+    return root
