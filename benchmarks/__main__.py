@@ -61,12 +61,13 @@ def train(out: Path | None, quick: bool, threads: int | None, batch: int) -> Non
 @option("--bundle", type=click.Path(path_type=Path), default=Path("models/resnet18-digits"), help="Whose spikes.")
 @option("--dataset", default="digits", help="What the bundle was trained on.")
 @option("--data", type=click.Path(path_type=Path), help="Where the data set is, if it is not in the package.")
+@option("--allow-partial", is_flag=True, help="Take the data set although recordings of it are missing.")
 @option("--limit", type=click.IntRange(min=1), default=2000, help="Samples of each part.")
-def codec(out: Path | None, quick: bool, bundle: Path, dataset: str, data: Path | None, limit: int) -> None:
+def codec(out: Path | None, bundle: Path, dataset: str, data: Path | None, **how: Any) -> None:
     """Bytes and times of the spike codec and of what else one could send."""
     from benchmarks.codec import measure  # noqa: PLC0415
 
-    _record("codec", out, lambda folder: measure(folder, bundle, dataset, data, limit, quick))
+    _record("codec", out, lambda folder: measure(folder, bundle, dataset, data, **how))
 
 
 @main_group.command("results")

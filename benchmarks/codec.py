@@ -44,7 +44,16 @@ Form = tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any] | None]
 """encode(frame, past) -> bytes, decode(bytes, past) -> anything."""
 
 
-def measure(out: Path, bundle: Path, dataset: str, data: Path | None, limit: int, quick: bool) -> Findings:
+def measure(
+    out: Path,
+    bundle: Path,
+    dataset: str,
+    data: Path | None,
+    *,
+    allow_partial: bool = False,
+    limit: int = 2000,
+    quick: bool = False,
+) -> Findings:
     """Measure all forms; write the plot into `out`.
 
     Args:
@@ -52,6 +61,7 @@ def measure(out: Path, bundle: Path, dataset: str, data: Path | None, limit: int
         bundle: whose spikes are taken, and whose tables, if it has some.
         dataset: what it was trained on: the dictionary, and tables it lacks, are fitted to the training part.
         data: where the data set is.
+        allow_partial: take the data set although recordings of it are missing.
         limit: samples of each part.
         quick: few samples, and no tables fitted with less context for comparison.
     """
@@ -60,7 +70,7 @@ def measure(out: Path, bundle: Path, dataset: str, data: Path | None, limit: int
     parts: list[Frames] = []
     samples: list[NDArray[np.uint8]] = []
     for part in ("train", "test"):
-        samples.append(spread(dataset_samples(opened, dataset, data, part), limit))
+        samples.append(spread(dataset_samples(opened, dataset, data, part, allow_partial=allow_partial), limit))
         parts.append(bundle_spikes(opened, samples[-1]))
     train, test = parts
     arrays = opened.codec_arrays()

@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 
 from edge_client.config import InputConfig
-from shared.bundle import Bundle
+from shared.bundle import Bundle, write_codec
 from shared.errors import BundleError
-from tests.support.bundles import make_bundle
+from tests.support.bundles import load_split, make_bundle, random_inputs, wire_frames
+from tests.support.codec_tables import make_tables
 from tests.support.edges import edge_here, edge_process, rename_classes, run_edge
 from tests.support.processes import CloudProcess, cloud_process
 
@@ -118,6 +119,31 @@ def test_another_bundle_than_the_clouds_is_refused(cloud: CloudProcess, tmp_path
     run = run_edge("--bundle", str(other.path), "--cloud", cloud.listen, "--dataset", "digits")
     assert run.code == 6
     assert_one_line(run.err, cloud.listen, "FAILED_PRECONDITION", "--bundle")
+
+
+def test_an_edge_whose_codec_tables_differ_is_refused_before_it_sends_a_frame(bundle: Bundle, tmp_path: Path) -> None:
+    shape, inputs = bundle.manifest.frame_shape, random_inputs(bundle.manifest.network, 32)
+    spikes = wire_frames(load_split(bundle), inputs)
+    ours, others = (
+        write_codec(
+            Bundle.open(Path(shutil.copytree(bundle.path, tmp_path / f"tables{seed}"))),
+            make_tables(shape, depth=3, like=spikes, seed=seed).arrays(),
+        )
+        for seed in (0, 1)
+    )
+    with cloud_process(tmp_path / "cloud", [ours.path]) as cloud:
+        for other in (others, bundle):  # the same weights with other tables, and with none
+            run = run_edge("--bundle", str(other.path), "--cloud", cloud.listen, "--dataset", "digits", "--json")
+            assert run.code == 6
+            assert_one_line(run.err, cloud.listen, "FAILED_PRECONDITION", "--bundle")
+        run = run_edge(
+            "--bundle", str(ours.path), "--cloud", cloud.listen, "--dataset", "digits", "--json", "--limit", "5"
+        )  # fmt: skip
+        assert run.code == 0, run.err
+        sent = [line["payload_bytes"] for line in run.lines]
+        assert cloud.metric("neucodex_cloud_payload_bytes_total") == sum(sent)
+    packed = 32 * sum(line["timesteps"] for line in run.lines)
+    assert sum(sent) < packed
 
 
 async def test_a_damaged_head(bundle: Bundle, cloud: CloudProcess, tmp_path: Path) -> None:

@@ -92,6 +92,17 @@ def test_the_pair_classifies_cifar10_from_the_official_files(cifar10: Path, tmp_
     assert {line["answered_by"] for line in lines[:-1]} == {"cloud"}
 
 
+def test_the_codec_benchmark_takes_a_bundle_of_cifar10(cifar10: Path, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "bundle", input_shape=(3, 32, 32), bottleneck=BottleneckSpec(2, 2))
+    wanted = ["--bundle", str(bundle.path), "--dataset", "cifar10", "--data", str(cifar10), "--limit", "60"]
+    done = run("-m", "benchmarks", "codec", "--quick", *wanted, "--out", str(tmp_path / "record"))
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "record" / "record.json").read_text())
+    assert record["n"]["positions"] == 2 * 16 * 16
+    assert record["results"]["tables"] == "fitted here"
+    assert record["results"]["bytes of a frame"]["mean"]["codec's choice"] < 64
+
+
 def test_training_on_simulated_cifar10_dvs(cifar10: Path, tmp_path: Path) -> None:
     simulate = ["cifar10dvs-sim", "--data", str(cifar10), "--out", str(tmp_path), "--size", "32", "--timesteps", "4"]
     done = run("-m", "training", "data", "simulate", *simulate, "--per-class", "3")
