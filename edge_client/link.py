@@ -129,19 +129,20 @@ class CloudLink:
                 log.warning("%s", error)
                 await self._pause()
                 continue
-            refusals: list[CloudRefused] = []
+            failures: list[NeucodexError] = []
             for target in targets:
-                refusal = await self._visit(target, self._connect_deadline_s / len(targets))
-                if refusal is not None:
-                    refusals.append(refusal)
-                    # Else whoever waits for the first stream is told, and says it.
-                    if self._lost is not None or len(targets) > 1:
-                        log.warning("%s", refusal)
-                self._refuse(refusal if len(refusals) == len(targets) else None)
-                await self._pause()
+                why = await self._visit(target, self._connect_deadline_s / len(targets))
+                failures.append(why)
+                # Else whoever waits for the first stream is told, and says it.
+                if isinstance(why, CloudRefused) and (self._lost is not None or len(targets) > 1):
+                    log.warning("%s", why)
+                self._refuse(why if len(failures) == len(targets) and _all_refused(failures) else None)
+                # There is no sense in asking a cloud that wants to be left alone, unless there is another to ask first.
+                alone_s = why.retry_after_s if isinstance(why, CloudUnavailable) and target is targets[-1] else 0.0
+                await self._pause(alone_s)
 
-    async def _visit(self, target: Target, within_s: float) -> CloudRefused | None:
-        """Open a stream to one machine and stay until it is lost; the refusal, if it would not have this edge."""
+    async def _visit(self, target: Target, within_s: float) -> NeucodexError:
+        """Open a stream to one machine and stay until it is lost; why it is, or never was."""
         transport = self._connect(target, within_s)
         try:
             await transport.open()
@@ -156,7 +157,7 @@ class CloudLink:
                 self._open = None
                 self._on_change(False)
             await transport.close()
-        return why if isinstance(why, CloudRefused) else None
+        return why
 
     def _present(self) -> Transport | None:
         """The open stream. Samples may learn before the link's own task that it is lost."""
@@ -188,14 +189,18 @@ class CloudLink:
             self._failures = 0
         self._on_change(False)
 
-    def _refuse(self, refusal: CloudRefused | None) -> None:
-        self._refused = refusal
+    def _refuse(self, refusal: NeucodexError | None) -> None:
+        self._refused = refusal if isinstance(refusal, CloudRefused) else None
         if refusal is None:
             self._answerable.clear()
         else:
             self._answerable.set()
 
-    async def _pause(self) -> None:
+    async def _pause(self, at_least_s: float = 0.0) -> None:
         pause_s = self._backoff.pause_s(self._failures)
         self._failures += 1
-        await self._sleep(pause_s)
+        await self._sleep(at_least_s + pause_s)
+
+
+def _all_refused(failures: Sequence[NeucodexError]) -> bool:
+    return all(isinstance(why, CloudRefused) for why in failures)

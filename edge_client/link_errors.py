@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Sequence
 
 import grpc
+from google.protobuf.message import DecodeError
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
 
 from shared.errors import CloudRefused, CloudUnavailable, NeucodexError
+
+MOST_RETRY_S = 60.0
+"""No cloud keeps an edge away for longer by asking."""
 
 _REFUSALS = {
     grpc.StatusCode.INVALID_ARGUMENT: "run the same version of NeuCODEX on both sides",
@@ -44,6 +51,18 @@ def not_reached(address: str, details: str) -> CloudUnavailable:
 def spoke_wrongly(address: str, what: str) -> CloudRefused:
     """The cloud sent something that the protocol does not allow."""
     return CloudRefused(f"the cloud at {address} breaks the protocol ({what}): {_REFUSALS[_WRONG_VERSION]}")
+
+
+def retry_after_s(trailing: Iterable[tuple[str, str | bytes]]) -> float:
+    """How long a server asks to be left alone: google.rpc.RetryInfo in a status's trailing metadata, else 0."""
+    for key, value in trailing:
+        if key == "grpc-status-details-bin" and isinstance(value, bytes):
+            info = RetryInfo()
+            with contextlib.suppress(DecodeError):
+                for detail in Status.FromString(value).details:
+                    if detail.Unpack(info):
+                        return float(min(max(0.0, info.retry_delay.ToTimedelta().total_seconds()), MOST_RETRY_S))
+    return 0.0
 
 
 def from_status(address: str, code: grpc.StatusCode, details: str) -> NeucodexError:

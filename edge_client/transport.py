@@ -19,7 +19,7 @@ import grpc.aio
 
 from edge_client.addresses import Target
 from edge_client.inbox import Answer, Inbox
-from edge_client.link_errors import from_status, not_in_time, not_reached, spoke_wrongly
+from edge_client.link_errors import from_status, not_in_time, not_reached, retry_after_s, spoke_wrongly
 from edge_client.security import LinkSecurity
 from protos import co_inference_pb2 as pb
 from protos import co_inference_pb2_grpc as pb_grpc
@@ -284,5 +284,9 @@ class GrpcTransport:
         code = await self._call.code()
         details = await self._call.details()
         if not self._tasks and code is grpc.StatusCode.UNAVAILABLE:
-            return not_reached(self._target.address, details or "")
-        return from_status(self._target.address, code, details or "")
+            why: NeucodexError = not_reached(self._target.address, details or "")
+        else:
+            why = from_status(self._target.address, code, details or "")
+        if isinstance(why, CloudUnavailable):
+            why.retry_after_s = retry_after_s(await self._call.trailing_metadata() or ())
+        return why

@@ -59,9 +59,13 @@ class CodecError(WireError):
 
 
 class CloudUnavailable(NeucodexError):
-    """No cloud answered within the deadline, or the connection was lost and not regained."""
+    """No cloud answered within the deadline, or the connection was lost and not regained.
+
+    `retry_after_s` is how long the cloud asked to be left alone, 0 where it did not.
+    """
 
     exit_code = 5
+    retry_after_s: float = 0.0
 
 
 class CloudRefused(NeucodexError):

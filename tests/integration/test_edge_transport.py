@@ -10,8 +10,13 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
 
 from edge_client.addresses import Target
+from edge_client.link_errors import retry_after_s
 from edge_client.security import IN_CLEAR
 from edge_client.transport import GrpcTransport
 from protos import co_inference_pb2 as pb
@@ -126,6 +131,33 @@ async def test_a_refused_stream_says_why(code: grpc.StatusCode, expected: type[E
         with pytest.raises(expected, match=f"the cloud's own words.*{advice}") as caught:
             await transport.open()
         assert address in str(caught.value)
+
+
+async def test_a_busy_cloud_says_how_long_to_leave_it_alone() -> None:
+    status = Status(code=8, message="busy")
+    status.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=1, nanos=500_000_000)))
+
+    async def script(context: Any) -> None:
+        await context.read()
+        await context.abort_with_status(rpc_status.to_status(status))
+
+    async with cloud(script) as (address, _), link(address) as transport:
+        with pytest.raises(CloudUnavailable, match="busy") as caught:
+            await transport.open()
+    assert caught.value.retry_after_s == 1.5
+
+
+@pytest.mark.parametrize(
+    ("trailing", "seconds"),
+    [
+        ((), 0.0),
+        ((("grpc-status-details-bin", b"\xff\xff"),), 0.0),
+        ((("grpc-status-details-bin", Status(code=8).SerializeToString()),), 0.0),
+        ((("other-bin", b"1"), ("grpc-status-details-bin", "text")), 0.0),
+    ],
+)
+def test_metadata_that_asks_for_nothing(trailing: Any, seconds: float) -> None:
+    assert retry_after_s(trailing) == seconds
 
 
 async def test_nobody_there() -> None:

@@ -130,6 +130,19 @@ async def test_pauses_begin_anew_after_a_stream_that_lived() -> None:
         assert max(clock.slept[26:]) > 0.4
 
 
+async def test_a_cloud_that_asks_to_be_left_alone_is_unless_there_is_another() -> None:
+    busy = CloudUnavailable("busy")
+    busy.retry_after_s = 7.0
+    clock = Clock()
+    async with link(Machines(busy), ONE, clock=clock) as it:
+        await it.stream(100.0)
+    assert 7.0 <= clock.slept[0] <= 7.1
+    clock = Clock()
+    async with link(Machines(busy, GONE), ONE, TWO, clock=clock) as it:
+        await it.stream(100.0)
+    assert max(clock.slept) < 1.0
+
+
 async def test_no_stream_in_time_says_where_none_was() -> None:
     class Never(Scripted):
         async def open(self) -> Ready:
