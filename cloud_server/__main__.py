@@ -36,7 +36,8 @@ from shared.command_line import Address, LogFormat, configure_logs, existing_pat
 @option("--sample-idle-timeout", type=float, default=30.0, help="Seconds without a frame until a sample is given up.")
 @option("--keepalive", type=float, default=20.0, help="Seconds of silence until a peer is asked if it is there.")
 @option("--drain-timeout", type=float, default=10.0, help="Seconds that open samples may take after SIGTERM.")
-@option("--threads", type=int, help="CPU threads of a tail step; as many as this process may use by default.")
+@option("--processes", type=int, default=1, help="Engines behind the one port, each with its share of the cores.")
+@option("--threads", type=int, help="CPU threads of a tail step; measured at start by default.")
 @option("--max-message-bytes", type=int, help="Longest message read; the bundles' largest frame decides by default.")
 @option("--reflection/--no-reflection", default=None, help="Describe the service to tools; on loopback by default.")
 @option("--ready-file", type=existing_path, help="Receives one JSON object once requests are served.")
@@ -53,7 +54,7 @@ def command(
     log_format: LogFormat,
     log_level: str,
     **settings: Any,
-) -> None:
+) -> int:
     """Serve the cloud half of bundles: decoder and tail, for many edges at once.
 
     SIGTERM and SIGINT drain: new streams are refused, open samples finish, and the exit code is 0. SIGHUP looks for
@@ -66,9 +67,14 @@ def command(
         security=ServerSecurity(tls_cert, tls_key, tls_client_ca, token_file, insecure, insecure_anywhere),
         **settings,
     )
+    if config.processes > 1:
+        from cloud_server.supervisor import supervise  # noqa: PLC0415  not every cloud has one
+
+        return supervise(config, (log_format, log_level))
     from cloud_server.server import serve  # noqa: PLC0415  torch takes seconds: --help and wrong flags need not wait
 
     asyncio.run(serve(config))
+    return 0
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ class CloudConfig:
         sample_idle_timeout: seconds without a new frame after which a sample is given up, or a stream without Open.
         keepalive: seconds of silence after which a peer is asked whether it is there; it has half as long to answer.
         drain_timeout: seconds that open samples have to finish in after SIGTERM.
-        threads: of one tail step on the CPU; None for as many as this process may run on.
+        threads: of one tail step on the CPU; None for what is fastest, measured at start.
         max_message_bytes: longest message read; None for what the bundles' largest frame needs.
         processes: engines behind the one port.
         reflection: whether the server describes itself to tools; None for only on loopback.

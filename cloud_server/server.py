@@ -10,6 +10,7 @@ import sys
 import grpc
 from grpc_reflection.v1alpha import reflection
 
+from cloud_server.child import Child
 from cloud_server.config import CloudConfig
 from cloud_server.health import SERVICE as HEALTH_SERVICE
 from cloud_server.health import Health
@@ -31,8 +32,12 @@ LAST_WRITES = 1.0
 """Seconds for the last messages to leave after the drain."""
 
 
-async def serve(config: CloudConfig) -> None:
+async def serve(config: CloudConfig, child: Child | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then drain and return.
+
+    Args:
+        config: what is served, and how.
+        child: where this is one of several processes; its parent then serves the metrics and says what is ready.
 
     Raises:
         ConfigError: an address is taken, there is no such device, or no memory for the slots.
@@ -51,17 +56,25 @@ async def serve(config: CloudConfig) -> None:
     health.add_to(server)
     if config.shows_itself:
         reflection.enable_server_reflection((SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
-    address = bind(server, config)
-    metrics_address = (config.metrics[0], metrics.serve(*config.metrics))
     await health.set(serving=False)
-    stopped, hung_up = _signals(signal.SIGTERM, signal.SIGINT), _signals(signal.SIGHUP)
-    await server.start()
+    stopped = _signals(signal.SIGTERM) if child else _signals(signal.SIGTERM, signal.SIGINT)
+    hung_up = _signals(signal.SIGHUP)
     beside = [asyncio.create_task(beat(metrics))]
     try:
-        await served.begin()
+        if child is not None and not child.early:
+            await served.begin()
+        address = bind(server, config)
+        metrics_address = (config.metrics[0], 0 if child else metrics.serve(*config.metrics))
+        await server.start()
+        if child is None or child.early:
+            await served.begin()
+        names = [lane.name for lane in served.lanes]
+        if child is not None:
+            await child.wait_for_go(names, lambda: stopped.put_nowait(None))
         served.offer()
         await health.set(serving=True)
-        announce(config.ready_file, address, metrics_address, [lane.name for lane in served.lanes])
+        if child is None:
+            announce(config.ready_file, address, metrics_address, names)
         beside.append(asyncio.create_task(_reload(served, hung_up)))
         await stopped.get()
         log.info("draining for at most %g s", config.drain_timeout)

@@ -7,8 +7,6 @@ import os
 import statistics
 from collections.abc import Callable, Mapping
 
-import torch
-
 log = logging.getLogger(__name__)
 
 TRIALS = 3
@@ -23,6 +21,8 @@ def usable_cores() -> int:
 
 def choose_threads(step: Callable[[], float]) -> int:
     """Try numbers of threads with `step`, which gives the seconds it took, in the thread that calls this."""
+    import torch  # noqa: PLC0415  who only counts cores does without
+
     seconds: dict[int, float] = {}
     for threads in numbers_to_try(usable_cores()):
         torch.set_num_threads(threads)

@@ -129,7 +129,8 @@ class Metrics:
             elif metric.kind == "counter":
                 made = Counter(metric.name, metric.help, names, registry=self.registry)
             else:
-                made = Gauge(metric.name, metric.help, names, registry=self.registry)
+                # Of several processes, where there are: the sum over those that live.
+                made = Gauge(metric.name, metric.help, names, registry=self.registry, multiprocess_mode="livesum")
             self._metrics[metric.name] = made
         self._create(labels or {})
 
@@ -158,13 +159,7 @@ class Metrics:
         Raises:
             ConfigError: the port is taken or the host is not this machine's.
         """
-        try:
-            server, _ = start_http_server(port, addr=host, registry=self.registry)
-        except OSError as error:
-            raise ConfigError(
-                f"cannot serve metrics on {host}:{port} ({error.strerror}); choose another address with --metrics"
-            ) from None
-        return int(server.server_port)
+        return export(self.registry, host, port)
 
     def _create(self, known: Mapping[str, tuple[str, ...]]) -> None:
         for metric in self._table:
@@ -174,6 +169,17 @@ class Metrics:
     def _child(self, name: str, labels: Mapping[str, str]) -> Any:
         metric = self._metrics[name]
         return metric.labels(**labels) if labels else metric
+
+
+def export(registry: CollectorRegistry, host: str, port: int) -> int:
+    """As `Metrics.serve`, for any registry."""
+    try:
+        server, _ = start_http_server(port, addr=host, registry=registry)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot serve metrics on {host}:{port} ({error.strerror}); choose another address with --metrics"
+        ) from None
+    return int(server.server_port)
 
 
 def _combinations(metric: Metric, known: Mapping[str, tuple[str, ...]]) -> list[tuple[str, ...]]:
