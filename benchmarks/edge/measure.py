@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.edge import ahead, cuts, overhead
+from benchmarks.edge import ahead, cuts, dead_link, overhead
 from benchmarks.edge.part import Part, Rig
 from benchmarks.load.processes import prepare_process
 from benchmarks.record import Findings
@@ -15,6 +15,7 @@ MEASUREMENTS: dict[str, Callable[[Rig], Part]] = {
     "overhead": overhead.measure,
     "lookahead": ahead.measure,
     "cuts": cuts.measure,
+    "dead-link": dead_link.measure,
 }
 
 
