@@ -40,8 +40,11 @@ EXIT_CODES = (
 
 if TYPE_CHECKING:
     _CountType = click.ParamType[int | Literal["auto"]]
+    from shared.datasets.base import Binning
+
+    _SizeType = click.ParamType[tuple[int, int]]
 else:
-    _CountType = click.ParamType  # generic only in newer releases
+    _CountType = _SizeType = click.ParamType  # generic only in newer releases
 
 
 class CountOrAuto(_CountType):
@@ -56,6 +59,20 @@ class CountOrAuto(_CountType):
             return int(value)
         except ValueError:
             self.fail(f"{value!r} is neither a number nor auto", param, ctx)
+
+
+class Size(_SizeType):
+    """WIDTHxHEIGHT, as (height, width)."""
+
+    name = "WxH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        width, _, height = str(value).partition("x")
+        if not (width.isdecimal() and height.isdecimal()):
+            self.fail(f"{value!r} is no WIDTHxHEIGHT, such as 640x480", param, ctx)
+        return int(height), int(width)
 
 
 @click.group(epilog=EXIT_CODES)
@@ -78,7 +95,20 @@ def cli() -> None:
     metavar="PATH...",
     help="Pictures: files, folders, glob patterns. More of them may follow without the flag.",
 )
-@click.argument("more_images", nargs=-1, metavar="[PATH]...")
+@click.argument("more", nargs=-1, metavar="[PATH]...")
+@option(
+    "--events",
+    multiple=True,
+    metavar="PATH...",
+    help="Recordings of an event camera: files, folders, glob patterns (.bin, .aedat, .aedat4, .dat, .npz).",
+)
+@option(
+    "--binning",
+    type=click.Choice(["count", "time"]),
+    default="count",
+    help="Frames of as many events each, or of as much time.",
+)
+@option("--sensor", type=Size(), help="The event camera's pixels, where the recording does not say.")
 @option("--dataset", metavar="NAME", help="Classify the test part of this data set instead.")
 @option("--data", type=existing_path, metavar="DIR", help="Where the data set is.")
 @option("--limit", type=int, metavar="N", help="Stop after N samples.")
@@ -127,7 +157,10 @@ def classify(
     cloud: tuple[tuple[str, int], ...],
     security: LinkSecurity,
     images: tuple[str, ...],
-    more_images: tuple[str, ...],
+    more: tuple[str, ...],
+    events: tuple[str, ...],
+    binning: Binning,
+    sensor: tuple[int, int] | None,
     dataset: str | None,
     data: Path | None,
     limit: int | None,
@@ -156,7 +189,16 @@ def classify(
 ) -> int:
     """Classify pictures or a data set's test part together with a cloud."""
     configure_logs(log_format, log_level)
-    inputs = InputConfig((*images, *more_images), dataset, data, limit, allow_partial)
+    inputs = InputConfig(
+        images=() if events else (*images, *more),
+        events=(*events, *more) if events else (),
+        dataset=dataset,
+        data=data,
+        limit=limit,
+        allow_partial=allow_partial,
+        binning=binning,
+        sensor=sensor,
+    )
     outputs = OutputConfig(as_json, show, summary_file, not no_picture_sizes, metrics, out, resume)
     config = EdgeConfig(
         bundle=bundle,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edge_client.lookahead import BYTE_PRICE_US
 from edge_client.loss import FALLBACK_AFTER_S, LossPolicy, OnLoss
@@ -13,35 +13,49 @@ from edge_client.security import IN_CLEAR, LinkSecurity
 from shared.errors import ConfigError
 from shared.exit_policy import ExitPolicy, Measure
 
+if TYPE_CHECKING:  # numpy is for later: a wrong flag is answered at once
+    from shared.datasets.base import Binning
+
 Address = tuple[str, int]
 
 
 @dataclass(frozen=True)
 class InputConfig:
-    """What to classify: pictures by path, or the test part of a data set.
+    """What to classify: pictures or recordings of events by path, or the test part of a data set.
 
     `limit` stops after so many samples; `allow_partial` takes a set with fewer recordings than its publisher's.
+    Events are binned into frames by `binning`; `sensor` is (height, width) of their camera, None where that is known.
     """
 
     images: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
     dataset: str | None = None
     data: Path | None = None
     limit: int | None = None
     allow_partial: bool = False
+    binning: Binning = "count"
+    sensor: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        if bool(self.images) == bool(self.dataset):
-            raise ConfigError("say what to classify: either --images PATH... or --dataset NAME")
+        kinds = {"--images": self.images, "--events": self.events, "--dataset": self.dataset}
+        if sum(bool(given) for given in kinds.values()) != 1:
+            raise ConfigError(f"say what to classify: one of {', '.join(kinds)}")
         if self.limit is not None and self.limit < 1:
             raise ConfigError(f"--limit is {self.limit}: at least 1")
+        if self.sensor is not None and min(self.sensor) < 1:
+            raise ConfigError(f"--sensor is {self.sensor[1]}x{self.sensor[0]}: at least 1x1")
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What decides which samples there are, and what they are called, as plain values."""
+        """What decides which samples there are, what they are called and what is in them, as plain values."""
+        of_events = bool(self.events)
         return {
             "images": list(self.images) or None,
+            "events": list(self.events) or None,
             "dataset": self.dataset,
             "data": None if self.data is None else str(self.data.absolute()),
+            "binning": self.binning if of_events or self.dataset else None,
+            "sensor": None if self.sensor is None else list(self.sensor),
         }
 
 

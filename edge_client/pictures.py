@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import glob
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,30 +21,8 @@ SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", "
 
 JPEG_QUALITY = 90
 MODES = {1: "L", 3: "RGB"}
-
-
-def find_pictures(names: Sequence[str]) -> list[Path]:
-    """Files, folders and glob patterns to the files they stand for, each once, folders and patterns sorted.
-
-    A name that stands for nothing is kept: it will be reported as unreadable in its place.
-
-    Raises:
-        SourceError: a folder holds no picture at all.
-    """
-    found: dict[Path, None] = {}
-    for name in names:
-        path = Path(name).expanduser()
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-            if not inside:
-                raise SourceError(f"no picture in folder {name}: it holds none of {', '.join(sorted(SUFFIXES))}")
-            found.update(dict.fromkeys(inside))
-        elif path.exists():
-            found[path] = None
-        else:
-            matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207  Path.glob takes no absolute pattern
-            found.update(dict.fromkeys(Path(match) for match in matches if Path(match).is_file()) or {path: None})
-    return list(found)
+CHANNELS = (1, 3, 4)
+"""Of pictures as arrays: grey, RGB, RGBA."""
 
 
 def read_picture(path: Path, shape: Shape) -> NDArray[np.uint8]:
@@ -83,6 +59,25 @@ def from_image(picture: Image, shape: Shape) -> NDArray[np.uint8]:
     fitted = ImageOps.fit(converted, (width, height), Image.Resampling.BILINEAR)
     pixels = np.asarray(fitted, np.uint8)
     return np.ascontiguousarray(pixels[np.newaxis] if channels == 1 else pixels.transpose(2, 0, 1))
+
+
+def from_array(pixels: NDArray[Any], shape: Shape) -> NDArray[np.uint8]:
+    """A uint8 picture [H, W], [H, W, C] or [C, H, W] with C = 1 (grey), 3 (RGB) or 4 (RGBA) as uint8 of `shape`.
+
+    Where both axes could be channels, the last one is.
+
+    Raises:
+        SourceError: it is no such array.
+    """
+    if pixels.dtype != np.uint8:
+        raise SourceError(f"an array of {pixels.dtype} is no picture: give uint8, 0..255")
+    if pixels.ndim == 3 and pixels.shape[2] not in CHANNELS and pixels.shape[0] in CHANNELS:
+        pixels = pixels.transpose(1, 2, 0)
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if 0 in pixels.shape or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in CHANNELS)):
+        raise SourceError(f"an array {list(pixels.shape)} is no picture: give [H, W], [H, W, C] or [C, H, W]")
+    return from_image(_pillow().fromarray(np.ascontiguousarray(pixels)), shape)
 
 
 def encoded_sizes(frames: NDArray[np.uint8]) -> tuple[int, int] | None:

@@ -66,10 +66,22 @@ class Address(_AddressType):
     ) -> tuple[str, int]:
         if isinstance(value, tuple):
             return value
-        host, separator, port = value.rpartition(":")
-        if not separator or not port.isdecimal() or int(port) > 65535:
-            self.fail(f"{value!r} is no HOST:PORT, such as 127.0.0.1:50051", param, ctx)
-        return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104  asked for by the user
+        try:
+            return parse_address(value)
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
+
+
+def parse_address(value: str) -> tuple[str, int]:
+    """HOST:PORT as (host, port); an IPv6 host stands in brackets.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    host, separator, port = value.rpartition(":")
+    if not separator or not port.isdecimal() or int(port) > 65535:
+        raise ConfigError(f"{value!r} is no HOST:PORT, such as 127.0.0.1:50051")
+    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104  asked for by the user
 
 
 def join_address(address: tuple[str, int]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from edge_client.config import InputConfig
 from edge_client.inputs.datasets import DatasetSource
 from edge_client.inputs.pictures import PictureSource
+from edge_client.inputs.recordings import RecordingSource
 from edge_client.sources import Skip, Source, nothing_done
 from shared.bundle import Manifest
 
@@ -17,4 +18,6 @@ def open_source(inputs: InputConfig, manifest: Manifest, skip: Skip = nothing_do
     """
     if inputs.dataset is not None:
         return DatasetSource(inputs, manifest, skip)
+    if inputs.events:
+        return RecordingSource(inputs, manifest, skip)
     return PictureSource(inputs, manifest, skip)

@@ -28,6 +28,7 @@ class DatasetSource(Source):
             "test",
             size=spec.input_shape[1],
             timesteps=spec.timesteps,
+            binning=inputs.binning,
             allow_partial=inputs.allow_partial,
         )
         pieces = registry.list_pieces(self._request)  # says now, not after the connection, that files are missing

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge_client.config import InputConfig
-from edge_client.pictures import find_pictures, read_picture
+from edge_client.files import find_files
+from edge_client.pictures import SUFFIXES, read_picture
 from edge_client.sources import Item, Sample, Skip, Source, Unreadable, nothing_done
 from shared.bundle import Manifest
 from shared.errors import SourceError
@@ -48,7 +49,7 @@ class PictureSource(Source):
 
     def __init__(self, inputs: InputConfig, manifest: Manifest, skip: Skip = nothing_done) -> None:
         self._reader = PictureReader(manifest)
-        self._paths = find_pictures(inputs.images)[: inputs.limit]
+        self._paths = find_files(inputs.images, SUFFIXES, "picture")[: inputs.limit]
         self._skip = skip
         self.count = len(self._paths)
 

@@ -1,0 +1,94 @@
+"""Whatever a program holds in its hands (arrays, Pillow pictures, paths) to the frames that a bundle takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_client.head_runner import Frames
+from edge_client.inputs.pictures import picture_shape
+from edge_client.inputs.recordings import RecordingReader, whole_counts
+from edge_client.pictures import from_array, from_image, read_picture
+from shared.bundle import Manifest
+from shared.datasets.base import Binning
+from shared.datasets.events import make_events
+from shared.errors import SourceError
+from shared.network_spec import Shape
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    Input = NDArray[Any] | Image | Path | str
+
+
+class PictureConverter:
+    """Pictures for a bundle that takes pictures; each is scaled and cut as docs/edge.md says."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+
+    def frames(self, given: Input) -> Frames:
+        """uint8 [C, H, W].
+
+        Raises:
+            SourceError: it is no picture.
+        """
+        if isinstance(given, (str, Path)):
+            try:
+                return read_picture(Path(given), self._shape)
+            except SourceError as error:
+                raise SourceError(f"{given}: {error}") from None
+        if not isinstance(given, np.ndarray):
+            if not hasattr(given, "convert"):
+                raise SourceError(f"{type(given).__name__} is no picture: give an array, a Pillow picture or a path")
+            return from_image(given, self._shape)
+        if given.dtype == np.uint8 and given.shape == self._shape:
+            return np.ascontiguousarray(given)
+        return from_array(given, self._shape)
+
+
+class RecordingConverter:
+    """Events for a bundle that takes events."""
+
+    def __init__(self, reader: RecordingReader) -> None:
+        self._reader = reader
+
+    def frames(self, given: Input) -> Frames:
+        """uint8 [T, 2, H, W].
+
+        Raises:
+            SourceError: it is no recording, or does not fit.
+        """
+        if isinstance(given, (str, Path)):
+            return self._reader.frames(Path(given))
+        if not isinstance(given, np.ndarray):
+            raise SourceError(f"{type(given).__name__} is no recording: give frames, events or a path")
+        if given.dtype.names:
+            return self._reader.bin(_events(given))
+        if given.shape != self._reader.shape:
+            raise SourceError(
+                f"frames of shape {list(given.shape)} do not fit: the bundle takes {list(self._reader.shape)} "
+                "(timesteps, polarities, rows, columns)"
+            )
+        return whole_counts(given, "frames")
+
+
+Converter = PictureConverter | RecordingConverter
+
+
+def converter(manifest: Manifest, binning: Binning = "count") -> Converter:
+    """The one for a bundle."""
+    if manifest.network.input_kind == "events":
+        return RecordingConverter(RecordingReader(manifest, binning))
+    return PictureConverter(picture_shape(manifest))
+
+
+def _events(given: NDArray[Any]) -> NDArray[np.void]:
+    names = given.dtype.names or ()
+    polarity = next((name for name in ("polarity", "p") if name in names), None)
+    if polarity is None or not {"x", "y", "t"} <= set(names):
+        raise SourceError(f"events with the fields {', '.join(names)}: x, y, t (us) and polarity (or p) are needed")
+    return make_events(given["x"], given["y"], given[polarity], given["t"])

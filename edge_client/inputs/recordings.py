@@ -1,0 +1,142 @@
+"""Recordings of event cameras by path, as samples: their events binned into the bundle's frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_client.config import InputConfig
+from edge_client.files import find_files
+from edge_client.head_runner import Frames
+from edge_client.sources import Item, Sample, Skip, Source, Unreadable, nothing_done
+from shared.bundle import Manifest
+from shared.datasets.base import Binning
+from shared.datasets.event_files import DVS128, READERS, read_events
+from shared.datasets.events import Events, bin_events, extent
+from shared.errors import SourceError
+
+SUFFIXES = frozenset(READERS)
+
+Sensor = tuple[int, int]
+"""(height, width) of a camera in pixels."""
+
+
+class RecordingReader:
+    """Recordings as samples of a bundle.
+
+    Args:
+        manifest: of the bundle.
+        binning: frames of equal event count, or of equal time.
+        sensor: of the camera. None: what is known of the format; else the bundle's own size where all events lie within
+            it; else what the events reach.
+
+    Raises:
+        SourceError: the bundle takes no recordings.
+    """
+
+    def __init__(self, manifest: Manifest, binning: Binning = "count", sensor: Sensor | None = None) -> None:
+        spec = manifest.network
+        if spec.input_kind != "events" or spec.input_shape[0] != 2:
+            raise SourceError(f"bundle {manifest.name} takes no recordings of events: use --images or --dataset")
+        self.shape = (spec.timesteps, *spec.input_shape)
+        self._binning = binning
+        self._sensor = sensor
+        self._labels = {name: index for index, name in enumerate(manifest.class_names)}
+
+    def sample(self, number: int, path: Path) -> Sample:
+        """The recording as sample `number`, named by its path; its label is the name of the folder that holds it.
+
+        Raises:
+            SourceError: it cannot be read, or does not fit.
+        """
+        return Sample(number, str(path), self._labels.get(path.absolute().parent.name), self.frames(path))
+
+    def frames(self, path: Path) -> Frames:
+        """uint8 [T, 2, H, W] of a recording; an .npz file may also hold the frames themselves.
+
+        Raises:
+            SourceError: it cannot be read, or does not fit.
+        """
+        suffix = path.suffix.lower()
+        if suffix == ".npz":
+            stored = _frames_in_npz(path, self.shape)
+            if stored is not None:
+                return stored
+        events = read_events(path)
+        try:
+            return self.bin(events, (DVS128, DVS128) if suffix == ".aedat" else None)
+        except SourceError as error:
+            raise SourceError(f"{path}: {error}") from None
+
+    def bin(self, events: Events, known: Sensor | None = None) -> Frames:
+        """uint8 [T, 2, H, W] of events; `known` is the sensor that the format implies.
+
+        Raises:
+            SourceError: there are none, or they do not fit.
+        """
+        if not len(events):
+            raise SourceError("it holds no events")
+        timesteps, _, height, width = self.shape
+        rows, columns = extent(events)
+        sensor = self._sensor or known
+        if sensor is None:
+            sensor = (height, width) if rows <= height and columns <= width else (rows, columns)
+        if sensor == (height, width):
+            return bin_events(events, timesteps, sensor, by=self._binning)
+        if height != width:
+            raise SourceError(f"a sensor of {sensor[1]} x {sensor[0]} is not scaled to {width} x {height}, no square")
+        return bin_events(events, timesteps, sensor, size=height, by=self._binning)
+
+
+class RecordingSource(Source):
+    """Recordings from files, folders (searched to the bottom) and glob patterns, in the order named."""
+
+    def __init__(self, inputs: InputConfig, manifest: Manifest, skip: Skip = nothing_done) -> None:
+        self._reader = RecordingReader(manifest, inputs.binning, inputs.sensor)
+        self._paths = find_files(inputs.events, SUFFIXES, "recording")[: inputs.limit]
+        self._skip = skip
+        self.count = len(self._paths)
+
+    def __iter__(self) -> Iterator[Item]:
+        for number, path in enumerate(self._paths):
+            if self._skip(str(path)):
+                continue
+            try:
+                yield self._reader.sample(number, path)
+            except SourceError as error:
+                yield Unreadable(str(path), str(error).removeprefix(f"{path}: "))
+
+
+def _frames_in_npz(path: Path, shape: tuple[int, ...]) -> Frames | None:
+    """The one array of `shape` in the file; None for a file of events."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if "x" in stored:
+                return None
+            arrays: dict[str, NDArray[Any]] = {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, AttributeError, TypeError):
+        return None  # read_events says what is wrong with it
+    fitting = [name for name, array in arrays.items() if array.shape == shape]
+    if len(fitting) != 1:
+        there = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items()) or "nothing"
+        raise SourceError(
+            f"{path}: expected either events as x, y, t and polarity, or one array of frames {list(shape)}; it "
+            f"holds {there}"
+        )
+    return whole_counts(arrays[fitting[0]], f"{path}: {fitting[0]}")
+
+
+def whole_counts(frames: NDArray[Any], what: str) -> Frames:
+    """Event counts as uint8.
+
+    Raises:
+        SourceError: they are no whole numbers in 0..255.
+    """
+    counts = frames.astype(np.uint8)
+    if not np.array_equal(counts, frames):
+        raise SourceError(f"{what}: event counts must be whole numbers in 0..255")
+    return counts

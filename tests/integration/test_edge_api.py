@@ -1,0 +1,164 @@
+"""The edge for programs: the page's examples as they stand, and what they do not show."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edge_client import Edge
+from edge_client.security import IN_CLEAR
+from shared.bundle import Bundle
+from shared.datasets import load_split
+from shared.errors import BundleError, CloudRefused, CloudUnavailable, ConfigError, SourceError
+from tests.support.bundles import make_bundle
+from tests.support.processes import CloudProcess, cloud_process
+
+ROOT = Path(__file__).resolve().parents[2]
+DIGITS = ROOT / "models" / "resnet18-digits"
+PAGE = ROOT / "docs" / "api.md"
+PRINTED = (r"^7 [01]", r"3\.png 3\n.*7\.png 7\n", r"'7'.*'7'", r"^skipped: .*\n1 3 [\s\S]*no cloud: ")
+"""What each example prints."""
+
+EXAMPLES = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_bundle(tmp_path_factory.mktemp("events"), input_kind="events", input_shape=(2, 34, 34), timesteps=5)
+
+
+@pytest.fixture(scope="module")
+def cloud(events: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudProcess]:
+    with cloud_process(tmp_path_factory.mktemp("cloud"), [DIGITS, events.path]) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def digit() -> dict[int, np.ndarray[Any, np.dtype[np.uint8]]]:
+    """A held-out picture [1, H, W] of each class."""
+    test = load_split("digits", None, "test", size=16)
+    return {label: test.frames[list(test.labels).index(label)] for label in range(10)}
+
+
+def edge(cloud: CloudProcess, bundle: Path = DIGITS, **options: Any) -> Edge:
+    return Edge(bundle, cloud.listen, security=IN_CLEAR, **options)
+
+
+def no_thread_of_ours() -> bool:
+    """gRPC's come and go as it likes."""
+    return not {"edge", "head"} & {thread.name.split("_")[0] for thread in threading.enumerate()}
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_an_example_of_the_page(
+    number: int,
+    cloud: CloudProcess,
+    digit: dict[int, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "models").symlink_to(ROOT / "models")
+    for label in (3, 7):
+        Image.fromarray(digit[label][0]).save(tmp_path / "scans" / f"{label}.png")
+    monkeypatch.chdir(tmp_path)
+    code = EXAMPLES[number]
+    assert "127.0.0.1:50051" in code
+    exec(compile(code.replace("127.0.0.1:50051", cloud.listen), f"{PAGE}, example {number}", "exec"), {"__name__": "x"})
+    assert re.search(PRINTED[number], capsys.readouterr().out)
+
+
+async def test_all_forms_of_a_picture_have_the_same_verdict(
+    cloud: CloudProcess, digit: dict[int, Any], tmp_path: Path
+) -> None:
+    plane = digit[5][0]
+    path = tmp_path / "5.png"
+    Image.fromarray(plane).save(path)
+    rgb = np.repeat(plane[:, :, np.newaxis], 3, axis=2)
+    arrays = [plane, digit[5], plane[:, :, np.newaxis], rgb, rgb.transpose(2, 0, 1)]
+    forms = [*arrays, Image.fromarray(plane), path, str(path)]
+    async with edge(cloud) as opened:
+        assert opened.connected
+        verdicts = await asyncio.gather(*(opened.classify(form) for form in forms))
+    assert not opened.connected
+    assert {(verdict.prediction, verdict.timesteps, verdict.answered_by) for verdict in verdicts} == {
+        (5, verdicts[0].timesteps, "cloud")
+    }
+    assert [verdict.sample for verdict in verdicts] == list(range(len(forms)))
+    assert cloud.metric("neucodex_cloud_slots_in_use") == 0.0
+
+
+async def test_all_forms_of_events_have_the_same_verdict(cloud: CloudProcess, events: Bundle, tmp_path: Path) -> None:
+    chance = np.random.default_rng(0)
+    recorded = np.zeros(400, [("x", "u2"), ("y", "u2"), ("t", "i8"), ("p", "?")])
+    recorded["x"], recorded["y"] = chance.integers(0, 34, (2, 400))
+    recorded["t"], recorded["p"] = np.sort(chance.integers(0, 10**6, 400)), chance.integers(0, 2, 400)
+    path = tmp_path / "clip.npz"
+    np.savez(path, **{name: recorded[name] for name in ("x", "y", "t", "p")})
+    async with edge(cloud, events.path, full_t=True, binning="time") as opened:
+        frames = opened._converter.frames(recorded)
+        assert frames.shape == (5, 2, 34, 34)
+        assert frames.sum() == 400
+        verdicts = [await opened.classify(form) for form in (recorded, frames, frames.astype(np.float32), path)]
+        assert len({(verdict.prediction, verdict.confidence) for verdict in verdicts}) == 1
+        for wrong in (frames[:4], frames[0], recorded[:0], recorded[["x", "y", "t"]], frames + 0.5, object()):
+            with pytest.raises(SourceError):
+                await opened.classify(wrong)
+
+
+async def test_what_is_no_picture_is_said_and_the_edge_goes_on(cloud: CloudProcess, digit: dict[int, Any]) -> None:
+    async with edge(cloud) as opened:
+        shapes = [np.zeros((2, 5, 7), np.uint8), np.zeros(4, np.uint8), np.zeros((0, 4), np.uint8)]
+        for wrong in (digit[1].astype(np.float32), *shapes, 7, None, "x.png"):
+            with pytest.raises(SourceError):
+                await opened.classify(wrong)  # type: ignore[arg-type]
+        assert (await opened.classify(digit[1])).prediction == 1
+
+
+def test_threads_share_a_blocking_edge(cloud: CloudProcess, digit: dict[int, Any]) -> None:
+    with Edge.blocking(DIGITS, cloud.listen, security=IN_CLEAR, in_flight=3) as opened, ThreadPoolExecutor(6) as pool:
+        verdicts = list(pool.map(opened.classify, [digit[label] for label in range(10)] * 3))
+    right = sum(verdict.prediction == label for verdict, label in zip(verdicts, [*range(10)] * 3, strict=True))
+    assert right >= 27
+    assert no_thread_of_ours()
+    with pytest.raises(RuntimeError, match="not open"):
+        opened.classify(digit[0])
+
+
+def test_a_cloud_that_dies_is_an_error_with_fail_and_threads_end(digit: dict[int, Any], tmp_path: Path) -> None:
+    with (
+        cloud_process(tmp_path, [DIGITS]) as dying,
+        Edge.blocking(DIGITS, dying.listen, security=IN_CLEAR, on_loss="fail", connect_deadline_s=5.0) as opened,
+    ):
+        assert opened.classify(digit[2]).prediction == 2
+        dying.signal(signal.SIGKILL)
+        dying.wait()
+        with pytest.raises(CloudUnavailable):
+            opened.classify(digit[2])
+        assert not opened.connected
+
+
+def test_what_is_wrong_is_said_at_once(cloud: CloudProcess, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no option treshold: known are .*threshold"):
+        edge(cloud, treshold=0.5)
+    with pytest.raises(ConfigError, match="threshold"):
+        edge(cloud, threshold=1.5)
+    with pytest.raises(ConfigError, match="HOST:PORT"):
+        Edge(DIGITS, "nowhere", security=IN_CLEAR)
+    with pytest.raises(BundleError):
+        edge(cloud, tmp_path)
+    other = make_bundle(tmp_path / "other", seed=5)
+    with pytest.raises(CloudRefused), Edge.blocking(other.path, cloud.listen, security=IN_CLEAR):
+        pass
+    assert no_thread_of_ours()

@@ -1,0 +1,159 @@
+"""Recordings of event cameras as samples: formats, sensors, binning, labels, and what is wrong with a file."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_client.config import InputConfig
+from edge_client.inputs.choose import open_source
+from edge_client.inputs.recordings import RecordingReader
+from edge_client.sources import Item, Sample, Unreadable
+from shared.bundle import Manifest
+from shared.datasets.event_files import read_events, write_bin
+from shared.datasets.events import bin_events, make_events
+from shared.errors import ConfigError, SourceError
+from tests.support.real_data import ROOT
+from tests.unit.edge_client.manifests import manifest
+
+SAMPLES = ROOT / "events" / "samples"
+needs_samples = pytest.mark.skipif(not SAMPLES.is_dir(), reason=f"no {SAMPLES}: set NEUCODEX_TEST_DATA")
+
+
+def of(size: int = 34, timesteps: int = 5, names: tuple[str, ...] = ("cat", "dog")) -> Manifest:
+    return manifest((2, size, size), names, "events", timesteps)
+
+
+def take(inputs: InputConfig, bundle: Manifest) -> list[Item]:
+    return list(open_source(inputs, bundle))
+
+
+def events(count: int = 500, side: int = 34, seed: int = 0) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+    chance = np.random.default_rng(seed)
+    t = np.sort(chance.integers(0, 10**6, count) ** 2 // 10**6)
+    return make_events(*chance.integers(0, side, (2, count)), chance.integers(0, 2, count), t)  # type: ignore[return-value]
+
+
+def test_a_folder_of_recordings_by_class(tmp_path: Path) -> None:
+    for place, seed in (("cat/b.bin", 0), ("dog/a.bin", 1), ("a.BIN", 2)):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        write_bin(tmp_path / place, events(seed=seed))
+    (tmp_path / "notes.txt").write_text("no recording")
+    source = open_source(InputConfig(events=(str(tmp_path),)), of())
+    assert source.count == 3
+    found = {Path(item.name).name: item for item in source if isinstance(item, Sample)}
+    assert {name: item.label for name, item in found.items()} == {"a.BIN": None, "b.bin": 0, "a.bin": 1}
+    assert (found["b.bin"].frames == bin_events(events(seed=0), 5, (34, 34))).all()
+
+
+def test_frames_of_equal_count_or_of_equal_time(tmp_path: Path) -> None:
+    write_bin(tmp_path / "x.bin", events())
+    sums = {}
+    for binning in ("count", "time"):
+        (item,) = take(InputConfig(events=(str(tmp_path / "x.bin"),), binning=binning), of())  # type: ignore[arg-type]
+        assert isinstance(item, Sample)
+        sums[binning] = item.frames.sum(axis=(1, 2, 3)).tolist()
+    assert sums["count"] == [100] * 5
+    t = events()["t"]
+    assert sums["time"] == np.histogram(t, np.linspace(t[0], t[-1] + 1, 6))[0].tolist()
+
+
+def test_what_is_larger_than_the_bundles_input_is_scaled(tmp_path: Path) -> None:
+    large = make_events([0, 99, 50], [0, 0, 49], [1, 1, 0], [0, 1, 2])
+    reader = RecordingReader(of(10, 1))
+    assert np.argwhere(reader.bin(large)[0]).tolist() == [[0, 2, 0], [0, 2, 9], [1, 7, 5]]
+    # Of a camera that is larger than what its events reach.
+    assert np.argwhere(RecordingReader(of(10, 1), sensor=(200, 200)).bin(large)[0]).tolist() == [
+        [0, 0, 0], [0, 0, 4], [1, 2, 2],
+    ]  # fmt: skip
+    # What fits is taken as it is.
+    assert reader.bin(make_events([3], [9], [1], [0]))[0, 0, 9, 3] == 1
+    with pytest.raises(SourceError, match="lies outside"):
+        RecordingReader(of(10, 1), sensor=(20, 20)).bin(large)
+    with pytest.raises(SourceError, match="no square"):
+        RecordingReader(manifest((2, 10, 12), ("a", "b"), "events")).bin(large)
+
+
+def test_frames_in_an_npz_file(tmp_path: Path) -> None:
+    frames = bin_events(events(), 5, (34, 34))
+    np.savez(tmp_path / "frames.npz", frames=frames.astype(np.float16), label=np.array(3))
+    np.savez(tmp_path / "halves.npz", frames=frames / 2)
+    np.savez(tmp_path / "short.npz", frames=frames[:4])
+    good, halves, short = take(
+        InputConfig(events=tuple(str(tmp_path / f"{name}.npz") for name in ("frames", "halves", "short"))), of()
+    )
+    assert isinstance(good, Sample)
+    assert (good.frames == frames).all()
+    assert isinstance(halves, Unreadable)
+    assert "whole numbers" in halves.reason
+    assert isinstance(short, Unreadable)
+    assert "one array of frames [5, 2, 34, 34]; it holds frames [4, 2, 34, 34]" in short.reason
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "torn.bin").write_bytes(b"1234567")
+    (tmp_path / "empty.npz").write_bytes(b"")
+    (tmp_path / "clip.xyz").write_bytes(b"12345")
+    write_bin(tmp_path / "none.bin", events(0))
+    write_bin(tmp_path / "whole.bin", events())
+    names = ("torn.bin", "empty.npz", "clip.xyz", "none.bin", "missing.dat", "whole.bin")
+    *wrong, whole = take(InputConfig(events=tuple(str(tmp_path / name) for name in names)), of())
+    assert isinstance(whole, Sample)
+    assert whole.id == 5
+    for item, name, reason in zip(wrong, names, ("damaged", "npz", "no reader", "", "cannot be read"), strict=False):
+        assert isinstance(item, Unreadable)
+        assert item.name == str(tmp_path / name)
+        assert reason in item.reason
+        assert str(tmp_path) not in item.reason
+
+
+def test_a_bundle_of_pictures_takes_none() -> None:
+    with pytest.raises(SourceError, match="takes no recordings"):
+        open_source(InputConfig(events=("x.bin",)), manifest())
+    with pytest.raises(ConfigError, match="one of --images"):
+        InputConfig(events=("x.bin",), dataset="digits")
+    with pytest.raises(ConfigError, match="--sensor is 0x4"):
+        InputConfig(events=("x.bin",), sensor=(4, 0))
+
+
+@needs_samples
+@pytest.mark.parametrize(
+    ("name", "sensor"),
+    [
+        ("ncaltech101_Faces_easy_image_0001.bin", None),
+        ("ncars_sample.dat", None),
+        ("ne15_poisson_mnist.aedat", (128, 128)),
+    ],
+)
+def test_real_recordings(name: str, sensor: tuple[int, int] | None) -> None:
+    recorded = read_events(SAMPLES / name)
+    (item,) = take(InputConfig(events=(str(SAMPLES / name),)), of(32))
+    assert isinstance(item, Sample)
+    assert item.frames.shape == (5, 2, 32, 32)
+    reach = int(recorded["y"].max()) + 1, int(recorded["x"].max()) + 1
+    assert (item.frames == bin_events(recorded, 5, sensor or reach, size=32)).all()
+    # Saturated pixels apart, every event is in a frame, and as many in each.
+    sums = item.frames.sum(axis=(1, 2, 3), dtype=int)
+    assert sums.sum() == len(recorded) or item.frames.max() == 255
+
+
+@needs_samples
+def test_real_frames() -> None:
+    (item,) = take(InputConfig(events=(str(SAMPLES / "frames_T5.npz"),)), of(34))
+    assert isinstance(item, Sample)
+    with np.load(SAMPLES / "frames_T5.npz") as stored:
+        assert (item.frames == stored["nmnist"]).all()
+
+
+@needs_samples
+def test_aedat4_with_and_without_its_reader() -> None:
+    (item,) = take(InputConfig(events=(str(SAMPLES / "generic_320x240.aedat4"),)), of(32))
+    if find_spec("aedat") and find_spec("tonic"):
+        assert isinstance(item, Sample)
+        assert item.frames.sum() > 0
+    else:
+        assert isinstance(item, Unreadable)
+        assert "pip install 'neucodex[events]' aedat" in item.reason
