@@ -82,6 +82,7 @@ class CloudLink:
         self._down_since: float | None = clock()
         self._failures = 0
         self._opened_at = 0.0
+        self._warned = ""
         self._refused: CloudRefused | None = None
         self._lost: CloudUnavailable | None = None
         self._answerable = asyncio.Event()
@@ -96,12 +97,15 @@ class CloudLink:
     def start(self) -> None:
         """Begin to connect, in the background; call it once."""
         self._task = asyncio.create_task(self._keep_open(), name="link")
+        self._task.add_done_callback(lambda _: self._answerable.set())
 
     async def stream(self, within_s: float) -> Transport:
         until = self._clock() + within_s
         while self._present() is None:
             if self._refused is not None:
                 raise self._refused
+            if self._task is not None and self._task.done():
+                self._task.result()  # raises what ended it, which nothing should
             try:
                 await asyncio.wait_for(self._answerable.wait(), until - self._clock())
             except (asyncio.TimeoutError, TimeoutError):  # one and the same from Python 3.11 on
@@ -126,7 +130,7 @@ class CloudLink:
             try:
                 targets = await resolve(self._addresses, self._backoff.chance)
             except CloudUnavailable as error:
-                log.warning("%s", error)
+                self._warn(error)
                 await self._pause()
                 continue
             failures: list[NeucodexError] = []
@@ -135,7 +139,7 @@ class CloudLink:
                 failures.append(why)
                 # Else whoever waits for the first stream is told, and says it.
                 if isinstance(why, CloudRefused) and (self._lost is not None or len(targets) > 1):
-                    log.warning("%s", why)
+                    self._warn(why)
                 self._refuse(why if len(failures) == len(targets) and _all_refused(failures) else None)
                 # There is no sense in asking a cloud that wants to be left alone, unless there is another to ask first.
                 alone_s = why.retry_after_s if isinstance(why, CloudUnavailable) and target is targets[-1] else 0.0
@@ -172,6 +176,7 @@ class CloudLink:
         self._opened_at = self._clock()
         self._down_since = None
         self._refused = None
+        self._warned = ""
         self._answerable.set()
         self._on_change(True)
 
@@ -188,6 +193,12 @@ class CloudLink:
         if self._down_since - self._opened_at > STEADY_S:
             self._failures = 0
         self._on_change(False)
+
+    def _warn(self, what: NeucodexError) -> None:
+        """Once: tries go on for as long as it stays so."""
+        if str(what) != self._warned:
+            self._warned = str(what)
+            log.warning("%s", what)
 
     def _refuse(self, refusal: NeucodexError | None) -> None:
         self._refused = refusal if isinstance(refusal, CloudRefused) else None

@@ -9,6 +9,7 @@ later is of no use to anyone and is dropped.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -26,6 +27,8 @@ from protos import co_inference_pb2_grpc as pb_grpc
 from shared.errors import CloudUnavailable, NeucodexError, WireError
 from shared.messages import EdgeMessage, Frame, Open, Ready, Rejection, Stop
 from shared.wire import cloud_from_wire, edge_to_wire
+
+log = logging.getLogger(__name__)
 
 KEEPALIVE_S = 330
 """A server that follows gRPC's defaults hangs up (too_many_pings) on pings less than 300 s apart."""
@@ -155,6 +158,8 @@ class GrpcTransport:
             raise
         work = {"answers": self._read_all(), "frames": self._write_all(), "probes": self._probe()}
         self._tasks = [asyncio.create_task(coroutine, name=name) for name, coroutine in work.items()]
+        for task in self._tasks:
+            task.add_done_callback(self._check)
         return ready
 
     def send(self, frame: Frame) -> None:
@@ -269,6 +274,12 @@ class GrpcTransport:
             # One probe at a time: one that could not even be written waits in the queue.
             if self._inboxes and self._heard < asked and Stop(NO_SAMPLE) not in self._outgoing:
                 self._queue(Stop(NO_SAMPLE))
+
+    def _check(self, task: asyncio.Task[None]) -> None:
+        """A task that failed for a reason that nobody thought of takes the stream with it, and not the samples."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s of the stream failed", task.get_name(), exc_info=error)
+            self._lose(CloudUnavailable(f"the stream to {self._target.address} failed here: {error!r}"))
 
     def _lose(self, why: NeucodexError) -> None:
         """The first reason stands."""

@@ -6,12 +6,19 @@ import asyncio
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from benchmarks.edge.cuts import Trouble, compare, run
-from benchmarks.links.proxy import Proxy
-from edge_client.config import InputConfig
+from benchmarks.links.proxy import CUTS, Cut, Proxy
+from edge_client.config import EdgeConfig, InputConfig
+from edge_client.inputs.choose import open_source
+from edge_client.pair import open_pair
+from edge_client.sources import Sample
 from shared.bundle import Bundle
+from shared.exit_policy import ExitPolicy
+from shared.messages import RejectionCode
 from tests.support.bundles import make_bundle
 from tests.support.edges import Line, edge_here, rename_classes
 from tests.support.processes import CloudProcess, cloud_process, wait_for
@@ -99,3 +106,59 @@ async def test_a_run_that_waits_may_begin_before_its_cloud(
     await proxy.close()
     assert done.code == 0
     assert_undisturbed(whole, done.lines)
+
+
+class Observer:
+    """Counts streams, and answers of the edge itself."""
+
+    def __init__(self) -> None:
+        self.streams = 0
+        self.answered: list[str] = []
+
+    def rejected(self, code: RejectionCode) -> None:
+        raise AssertionError(code)
+
+    def answered_here(self, why: str) -> None:
+        self.answered.append(why)
+
+    def link_changed(self, connected: bool) -> None:
+        self.streams += connected
+
+
+class Loudest:
+    """A local exit of one line, for bundles that have none: the class by the share of spikes."""
+
+    policy = ExitPolicy("max_probability", 0.5)
+
+    def confidences(self, mean_spikes: NDArray[np.float32]) -> tuple[float, ...]:
+        guess = int(mean_spikes.mean() * 9)
+        return tuple(0.91 if number == guess else 0.01 for number in range(10))
+
+
+@pytest.mark.parametrize("how", CUTS)
+async def test_fallback_answers_while_the_link_is_cut_and_asks_the_cloud_again_after(
+    bundle: Bundle, cloud: CloudProcess, whole: list[Line], how: Cut, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_client.pair.open_local_exit", lambda _: Loudest())
+    host, _, port = cloud.listen.rpartition(":")
+    proxy = Proxy(host, int(port))
+    address, _, there = (await proxy.start()).rpartition(":")
+    samples = [item for item in open_source(DIGITS, bundle.manifest) if isinstance(item, Sample)]
+    observer = Observer()
+    config = EdgeConfig(bundle.path, ((address, int(there)),), on_loss="fallback", fallback_after_s=1.0)
+    async with open_pair(config, bundle, observer) as network:
+        before = [await network.classify(sample) for sample in samples[:5]]
+        proxy.cut(how)
+        cut_off = [await network.classify(sample) for sample in samples[5:8]]
+        proxy.mend()
+        if how != "stalled":  # a link that only stood still was never lost
+            await asyncio.to_thread(wait_for, lambda: observer.streams == 2, "the link to be lost and up again")
+        after = [await network.classify(sample) for sample in samples[8:]]
+    await proxy.close()
+    assert [verdict.answered_by for verdict in cut_off] == ["edge"] * 3
+    assert observer.answered == ["fallback"] * 3
+    for verdict in (*before, *after):
+        line = whole[verdict.sample]
+        assert verdict.answered_by == "cloud"
+        assert (f"{verdict.prediction}", verdict.timesteps) == (line["prediction"], line["timesteps"])
+        assert verdict.confidence == pytest.approx(line["confidence"], abs=1e-4)

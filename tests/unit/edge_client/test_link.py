@@ -184,3 +184,24 @@ def test_pauses_are_spread_from_zero_and_bounded() -> None:
         pauses = [backoff.pause_s(failures) for _ in range(500)]
         assert min(pauses) < 0.05 * most
         assert 0.9 * most < max(pauses) <= most
+
+
+async def test_a_failure_that_nobody_thought_of_is_not_waited_for() -> None:
+    def broken(target: Target, within_s: float) -> Any:
+        raise ZeroDivisionError
+
+    it = CloudLink([ONE], broken, 5.0, Backoff())
+    it.start()
+    with pytest.raises(ZeroDivisionError):
+        await it.stream(60.0)
+    with pytest.raises(ZeroDivisionError):
+        await it.close()
+
+
+async def test_what_stays_wrong_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    machines = Machines(*[REFUSED] * 20)
+    async with link(machines, ONE, TWO) as it:
+        while len(machines.tried) <= 20:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        assert await it.stream(1.0)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == ["another bundle"]
