@@ -112,6 +112,8 @@ def cli() -> None:
 @option("--dataset", metavar="NAME", help="Classify the test part of this data set instead.")
 @option("--data", type=existing_path, metavar="DIR", help="Where the data set is.")
 @option("--limit", type=int, metavar="N", help="Stop after N samples.")
+@option("--repeat", type=int, default=1, metavar="N", help="Classify all of it N times; 0: until interrupted.")
+@option("--rate", type=float, metavar="X", help="At most so many samples a second.")
 @option("--allow-partial", is_flag=True, help="Take the data set although recordings of it are missing.")
 @option("--threshold", type=float, metavar="X", help="Certainty (0..1) at which a sample stops; else the bundle's own.")
 @option("--measure", type=click.Choice(get_args(Measure)), help="How certainty is measured; else the bundle's own.")
@@ -164,6 +166,8 @@ def classify(
     dataset: str | None,
     data: Path | None,
     limit: int | None,
+    repeat: int,
+    rate: float | None,
     allow_partial: bool,
     threshold: float | None,
     measure: Measure | None,
@@ -198,6 +202,8 @@ def classify(
         allow_partial=allow_partial,
         binning=binning,
         sensor=sensor,
+        repeat=repeat,
+        rate=rate,
     )
     outputs = OutputConfig(as_json, show, summary_file, not no_picture_sizes, metrics, out, resume)
     config = EdgeConfig(

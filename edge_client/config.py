@@ -25,6 +25,7 @@ class InputConfig:
 
     `limit` stops after so many samples; `allow_partial` takes a set with fewer recordings than its publisher's.
     Events are binned into frames by `binning`; `sensor` is (height, width) of their camera, None where that is known.
+    `repeat` is how often all of it is classified, 0 for ever; `rate` the most samples a second.
     """
 
     images: tuple[str, ...] = ()
@@ -35,6 +36,8 @@ class InputConfig:
     allow_partial: bool = False
     binning: Binning = "count"
     sensor: tuple[int, int] | None = None
+    repeat: int = 1
+    rate: float | None = None
 
     def __post_init__(self) -> None:
         kinds = {"--images": self.images, "--events": self.events, "--dataset": self.dataset}
@@ -44,6 +47,10 @@ class InputConfig:
             raise ConfigError(f"--limit is {self.limit}: at least 1")
         if self.sensor is not None and min(self.sensor) < 1:
             raise ConfigError(f"--sensor is {self.sensor[1]}x{self.sensor[0]}: at least 1x1")
+        if self.repeat < 0:
+            raise ConfigError(f"--repeat is {self.repeat}: how often, or 0 for ever")
+        if self.rate is not None and not 0.0 < self.rate < math.inf:
+            raise ConfigError(f"--rate is {self.rate}: it must be positive, in samples a second")
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -123,6 +123,7 @@ def _summarise(
         full_t=config.full_t,
         simulated=source.simulated,
         reconnects=session.reconnects,
+        forgotten=session.forgotten,
         measure=policy.measure,
         threshold=policy.threshold,
     )

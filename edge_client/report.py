@@ -197,6 +197,8 @@ def summary_rows(figures: Summary) -> list[tuple[str, str]]:
         f", {figures[kind]} {kind}" for kind in ("failed", "unreadable") if figures[kind]
     )
     rows = [("samples", counted + (" (SIMULATED events)" if figures["simulated"] else ""))]
+    if figures["forgotten"]:
+        rows.append(("  earlier ones, not in these figures", str(figures["forgotten"])))
     if figures["answered_by"]["edge"]:
         rows.append(("  answered by the edge itself", str(figures["answered_by"]["edge"])))
     if figures["reconnects"]:

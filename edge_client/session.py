@@ -23,11 +23,15 @@ from shared.metrics import Metrics
 UnderWay = deque[tuple[Item, "asyncio.Task[Verdict | None]"]]
 """What was read and is not yet told of, in the source's order."""
 
+KEPT = 20_000
+"""Verdicts that the summary is made from, the last ones: a run may go on for months."""
+
 
 class Session:
     """The state of a run: what was classified, what went wrong, and who is told.
 
-    `seconds` is the time from asking for the first sample to the end of the last one so far.
+    `done` are the last verdicts, `forgotten` counts those before. `seconds` is from asking for the first sample
+    to the end of the last one so far.
     """
 
     def __init__(
@@ -40,7 +44,8 @@ class Session:
         results: ResultsFile | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self.done: list[Classified] = []
+        self.done: deque[Classified] = deque(maxlen=KEPT)
+        self.forgotten = 0
         self.failed = 0
         self.unreadable = 0
         self.reconnects = 0
@@ -125,6 +130,7 @@ class Session:
             self._results.write(sample, verdict)
         observe(self._metrics, verdict)
         sizes = encoded_sizes(sample.frames) if self._picture_sizes else None
+        self.forgotten += len(self.done) == KEPT
         self.done.append(Classified(sample.label, verdict, sizes))
         self._report.classified(sample, verdict)
 
@@ -170,4 +176,5 @@ def observe(metrics: Metrics, verdict: Verdict) -> None:
     metrics.observe("neucodex_edge_sample_seconds", verdict.latency_s)
     metrics.observe("neucodex_edge_exit_timestep", verdict.timesteps)
     metrics.observe("neucodex_edge_payload_bytes", verdict.payload_bytes)
+    metrics.observe("neucodex_edge_wire_bytes", verdict.wire_bytes)
     metrics.count("neucodex_edge_samples_total", outcome=verdict.answered_by)

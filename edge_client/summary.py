@@ -41,6 +41,8 @@ class RunFacts:
     measure: str
     threshold: float
     reconnects: int = 0
+    forgotten: int = 0
+    """Verdicts before the last ones, which alone the figures are made from."""
 
 
 def summarise(done: Sequence[Classified], manifest: Manifest, facts: RunFacts) -> Summary:
@@ -53,6 +55,7 @@ def summarise(done: Sequence[Classified], manifest: Manifest, facts: RunFacts) -
     latencies_ms = [verdict.latency_s * 1000 for verdict in verdicts]
     return {
         "samples": len(done),
+        "forgotten": facts.forgotten,
         "failed": facts.failed,
         "unreadable": facts.unreadable,
         "labelled": sum(sample.label is not None for sample in done),

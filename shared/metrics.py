@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, start_http_server
 
 from shared.errors import ConfigError
 
@@ -49,6 +49,13 @@ EDGE_METRICS = (
     Metric("neucodex_edge_sample_seconds", "histogram", "From a sample's input to its verdict.", {}, LATENCY_BUCKETS),
     Metric("neucodex_edge_exit_timestep", "histogram", "The timestep at which a sample stopped.", {}, TIMESTEP_BUCKETS),
     Metric("neucodex_edge_payload_bytes", "histogram", "Encoded spikes sent for one sample.", {}, BYTE_BUCKETS),
+    Metric(
+        "neucodex_edge_wire_bytes",
+        "histogram",
+        "Bytes sent for one sample with messages, gRPC and HTTP/2 framing.",
+        {},
+        BYTE_BUCKETS,
+    ),
     Metric(
         "neucodex_edge_samples_total",
         "counter",
@@ -119,6 +126,7 @@ class Metrics:
 
     def __init__(self, table: tuple[Metric, ...], labels: Mapping[str, tuple[str, ...]] | None = None) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # CPU, memory, open files; on Linux
         self._table = table
         self._metrics: dict[str, Any] = {}
         for metric in table:

@@ -121,6 +121,14 @@ async def test_what_fails_and_what_cannot_be_read_have_their_place() -> None:
     assert (len(run.session.done), run.session.failed, run.session.unreadable) == (2, 1, 1)
 
 
+async def test_the_oldest_verdicts_are_forgotten_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_client.session.KEPT", 3)
+    run = Run()
+    await run.session.classify_all(Items([sample(n) for n in range(5)]), Network())  # type: ignore[arg-type]
+    assert [classified.verdict.sample for classified in run.session.done] == [2, 3, 4]
+    assert run.session.forgotten == 2
+
+
 async def test_verdicts_that_are_there_are_told_when_the_run_is_cut_off() -> None:
     run, source, network = Run(), Items([sample(n) for n in range(6)]), Network(held=(1, 2, 3))
     going = asyncio.create_task(run.session.classify_all(source, network, 4))  # type: ignore[arg-type]
