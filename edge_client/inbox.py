@@ -45,9 +45,14 @@ class Inbox:
             CloudUnavailable, CloudRefused: the stream is lost.
         """
         if not (self.answers or self._nudged or self._end):
-            self._waiter = asyncio.get_running_loop().create_future()
-            # Not wait_for: before Python 3.12 it makes a task for each answer.
-            await asyncio.wait({self._waiter}, timeout=max(0.0, within_s))
+            # Not wait_for or wait: they make tasks and callbacks for each answer.
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            timer = loop.call_later(max(0.0, within_s), self._wake)
+            try:
+                await self._waiter
+            finally:
+                timer.cancel()
         if self.answers:
             return self.answers.popleft()
         if self._end is not None:
