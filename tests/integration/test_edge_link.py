@@ -1,0 +1,139 @@
+"""The loop over a real link to gRPC servers that send it away: GOAWAY, a status in the middle, again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+
+from edge_client.addresses import Target
+from edge_client.backoff import Backoff
+from edge_client.co_inference import CoInference
+from edge_client.link import CloudLink
+from edge_client.lookahead import FixedLookahead
+from edge_client.security import IN_CLEAR
+from edge_client.transport import GrpcTransport
+from protos import co_inference_pb2 as pb
+from protos import co_inference_pb2_grpc as pb_grpc
+from shared.exit_policy import ExitPolicy
+from shared.spike_codec import SpikeCodec
+from tests.unit.edge_client.fakes import SHAPE, CountingHead, T, sample
+
+READY = pb.CloudMessage(ready=pb.Ready(max_open_samples=4, sample_idle_timeout_ms=60_000))
+SAMPLES = 12
+
+
+class Forgetful(pb_grpc.CoInferenceServicer):
+    """Answers frames in order; sure at T, of a class that only a sample whose frames all came in order gets.
+
+    Each stream ends after `frames` frames with `status`, if one is given.
+    """
+
+    def __init__(self, frames: int | None, status: grpc.StatusCode | None) -> None:
+        self.frames = frames
+        self.status = status
+        self.streams = 0
+
+    async def Infer(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
+        self.streams += 1
+        await context.read()
+        await context.write(READY)
+        values: dict[int, list[int]] = {}
+        answered = 0
+        while (message := await context.read()) is not grpc.aio.EOF:
+            if message.WhichOneof("kind") == "stop":
+                continue
+            frame = message.frame
+            before = values.setdefault(frame.sample, [])
+            before.append(frame.spikes[0] if frame.spikes else 0)
+            assert frame.timestep == len(before)
+            right = before == list(range(before[0], before[0] + len(before)))
+            confidences = (0.02, 0.98) if right and len(before) == T else (0.5, 0.5)
+            result = pb.StepResult(sample=frame.sample, timestep=frame.timestep, confidences=confidences, batch_size=1)
+            await asyncio.sleep(0.005)
+            await context.write(pb.CloudMessage(result=result))
+            answered += 1
+            if answered == self.frames and self.status is not None:
+                await context.abort(self.status, "go elsewhere")
+
+
+@asynccontextmanager
+async def served(servicer: Forgetful, *options: tuple[str, int]) -> AsyncIterator[tuple[str, int]]:
+    server = grpc.aio.server(options=options)
+    pb_grpc.add_CoInferenceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield "127.0.0.1", port
+    finally:
+        await server.stop(None)
+
+
+async def classify_all(*addresses: tuple[str, int], lookahead: int = 1, in_flight: int = 1) -> tuple[list[Any], int]:
+    """Verdicts of all samples, and how many streams it took."""
+    opened = 0
+
+    def count(up: bool) -> None:
+        nonlocal opened
+        opened += up
+
+    def connect(target: Target, within_s: float) -> GrpcTransport:
+        return GrpcTransport(target, IN_CLEAR, bytes(32), 2, within_s)
+
+    link = CloudLink(addresses, connect, 5.0, Backoff(0.01, 0.1, random.Random(0)), on_change=count)
+    link.start()
+    network = CoInference(
+        CountingHead(), SpikeCodec(SHAPE), link, ExitPolicy("max_probability", 0.9), T,
+        lookahead=FixedLookahead(lookahead), in_flight=in_flight,
+    )  # fmt: skip
+    gate = asyncio.Semaphore(in_flight)
+
+    async def one(number: int) -> Any:
+        async with gate:
+            return await network.classify(sample(number % 15))
+
+    try:
+        return list(await asyncio.gather(*(one(number) for number in range(SAMPLES)))), opened
+    finally:
+        network.close()
+        await link.close()
+
+
+def assert_all_answered(verdicts: list[Any]) -> None:
+    assert [(verdict.prediction, verdict.confidence, verdict.timesteps) for verdict in verdicts] == [
+        (1, pytest.approx(0.98), T)
+    ] * SAMPLES
+
+
+@pytest.mark.parametrize(("lookahead", "in_flight"), [(1, 1), (4, 1), (2, 3)])
+async def test_goaway_is_a_move(lookahead: int, in_flight: int) -> None:
+    # The oldest that a connection may get, as proxies and servers have it to spread their load.
+    options = (("grpc.max_connection_age_ms", 100), ("grpc.max_connection_age_grace_ms", 50))
+    async with served(Forgetful(None, None), *options) as address:
+        verdicts, opened = await classify_all(address, lookahead=lookahead, in_flight=in_flight)
+    assert_all_answered(verdicts)
+    assert opened >= 1 + (in_flight == 1 and lookahead == 1), "twelve samples of 20 ms do not fit into 150"
+
+
+@pytest.mark.parametrize("status", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.CANCELLED])
+async def test_a_stream_that_ends_in_the_middle_of_samples(status: grpc.StatusCode) -> None:
+    servicer = Forgetful(7, status)
+    async with served(servicer) as address:
+        verdicts, opened = await classify_all(address, lookahead=2, in_flight=2)
+    assert_all_answered(verdicts)
+    assert opened == servicer.streams >= SAMPLES * T // 7
+
+
+async def test_streams_go_round_all_addresses() -> None:
+    first, second = Forgetful(5, grpc.StatusCode.UNAVAILABLE), Forgetful(9, grpc.StatusCode.UNAVAILABLE)
+    async with served(first) as one, served(second) as other:
+        verdicts, _ = await classify_all(one, ("127.0.0.1", 1), other)
+    assert_all_answered(verdicts)
+    assert abs(first.streams - second.streams) <= 1
+    assert first.streams >= 3
