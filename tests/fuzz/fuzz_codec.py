@@ -58,10 +58,14 @@ def try_one(raw: bytes) -> None:
     for step in range(seed % 6):
         past = FAST.after(past, np.random.default_rng(seed + step).integers(0, 2, SHAPE, np.uint8))
     began = time.thread_time()
-    found = [decode(codec, chosen, data, past) for codec in (FAST, PLAIN)]
+    fast, plain = (decode(codec, chosen, data, past) for codec in (FAST, PLAIN))
     slowest = max(slowest, time.thread_time() - began)
     assert slowest < LIMIT_S, f"{slowest:.2f} s"
-    fast, plain = found
+    neighbour = (Codec.RANGE, bytes([seed]))
+    alone = (fast, decode(FAST, *neighbour, past), fast)
+    together = FAST.decode_batch([(chosen, data), neighbour, (chosen, data)], [past] * 3)
+    for one, other in zip(alone, together, strict=True):
+        assert isinstance(other, CodecError) if one is None else np.array_equal(one, other), "a batch decodes otherwise"
     if fast is None or plain is None:
         assert fast is plain, "one coder refuses what the other takes"
         counts["refused"] += 1
