@@ -21,7 +21,7 @@ NAMES ?= localhost 127.0.0.1 ::1
 SECONDS_OF_FUZZ ?= 600
 FUZZ_VENV ?= .venv-fuzz
 AUDIT_VENV ?= .venv-audit
-FUZZ_RECORD ?= benchmarks/records/$(shell date +%F)-fuzz/record.json
+FUZZ_RECORD ?= benchmarks/records/$(shell date +%F)-fuzz
 
 BIN := $(VENV)/bin
 # The generator's own environment: its pins are older than what the pair runs with, so that images with older
