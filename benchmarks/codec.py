@@ -5,43 +5,29 @@ All forms are timed in one run, frame by frame in turn, so that a busy machine s
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zstandard
 from numpy.typing import NDArray
 
+from benchmarks.codec_forms import OURS, forms_of, spread_of, timed
+from benchmarks.codec_made import COUNTS, WIDE, synthetic, wide_times
 from benchmarks.codec_plot import plot
 from benchmarks.record import Findings, Target
 from edge_client.head_runner import TorchHead
 from shared.bundle import Bundle
 from shared.errors import BundleError
-from shared.network_spec import Shape
-from shared.spike_codec import CodecTables, Past, SpikeCodec
-from shared.spike_codec.codec import TOGETHER
-from shared.spike_codec.range_coder import WHOLE, PlainCoder
-from shared.spike_codec.sparse import decode_sparse, encode_sparse
-from shared.spike_codec.tables import ModelTables
-from shared.spike_codec.zstd import ZstdCoder
+from shared.spike_codec import CodecTables, SpikeCodec
+from shared.spike_codec.range_coder import PlainCoder
 from training.codec_fit import default_reach, fit_tables, train_dictionary
 from training.commands.codec import zero_order_bytes
 from training.spikes import Frames, bundle_spikes, dataset_samples, spread
 
-OURS = "codec (range-coded)"
 OTHERS = ("packed bits", "zstd, dictionary", "positions (varints)")
 """What the goal of the codec is counted from; zstd without a dictionary is never the best of these."""
-
-WIDE: Shape = (16, 8, 8)
-"""1,024 positions, which the goals for the times are about."""
-DENSITIES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5)
-COUNTS = (64, 512, 1024, 4096)
-
-Form = tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any] | None]
-"""encode(frame, past) -> bytes, decode(bytes, past) -> anything."""
 
 
 def measure(
@@ -88,11 +74,11 @@ def measure(
         "table bytes": {name: values.nbytes for name, values in tables.arrays().items()},
         "bytes of a frame": sizes,
         "microseconds of a frame, median [10th, 90th percentile]": times,
-        "random spikes": _synthetic(COUNTS[:2] if quick else COUNTS, 5 if quick else 30),
+        "random spikes": synthetic(COUNTS[:2] if quick else COUNTS, 5 if quick else 30),
     }
     wide: dict[str, list[float]] | None = None
     if not quick:
-        wide = results["1,024 positions, microseconds, median [10th, 90th percentile]"] = _wide()
+        wide = results["1,024 positions, microseconds, median [10th, 90th percentile]"] = wide_times()
         results["bytes of a frame with less context"] = _contexts(train, test)
     plot(out, sizes, results["random spikes"])
     return Findings(
@@ -107,29 +93,10 @@ def measure(
     )
 
 
-def _forms(codec: SpikeCodec, dictionary: bytes | None) -> dict[str, Form]:
-    count, shape = codec.spikes, codec.shape
-    plain = zstandard.ZstdCompressor(level=3, write_content_size=False)
-    zstd = ZstdCoder(dictionary, codec.packed_bytes) if dictionary is not None else None
-    packed_only = SpikeCodec(shape)
-    forms: dict[str, Form] = {
-        "packed bits": (lambda f, _: np.packbits(f).tobytes(), lambda d, _: packed_only.decode(1, d)),
-        "zstd -3": (lambda f, _: plain.compress(np.packbits(f).tobytes()), None),
-        "positions (varints)": (lambda f, _: encode_sparse(f.ravel()), lambda d, _: decode_sparse(d, count)),
-        OURS: (codec.range_bytes, lambda d, past: codec.decode(0, d, past)),
-    }
-    if zstd is not None:
-        forms["zstd, dictionary"] = (
-            lambda f, _: zstd.encode(np.packbits(f).tobytes()),
-            lambda d, _: zstd.decode(d),
-        )
-    return forms
-
-
 def _sizes(codec: SpikeCodec, dictionary: bytes | None, frames: Frames) -> dict[str, Any]:
     """The mean of each form's bytes, by timestep and over all; and what the codec chose."""
     timesteps = frames.shape[1]
-    forms = _forms(codec, dictionary)
+    forms = forms_of(codec, dictionary)
     found = {name: np.zeros((len(frames), timesteps)) for name in (*forms, "codec's choice")}
     chosen: dict[str, int] = {}
     for number, sample in enumerate(frames):
@@ -162,7 +129,7 @@ def _times(
     chances: NDArray[np.uint32],
 ) -> dict[str, Any]:
     """Each form on each frame in turn, and between them a step of the head."""
-    forms = _forms(codec, dictionary)
+    forms = forms_of(codec, dictionary)
     slow = SpikeCodec(codec.shape)
     slow._model, slow._coder = codec._model, PlainCoder(chances)
     forms[f"{OURS}, coder in Python"] = (slow.range_bytes, lambda d, past: slow.decode(0, d, past))
@@ -174,26 +141,14 @@ def _times(
         past = None
         run = head.start(picture)
         for frame in sample:
-            _timed(took, "head step", run.step)
+            timed(took, "head step", run.step)
             for name, (encode, decode) in forms.items():
-                data = _timed(took, f"{name}: encode", partial(encode, frame, past))
+                data = timed(took, f"{name}: encode", partial(encode, frame, past))
                 fits = name == "codec's choice" or len(data) <= codec.max_bytes
                 if decode is not None and fits:
-                    _timed(took, f"{name}: decode", partial(decode, data, past))
-            past = _timed(took, "past of the next frame", partial(codec.after, past, frame))
-    return {name: _spread(values) for name, values in took.items()}
-
-
-def _timed(took: dict[str, list[float]], name: str, call: Callable[[], Any]) -> Any:
-    began = time.perf_counter()
-    result = call()
-    took.setdefault(name, []).append((time.perf_counter() - began) * 1e6)
-    return result
-
-
-def _spread(values: Sequence[float]) -> list[float]:
-    low, middle, high = np.percentile(values, [10, 50, 90])
-    return [round(float(middle), 1), round(float(low), 1), round(float(high), 1)]
+                    timed(took, f"{name}: decode", partial(decode, data, past))
+            past = timed(took, "past of the next frame", partial(codec.after, past, frame))
+    return {name: spread_of(values) for name, values in took.items()}
 
 
 def _contexts(train: Frames, test: Frames) -> dict[str, list[float]]:
@@ -219,65 +174,6 @@ def _contexts(train: Frames, test: Frames) -> dict[str, list[float]]:
                 past = codec.after(past, frame)
         out[name] = [round(float(value), 3) for value in np.mean(sizes, axis=0)]
     return out
-
-
-def flat_tables(shape: Shape, share: float) -> ModelTables:
-    """Tables that know nothing but the share of spikes."""
-    channels = shape[0]
-    chances = np.full(1, min(max(round(share * WHOLE), 2), WHOLE - 2), np.uint32)
-    weights = np.zeros((3, channels, 2, channels, 1, 1), np.int8)
-    return ModelTables(chances, np.zeros((1, channels, 1, 1), np.int8), np.zeros(channels, np.uint8), *weights)
-
-
-def _synthetic(counts: Sequence[int], frames: int) -> list[dict[str, Any]]:
-    """Bytes over the entropy n H(p) / 8 of independent spikes, each form; the range coder is told p alone."""
-    out = []
-    for count in counts:
-        for density in DENSITIES:
-            random = np.random.default_rng(count)
-            shape = (1, 1, count)
-            training = (random.random((400, 1, *shape)) < density).astype(np.uint8)
-            test = (random.random((frames, *shape)) < density).astype(np.uint8)
-            codec = SpikeCodec(shape, CodecTables(flat_tables(shape, density)))
-            entropy = -count * (density * np.log2(density) + (1 - density) * np.log2(1 - density)) / 8
-            forms = _forms(codec, train_dictionary(training))
-            took: dict[str, list[float]] = {}
-            row: dict[str, Any] = {"positions": count, "density": density, "entropy bytes": round(float(entropy), 2)}
-            for name, (encode, _) in forms.items():
-                data = [_timed(took, name, partial(encode, frame, None)) for frame in test]
-                row[f"{name}: bytes over entropy"] = round(float(np.mean([len(d) for d in data]) / entropy), 3)
-                row[f"{name}: encode us"] = round(float(np.median(took[name])), 1)
-            out.append(row)
-    return out
-
-
-def _wide() -> dict[str, list[float]]:
-    """A frame of 1,024 positions (16 x 8 x 8): made spikes that hang together in space and time, tables fitted to them.
-
-    Only its times are of interest: they hang on the number of positions, channels and spikes around that count.
-    """
-    random = np.random.default_rng(1)
-    field = random.normal(size=(400, 16, 10, 10))
-    shifted = [field[:, :, down : down + 8, right : right + 8] for down in range(3) for right in range(3)]
-    smooth = np.mean(shifted, axis=0) * 3
-    noise = random.normal(size=(400, 4, 16, 8, 8))
-    clips = (smooth[:, np.newaxis] + 0.5 * noise > 1.4).astype(np.uint8)
-    codec = SpikeCodec(WIDE, fit_tables(clips[:300]))
-    took: dict[str, list[float]] = {}
-    for start in range(300, len(clips), TOGETHER):
-        batch = clips[start : start + TOGETHER]
-        pasts: list[Past | None] = [None] * len(batch)
-        for timestep in range(clips.shape[1]):
-            name = "later frame" if timestep else "first frame"
-            encoded = []
-            for clip, past in zip(batch, pasts, strict=True):
-                which, data = _timed(took, f"{name}: encode", partial(codec.encode, clip[timestep], past))
-                _timed(took, f"{name}: decode", partial(codec.decode, which, data, past))
-                encoded.append((which, data))
-            _timed(took, f"{name}: decode, {TOGETHER} in step", partial(codec.decode_batch, encoded, pasts))
-            took[f"{name}: decode, {TOGETHER} in step"][-1] /= len(batch)
-            pasts = [codec.after(past, clip[timestep]) for past, clip in zip(pasts, batch, strict=True)]
-    return {name: _spread(values) for name, values in took.items()}
 
 
 def _targets(codec: SpikeCodec, sizes: Any, times: Any, wide: Any) -> list[Target]:
