@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import click
 
 from edge_client.config import EdgeConfig, InputConfig, OutputConfig
+from edge_client.doctor_command import doctor
 from edge_client.lookahead import BYTE_PRICE_US
 from edge_client.loss import FALLBACK_AFTER_S, OnLoss
 from edge_client.security import LinkSecurity
@@ -227,6 +228,9 @@ def classify(
     from edge_client import launch  # noqa: PLC0415
 
     return asyncio.run(launch.classify(config, inputs, outputs, sys.stdout, sys.stderr))
+
+
+cli.add_command(doctor)
 
 
 def main() -> None:

@@ -33,16 +33,29 @@ async def resolve(addresses: Sequence[Address], chance: random.Random) -> list[T
     """
     found: list[Target] = []
     unknown: list[str] = []
-    for host, port in addresses:
-        named = join_address((host, port))
+    for address in addresses:
         try:
-            infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:  # unknown, or no name at all
-            unknown.append(f"{named} ({getattr(error, 'strerror', None) or error})")
+            machines = await resolve_name(address)
+        except CloudUnavailable as error:
+            unknown.append(f"{join_address(address)} ({error})")
             continue
-        machines = list(dict.fromkeys(join_address((str(info[4][0]), port)) for info in infos))
         chance.shuffle(machines)
-        found += [Target(machine, named) for machine in machines]
+        found += machines
     if not found:
         raise CloudUnavailable(f"the name of the cloud is not known here: {', '.join(unknown)}; check --cloud")
     return found
+
+
+async def resolve_name(address: Address) -> list[Target]:
+    """All machines of one address, in the order of the system's resolver.
+
+    Raises:
+        CloudUnavailable: the name is not known; the text is the resolver's, without the name.
+    """
+    host, port = address
+    try:
+        infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:  # unknown, or no name at all
+        raise CloudUnavailable(str(getattr(error, "strerror", None) or error)) from None
+    machines = dict.fromkeys(join_address((str(info[4][0]), port)) for info in infos)
+    return [Target(machine, join_address(address)) for machine in machines]

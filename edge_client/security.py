@@ -76,10 +76,14 @@ class LinkSecurity:
             None if self.key is None else read_secret(self.key, "--tls-key"),
             None if self.certificate is None else read_secret(self.certificate, "--tls-cert"),
         )
-        # Connected to by number; the certificate must be that of the name.
-        name = self.name or target.named.rpartition(":")[0].strip("[]")
-        named = (*options, ("grpc.ssl_target_name_override", name))
+        # Connected to by number; the certificate must be that of the name, and so must a call's authority.
+        kept = [option for option in options if self.name is None or option[0] != "grpc.default_authority"]
+        named = (*kept, ("grpc.ssl_target_name_override", self.server_name(target)))
         return grpc.aio.secure_channel(target.address, credentials, options=named)
+
+    def server_name(self, target: Target) -> str:
+        """The name that the cloud's certificate must have."""
+        return self.name or target.named.rpartition(":")[0].strip("[]")
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What a stream begins with.
