@@ -11,6 +11,7 @@ from shared.errors import ConfigError
 from shared.security import is_loopback
 
 Device = Literal["cpu", "cuda"]
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class CloudConfig:
         listen, metrics: (host, port); port 0 takes a free one.
         security: who may connect, and whether others can read along.
         device: what the tails run on.
+        precision: of convolutions and spikes; membranes, logits and confidences are fp32 in any case.
         slots: samples in flight at once, for each bundle.
         max_batch: samples stepped together at most.
         max_wait: seconds for which a batch that is not full waits for company; 0 never waits.
@@ -47,6 +49,7 @@ class CloudConfig:
     metrics: tuple[str, int] = ("127.0.0.1", 9464)
     security: ServerSecurity = IN_CLEAR
     device: Device = "cpu"
+    precision: Precision = "fp32"
     slots: int = 256
     max_batch: int = 32
     max_wait: float = 0.0
@@ -70,6 +73,8 @@ class CloudConfig:
                 "no bundle to serve: name one with --bundle DIR, such as models/resnet18-digits, or a folder of them "
                 "with --bundles-dir DIR"
             )
+        if self.precision == "fp16" and self.device == "cpu":
+            raise ConfigError("--precision fp16 needs --device cuda; on the CPU use bf16 or fp32")
         for name in (
             *("slots", "max_batch", "max_queue", "max_streams", "max_streams_per_peer"),
             *("max_open_samples", "max_outgoing", "threads", "processes"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from cloud_server.config import CloudConfig
+from cloud_server.graph_tail import make_tail
 from cloud_server.scheduler import Scheduler
 from cloud_server.state_slots import StateSlots
 from cloud_server.tail import Tail
@@ -50,7 +51,7 @@ def load_lane(bundle: Bundle, name: str, config: CloudConfig, device: torch.devi
         ConfigError: there is no memory for so many slots.
     """
     manifest = bundle.manifest
-    tail = Tail(bundle, device)
+    tail = make_tail(bundle, device, config.precision, min(config.max_batch, config.slots))
     try:
         slots = tail.slots(config.slots)
     except RuntimeError as error:  # torch's out-of-memory errors are RuntimeErrors, on a GPU a subclass of it

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from cloud_server.config import Device
+from cloud_server.config import Device, Precision
 from cloud_server.state_slots import Rows, StateSlots
 from shared.bundle import Bundle
 from shared.errors import ConfigError
@@ -19,6 +20,8 @@ from shared.spike_codec import Spikes
 
 Confidences = NDArray[np.float32]
 """[B, classes], each row sums to 1."""
+
+DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,10 @@ class Tail:
         BundleError: the tail's file is missing, damaged or does not fit the manifest.
     """
 
-    def __init__(self, bundle: Bundle, device: torch.device) -> None:
+    def __init__(self, bundle: Bundle, device: torch.device, precision: Precision = "fp32") -> None:
         self.device = device
-        self.network = inference_form(load_cloud(bundle)).to(device)
+        self.dtype = DTYPES[precision]
+        self.network = inference_form(load_cloud(bundle), self.dtype).to(device)
         self.temperature = bundle.manifest.temperature
 
     def slots(self, count: int) -> StateSlots:
@@ -53,12 +57,21 @@ class Tail:
             timesteps: which timestep, 1..T, each frame is.
             state: of the samples before it; it is overwritten.
         """
-        spikes = torch.from_numpy(np.stack(frames)).to(self.device, torch.float32)
-        logits, membranes = self.network.step(spikes.contiguous(memory_format=torch.channels_last), state.membranes)
-        total = state.logits.add_(logits)
+        spikes = torch.from_numpy(np.stack(frames)).to(self.device)
         counts = torch.tensor(timesteps, dtype=torch.float32, device=self.device).unsqueeze(1)
-        confidences = torch.softmax(total / (counts * self.temperature), dim=1)
-        return Stepped(Rows(membranes, total), confidences.cpu().numpy())
+        after, confidences = self.compute(spikes, counts, state)
+        return Stepped(after, confidences.cpu().numpy())
+
+    def compute(self, spikes: Tensor, counts: Tensor, state: Rows) -> tuple[Rows, Tensor]:
+        """The step on the device alone: spikes uint8 [B, C, H, W], timesteps float32 [B, 1], a state to overwrite.
+
+        Returns:
+            The state after it, in the same memory, and the confidences, float32 [B, classes].
+        """
+        inputs = spikes.to(self.dtype).contiguous(memory_format=torch.channels_last)
+        logits, membranes = self.network.step(inputs, state.membranes)
+        total = state.logits.add_(logits)
+        return Rows(membranes, total), torch.softmax(total / (counts * self.temperature), dim=1)
 
 
 def torch_device(device: Device) -> torch.device:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.load.stream import METHOD
+from cloud_server.config import Device, Precision
 from shared.bundle import Bundle
 
 READY_S = 30.0
@@ -42,18 +43,30 @@ class OfflineLoop:
 
     Args:
         bundle: its folder.
-        device: as of the cloud.
+        device, precision: as of the cloud.
+        max_batch: of the cloud.
         threads: of a step on the CPU.
         spikes: frames, uint8 [picture, T, C, H, W].
     """
 
-    def __init__(self, bundle: Path, device: str, threads: int, spikes: NDArray[np.uint8]) -> None:
+    def __init__(
+        self,
+        bundle: Path,
+        device: Device,
+        precision: Precision,
+        max_batch: int,
+        threads: int,
+        spikes: NDArray[np.uint8],
+    ) -> None:
         import torch  # noqa: PLC0415  the echo's process does without
 
-        from cloud_server.tail import Tail, torch_device  # noqa: PLC0415  imports torch
+        from cloud_server.graph_tail import make_tail  # noqa: PLC0415  imports torch
+        from cloud_server.memory import keep_freed_memory  # noqa: PLC0415
+        from cloud_server.tail import torch_device  # noqa: PLC0415  imports torch
 
+        keep_freed_memory()  # as the cloud does
         self._spikes = spikes
-        self._tail = Tail(Bundle.open(bundle), torch_device("cuda" if device == "cuda" else "cpu"))
+        self._tail = make_tail(Bundle.open(bundle), torch_device(device), precision, max_batch)
         self._states: dict[int, tuple[int, Any]] = {}
         # A thread beside the main one, as the cloud's engine: the allocator and OpenMP treat the two differently.
         self._thread = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads,))

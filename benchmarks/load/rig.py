@@ -16,6 +16,7 @@ from benchmarks.load.offline import EchoServer, Offline, OfflineLoop
 from benchmarks.load.processes import Cloud
 from benchmarks.load.samples import Samples
 from benchmarks.load.worker import Worker
+from cloud_server.config import Device, Precision
 
 OFFLINE_PICTURES = 512
 """The bare loop needs some frames, not all of a data set's."""
@@ -34,21 +35,26 @@ class Layout:
         threads: of a tail step, in the cloud and in the bare loop.
         generators: processes that hold streams.
         max_batch: of the cloud that batches.
-        device: of the tails.
+        device, precision: of the tails.
         slots: samples in flight, and streams, that a cloud is made for.
     """
 
     threads: int
     generators: int
     max_batch: int
-    device: str
+    device: Device
+    precision: Precision
     slots: int
 
     @classmethod
-    def choose(cls, cores: int, threads: int | None, max_batch: int, slots: int, device: str = "cpu") -> Layout:
-        """A core for event loop and generators where there are two, and more generators on larger machines."""
+    def choose(cls, cores: int, threads: int | None, max_batch: int, slots: int, device: Device = "cpu") -> Layout:
+        """A core for event loop and generators where there are two, and more generators on larger machines.
+
+        On a GPU convolutions are fp16: that is what one is bought for.
+        """
         threads = threads if threads is not None else max(1, cores - 1)
-        return cls(threads, max(1, min(8, cores // 4)), max_batch, device, slots + SLOTS_TO_SPARE)
+        precision: Precision = "fp16" if device == "cuda" else "fp32"
+        return cls(threads, max(1, min(8, cores // 4)), max_batch, device, precision, slots + SLOTS_TO_SPARE)
 
     def flags(self, max_batch: int) -> dict[str, object]:
         """A cloud's flags."""
@@ -56,6 +62,7 @@ class Layout:
             "--threads": self.threads,
             "--max-batch": max_batch,
             "--device": self.device,
+            "--precision": self.precision,
             "--slots": self.slots,
             "--max-streams": self.slots,
             "--sample-idle-timeout": IDLE_TIMEOUT_S,
@@ -109,7 +116,17 @@ class Rig:
         with ExitStack() as stack:
             self.cloud = stack.enter_context(Cloud(bundle, folder / "cloud", layout.flags(layout.max_batch)))
             self.loop = stack.enter_context(
-                Worker(partial(OfflineLoop, bundle, layout.device, layout.threads, samples.spikes[:OFFLINE_PICTURES]))
+                Worker(
+                    partial(
+                        OfflineLoop,
+                        bundle,
+                        layout.device,
+                        layout.precision,
+                        layout.max_batch,
+                        layout.threads,
+                        samples.spikes[:OFFLINE_PICTURES],
+                    )
+                )
             )
             self.generators = [
                 stack.enter_context(Worker(partial(Generator, samples))) for _ in range(layout.generators)

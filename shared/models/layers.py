@@ -158,7 +158,7 @@ class Readout(nn.Module):
         self.linear = nn.Linear(in_shape[0], classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.linear(x.mean(dim=(-2, -1)))
+        logits: Tensor = self.linear(x.mean(dim=(-2, -1), dtype=self.linear.weight.dtype))
         return logits
 
 

@@ -161,7 +161,7 @@ def test_what_was_not_asked_for_and_what_was_quick_is_not_measured() -> None:
 
 
 def look(frames: float, resident_mb: float, descriptors: float = 14.0, streams: float = 0.0) -> dict[str, float]:
-    counts = {"threads": 9.0, "streams": streams, "slots_in_use": 0.0, "queue_length": 0.0}
+    counts = {"threads": 9.0, "tasks": 5.0, "streams": streams, "slots_in_use": 0.0, "queue_length": 0.0}
     return {"frames": frames, "seconds": 0.0, "resident_mb": resident_mb, "descriptors": descriptors, **counts}
 
 

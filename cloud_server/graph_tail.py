@@ -1,0 +1,137 @@
+"""The tail on a GPU: a step of each batch size recorded once (CUDA graphs), then replayed with one launch.
+
+A step of a tail is some hundred small kernels; launching them one by one takes longer than running them. A recording
+works on memory of its own, so batches are padded to the sizes recorded (`scheduler.buckets`), and copied in and out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cloud_server.config import Precision
+from cloud_server.scheduler import buckets
+from cloud_server.state_slots import Rows
+from cloud_server.tail import Stepped, Tail
+from shared.bundle import Bundle
+from shared.spike_codec import Spikes
+
+WARM_UPS = 3
+"""Steps before a recording: libraries choose their kernels in the first ones."""
+
+Replay = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """A batch size with the memory that its recording reads and writes.
+
+    Attributes:
+        size: samples.
+        spikes: uint8 [size, C, H, W] on the device; `sent` is the same in pinned memory of the host.
+        counts: float32 [size, 1], and `counted` on the host: each sample's timestep.
+        state: overwritten.
+        confidences: float32 [size, classes] on the device, and `told` on the host.
+        replay: runs the step.
+    """
+
+    size: int
+    spikes: Tensor
+    sent: Tensor
+    counts: Tensor
+    counted: Tensor
+    state: Rows
+    confidences: Tensor
+    told: Tensor
+    replay: Replay
+
+
+class GraphTail(Tail):
+    """A tail whose steps are recorded, each size at its first batch: warm-up goes through all of them.
+
+    On a device without CUDA graphs the same steps are run, not replayed: padding and copying are the same.
+
+    Args:
+        max_batch: no batch is larger.
+    """
+
+    def __init__(self, bundle: Bundle, device: torch.device, precision: Precision, max_batch: int) -> None:
+        super().__init__(bundle, device, precision)
+        self._sizes = buckets(max_batch)
+        self._recorded: dict[int, _Recorded] = {}
+
+    def step(self, frames: Sequence[Spikes], timesteps: Sequence[int], state: Rows) -> Stepped:
+        """As `Tail.step`. What it returns is overwritten by the next step of the same size: commit it before."""
+        count = len(frames)
+        size = next(size for size in self._sizes if size >= count)
+        recorded = self._recorded.get(size)
+        if recorded is None:
+            recorded = self._recorded[size] = self._record(size)
+        np.stack(frames, out=recorded.sent.numpy()[:count])
+        recorded.counted[:count, 0] = torch.tensor(timesteps, dtype=torch.float32)
+        recorded.spikes.copy_(recorded.sent, non_blocking=True)
+        recorded.counts.copy_(recorded.counted, non_blocking=True)
+        for ours, given in zip(_parts(recorded.state), _parts(state), strict=True):
+            ours[:count].copy_(given)
+        recorded.replay()
+        recorded.told.copy_(recorded.confidences, non_blocking=True)
+        if self.device.type == "cuda":
+            torch.cuda.current_stream(self.device).synchronize()
+        after = Rows(tuple(part[:count] for part in recorded.state.membranes), recorded.state.logits[:count])
+        return Stepped(after, recorded.told[:count].numpy().copy())
+
+    def _record(self, size: int) -> _Recorded:
+        cuda = self.device.type == "cuda"
+        shape, classes = self.network.in_shape, self.network.spec.classes
+        sent = torch.zeros((size, *shape), dtype=torch.uint8, pin_memory=cuda)
+        counted = torch.ones((size, 1), pin_memory=cuda)
+        told = torch.empty((size, classes), pin_memory=cuda)
+        spikes, counts = sent.to(self.device), counted.to(self.device)
+        slots = self.slots(size)
+        slots.reset(range(size))
+        state = slots.gather(range(size))
+        confidences = torch.empty((size, classes), device=self.device)
+
+        def run() -> None:
+            after, computed = self.compute(spikes, counts, state)
+            for ours, computed_part in zip(_parts(state), _parts(after), strict=True):
+                if ours is not computed_part:
+                    ours.copy_(computed_part)
+            confidences.copy_(computed)
+
+        replay = _graph(run, self.device) if cuda else run
+        return _Recorded(size, spikes, sent, counts, counted, state, confidences, told, replay)
+
+
+def make_tail(bundle: Bundle, device: torch.device, precision: Precision, max_batch: int) -> Tail:
+    """The fastest tail for a device.
+
+    Raises:
+        BundleError: as `Tail`.
+    """
+    if device.type == "cuda":
+        return GraphTail(bundle, device, precision, max_batch)
+    return Tail(bundle, device, precision)
+
+
+def _graph(run: Replay, device: torch.device) -> Replay:
+    """Record what `run` launches."""
+    with torch.cuda.device(device):
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UPS):
+                run()
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            run()
+    return graph.replay
+
+
+def _parts(rows: Rows) -> tuple[Tensor, ...]:
+    return (*rows.membranes, rows.logits)
