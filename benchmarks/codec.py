@@ -17,7 +17,7 @@ from benchmarks.codec_forms import OURS, forms_of, spread_of, timed
 from benchmarks.codec_made import COUNTS, WIDE, synthetic, wide_times
 from benchmarks.codec_plot import plot
 from benchmarks.record import Findings, Target
-from edge_client.head_runner import TorchHead
+from edge_client.head_runner import open_head
 from shared.bundle import Bundle
 from shared.errors import BundleError
 from shared.spike_codec import CodecTables, SpikeCodec
@@ -135,8 +135,7 @@ def _times(
     forms[f"{OURS}, coder in Python"] = (slow.range_bytes, lambda d, past: slow.decode(0, d, past))
     forms["codec's choice"] = (codec.encode, lambda d, past: codec.decode(d[0], d[1], past))
     took: dict[str, list[float]] = {"head step": []}
-    head = TorchHead(bundle, 1)
-    head.warm_up()
+    head = open_head(bundle, "torch", 1)
     for sample, picture in zip(frames, samples, strict=False):
         past = None
         run = head.start(picture)

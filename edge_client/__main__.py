@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
-from edge_client.config import EdgeConfig, InputConfig, OutputConfig
+from edge_client.config import EdgeConfig, InputConfig, OutputConfig, Runtime
 from edge_client.doctor_command import doctor
 from edge_client.lookahead import BYTE_PRICE_US
 from edge_client.loss import FALLBACK_AFTER_S, OnLoss
@@ -143,6 +143,7 @@ def cli() -> None:
     help="How long the cloud may be gone or silent before --on-loss fallback answers.",
 )
 @option("--local-exit", is_flag=True, help="Answer here, without a byte sent, where the bundle's local exit is sure.")
+@option("--runtime", type=click.Choice(get_args(Runtime)), default="auto", help="What runs the head; see docs/edge.md.")
 @option("--threads", type=int, default=1, metavar="N", help="Threads of the head's operations.")
 @security_options
 @option("--deadline", type=float, default=5.0, metavar="SECONDS", help="For the connection to the cloud.")
@@ -179,6 +180,7 @@ def classify(
     on_loss: OnLoss | None,
     fallback_after: float,
     local_exit: bool,
+    runtime: Runtime,
     threads: int,
     deadline: float,
     sample_deadline: float,
@@ -223,6 +225,7 @@ def classify(
         fallback_after_s=fallback_after,
         local_exit=local_exit,
         threads=threads,
+        runtime=runtime,
     )
     # Imported when the command line is known to be right: --help and a wrong flag answer at once.
     from edge_client import launch  # noqa: PLC0415

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # numpy is for later: a wrong flag is answered at once
     from shared.datasets.base import Binning
 
 Address = tuple[str, int]
+Runtime = Literal["auto", "torch", "onnx", "onnx-int8"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ class EdgeConfig:
     `threshold` and `measure` None leave the bundle's calibrated exit policy. `full_t` runs every sample to timestep T
     and reports where it would have stopped. Durations are in seconds. `clouds` are tried in this order. `on_loss` None
     waits as "wait" does, but not for the first stream: an address that was wrong from the start is said at once.
-    `lookahead` "auto" chooses, at `byte_price_us` microseconds of latency for a byte.
+    `lookahead` "auto" chooses, at `byte_price_us` microseconds of latency for a byte. `runtime` runs
+    the head, with so many `threads`.
     """
 
     bundle: Path
@@ -114,6 +116,7 @@ class EdgeConfig:
     fallback_after_s: float = FALLBACK_AFTER_S
     local_exit: bool = False
     threads: int = 1
+    runtime: Runtime = "auto"
 
     def __post_init__(self) -> None:
         if not self.clouds:

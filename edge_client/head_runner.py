@@ -1,27 +1,31 @@
 """The head and encoder of a bundle: from a sample's frames to the spikes of one timestep after the other.
 
-`Head` is the interface, in numpy, so that a runtime without torch can take the place of `TorchHead`. torch is imported
-in this module alone, and only when a `TorchHead` is made.
+`Head` is the interface, in numpy, and `open_head` chooses what runs it: torch (`torch_head.py`) or onnxruntime
+(`onnx_head.py`). Each is imported only when it is chosen, so an edge needs one of them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import logging
+from importlib.util import find_spec
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_client.config import Runtime
 from shared.bundle import Bundle, Normalisation
 from shared.errors import ConfigError
+from shared.network_spec import NetworkSpec
 from shared.spike_codec import Spikes
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from shared.models.split import EdgeNetwork
+WARM_UP = 2
+"""Timesteps of an empty sample."""
 
 Frames = NDArray[np.uint8]
 """A picture [C, H, W], or event frames [T, C, H, W]."""
+
+log = logging.getLogger(__name__)
 
 
 class HeadRun(Protocol):
@@ -38,64 +42,46 @@ class Head(Protocol):
         """A sample before its first timestep."""
 
 
-class TorchHead:
-    """The head run by torch on the CPU.
+def open_head(bundle: Bundle, runtime: Runtime = "auto", threads: int = 1) -> Head:
+    """The head of a bundle, warm: its first sample does not pay for a runtime's first allocations.
 
     Args:
-        bundle: the head's file is read, the tail's is not.
-        threads: of torch's operations, for the whole process.
+        bundle: the head's files are read, the tail's is not.
+        runtime: what runs it; "auto" takes onnxruntime where it is installed and the bundle has graphs, else torch.
+        threads: of the runtime's operations.
 
     Raises:
-        BundleError: the head's file is missing or damaged.
-        ConfigError: torch is not installed.
+        BundleError: a file of the head is missing or damaged.
+        ConfigError: the runtime is not installed, or the bundle has no graphs for it.
     """
+    if runtime == "auto":
+        runtime = "onnx" if bundle.has("head-step") and find_spec("onnxruntime") else "torch"
+        if runtime == "torch" and not find_spec("torch"):
+            raise ConfigError(_nothing_to_run(bundle))
+    head: Head
+    if runtime == "torch":
+        from edge_client.torch_head import TorchHead  # noqa: PLC0415  needs torch
 
-    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
-        try:
-            import torch  # noqa: PLC0415  the rest of the edge runs without it
-        except ImportError:
-            raise ConfigError("the edge's head needs torch: pip install 'neucodex[edge]'") from None
-        torch.set_num_threads(threads)
-        self.network = _load(bundle)
-        self.normalisation = bundle.manifest.normalisation
-        spec = bundle.manifest.network
-        self._sample_shape = spec.input_shape if spec.input_kind == "static" else (spec.timesteps, *spec.input_shape)
+        head = TorchHead(bundle, threads)
+    else:
+        from edge_client.onnx_head import OnnxHead  # noqa: PLC0415  needs onnxruntime
 
-    def start(self, frames: Frames) -> TorchHeadRun:
-        """Normalise and embed a sample: a static picture once, event frames all at once."""
-        assert frames.shape == self._sample_shape, (frames.shape, self._sample_shape)
-        return TorchHeadRun(self.network, normalise(frames, self.normalisation))
-
-    def warm_up(self, timesteps: int = 2) -> None:
-        """Step an empty sample, so that the first real one does not pay for torch's first allocations."""
-        run = self.start(np.zeros(self._sample_shape, np.uint8))
-        for _ in range(timesteps):
-            run.step()
+        head = OnnxHead(bundle, threads, int8=runtime == "onnx-int8")
+    log.info("the head runs on %s, %d thread%s", runtime, threads, "" if threads == 1 else "s")
+    warm_up(head, bundle.manifest.network)
+    return head
 
 
-class TorchHeadRun:
-    """One sample in a `TorchHead`."""
+def warm_up(head: Head, spec: NetworkSpec) -> None:
+    """Step a sample through `head`; not an empty one, whose embedding may be skipped."""
+    run = head.start(np.ones(sample_shape(spec), np.uint8))
+    for _ in range(min(WARM_UP, spec.timesteps)):
+        run.step()
 
-    def __init__(self, network: EdgeNetwork, inputs: NDArray[np.float32]) -> None:
-        import torch  # noqa: PLC0415  the rest of the edge runs without it
 
-        self._inference = torch.inference_mode
-        self._network = network
-        self._timestep = 0
-        with self._inference():
-            # [T, 1, C, H, W], T = 1 for a static picture, whose one current is shown at every timestep.
-            stacked = torch.from_numpy(inputs if inputs.ndim == 4 else inputs[np.newaxis]).unsqueeze(1)
-            self._currents: Tensor = network.embed(stacked)
-            self._state = network.initial_state(1)
-
-    def step(self) -> Spikes:
-        """The spikes [C', H', W'] of the next timestep."""
-        with self._inference():
-            current = self._currents[min(self._timestep, self._currents.shape[0] - 1)]
-            spikes, self._state = self._network.step(current, self._state)
-            self._timestep += 1
-            out: Spikes = spikes[0].numpy().astype(np.uint8)
-        return out
+def sample_shape(spec: NetworkSpec) -> tuple[int, ...]:
+    """The shape of the frames that `Head.start` takes."""
+    return spec.input_shape if spec.input_kind == "static" else (spec.timesteps, *spec.input_shape)
 
 
 def normalise(frames: Frames, normalisation: Normalisation) -> NDArray[np.float32]:
@@ -106,10 +92,11 @@ def normalise(frames: Frames, normalisation: Normalisation) -> NDArray[np.float3
     return ((scaled - mean) / std).astype(np.float32, copy=False)
 
 
-def _load(bundle: Bundle) -> EdgeNetwork:
-    # The one place where the form of the head is chosen. Its steps overwrite the state they are given, which a
-    # TorchHeadRun keeps to itself.
-    from shared.models.inference import inference_form  # noqa: PLC0415  imports torch
-    from shared.models.load import load_edge  # noqa: PLC0415  imports torch
-
-    return inference_form(load_edge(bundle))
+def _nothing_to_run(bundle: Bundle) -> str:
+    if bundle.has("head-step"):
+        return "the edge's head needs onnxruntime or torch: pip install 'neucodex[edge]' or 'neucodex[edge-torch]'"
+    return (
+        f"bundle {bundle.path} has no graphs for onnxruntime, and torch is not installed: where there is torch run "
+        f"`neucodex-train export --bundle {bundle.path} --runtime onnx` and copy the bundle anew, "
+        "or pip install 'neucodex[edge-torch]'"
+    )

@@ -11,7 +11,7 @@ from edge_client.addresses import Target
 from edge_client.backoff import Backoff
 from edge_client.co_inference import AnsweredHere, CoInference
 from edge_client.config import EdgeConfig
-from edge_client.head_runner import Head, TorchHead
+from edge_client.head_runner import Head, open_head
 from edge_client.link import CloudLink
 from edge_client.local_exit import LocalExit, open_local_exit
 from edge_client.lookahead import AutoLookahead, FixedLookahead, Lookahead, exits_tested
@@ -52,9 +52,8 @@ async def open_pair(config: EdgeConfig, bundle: Bundle, observer: Observer) -> A
     link.start()
     try:
         await _first_stream(config, link)
-        # After the cloud: without one there is no need to wait for torch.
-        head = TorchHead(bundle, config.threads)
-        head.warm_up()
+        # After the cloud: without one there is no need to wait for the runtime.
+        head = open_head(bundle, config.runtime, config.threads)
         network = _network(config, bundle.manifest, head, codec, link, local_exit, observer)
         try:
             yield network

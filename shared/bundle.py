@@ -3,8 +3,8 @@
 The manifest names the SHA-256 of each file, and the fingerprint is the SHA-256 of the manifest's bytes: a machine that
 holds only one half still proves which bundle it belongs to. Nothing is pickled, and no torch is needed to read one.
 
-`codec.safetensors`, the tables of the spike codec, may be there too, on both machines; then the manifest names its hash
-as well, and an edge and a cloud with different tables have different fingerprints.
+Other files may be there too (`EXTRAS`): the tables of the spike codec, the local exit, the head for a runtime without
+torch. The manifest names their hashes as well, so an edge and a cloud with different ones have different fingerprints.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +31,18 @@ FORMAT = "neucodex-bundle"
 VERSION = 1
 MANIFEST = "manifest.json"
 
-CODEC = "codec"
-"""The optional part."""
-
 Half = Literal["head", "tail"]
+Extra = Literal["codec", "exit", "head-embed", "head-step", "head-step-int8"]
+Part = Half | Extra
 Weights = Mapping[str, NDArray[Any]]
+
+HALVES: tuple[Half, ...] = get_args(Half)
+EXTRAS: tuple[Extra, ...] = get_args(Extra)
+"""What a bundle may hold besides.
+
+codec: the spike codec's tables, needed on both machines;  exit: the weights of the edge's local exit;  head-embed,
+head-step: the head as ONNX graphs, the first convolution and all that has state;  head-step-int8: the latter quantised.
+"""
 
 
 @dataclass(frozen=True)
@@ -48,12 +55,25 @@ class Normalisation:
 
 
 @dataclass(frozen=True)
+class LocalExitSpec:
+    """The small classifier of the edge: how its input and its feature map are pooled, and its own calibration.
+
+    `pools` are the sides of the squares over which the mean spikes, and then the features, are averaged. `exit_policy`
+    says when the edge may answer with it before anything was sent.
+    """
+
+    pools: tuple[int, int]
+    temperature: float
+    exit_policy: ExitPolicy
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything about a bundle but its weights.
 
     `frame_shape` is the shape of the spikes on the wire, `split_shape` that of the feature map they stand for.
     `temperature` divides the mean logits before the softmax. `provenance` says how the bundle came to be (data set,
-    recipe, commit, seed, accuracies); it is for people.
+    recipe, commit, seed, accuracies); it is for people. `local_exit` is there where the part `exit` is.
     """
 
     name: str
@@ -65,6 +85,7 @@ class Manifest:
     temperature: float
     exit_policy: ExitPolicy
     provenance: Mapping[str, Any]
+    local_exit: LocalExitSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +95,7 @@ class Bundle:
     path: Path
     manifest: Manifest
     fingerprint: bytes
-    digests: Mapping[str, str]
+    digests: Mapping[Part, str]
 
     @classmethod
     def open(cls, path: Path) -> Bundle:
@@ -99,7 +120,11 @@ class Bundle:
         Raises:
             BundleError: the file is missing, or is not the one that the manifest names.
         """
-        return self._read(half)
+        return self._arrays(half)
+
+    def has(self, part: Part) -> bool:
+        """Whether the manifest names that part."""
+        return part in self.digests
 
     def codec_arrays(self) -> Weights | None:
         """The tables of the spike codec by name, or None for a bundle without; `CodecTables` checks them.
@@ -107,9 +132,32 @@ class Bundle:
         Raises:
             BundleError: the manifest names them, and the file is missing or another.
         """
-        return self._read(CODEC) if CODEC in self.digests else None
+        return self._arrays("codec") if self.has("codec") else None
 
-    def _read(self, part: str) -> Weights:
+    def local_exit_weights(self) -> Weights | None:
+        """The weights of the local exit by name, or None for a bundle without.
+
+        Raises:
+            BundleError: the manifest names them, and the file is missing or another.
+        """
+        return self._arrays("exit") if self.has("exit") else None
+
+    def graph(self, part: Extra) -> bytes | None:
+        """A part that is an ONNX graph, or None for a bundle without.
+
+        Raises:
+            BundleError: the manifest names it, and the file is missing or another.
+        """
+        return self._read(part) if self.has(part) else None
+
+    def _arrays(self, part: Part) -> Weights:
+        raw = self._read(part)
+        try:
+            return load_safetensors(raw)
+        except (SafetensorError, ValueError) as error:
+            raise BundleError(f"bundle {self.path}: {file_name(part)} is no safetensors file ({error})") from None
+
+    def _read(self, part: Part) -> bytes:
         file = self.path / file_name(part)
         try:
             raw = file.read_bytes()
@@ -120,10 +168,7 @@ class Bundle:
                 f"bundle {self.path}: {file.name} is not the file its manifest names (damaged or from another bundle); "
                 "copy the whole folder anew"
             )
-        try:
-            return load_safetensors(raw)
-        except (SafetensorError, ValueError) as error:
-            raise BundleError(f"bundle {self.path}: {file.name} is no safetensors file ({error})") from None
+        return raw
 
 
 def write_bundle(path: Path, manifest: Manifest, head: Weights, tail: Weights) -> Bundle:
@@ -133,13 +178,14 @@ def write_bundle(path: Path, manifest: Manifest, head: Weights, tail: Weights) -
         The bundle as `Bundle.open` reads it back.
     """
     path.mkdir(parents=True, exist_ok=True)
-    digests: dict[str, str] = {}
+    digests: dict[Part, str] = {}
     halves: tuple[tuple[Half, Weights], ...] = (("head", head), ("tail", tail))
     for half, weights in halves:
         raw = save_safetensors({name: _on_disk(value) for name, value in weights.items()})
         (path / file_name(half)).write_bytes(raw)
         digests[half] = hashlib.sha256(raw).hexdigest()
-    (path / file_name(CODEC)).unlink(missing_ok=True)
+    for part in EXTRAS:
+        (path / file_name(part)).unlink(missing_ok=True)
     # The manifest comes last: a run that is killed between the files leaves a bundle that does not open.
     (path / MANIFEST).write_text(_to_text(manifest, digests))
     return Bundle.open(path)
@@ -151,20 +197,56 @@ def write_codec(bundle: Bundle, arrays: Weights) -> Bundle:
     Returns:
         The bundle as `Bundle.open` reads it back.
     """
-    raw = save_safetensors({name: np.asarray(value, order="C") for name, value in arrays.items()})
-    digests = {**bundle.digests, CODEC: hashlib.sha256(raw).hexdigest()}
-    manifest = _to_text(bundle.manifest, digests)
+    return _write_parts(bundle, bundle.manifest, {"codec": _pack(arrays)})
+
+
+def write_local_exit(bundle: Bundle, spec: LocalExitSpec, weights: Weights, provenance: Mapping[str, Any]) -> Bundle:
+    """Write a local exit into a bundle, in place of the one it may have; it gets another fingerprint by it.
+
+    Args:
+        bundle: gets it.
+        spec: for the manifest.
+        weights: by name; floating-point ones are stored as float16.
+        provenance: how it came to be, for the manifest's `provenance["local_exit"]`.
+
+    Returns:
+        The bundle as `Bundle.open` reads it back.
+    """
+    manifest = replace(
+        bundle.manifest, local_exit=spec, provenance={**bundle.manifest.provenance, "local_exit": provenance}
+    )
+    return _write_parts(bundle, manifest, {"exit": _pack({name: _on_disk(value) for name, value in weights.items()})})
+
+
+def write_graphs(bundle: Bundle, graphs: Mapping[Extra, bytes]) -> Bundle:
+    """Write ONNX graphs into a bundle, in place of those it may have; it gets another fingerprint by it.
+
+    Returns:
+        The bundle as `Bundle.open` reads it back.
+    """
+    return _write_parts(bundle, bundle.manifest, graphs)
+
+
+def file_name(part: Part) -> str:
+    """The name of the file that holds a part."""
+    return f"{part}.onnx" if part.startswith("head-") else f"{part}.safetensors"
+
+
+def _write_parts(bundle: Bundle, manifest: Manifest, parts: Mapping[Extra, bytes]) -> Bundle:
+    digests = dict(bundle.digests)
+    digests.update({part: hashlib.sha256(raw).hexdigest() for part, raw in parts.items()})
+    contents = {file_name(part): raw for part, raw in parts.items()}
+    contents[MANIFEST] = _to_text(manifest, digests).encode()
     # Each beside its place first: a run that is killed leaves the old bundle, or for a moment one that does not open.
-    for name, content in ((file_name(CODEC), raw), (MANIFEST, manifest.encode())):
+    for name, content in contents.items():
         (bundle.path / f"{name}.partial").write_bytes(content)
-    for name in (file_name(CODEC), MANIFEST):
+    for name in contents:
         (bundle.path / f"{name}.partial").replace(bundle.path / name)
     return Bundle.open(bundle.path)
 
 
-def file_name(part: str) -> str:
-    """The name of the file that holds one half's weights, or the codec's tables."""
-    return f"{part}.safetensors"
+def _pack(arrays: Weights) -> bytes:
+    return save_safetensors({name: np.asarray(value, order="C") for name, value in arrays.items()})
 
 
 def _on_disk(value: NDArray[Any]) -> NDArray[Any]:
@@ -172,17 +254,20 @@ def _on_disk(value: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(stored, order="C")
 
 
-def _to_text(manifest: Manifest, digests: Mapping[str, str]) -> str:
+def _to_text(manifest: Manifest, digests: Mapping[Part, str]) -> str:
+    described = asdict(manifest)
+    if manifest.local_exit is None:
+        del described["local_exit"]  # so that a bundle without one keeps the bytes, and the fingerprint, that it had
     values = {
         "format": FORMAT,
         "version": VERSION,
-        **asdict(manifest),
+        **described,
         "files": {part: {"sha256": digest} for part, digest in digests.items()},
     }
     return json.dumps(values, indent=2, sort_keys=True) + "\n"
 
 
-def _parse(raw: bytes, path: Path) -> tuple[Manifest, dict[str, str]]:
+def _parse(raw: bytes, path: Path) -> tuple[Manifest, dict[Part, str]]:
     where = f"bundle {path}: {MANIFEST}"
     try:
         values = json.loads(raw)
@@ -193,7 +278,7 @@ def _parse(raw: bytes, path: Path) -> tuple[Manifest, dict[str, str]]:
     if values.get("version") != VERSION:
         raise BundleError(f"{where} has version {values.get('version')!r}: this program reads version {VERSION}")
     try:
-        parts = ("head", "tail", CODEC) if CODEC in values["files"] else ("head", "tail")
+        parts: tuple[Part, ...] = (*HALVES, *(part for part in EXTRAS if part in values["files"]))
         digests = {part: str(values["files"][part]["sha256"]) for part in parts}
         described = {name: value for name, value in values.items() if name not in ("format", "version", "files")}
         manifest = build(Manifest, described)
@@ -209,4 +294,14 @@ def _parse(raw: bytes, path: Path) -> tuple[Manifest, dict[str, str]]:
         raise BundleError(f"{where}: normalisation.mean and .std must have {channels} values, one for each channel")
     if not manifest.temperature > 0.0:
         raise BundleError(f"{where}: temperature is {manifest.temperature}, it must be positive")
+    _check_local_exit(manifest.local_exit, "exit" in digests, where)
     return manifest, digests
+
+
+def _check_local_exit(spec: LocalExitSpec | None, has_weights: bool, where: str) -> None:
+    if (spec is not None) != has_weights:
+        raise BundleError(f"{where} has only one of local_exit and files.exit; copy the whole folder anew")
+    if spec is not None and not (spec.temperature > 0.0 and min(spec.pools) > 0):
+        raise BundleError(
+            f"{where}: local_exit.temperature is {spec.temperature}, pools {spec.pools}: must be positive"
+        )

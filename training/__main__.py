@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
-from shared.command_line import LogFormat, configure_logs, log_options, option, run
+from shared.bundle import Bundle
+from shared.command_line import LogFormat, configure_logs, existing_path, log_options, option, run
+from shared.errors import ConfigError
 from training import report
 from training.commands.codec import add_codec
 from training.commands.codec import codec as codec_command
 from training.commands.data import data as data_commands
+from training.commands.graphs import Runtime, add_graphs, dataset_reader
 from training.data import TrainingData, load_data
 from training.finished import export_bundle, read_calibration, run_calibration, run_evaluation
 from training.machine import Machine, machine
@@ -39,10 +43,12 @@ class Job:
         return self.runs / self.recipe.name
 
 
-def _job_options(command: F) -> F:
+def _job_options(command: F, *, recipe_required: bool = True) -> F:
     for decorate in reversed(
         (
-            option("--recipe", type=click.Path(path_type=Path), required=True, help="The recipe, a TOML file."),
+            option(
+                "--recipe", type=click.Path(path_type=Path), required=recipe_required, help="The recipe, a TOML file."
+            ),
             option(
                 "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a field of the recipe, as in TOML."
             ),
@@ -149,20 +155,43 @@ def evaluate(**settings: Any) -> None:
             report.plot_curve(result, read_calibration(job.recipe, job.runs), job.results / "exit-curve.png")
 
 
+_runtime_option = option(
+    "--runtime",
+    "runtimes",
+    type=click.Choice(get_args(Runtime)),
+    multiple=True,
+    default=("onnx",),
+    help="Write the head for this runtime, too; onnx-int8 includes onnx.",
+)
+
+
 @main_group.command()
-@_job_options
+@partial(_job_options, recipe_required=False)
 @option("--out", type=click.Path(path_type=Path), help="The bundle's folder; models/<name> if not given.")
-def export(out: Path | None, **settings: Any) -> None:
-    """Write the bundle."""
+@_runtime_option
+@option("--bundle", type=existing_path, metavar="DIR", help="Add the runtimes to this bundle, instead of --recipe.")
+@option("--dataset", metavar="NAME", help="With --bundle and onnx-int8: what it was trained on, if it does not say.")
+def export(
+    out: Path | None, runtimes: tuple[Runtime, ...], bundle: Path | None, dataset: str | None, **settings: Any
+) -> None:
+    """Write the bundle of a finished run, or add runtimes to a bundle that exists (its fingerprint changes)."""
+    if (bundle is None) == (settings["recipe"] is None):
+        raise ConfigError("name either --recipe, whose run is finished, or --bundle, which exists")
+    if bundle is not None:
+        configure_logs(settings["log_format"], settings["log_level"])
+        opened = Bundle.open(bundle)
+        _tell(add_graphs(opened, runtimes, dataset_reader(opened, dataset, settings["data"])))
+        return
     with _job(**settings) as job:
         if job.machine.leads:
-            _export(job, out)
+            _export(job, out, runtimes)
 
 
 @main_group.command(name="all")
 @_job_options
 @option("--out", type=click.Path(path_type=Path), help="The bundle's folder; models/<name> if not given.")
-def everything(out: Path | None, **settings: Any) -> None:
+@_runtime_option
+def everything(out: Path | None, runtimes: tuple[Runtime, ...], **settings: Any) -> None:
     """All stages, calibration, evaluation and export."""
     with _job(**settings) as job:
         _train(job, ("backbone", "bottleneck", "finetune"))
@@ -171,12 +200,17 @@ def everything(out: Path | None, **settings: Any) -> None:
             result = run_evaluation(job.recipe, job.data, job.runs, job.machine)
             report.print_evaluation(result)
             report.plot_curve(result, read_calibration(job.recipe, job.runs), job.results / "exit-curve.png")
-            _export(job, out)
+            _export(job, out, runtimes)
 
 
-def _export(job: Job, out: Path | None) -> None:
+def _export(job: Job, out: Path | None, runtimes: tuple[Runtime, ...]) -> None:
     bundle = export_bundle(job.recipe, job.data, job.runs, out or Path("models") / job.recipe.name, job.machine)
-    bundle = add_codec(bundle, job.data.train.frames.numpy())
+    train = job.data.train.frames.numpy()
+    bundle = add_codec(bundle, train)
+    _tell(add_graphs(bundle, runtimes, lambda: train))
+
+
+def _tell(bundle: Bundle) -> None:
     click.echo(f"bundle {bundle.path}, fingerprint {bundle.fingerprint.hex()[:16]}")
 
 

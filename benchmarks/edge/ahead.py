@@ -15,7 +15,7 @@ from benchmarks.links.process import LinkProcess
 from benchmarks.load.processes import Cloud
 from benchmarks.record import Target
 from edge_client.config import InputConfig
-from edge_client.head_runner import TorchHead
+from edge_client.head_runner import open_head
 from edge_client.inputs.choose import open_source
 from edge_client.lookahead import BYTE_PRICE_US, AutoLookahead, FixedLookahead, Lookahead, exits_tested
 from edge_client.sources import Sample
@@ -76,8 +76,7 @@ def _policies(bundle: Bundle) -> dict[str, Lookahead]:
 async def _classify(
     bundle: Bundle, samples: Sequence[Sample], address: str, policies: Mapping[str, Lookahead]
 ) -> dict[str, list[Verdict]]:
-    head = TorchHead(bundle)
-    head.warm_up()
+    head = open_head(bundle)
     verdicts: dict[str, list[Verdict]] = {name: [] for name in policies}
     async with contextlib.AsyncExitStack() as stack:
         networks = {

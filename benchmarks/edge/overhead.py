@@ -14,7 +14,7 @@ from benchmarks.edge.part import Part, Rig
 from benchmarks.load.processes import Cloud
 from benchmarks.record import Target
 from edge_client.config import InputConfig
-from edge_client.head_runner import TorchHead
+from edge_client.head_runner import open_head
 from edge_client.inputs.choose import open_source
 from edge_client.lookahead import FixedLookahead
 from edge_client.sources import Sample
@@ -63,8 +63,7 @@ def message_sizes(bundle: Bundle) -> tuple[int, int]:
 async def _measure(
     bundle: Bundle, samples: Sequence[Sample], cloud: str, echo: str, up: int
 ) -> tuple[list[Verdict], list[float]]:
-    head = TorchHead(bundle)
-    head.warm_up()
+    head = open_head(bundle)
     stream = EchoStream(echo)
     message = bytes(up)
     verdicts, bare_s = [], []

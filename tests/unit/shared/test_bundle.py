@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from shared.bundle import MANIFEST, Bundle, write_bundle, write_codec
+from shared.bundle import MANIFEST, Bundle, write_bundle, write_codec, write_graphs
 from shared.errors import BundleError
 from shared.messages import Codec
 from shared.models.load import export_weights, load_cloud, load_edge
@@ -159,6 +159,25 @@ def test_other_codec_tables_than_the_manifests_are_refused(folder: Path) -> None
     file.unlink()
     with pytest.raises(BundleError, match=r"codec\.safetensors"):
         SpikeCodec.of(Bundle.open(folder))
+
+
+def test_graphs_are_part_of_the_bundle_and_of_its_fingerprint(folder: Path, tmp_path: Path) -> None:
+    before = Bundle.open(folder)
+    assert not before.has("head-step")
+    assert before.graph("head-step") is None
+    after = write_graphs(before, {"head-embed": b"embed", "head-step": b"step"})
+    assert after.manifest == before.manifest
+    assert after.fingerprint != before.fingerprint
+    assert (after.graph("head-embed"), after.graph("head-step")) == (b"embed", b"step")
+    assert after.graph("head-step-int8") is None
+    assert after.digests["tail"] == before.digests["tail"]
+    (folder / "head-step.onnx").write_bytes(b"another")
+    with pytest.raises(BundleError, match=r"head-step\.onnx is not the file"):
+        after.graph("head-step")
+    # What was derived from other weights goes with them.
+    replaced = write_bundle(folder, after.manifest, after.weights("head"), after.weights("tail"))
+    assert replaced.fingerprint == before.fingerprint
+    assert not list(folder.glob("*.onnx"))
 
 
 def _without(name: str) -> Change:

@@ -1,0 +1,68 @@
+"""An edge in a process where torch cannot be imported, with a real cloud, on the bundle that ships."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.edges import EdgeRun
+from tests.support.processes import DEADLINE, CloudProcess, cloud_process
+
+ROOT = Path(__file__).parents[2]
+DIGITS = ROOT / "models/resnet18-digits"
+
+EDGE = """
+import sys
+for name in ("torch", "snntorch", "onnx", "scipy"):
+    sys.modules[name] = None  # importing it raises
+from edge_client.__main__ import main
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudProcess]:
+    with cloud_process(tmp_path_factory.mktemp("cloud"), [DIGITS]) as running:
+        yield running
+
+
+def classify(cloud: CloudProcess, *flags: str, torch: bool) -> EdgeRun:
+    start = ["-m", "edge_client"] if torch else ["-c", EDGE]
+    pair = ["--bundle", str(DIGITS), "--cloud", cloud.listen, "--insecure"]
+    done = subprocess.run(
+        [sys.executable, *start, "classify", *pair, "--dataset", "digits", "--limit", "60", "--json", *flags],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=DEADLINE,
+        check=False,
+    )
+    return EdgeRun(done.returncode, done.stdout, done.stderr)
+
+
+def test_it_answers_as_the_edge_with_torch_does(cloud: CloudProcess) -> None:
+    runs = [classify(cloud, "--runtime", "torch", torch=True), classify(cloud, torch=False)]
+    for run in runs:
+        assert run.code == 0, run.err
+        assert len(run.lines) == 60
+    same = ("sample", "label", "prediction", "confidence", "timesteps", "payload_bytes", "answered_by")
+    with_torch, without = ([{name: line[name] for name in same} for line in run.lines] for run in runs)
+    for one, other in zip(with_torch, without, strict=True):
+        # The same spikes; the cloud may have stepped them in batches of another size.
+        assert one.pop("confidence") == pytest.approx(other.pop("confidence"), abs=1e-4)
+        assert one == other
+    assert json.loads(runs[1].out.splitlines()[-1])["summary"]["accuracy"] > 0.9
+
+
+def test_torch_is_named_when_it_is_asked_for(cloud: CloudProcess) -> None:
+    run = classify(cloud, "--runtime", "torch", torch=False)
+    assert run.code == 2
+    assert "--runtime torch needs torch: pip install 'neucodex[edge-torch]'" in run.err
+    assert "Traceback" not in run.err
