@@ -32,7 +32,7 @@ PROTOC = PATH="$(PROTO_BIN):$$PATH" $(PROTO_BIN)/python -m grpc_tools.protoc -I 
 	--mypy_grpc_out=quiet:$(1) --python_out=$(1) --grpc_python_out=$(1) protos/co_inference.proto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup proto proto-check format lint type imports test fuzz certs audit demo bench clean
+.PHONY: help setup dashboard prometheus proto proto-check format lint type imports test fuzz certs audit demo bench clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
@@ -73,6 +73,17 @@ lint: setup ## ruff: rules and layout
 
 type: setup ## mypy, strict
 	$(BIN)/mypy
+	$(BIN)/mypy deploy/grafana/dashboard.py
+
+dashboard: setup ## write Grafana's dashboard anew from deploy/grafana/questions.py
+	$(BIN)/python deploy/grafana/dashboard.py > deploy/grafana/dashboards/neucodex.json
+
+# Unpacked, not installed: nothing runs and nothing outside build/ changes. The tests look in the PATH first.
+prometheus: ## Debian's Prometheus into build/, for the tests of dashboard and alerts
+	@command -v prometheus >/dev/null || test -x build/prometheus/usr/bin/prometheus || { \
+		mkdir -p build/prometheus && cd build/prometheus && \
+		{ apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; } && \
+		dpkg -x prometheus_*.deb . && rm prometheus_*.deb; }
 
 imports: setup ## who may import whom
 	$(BIN)/lint-imports
