@@ -65,7 +65,6 @@ class GraphTail(Tail):
         self._recorded: dict[int, _Recorded] = {}
 
     def step(self, frames: Sequence[Spikes], timesteps: Sequence[int], state: Rows) -> Stepped:
-        """As `Tail.step`. What it returns is overwritten by the next step of the same size: commit it before."""
         count = len(frames)
         size = next(size for size in self._sizes if size >= count)
         recorded = self._recorded.get(size)
@@ -75,14 +74,13 @@ class GraphTail(Tail):
         recorded.counted[:count, 0] = torch.tensor(timesteps, dtype=torch.float32)
         recorded.spikes.copy_(recorded.sent, non_blocking=True)
         recorded.counts.copy_(recorded.counted, non_blocking=True)
-        for ours, given in zip(_parts(recorded.state), _parts(state), strict=True):
-            ours[:count].copy_(given)
+        recorded.state.block[:count].copy_(state.block)
         recorded.replay()
         recorded.told.copy_(recorded.confidences, non_blocking=True)
         if self.device.type == "cuda":
             torch.cuda.current_stream(self.device).synchronize()
-        after = Rows(tuple(part[:count] for part in recorded.state.membranes), recorded.state.logits[:count])
-        return Stepped(after, recorded.told[:count].numpy().copy())
+        state.block.copy_(recorded.state.block[:count])
+        return Stepped(state, recorded.told[:count].numpy().copy())
 
     def _record(self, size: int) -> _Recorded:
         cuda = self.device.type == "cuda"
@@ -91,17 +89,11 @@ class GraphTail(Tail):
         counted = torch.ones((size, 1), pin_memory=cuda)
         told = torch.empty((size, classes), pin_memory=cuda)
         spikes, counts = sent.to(self.device), counted.to(self.device)
-        slots = self.slots(size)
-        slots.reset(range(size))
-        state = slots.gather(range(size))
+        state = self.slots(size).fresh(size)
         confidences = torch.empty((size, classes), device=self.device)
 
         def run() -> None:
-            after, computed = self.compute(spikes, counts, state)
-            for ours, computed_part in zip(_parts(state), _parts(after), strict=True):
-                if ours is not computed_part:
-                    ours.copy_(computed_part)
-            confidences.copy_(computed)
+            confidences.copy_(self.compute(spikes, counts, state))
 
         replay = _graph(run, self.device) if cuda else run
         return _Recorded(size, spikes, sent, counts, counted, state, confidences, told, replay)
@@ -131,7 +123,3 @@ def _graph(run: Replay, device: torch.device) -> Replay:
         with torch.cuda.graph(graph):
             run()
     return graph.replay
-
-
-def _parts(rows: Rows) -> tuple[Tensor, ...]:
-    return (*rows.membranes, rows.logits)

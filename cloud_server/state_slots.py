@@ -1,7 +1,7 @@
-"""The state of all samples in flight of one bundle, preallocated: a row of every buffer is one sample's slot.
+"""The state of all samples in flight of one bundle, preallocated: a row of one buffer is one sample's slot.
 
 `allocate` and `free` hand rows out and are called by the thread that serves the streams; everything else touches the
-tensors and belongs to the engine's thread. A row may be given to a new sample while a batch that holds its former owner
+buffer and belongs to the engine's thread. A row may be given to a new sample while a batch that holds its former owner
 still runs: the engine runs one batch after the other and resets a row in the batch that brings a sample's first frame,
 so what the former owner leaves in it is never seen.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
@@ -17,14 +18,22 @@ from torch import Tensor
 from shared.models.layers import State
 from shared.models.split import CloudNetwork
 
+ALIGNED = 16
+"""Numbers: each part of a row begins at a multiple of them, 64 bytes, as vector instructions like it."""
+
 
 @dataclass(frozen=True)
 class Rows:
-    """The state of a batch: membranes [B, C, H, W] of every neuron layer, and the sum of the logits so far."""
+    """The state of a batch: membranes [B, C, H, W] of every neuron layer, and the sum of the logits so far.
+
+    They are views of `block`, a row for each sample: all of it is gathered and scattered at once.
+    """
 
     membranes: State
     logits: Tensor
     """[B, classes]"""
+    block: Tensor
+    """[B, numbers of a row]"""
 
 
 class StateSlots:
@@ -37,13 +46,17 @@ class StateSlots:
         self.count = count
         self.steps = [0] * count
         self._free = list(range(count - 1, -1, -1))
-        initial = network.initial_state(1, device=device, dtype=dtype)
-        self._initial = tuple(_rows_last(membrane) for membrane in initial)
+        self._device = device
+        membranes = network.initial_state(1, device=device, dtype=dtype)
+        # Rows are kept as [H, W, C]: a channels-last tensor's own order in memory.
+        self._shapes = [tuple(membrane.permute(0, 2, 3, 1).shape[1:]) for membrane in membranes]
+        self._classes = network.spec.classes
+        self._width = sum(_aligned(prod(shape)) for shape in (*self._shapes, (self._classes,)))
+        self._initial = torch.zeros((1, self._width), device=device, dtype=dtype)
+        for kept, membrane in zip(self._rows(self._initial).membranes, membranes, strict=True):
+            kept.copy_(membrane)
         # empty, not zeros: a page of memory that no sample has used yet costs nothing
-        self._membranes = tuple(
-            torch.empty((count, *membrane.shape[1:]), device=device, dtype=dtype) for membrane in self._initial
-        )
-        self._logits = torch.empty((count, network.spec.classes), device=device, dtype=torch.float32)
+        self._buffer = torch.empty((count, self._width), device=device, dtype=dtype)
 
     @property
     def in_use(self) -> int:
@@ -53,8 +66,7 @@ class StateSlots:
     @property
     def bytes_per_row(self) -> int:
         """What one slot takes of the device's memory."""
-        buffers = (*self._membranes, self._logits)
-        return sum(buffer[0].numel() * buffer.element_size() for buffer in buffers)
+        return self._width * self._buffer.element_size()
 
     def allocate(self) -> int | None:
         """A row for a new sample, or None when all are in use."""
@@ -68,26 +80,17 @@ class StateSlots:
         """Put rows into the state before the first timestep."""
         if not rows:
             return
-        index = self._index(rows)
-        for buffer, initial in zip(self._membranes, self._initial, strict=True):
-            buffer[index] = initial
-        self._logits[index] = 0.0
+        self._buffer[self._index(rows)] = self._initial
         for row in rows:
             self.steps[row] = 0
 
     def fresh(self, batch: int) -> Rows:
         """The state of `batch` samples before their first timestep, in no slot; whoever gets it may overwrite it."""
-        membranes = tuple(
-            _channels_second(membrane.expand(batch, *membrane.shape[1:]).clone(memory_format=torch.contiguous_format))
-            for membrane in self._initial
-        )
-        return Rows(membranes, torch.zeros_like(self._logits[:1]).expand(batch, -1).clone())
+        return self._rows(self._initial.repeat(batch, 1))
 
     def gather(self, rows: Sequence[int]) -> Rows:
         """A copy of the state of `rows`, in their order; whoever gets it may overwrite it."""
-        index = self._index(rows)
-        membranes = tuple(_channels_second(buffer.index_select(0, index)) for buffer in self._membranes)
-        return Rows(membranes, self._logits.index_select(0, index))
+        return self._rows(self._buffer.index_select(0, self._index(rows)))
 
     def scatter(self, rows: Sequence[int], state: Rows) -> None:
         """Commit the state of `rows` after one more timestep.
@@ -95,28 +98,24 @@ class StateSlots:
         Raises:
             ValueError: it does not fit; nothing was changed.
         """
-        parts = [*(_rows_last(membrane) for membrane in state.membranes), state.logits]
-        buffers = [*self._membranes, self._logits]
-        fits = len(parts) == len(buffers) and all(
-            part.shape == (len(rows), *buffer.shape[1:]) for part, buffer in zip(parts, buffers, strict=True)
-        )
-        if not fits:
-            raise ValueError(f"the state does not fit {len(rows)} rows of {[tuple(b.shape[1:]) for b in buffers]}")
-        index = self._index(rows)
-        for buffer, part in zip(buffers, parts, strict=True):
-            buffer.index_copy_(0, index, part)
+        if state.block.shape != (len(rows), self._width):
+            raise ValueError(f"a state {tuple(state.block.shape)} does not fit {len(rows)} rows of {self._width}")
+        self._buffer.index_copy_(0, self._index(rows), state.block)
         for row in rows:
             self.steps[row] += 1
 
+    def _rows(self, block: Tensor) -> Rows:
+        """What the numbers of a block mean."""
+        batch, start, membranes = len(block), 0, []
+        for shape in self._shapes:
+            part = block[:, start : start + prod(shape)]
+            membranes.append(part.view(batch, *shape).permute(0, 3, 1, 2))
+            start += _aligned(prod(shape))
+        return Rows(tuple(membranes), block[:, start : start + self._classes], block)
+
     def _index(self, rows: Sequence[int]) -> Tensor:
-        return torch.tensor(rows, dtype=torch.int64, device=self._logits.device)
+        return torch.tensor(rows, dtype=torch.int64, device=self._device)
 
 
-def _rows_last(membrane: Tensor) -> Tensor:
-    """[B, C, H, W] as the rows are kept, [B, H, W, C]: a channels-last tensor's own order in memory."""
-    return membrane.permute(0, 2, 3, 1)
-
-
-def _channels_second(rows: Tensor) -> Tensor:
-    """A kept row back to [B, C, H, W], without a copy."""
-    return rows.permute(0, 3, 1, 2)
+def _aligned(numbers: int) -> int:
+    return -(-numbers // ALIGNED) * ALIGNED

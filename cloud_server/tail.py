@@ -59,19 +59,20 @@ class Tail:
         """
         spikes = torch.from_numpy(np.stack(frames)).to(self.device)
         counts = torch.tensor(timesteps, dtype=torch.float32, device=self.device).unsqueeze(1)
-        after, confidences = self.compute(spikes, counts, state)
-        return Stepped(after, confidences.cpu().numpy())
+        return Stepped(state, self.compute(spikes, counts, state).cpu().numpy())
 
-    def compute(self, spikes: Tensor, counts: Tensor, state: Rows) -> tuple[Rows, Tensor]:
+    def compute(self, spikes: Tensor, counts: Tensor, state: Rows) -> Tensor:
         """The step on the device alone: spikes uint8 [B, C, H, W], timesteps float32 [B, 1], a state to overwrite.
 
         Returns:
-            The state after it, in the same memory, and the confidences, float32 [B, classes].
+            The confidences, float32 [B, classes].
         """
         inputs = spikes.to(self.dtype).contiguous(memory_format=torch.channels_last)
-        logits, membranes = self.network.step(inputs, state.membranes)
+        logits, after = self.network.step(inputs, state.membranes)
+        for kept, membrane in zip(state.membranes, after, strict=True):
+            assert membrane is kept, "the inference form writes into the state that it is given"
         total = state.logits.add_(logits)
-        return Rows(membranes, total), torch.softmax(total / (counts * self.temperature), dim=1)
+        return torch.softmax(total / (counts * self.temperature), dim=1)
 
 
 def torch_device(device: Device) -> torch.device:

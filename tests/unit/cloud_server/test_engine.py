@@ -117,7 +117,9 @@ def test_a_batch_that_fails_is_stepped_one_by_one(runner, lane, frames, expected
 
 def test_confidences_that_are_no_numbers_fail_alone(runner, lane, frames, expected):
     run_batch(runner, lane, *(make_work(lane, frames, sample, 1) for sample in range(2)))
-    lane.slots._logits[0] = float("nan")
+    broken = lane.slots.gather([0])
+    broken.logits.fill_(float("nan"))
+    lane.slots._buffer[0] = broken.block[0]
     outcomes = run_batch(runner, lane, *(make_work(lane, frames, sample, 2) for sample in range(2)))
     assert isinstance(outcomes[0], Failed)
     assert outcomes[0].code is RejectionCode.INTERNAL

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from torch import Tensor
 
-from cloud_server.state_slots import Rows, StateSlots
+from cloud_server.state_slots import ALIGNED, Rows, StateSlots
+from shared.models.layers import State
 from shared.models.split import CloudNetwork
 from shared.network_spec import BottleneckSpec, NetworkSpec, NeuronSpec
 
@@ -29,15 +33,16 @@ def network() -> CloudNetwork:
 @pytest.fixture
 def slots(network: CloudNetwork) -> StateSlots:
     made = StateSlots(network, COUNT, torch.device("cpu"), torch.float32)
-    for buffer in (*made._membranes, made._logits):
-        buffer.fill_(float("nan"))  # whatever was in memory: nobody may ever see it
+    made._buffer.fill_(float("nan"))  # whatever was in memory: nobody may ever see it
     return made
 
 
-def random_rows(network: CloudNetwork, batch: int, seed: int = 0) -> Rows:
+def random_rows(slots: StateSlots, batch: int, seed: int = 0) -> Rows:
     generator = torch.Generator().manual_seed(seed)
-    membranes = tuple(torch.randn(m.shape, generator=generator) for m in network.initial_state(batch))
-    return Rows(membranes, torch.randn(batch, network.spec.classes, generator=generator))
+    rows = slots.fresh(batch)
+    for part in (*rows.membranes, rows.logits):
+        part.copy_(torch.randn(part.shape, generator=generator))
+    return rows
 
 
 def assert_equal(left: Rows, right: Rows) -> None:
@@ -46,7 +51,12 @@ def assert_equal(left: Rows, right: Rows) -> None:
 
 
 def initial(network: CloudNetwork, batch: int) -> Rows:
-    return Rows(network.initial_state(batch), torch.zeros(batch, network.spec.classes))
+    return plain(network.initial_state(batch), torch.zeros(batch, network.spec.classes))
+
+
+def plain(membranes: State, logits: Tensor) -> Rows:
+    """Membranes and logits to compare with, of no block."""
+    return Rows(membranes, logits, torch.empty(0))
 
 
 def test_every_row_is_handed_out_once(slots: StateSlots) -> None:
@@ -66,15 +76,15 @@ def test_a_reset_row_is_the_initial_state(slots: StateSlots, network: CloudNetwo
 
 
 def test_what_is_scattered_is_gathered_in_any_order(slots: StateSlots, network: CloudNetwork) -> None:
-    state = random_rows(network, 3)
+    state = random_rows(slots, 3)
     slots.scatter([4, 0, 2], state)
     got = slots.gather([2, 4])
-    assert_equal(got, Rows(tuple(m[[2, 0]] for m in state.membranes), state.logits[[2, 0]]))
+    assert_equal(got, plain(tuple(m[[2, 0]] for m in state.membranes), state.logits[[2, 0]]))
     assert slots.steps == [1, 0, 1, 0, 1]
 
 
 def test_a_row_handed_to_a_new_sample_shows_nothing_of_the_old_one(slots: StateSlots, network: CloudNetwork) -> None:
-    slots.scatter([0, 1], random_rows(network, 2))
+    slots.scatter([0, 1], random_rows(slots, 2))
     before = slots.gather([1])
     slots.reset([0])
     assert_equal(slots.gather([0]), initial(network, 1))
@@ -92,12 +102,8 @@ def test_who_gathers_may_overwrite(slots: StateSlots, network: CloudNetwork) -> 
 
 def test_a_state_that_does_not_fit_changes_nothing(slots: StateSlots, network: CloudNetwork) -> None:
     slots.reset([0, 1])
-    good = random_rows(network, 2)
-    for bad in (
-        random_rows(network, 3),
-        Rows(good.membranes[:-1], good.logits),
-        Rows(good.membranes, good.logits[:, :-1]),
-    ):
+    good = random_rows(slots, 2)
+    for bad in (random_rows(slots, 3), replace(good, block=good.block[:, :-1])):
         with pytest.raises(ValueError, match="does not fit"):
             slots.scatter([0, 1], bad)
     assert_equal(slots.gather([0, 1]), initial(network, 2))
@@ -105,5 +111,15 @@ def test_a_state_that_does_not_fit_changes_nothing(slots: StateSlots, network: C
 
 
 def test_bytes_per_row(slots: StateSlots, network: CloudNetwork) -> None:
-    values = sum(membrane.numel() for membrane in network.initial_state(1)) + network.spec.classes
-    assert slots.bytes_per_row == 4 * values
+    parts = [membrane.numel() for membrane in network.initial_state(1)] + [network.spec.classes]
+    assert slots.bytes_per_row == 4 * sum(-(-numbers // ALIGNED) * ALIGNED for numbers in parts)
+
+
+def test_a_batch_is_one_block_and_its_parts_lie_as_channels_last_tensors_do(slots: StateSlots) -> None:
+    rows = slots.fresh(3)
+    filled = random_rows(slots, 3)
+    rows.block.copy_(filled.block)
+    assert_equal(rows, filled)
+    for part in rows.membranes:
+        assert part.data_ptr() % (4 * ALIGNED) == 0
+        assert torch.empty_like(part).is_contiguous(memory_format=torch.channels_last)
