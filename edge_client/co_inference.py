@@ -32,6 +32,10 @@ STARTED_ANEW = (RejectionCode.STATE_LOST, RejectionCode.IDLE)
 LEAST_RETRY_S = 0.005
 """Waited for a slot at least, should a cloud ask for no delay."""
 
+PACKET_BYTES = 61
+"""What a frame that travels by itself costs beyond its framing: 40 for TCP/IP, 21 for HTTP/2's window updates
+(docs/wire-format.md)."""
+
 SAMPLE_NUMBERS = (1 << 32) - 1
 """They are uint32 on the wire, from 1."""
 
@@ -114,7 +118,7 @@ class CoInference:
         frames = SampleFrames(
             self._head, sample.frames, self._codec, self._thread, lambda: self._made(flight), self._clock
         )
-        flight = OpenSample(sample, frames, self._lookahead.plan, began, began + self._sample_deadline_s, began)
+        flight = OpenSample(sample, frames, self._lookahead.next_plan(), began, began + self._sample_deadline_s, began)
         try:
             if self._local_first:
                 verdict = await self._answer_if_sure(flight)
@@ -226,8 +230,9 @@ class CoInference:
             tail_s=result.compute_us / 1e6,
             batch_size=result.batch_size,
         )
-        wire_bytes = message_bytes(Frame(flight.number, step.timestep, frame.codec, frame.spikes)) + FRAMING_BYTES
-        self._lookahead.saw_step(step, wire_bytes, flight.alone[flight.seen])
+        message = Frame(flight.number, step.timestep, frame.codec, frame.spikes)
+        bytes_of_it = message_bytes(message) + FRAMING_BYTES + PACKET_BYTES
+        self._lookahead.saw_step(step, bytes_of_it, flight.alone[flight.seen])
         flight.steps.append(step)
 
     async def _start_anew(self, flight: OpenSample, rejection: Rejection) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, Protocol
 
@@ -21,8 +21,12 @@ BYTE_PRICE_US = 50.0
 WASTE_PRICE = 0.1
 """Seconds of latency that a second of the head's work in vain is worth: it costs energy, and no time of anyone's."""
 
-WINDOW = 32
-"""Timesteps over which times are estimated, by the median: one stall is no trend."""
+WINDOW = 9
+"""Frames over which times are estimated, by the median: one stall is no trend."""
+
+MEASURE_EVERY = 16
+"""Samples of which one begins in lockstep where the plan does not: only a frame that nothing follows before its answer
+says what the link takes. Others wait for one another, and would talk the plan into sending ever more."""
 
 PRIOR_SAMPLES = 20.0
 """Samples of its own after which what an edge sees outweighs what its bundle was tested on."""
@@ -60,7 +64,7 @@ class Costs:
     """What a timestep takes, in seconds, and what bytes cost.
 
     `round_trip_s` is the way there and back, `queue_s` and `tail_s` what the cloud reports, `head_s` the head with the
-    encoder and codec. `frame_bytes` is a frame on the wire with all that carries it.
+    encoder and codec. `frame_bytes` is a frame with all that carries it.
     """
 
     round_trip_s: float
@@ -140,12 +144,11 @@ def best_plan(costs: Costs, exits: Sequence[float], *, make_ahead: bool = True) 
 class Lookahead(Protocol):
     """Decides for each sample how far ahead to go, and is told what came of it."""
 
-    @property
-    def plan(self) -> Plan:
-        """For the next sample."""
+    def next_plan(self) -> Plan:
+        """For the next sample; call it once for each."""
 
     def saw_step(self, step: Step, frame_bytes: float, alone: bool) -> None:
-        """A frame was answered; `alone` says that no other frame of its sample was under way when it was sent."""
+        """A frame was answered; `alone` says that no other frame of its sample was under way meanwhile."""
 
     def saw_exit(self, timestep: int) -> None:
         """A sample stopped at this timestep, 1..T."""
@@ -155,7 +158,10 @@ class FixedLookahead:
     """So many frames for every sample: 1 is lockstep, T is full streaming."""
 
     def __init__(self, frames: int) -> None:
-        self.plan = Plan(frames, frames)
+        self._plan = Plan(frames, frames)
+
+    def next_plan(self) -> Plan:
+        return self._plan
 
     def saw_step(self, step: Step, frame_bytes: float, alone: bool) -> None:
         """Changes nothing."""
@@ -184,6 +190,7 @@ class AutoLookahead:
         self._exits = [PRIOR_SAMPLES * weight / sum(weights) for weight in weights]
         self._ways: deque[tuple[float, float, float]] = deque(maxlen=WINDOW)
         self._work: deque[tuple[float, float]] = deque(maxlen=WINDOW)
+        self._planned = 0
         self._exits_seen = 0
         self._plan_at = 1
 
@@ -202,8 +209,13 @@ class AutoLookahead:
         total = sum(self._exits)
         return tuple(weight / total for weight in self._exits)
 
+    def next_plan(self) -> Plan:
+        """The present plan, or now and then one that measures."""
+        self._planned += 1
+        return replace(self.plan, first=1) if self._planned % MEASURE_EVERY == 0 else self.plan
+
     def saw_step(self, step: Step, frame_bytes: float, alone: bool) -> None:
-        """The way there and back is taken from frames that were alone: others wait for one another."""
+        """Times of the link and the cloud are taken from frames that were alone."""
         self._work.append((step.head_s + step.encode_s, frame_bytes))
         if alone:
             round_trip_s = max(0.0, step.send_to_result_s - step.queue_s - step.tail_s)

@@ -18,7 +18,7 @@ class OpenSample:
     """One sample on its way.
 
     `number` is its name on the wire, a new one for each start. `steps` are those whose result is known, over all
-    starts; `sent_at`, `alone` (nothing was under way when it was sent) and `answered` belong to this start, which is on
+    starts; `sent_at`, `alone` and `answered` belong to this start, which is on
     `stream`, None while it is on none. `progress` is the moment of the last answer, or of getting a stream.
     """
 
@@ -33,6 +33,7 @@ class OpenSample:
     steps: list[Step] = field(default_factory=list)
     sent_at: list[float] = field(default_factory=list)
     alone: list[bool] = field(default_factory=list)
+    """Of each frame: nothing was under way when it was sent, and nothing followed before its answer."""
     answered: int = 0
     payload_bytes: int = 0
     message_bytes: int = 0
@@ -67,7 +68,9 @@ class OpenSample:
         frame = self.frames.made[self.sent]
         message = Frame(self.number, self.sent + 1, frame.codec, frame.spikes)
         self.stream.send(message)
-        self.alone.append(self.sent == self.answered)
+        under_way = self.sent - self.answered
+        self.alone[self.answered :] = [False] * under_way
+        self.alone.append(under_way == 0)
         self.sent_at.append(now)
         self._count(message, 1)
 

@@ -1,4 +1,4 @@
-"""Sending ahead on a slow link: every fixed number of frames, and `auto`, on the same samples in turn."""
+"""Sending ahead on a slow link: every fixed number of frames, and `auto`, on the same samples, in turn."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ from shared.bundle import Bundle
 ONE_WAY_S = 0.020
 AUTO = "auto"
 WARM_UP = 8
+BLOCK = 12
+SETTLE_S = 0.2
 AS_FAST = 1.05
 """Medians that differ by less than this are alike."""
 
@@ -86,9 +88,14 @@ async def _classify(
         for network in networks.values():  # everything warms up, and auto learns what the link is like
             for sample in samples[:WARM_UP]:
                 await network.classify(sample)
-        for sample in samples:
-            for name, network in networks.items():
-                verdicts[name].append(await network.classify(sample))
+        names = list(networks)
+        for turn, start in enumerate(range(0, len(samples), BLOCK)):
+            first = turn % len(names)
+            for name in names[first:] + names[:first]:
+                # What the policy before left to be done is not this one's.
+                await asyncio.sleep(SETTLE_S)
+                for sample in samples[start : start + BLOCK]:
+                    verdicts[name].append(await networks[name].classify(sample))
     return verdicts
 
 
@@ -128,20 +135,20 @@ def _targets(figures: Mapping[str, Figures], last: str) -> list[Target]:
             none,
         ),
         Target(
-            "auto's wire bytes : those of the cheapest fixed number of frames that is as fast",
+            "auto's wire bytes : those of the cheapest policy that is as fast",
             1.10,
             bytes_ratio,
             "ratio",
             "lower",
             f"that is {cheapest}; as fast: both medians within {AS_FAST - 1:.0%} of auto's"
             if cheapest
-            else "none is as fast, overall and on samples of more than one timestep",
+            else "auto itself: no fixed number is as fast, overall and on samples of more than one timestep",
         ),
     ]
 
 
-def _cheapest_as_fast(figures: Mapping[str, Figures]) -> tuple[str | None, float | None]:
-    """The fixed lookahead with the fewest bytes among those that are as fast as auto, and auto's bytes to its."""
+def _cheapest_as_fast(figures: Mapping[str, Figures]) -> tuple[str | None, float]:
+    """The fixed lookahead with the fewest bytes of those that are as fast as auto, and auto's bytes to its."""
 
     def times(name: str) -> list[float]:
         found = figures[name]
@@ -153,7 +160,7 @@ def _cheapest_as_fast(figures: Mapping[str, Figures]) -> tuple[str | None, float
         if name != AUTO and all(one <= other * AS_FAST for one, other in zip(times(name), times(AUTO), strict=True))
     ]
     if not as_fast:
-        return None, None
+        return None, 1.0
     cheapest = min(as_fast, key=lambda name: float(figures[name]["wire bytes per sample"]))
     ratio = figures[AUTO]["wire bytes per sample"] / figures[cheapest]["wire bytes per sample"]
     return cheapest, round(float(ratio), 3)

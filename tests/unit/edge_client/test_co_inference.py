@@ -38,9 +38,12 @@ class Scripted:
     """One plan, and what it was told."""
 
     def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+        self._plan = plan
         self.alone: list[bool] = []
         self.exits: list[int] = []
+
+    def next_plan(self) -> Plan:
+        return self._plan
 
     def saw_step(self, step: Step, frame_bytes: float, alone: bool) -> None:
         self.alone.append(alone)
@@ -114,10 +117,12 @@ async def test_lookahead_changes_what_is_sent_and_never_the_answer(plan: Plan, e
 @pytest.mark.parametrize("ahead", [1, 2, 3, 4])
 async def test_frames_are_sent_as_far_ahead_as_the_plan_says(ahead: int) -> None:
     transport = FakeTransport({1: UNSURE, 2: SURE}, patient=ahead)
-    verdict = await loop(transport, lookahead=Scripted(Plan(ahead, ahead))).classify(sample())
+    lookahead = Scripted(Plan(ahead, ahead))
+    verdict = await loop(transport, lookahead=lookahead).classify(sample())
     assert (verdict.timesteps, verdict.prediction) == (2, 1)
     assert [frame.timestep for frame in transport.frames] == list(range(1, min(T, 1 + ahead) + 1))
     assert transport.most_ahead == ahead
+    assert lookahead.alone == [ahead == 1] * 2
 
 
 async def test_frames_made_ahead_are_not_sent_before_their_time() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_client.lookahead import (
+    MEASURE_EVERY,
     PRIOR_SAMPLES,
     WASTE_PRICE,
     AutoLookahead,
@@ -139,6 +141,15 @@ def test_estimates_are_medians_of_frames_that_were_alone() -> None:
     assert auto.costs.round_trip_s == pytest.approx(0.04)
 
 
+def test_now_and_then_a_sample_begins_in_lockstep_to_measure() -> None:
+    auto = AutoLookahead(T, [0, 0, 0, 1], 0.0)
+    auto.saw_step(step(), 60.0, alone=True)
+    auto.saw_exit(4)
+    plans = [auto.next_plan() for _ in range(2 * MEASURE_EVERY)]
+    assert Counter(plans) == {auto.plan: 2 * MEASURE_EVERY - 2, replace(auto.plan, first=1): 2}
+    assert auto.plan.first == T
+
+
 def test_exits_seen_outweigh_those_tested() -> None:
     auto = AutoLookahead(2, [1, 0], 0.0)
     assert auto.exits == (1.0, 0.0)
@@ -175,4 +186,4 @@ def test_fixed_stays() -> None:
     fixed = FixedLookahead(2)
     fixed.saw_step(step(), 60.0, alone=True)
     fixed.saw_exit(4)
-    assert fixed.plan == Plan(2, 2)
+    assert fixed.next_plan() == Plan(2, 2)
