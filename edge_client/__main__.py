@@ -8,6 +8,7 @@ import os
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import asyncio
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -94,7 +95,8 @@ def cli() -> None:
     "--images",
     multiple=True,
     metavar="PATH...",
-    help="Pictures: files, folders, glob patterns. More of them may follow without the flag.",
+    help="Pictures: files, folders, glob patterns; - reads names from standard input, one a line. More may follow "
+    "without the flag.",
 )
 @click.argument("more", nargs=-1, metavar="[PATH]...")
 @option(
@@ -109,6 +111,9 @@ def cli() -> None:
     default="count",
     help="Frames of as many events each, or of as much time.",
 )
+@option("--watch", type=existing_path, metavar="DIR", help="The files in this folder, and those that come into it.")
+@option("--video", metavar="FILE|INDEX", help="Frames of a video file, or of the camera with this index.")
+@option("--every", type=int, default=1, metavar="N", help="Of a video: every Nth frame.")
 @option("--sensor", type=Size(), help="The event camera's pixels, where the recording does not say.")
 @option("--dataset", metavar="NAME", help="Classify the test part of this data set instead.")
 @option("--data", type=existing_path, metavar="DIR", help="Where the data set is.")
@@ -164,6 +169,9 @@ def classify(
     more: tuple[str, ...],
     events: tuple[str, ...],
     binning: Binning,
+    watch: Path | None,
+    video: str | None,
+    every: int,
     sensor: tuple[int, int] | None,
     dataset: str | None,
     data: Path | None,
@@ -205,6 +213,9 @@ def classify(
         allow_partial=allow_partial,
         binning=binning,
         sensor=sensor,
+        watch=watch,
+        video=video,
+        every=every,
         repeat=repeat,
         rate=rate,
     )
@@ -238,6 +249,8 @@ cli.add_command(doctor)
 
 def main() -> None:
     """The console script `neucodex-edge`."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
         run(cli)
     except BrokenPipeError:

@@ -19,10 +19,14 @@ if TYPE_CHECKING:  # numpy is for later: a wrong flag is answered at once
 Address = tuple[str, int]
 Runtime = Literal["auto", "torch", "onnx", "onnx-int8"]
 
+STANDARD_INPUT = "-"
+"""Instead of paths: a list of them, one a line."""
+
 
 @dataclass(frozen=True)
 class InputConfig:
-    """What to classify: pictures or recordings of events by path, or the test part of a data set.
+    """What to classify: pictures or recordings of events by path, what comes into a watched folder, frames of a video
+    file or camera, or the test part of a data set.
 
     `limit` stops after so many samples; `allow_partial` takes a set with fewer recordings than its publisher's.
     Events are binned into frames by `binning`; `sensor` is (height, width) of their camera, None where that is known.
@@ -31,19 +35,34 @@ class InputConfig:
 
     images: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
+    watch: Path | None = None
+    video: str | None = None
     dataset: str | None = None
     data: Path | None = None
     limit: int | None = None
     allow_partial: bool = False
     binning: Binning = "count"
     sensor: tuple[int, int] | None = None
+    every: int = 1
     repeat: int = 1
     rate: float | None = None
 
     def __post_init__(self) -> None:
-        kinds = {"--images": self.images, "--events": self.events, "--dataset": self.dataset}
+        kinds = {
+            "--images": self.images,
+            "--events": self.events,
+            "--watch": self.watch,
+            "--video": self.video,
+            "--dataset": self.dataset,
+        }
         if sum(bool(given) for given in kinds.values()) != 1:
             raise ConfigError(f"say what to classify: one of {', '.join(kinds)}")
+        if STANDARD_INPUT in (*self.images, *self.events) and len(self.images) + len(self.events) > 1:
+            raise ConfigError(f"{STANDARD_INPUT} takes names from standard input, and stands alone")
+        if self.every < 1:
+            raise ConfigError(f"--every is {self.every}: at least 1")
+        if self.repeat != 1 and not self.comes_again:
+            raise ConfigError("--repeat has no meaning here: standard input, a watched folder or a camera ends once")
         if self.limit is not None and self.limit < 1:
             raise ConfigError(f"--limit is {self.limit}: at least 1")
         if self.sensor is not None and min(self.sensor) < 1:
@@ -56,15 +75,27 @@ class InputConfig:
     @property
     def identity(self) -> dict[str, Any]:
         """What decides which samples there are, what they are called and what is in them, as plain values."""
-        of_events = bool(self.events)
         return {
             "images": list(self.images) or None,
             "events": list(self.events) or None,
+            "watch": None if self.watch is None else str(self.watch),
+            "video": self.video,
+            "every": self.every if self.video else None,
             "dataset": self.dataset,
             "data": None if self.data is None else str(self.data.absolute()),
-            "binning": self.binning if of_events or self.dataset else None,
+            "binning": self.binning if self.events or self.watch or self.dataset else None,
             "sensor": None if self.sensor is None else list(self.sensor),
         }
+
+    @property
+    def comes_again(self) -> bool:
+        """Whether the same samples can be had again, from the beginning to an end."""
+        return not (self.watch or self.of_camera or STANDARD_INPUT in (*self.images, *self.events))
+
+    @property
+    def of_camera(self) -> bool:
+        """Whether `video` is the index of a camera."""
+        return self.video is not None and self.video.isdecimal()
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from edge_client.sources import Source, nothing_done
 from edge_client.summary import RunFacts, summarise
 from shared.bundle import Bundle, Manifest
 from shared.command_line import INTERRUPTED, join_address
-from shared.errors import NeucodexError
+from shared.errors import ConfigError, NeucodexError
 from shared.metrics import EDGE_METRICS, Metrics
 
 SOME_FAILED = 1
@@ -71,6 +71,8 @@ def _results(
     if outputs.results is None:
         yield None
         return
+    if outputs.resume and inputs.of_camera:
+        raise ConfigError("--resume has no meaning with a camera: its frames do not come again")
     policy = config.exit_policy(bundle.manifest.exit_policy)
     identity = {
         "bundle": bundle.manifest.name,

@@ -158,8 +158,8 @@ class Notes:
         self._console.print(text)
 
     def progress(self) -> str:
-        """How many of how many."""
-        return f"{self._done} of {'unknown' if self._total is None else self._total}"
+        """How many of how many, where that is known."""
+        return f"{self._done}" if self._total is None else f"{self._done} of {self._total}"
 
     def close(self) -> None:
         """Leave the bar as it stands."""

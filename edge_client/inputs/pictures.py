@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-from edge_client.config import InputConfig
-from edge_client.files import find_files
 from edge_client.pictures import SUFFIXES, read_picture
-from edge_client.sources import Item, Sample, Skip, Source, Unreadable, nothing_done
+from edge_client.sources import Sample
 from shared.bundle import Manifest
 from shared.errors import SourceError
 from shared.network_spec import Shape
@@ -23,6 +20,9 @@ class PictureReader:
         SourceError: the bundle takes no pictures.
     """
 
+    what = "picture"
+    suffixes = SUFFIXES
+
     def __init__(self, manifest: Manifest) -> None:
         self.shape = picture_shape(manifest)
         self._labels = {name: index for index, name in enumerate(manifest.class_names)}
@@ -35,28 +35,6 @@ class PictureReader:
         """
         frames = read_picture(path, self.shape)
         return Sample(number, str(path), self._labels.get(path.absolute().parent.name), frames)
-
-    def item(self, number: int, path: Path) -> Item:
-        """The same, or that it cannot be read."""
-        try:
-            return self.sample(number, path)
-        except SourceError as error:
-            return Unreadable(str(path), str(error))
-
-
-class PictureSource(Source):
-    """Pictures from files, folders (searched to the bottom) and glob patterns, in the order named."""
-
-    def __init__(self, inputs: InputConfig, manifest: Manifest, skip: Skip = nothing_done) -> None:
-        self._reader = PictureReader(manifest)
-        self._paths = find_files(inputs.images, SUFFIXES, "picture")[: inputs.limit]
-        self._skip = skip
-        self.count = len(self._paths)
-
-    def __iter__(self) -> Iterator[Item]:
-        for number, path in enumerate(self._paths):
-            if not self._skip(str(path)):
-                yield self._reader.item(number, path)
 
 
 def picture_shape(manifest: Manifest) -> Shape:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.config import InputConfig
-from edge_client.files import find_files
 from edge_client.head_runner import Frames
-from edge_client.sources import Item, Sample, Skip, Source, Unreadable, nothing_done
+from edge_client.sources import Sample
 from shared.bundle import Manifest
 from shared.datasets.base import Binning
 from shared.datasets.event_files import DVS128, READERS, read_events
 from shared.datasets.events import Events, bin_events, extent
 from shared.errors import SourceError
-
-SUFFIXES = frozenset(READERS)
 
 Sensor = tuple[int, int]
 """(height, width) of a camera in pixels."""
@@ -37,6 +32,9 @@ class RecordingReader:
     Raises:
         SourceError: the bundle takes no recordings.
     """
+
+    what = "recording"
+    suffixes = frozenset(READERS)
 
     def __init__(self, manifest: Manifest, binning: Binning = "count", sensor: Sensor | None = None) -> None:
         spec = manifest.network
@@ -90,25 +88,6 @@ class RecordingReader:
         if height != width:
             raise SourceError(f"a sensor of {sensor[1]} x {sensor[0]} is not scaled to {width} x {height}, no square")
         return bin_events(events, timesteps, sensor, size=height, by=self._binning)
-
-
-class RecordingSource(Source):
-    """Recordings from files, folders (searched to the bottom) and glob patterns, in the order named."""
-
-    def __init__(self, inputs: InputConfig, manifest: Manifest, skip: Skip = nothing_done) -> None:
-        self._reader = RecordingReader(manifest, inputs.binning, inputs.sensor)
-        self._paths = find_files(inputs.events, SUFFIXES, "recording")[: inputs.limit]
-        self._skip = skip
-        self.count = len(self._paths)
-
-    def __iter__(self) -> Iterator[Item]:
-        for number, path in enumerate(self._paths):
-            if self._skip(str(path)):
-                continue
-            try:
-                yield self._reader.sample(number, path)
-            except SourceError as error:
-                yield Unreadable(str(path), str(error).removeprefix(f"{path}: "))
 
 
 def _frames_in_npz(path: Path, shape: tuple[int, ...]) -> Frames | None:

@@ -80,6 +80,7 @@ def _edge(flags: tuple[str, ...], environment: dict[str, str]) -> Iterator[subpr
         flags = (*flags, "--insecure")
     process = subprocess.Popen(
         [sys.executable, "-m", "edge_client", "classify", *flags],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -1,0 +1,68 @@
+"""Names from a list, as its lines come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from edge_client.config import InputConfig
+from edge_client.inputs.files import ListedFiles
+from edge_client.inputs.pictures import PictureReader
+from edge_client.sources import Sample, Unreadable, nothing_done
+from shared.errors import ConfigError
+from tests.unit.edge_client.manifests import manifest
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("a.png", "b.png", "more/c.png", "more/d.png", "with space.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (16, 16), 128).save(tmp_path / name)
+    (tmp_path / "empty").mkdir()
+    return tmp_path
+
+
+def test_a_line_is_a_file_a_folder_or_a_pattern(folder: Path) -> None:
+    lines = [
+        f"{folder}/b.png\n", "\n", f"{folder}/with space.png\r\n", f"{folder}/more\n", f"{folder}/empty\n",
+        f"{folder}/gone.png\n", f"{folder}/*.png",
+    ]  # fmt: skip
+    items = list(ListedFiles(lines, PictureReader(manifest()), nothing_done, None))
+    names = [str(Path(item.name).relative_to(folder)) for item in items]
+    assert names == [
+        "b.png", "with space.png", "more/c.png", "more/d.png", "empty", "gone.png", "a.png", "b.png", "with space.png",
+    ]  # fmt: skip
+    assert [name for name, item in zip(names, items, strict=True) if isinstance(item, Unreadable)] == [
+        "empty",
+        "gone.png",
+    ]
+    assert [item.id for item in items if isinstance(item, Sample)] == [0, 1, 2, 3, 6, 7, 8]
+
+
+def test_a_line_is_read_when_its_sample_is_asked_for(folder: Path) -> None:
+    asked: list[str] = []
+
+    def lines() -> Iterator[str]:
+        for name in ("a.png", "b.png", "more/c.png"):
+            asked.append(name)
+            yield f"{folder}/{name}\n"
+
+    source = ListedFiles(lines(), PictureReader(manifest()), lambda name: name.endswith("a.png"), 2)
+    assert source.count == 2
+    items = iter(source)
+    assert asked == []
+    assert Path(next(items).name).name == "b.png"
+    assert asked == ["a.png", "b.png"]
+    # Two were the limit, the one that is done included.
+    assert next(items, None) is None
+
+
+def test_the_list_stands_alone() -> None:
+    for given in ({"images": ("-", "a.png")}, {"events": ("a.bin", "-")}):
+        with pytest.raises(ConfigError, match="stands alone"):
+            InputConfig(**given)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="--repeat"):
+        InputConfig(images=("-",), repeat=2)
