@@ -68,7 +68,7 @@ def test_all_is_well(bundle: Bundle, cloud: CloudProcess) -> None:
         r"ok     bundle      \S+: resnet18-layer1-test0, the same on both sides \([0-9a-f]{12}\); up to \d+ sam.*\n"
         r"ok     head        resnet18-layer1-test0: head and codec [\d.]+ ms a timestep, cloud [\d.]+ ms; "
         r"an empty sample to timestep 4 [\d.]+ ms \(medians of 5\)\n",
-        run.output,
+        run.stdout,
     ), run.output
     assert cloud.metric("neucodex_cloud_slots_in_use") == 0.0
 
