@@ -19,6 +19,7 @@ from training.commands.codec import add_codec
 from training.commands.codec import codec as codec_command
 from training.commands.data import data as data_commands
 from training.commands.graphs import Runtime, add_graphs, dataset_reader
+from training.commands.local_exit import add_local_exit, local_exit
 from training.data import TrainingData, load_data
 from training.finished import export_bundle, read_calibration, run_calibration, run_evaluation
 from training.machine import Machine, machine
@@ -99,6 +100,7 @@ def main_group() -> None:
 
 main_group.add_command(data_commands)
 main_group.add_command(codec_command)
+main_group.add_command(local_exit)
 
 
 def _train(job: Job, kinds: tuple[Kind, ...]) -> None:
@@ -207,7 +209,8 @@ def _export(job: Job, out: Path | None, runtimes: tuple[Runtime, ...]) -> None:
     bundle = export_bundle(job.recipe, job.data, job.runs, out or Path("models") / job.recipe.name, job.machine)
     train = job.data.train.frames.numpy()
     bundle = add_codec(bundle, train)
-    _tell(add_graphs(bundle, runtimes, lambda: train))
+    bundle = add_graphs(bundle, runtimes, lambda: train)
+    _tell(add_local_exit(bundle, job.data))
 
 
 def _tell(bundle: Bundle) -> None:

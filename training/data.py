@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shared.bundle import Normalisation
+from shared.bundle import Bundle, Normalisation
 from shared.datasets.base import Frames, Labels, Part, Split, concatenate
 from shared.datasets.registry import info, make_request, stream
 from shared.errors import ConfigError, SourceError
-from shared.network_spec import InputKind
+from shared.network_spec import InputKind, NetworkSpec
+from shared.plain_data import build
 from training.datasets.folder import load_folder
-from training.recipe import Recipe
+from training.recipe import DataRecipe, Recipe
 
 
 @dataclass(frozen=True)
@@ -43,25 +44,54 @@ class TrainingData:
 
 
 def load_data(recipe: Recipe, root: Path | None) -> TrainingData:
-    """Read a recipe's data set and cut its held-out part from the training part (seeded, the same share of each class).
+    """The samples of a recipe, see `load_parts`."""
+    return load_parts(recipe.data, recipe.network, recipe.seed, root)
+
+
+def bundle_data(bundle: Bundle, root: Path | None, dataset: str | None = None) -> TrainingData:
+    """The samples that a bundle was made with, cut as they were: what was held out then is held out now.
+
+    Args:
+        bundle: its provenance says what its recipe said of the data.
+        root: the folder with the data sets.
+        dataset: must be the one it was made with, if its provenance names one.
+
+    Raises:
+        SourceError: the data set is missing, damaged or incomplete.
+        ConfigError: the provenance does not say what was held out, or names another data set.
+    """
+    provenance = bundle.manifest.provenance
+    try:
+        data, seed = build(DataRecipe, provenance["data"]), int(provenance["seed"])
+    except (KeyError, TypeError, ValueError, ConfigError):
+        raise ConfigError(
+            f"bundle {bundle.path} does not say which samples were held out from its training (provenance.data, "
+            "provenance.seed): only its own recipe can add to it, `neucodex-train export --recipe FILE`"
+        ) from None
+    if dataset not in (None, data.name):
+        raise ConfigError(f"bundle {bundle.path} was trained on {data.name}, --dataset is {dataset}")
+    return load_parts(data, bundle.manifest.network, seed, root)
+
+
+def load_parts(data: DataRecipe, network: NetworkSpec, seed: int, root: Path | None) -> TrainingData:
+    """Read a data set and cut its held-out part from the training part (seeded, the same share of each class).
 
     Raises:
         SourceError: the data set is missing, damaged or incomplete.
         ConfigError: it does not fit the recipe's network.
     """
-    train, test, names, simulated = _read(recipe, root)
-    network = recipe.network
+    train, test, names, simulated = _read(data, network, root)
     expected = network.input_shape if network.input_kind == "static" else (network.timesteps, *network.input_shape)
     if train.frames.shape[1:] != expected:
         raise ConfigError(
-            f"{recipe.data.name} gives samples {train.frames.shape[1:]}, the recipe's network takes {expected}: "
+            f"{data.name} gives samples {train.frames.shape[1:]}, the recipe's network takes {expected}: "
             "network.input_shape, input_kind or timesteps do not fit"
         )
     if len(names) != network.classes:
-        raise ConfigError(f"{recipe.data.name} has {len(names)} classes, network.classes is {network.classes}")
-    if not 0 < recipe.data.held_out < len(train):
-        raise ConfigError(f"data.held_out is {recipe.data.held_out}: of {len(train)} training samples some must stay")
-    kept = _held_out(train.labels, recipe.data.held_out, recipe.seed)
+        raise ConfigError(f"{data.name} has {len(names)} classes, network.classes is {network.classes}")
+    if not 0 < data.held_out < len(train):
+        raise ConfigError(f"data.held_out is {data.held_out}: of {len(train)} training samples some must stay")
+    kept = _held_out(train.labels, data.held_out, seed)
     return TrainingData(
         train=_tensors(train.frames[~kept], train.labels[~kept]),
         held_out=_tensors(train.frames[kept], train.labels[kept]),
@@ -86,8 +116,7 @@ def to_input(frames: Tensor, normalisation: Normalisation, kind: InputKind) -> T
     return values.mean(1) if kind == "static" else values.transpose(0, 1).contiguous()
 
 
-def _read(recipe: Recipe, root: Path | None) -> tuple[Split, Split, tuple[str, ...], bool]:
-    data, network = recipe.data, recipe.network
+def _read(data: DataRecipe, network: NetworkSpec, root: Path | None) -> tuple[Split, Split, tuple[str, ...], bool]:
     side = network.input_shape[1]
     if data.name == "folder":
         if root is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,10 +14,12 @@ from shared.datasets.base import Part
 from shared.datasets.registry import info, load_split
 from shared.errors import ConfigError
 from shared.models.inference import inference_form
-from shared.models.load import load_edge
+from shared.models.load import load_cloud, load_edge
 from training.data import to_input
 
 BATCH = 50
+
+Value = TypeVar("Value", bound=np.generic)
 
 Frames = NDArray[np.uint8]
 """[N, T, C, H, W], zeros and ones."""
@@ -50,7 +53,7 @@ def dataset_samples(
     ).frames
 
 
-def spread(samples: NDArray[np.uint8], limit: int | None) -> NDArray[np.uint8]:
+def spread(samples: NDArray[Value], limit: int | None) -> NDArray[Value]:
     """At most `limit` of the samples, from all over them."""
     if limit is None or len(samples) <= limit:
         return samples
@@ -76,3 +79,23 @@ def bundle_spikes(bundle: Bundle, samples: NDArray[np.uint8]) -> Frames:
             spikes, state = edge.step(currents[min(timestep, len(currents) - 1)], state)
             out[start : start + len(taken), timestep] = spikes.numpy()
     return out
+
+
+@torch.inference_mode()
+def cloud_answers(bundle: Bundle, frames: Frames) -> NDArray[np.int64]:
+    """The class that the cloud's half answers at full T to the spikes [N, T, C, H, W] of each sample: [N].
+
+    Raises:
+        BundleError: the tail is missing or damaged.
+    """
+    cloud = inference_form(load_cloud(bundle))
+    answers = []
+    for start in range(0, len(frames), BATCH):
+        taken = torch.from_numpy(frames[start : start + BATCH]).float()
+        state = cloud.initial_state(len(taken))
+        total = torch.zeros(len(taken), bundle.manifest.network.classes)
+        for timestep in range(frames.shape[1]):
+            logits, state = cloud.step(taken[:, timestep].contiguous(memory_format=torch.channels_last), state)
+            total += logits
+        answers.append(total.argmax(1).numpy())
+    return np.concatenate(answers)

@@ -32,9 +32,9 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudProcess]:
         yield running
 
 
-def classify(cloud: CloudProcess, *flags: str, torch: bool) -> EdgeRun:
+def classify(cloud: str, *flags: str, torch: bool) -> EdgeRun:
     start = ["-m", "edge_client"] if torch else ["-c", EDGE]
-    pair = ["--bundle", str(DIGITS), "--cloud", cloud.listen, "--insecure"]
+    pair = ["--bundle", str(DIGITS), "--cloud", cloud, "--insecure"]
     done = subprocess.run(
         [sys.executable, *start, "classify", *pair, "--dataset", "digits", "--limit", "60", "--json", *flags],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -48,7 +48,7 @@ def classify(cloud: CloudProcess, *flags: str, torch: bool) -> EdgeRun:
 
 
 def test_it_answers_as_the_edge_with_torch_does(cloud: CloudProcess) -> None:
-    runs = [classify(cloud, "--runtime", "torch", torch=True), classify(cloud, torch=False)]
+    runs = [classify(cloud.listen, "--runtime", "torch", torch=True), classify(cloud.listen, torch=False)]
     for run in runs:
         assert run.code == 0, run.err
         assert len(run.lines) == 60
@@ -61,8 +61,16 @@ def test_it_answers_as_the_edge_with_torch_does(cloud: CloudProcess) -> None:
     assert json.loads(runs[1].out.splitlines()[-1])["summary"]["accuracy"] > 0.9
 
 
+def test_without_a_cloud_it_answers_by_itself() -> None:
+    run = classify("127.0.0.1:1", "--on-loss", "fallback", "--fallback-after", "0.1", torch=False)
+    assert run.code == 0, run.err
+    assert {line["answered_by"] for line in run.lines} == {"edge"}
+    assert sum(line["payload_bytes"] for line in run.lines) == 0
+    assert run.summary["accuracy"] > 0.9
+
+
 def test_torch_is_named_when_it_is_asked_for(cloud: CloudProcess) -> None:
-    run = classify(cloud, "--runtime", "torch", torch=False)
+    run = classify(cloud.listen, "--runtime", "torch", torch=False)
     assert run.code == 2
     assert "--runtime torch needs torch: pip install 'neucodex[edge-torch]'" in run.err
     assert "Traceback" not in run.err

@@ -104,6 +104,10 @@ def test_all_ends_in_a_bundle_that_opens(finished: Path) -> None:
     bundle = Bundle.open(finished / "bundle")
     assert bundle.manifest.frame_shape == (2, 8, 8)
     assert bundle.manifest.split_shape == (4, 32, 32)
+    assert all(bundle.has(part) for part in ("codec", "exit", "head-embed", "head-step"))
+    local = bundle.manifest.provenance["local_exit"]
+    assert len(local["test"]["accuracy_by_timestep"]) == 4
+    assert local["calibration"]["budget"] == 0.05
     test = bundle.manifest.provenance["test"]
     assert test["samples"] == 360
     assert len(test["accuracy_by_timestep"]) == 4

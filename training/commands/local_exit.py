@@ -1,0 +1,130 @@
+"""`neucodex-train local-exit`: give a bundle the small classifier with which its edge answers without a cloud."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from shared.bundle import Bundle, write_local_exit
+from shared.command_line import existing_path, option
+from training.calibrate import certainties, softmax
+from training.data import Samples, TrainingData, bundle_data
+from training.local_exit import LocalCalibration, LocalExitNetwork, calibrate, fit, logits_by_timestep
+from training.provenance import commit
+from training.recipe import CalibrationRecipe
+from training.spikes import Frames, bundle_spikes, cloud_answers, spread
+
+SAMPLES = 15_000
+"""Of the training part; a larger share makes it slower, not better."""
+
+MEASURED = 2_500
+"""Held-out samples to calibrate on, and test samples to measure on: the cloud's half is run for them."""
+
+
+@click.command("local-exit")
+@option("--bundle", type=existing_path, required=True, metavar="DIR", help="Gets the exit, in place of any it has.")
+@option("--dataset", metavar="NAME", help="What the bundle was trained on; it says so itself.")
+@option("--data", type=existing_path, metavar="DIR", help="Where the data set is, if it is not in the package.")
+@option("--limit", type=click.IntRange(min=1), default=SAMPLES, help="Training samples.")
+@option(
+    "--budget", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="As calibrate's; else the bundle's."
+)
+@option("--threads", type=click.IntRange(min=1), help="CPU threads; PyTorch's choice if not given.")
+def local_exit(
+    bundle: Path, dataset: str | None, data: Path | None, limit: int, budget: float | None, threads: int | None
+) -> None:
+    """Train and calibrate the edge's own exit, for an edge without a cloud and for answers before a byte is sent.
+
+    It becomes part of the bundle and of its fingerprint: copy it to both machines anew.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    opened = Bundle.open(bundle)
+    written = add_local_exit(opened, bundle_data(opened, data, dataset), limit, budget)
+    click.echo(f"bundle {written.path}, fingerprint {written.fingerprint.hex()[:16]}")
+
+
+def add_local_exit(bundle: Bundle, data: TrainingData, limit: int = SAMPLES, budget: float | None = None) -> Bundle:
+    """Train it on the training part, calibrate it on the held-out part, measure it on the test part, write it."""
+    begun = time.monotonic()
+    manifest = bundle.manifest
+    chosen = _calibration(manifest.provenance, budget)
+    frames, labels = _spikes(bundle, data.train, limit)
+    network = _fit_with_bar(frames, labels, manifest.network.classes)
+    frames, labels = _spikes(bundle, data.held_out, MEASURED)
+    cloud_right = cloud_answers(bundle, frames) == labels
+    calibration = calibrate(
+        logits_by_timestep(network, frames), cloud_right, labels, chosen.measure, chosen.budget, chosen.failure
+    )
+    test = _measure(bundle, network, calibration, data.test)
+    _show(calibration, test)
+    provenance = {
+        "operations": network.operations,
+        "training_samples": min(len(data.train), limit),
+        "calibration": calibration.described(),
+        "test": test,
+        "seconds": round(time.monotonic() - begun, 1),
+        "commit": commit(),
+    }
+    return write_local_exit(bundle, calibration.spec(network), network.weights(), provenance)
+
+
+def _calibration(provenance: Any, budget: float | None) -> CalibrationRecipe:
+    """What the bundle's own exit was calibrated with, or another budget."""
+    known = provenance.get("calibration", {})
+    default = CalibrationRecipe()
+    return CalibrationRecipe(
+        budget=budget or float(known.get("budget", default.budget)),
+        failure=float(known.get("failure", default.failure)),
+    )
+
+
+def _spikes(bundle: Bundle, samples: Samples, limit: int) -> tuple[Frames, NDArray[np.int64]]:
+    frames = bundle_spikes(bundle, spread(samples.frames.numpy(), limit))
+    return frames, spread(samples.labels.numpy(), limit)
+
+
+def _measure(
+    bundle: Bundle, network: LocalExitNetwork, calibration: LocalCalibration, samples: Samples
+) -> dict[str, Any]:
+    """What the exit does on test samples, beside the cloud at full T."""
+    frames, labels = _spikes(bundle, samples, MEASURED)
+    probabilities = softmax(logits_by_timestep(network, frames), calibration.temperature)
+    right = probabilities.argmax(-1) == labels
+    sure = certainties(calibration.policy.measure, probabilities[0]) >= calibration.policy.threshold
+    cloud_right = cloud_answers(bundle, frames) == labels
+    return {
+        "samples": len(labels),
+        "accuracy_by_timestep": [float(value) for value in right.mean(1)],
+        "cloud_accuracy_full_t": float(cloud_right.mean()),
+        "answered_before_a_byte": float(sure.mean()),
+        "lost_by_that": float((sure & cloud_right & ~right[0]).mean()),
+    }
+
+
+def _fit_with_bar(frames: Frames, labels: NDArray[np.int64], classes: int) -> LocalExitNetwork:
+    columns = (TextColumn("training the local exit"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("training the local exit", total=None)
+        return fit(frames, labels, classes, progress=lambda done, total: bar.update(task, completed=done, total=total))
+
+
+def _show(calibration: LocalCalibration, test: dict[str, Any]) -> None:
+    table = Table(title=f"Local exit, {test['samples']} test samples", title_justify="left", show_header=False)
+    accuracies = " / ".join(f"{value:.2%}" for value in test["accuracy_by_timestep"])
+    table.add_row("accuracy at t = 1, 2, ...", accuracies)
+    table.add_row("accuracy of the cloud at full T", f"{test['cloud_accuracy_full_t']:.2%}")
+    table.add_row("sure when", f"{calibration.policy.measure} >= {calibration.policy.threshold:g}")
+    table.add_row("sure after the first timestep", f"{test['answered_before_a_byte']:.2%}")
+    table.add_row("  turned from right to wrong by it", f"{test['lost_by_that']:.2%}")
+    table.add_row("promise", calibration.promise or "none: more held-out samples or a larger budget are needed")
+    Console().print(table)
