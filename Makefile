@@ -32,7 +32,7 @@ PROTOC = PATH="$(PROTO_BIN):$$PATH" $(PROTO_BIN)/python -m grpc_tools.protoc -I 
 	--mypy_grpc_out=quiet:$(1) --python_out=$(1) --grpc_python_out=$(1) protos/co_inference.proto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dashboard prometheus proto proto-check format lint type imports test fuzz certs audit demo bench clean
+.PHONY: help setup dashboard prometheus up down logs proto proto-check format lint type imports test fuzz certs audit demo bench clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
@@ -84,6 +84,26 @@ prometheus: ## Debian's Prometheus into build/, for the tests of dashboard and a
 		mkdir -p build/prometheus && cd build/prometheus && \
 		{ apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; } && \
 		dpkg -x prometheus_*.deb . && rm prometheus_*.deb; }
+
+# The pair in containers: GPU=1 and TLS=1 lay their files over docker-compose.yml.
+GPU ?=
+TLS ?=
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+COMPOSED = REVISION=$$(git rev-parse --short HEAD 2>/dev/null || echo unknown) TORCH_INDEX=$(TORCH_INDEX) $(COMPOSE) \
+	-f docker-compose.yml $(if $(GPU),-f docker-compose.gpu.yml) $(if $(TLS),-f docker-compose.tls.yml)
+
+up: ## the pair, Prometheus and Grafana in containers; GPU=1, TLS=1
+	@if [ "$$(uname -m)" = x86_64 ] && [ -z "$(GPU)$(CUDA)$(TORCH_INDEX)" ]; then \
+		echo "error: this would build PyTorch with several GB of CUDA libraries into the cloud's image."; \
+		echo "Name an index with CPU wheels (TORCH_INDEX=..., see pytorch.org's install page), or say GPU=1."; exit 2; fi
+	$(COMPOSED) up --build --detach
+	@echo "Grafana: http://localhost:$${GRAFANA_PORT:-3000}   Prometheus: http://localhost:$${PROMETHEUS_PORT:-9090}"
+
+down: ## end what `make up` began
+	$(COMPOSED) down
+
+logs: ## what they say
+	$(COMPOSED) logs --follow --tail 50
 
 imports: setup ## who may import whom
 	$(BIN)/lint-imports
