@@ -155,6 +155,7 @@ def cli() -> None:
 @option("--sample-deadline", type=float, default=30.0, metavar="SECONDS", help="From a sample's input to its verdict.")
 @option("--json", "as_json", is_flag=True, help="One JSON object a line on standard output.")
 @option("--show", type=int, default=10, metavar="N", help="Without --json: a line for each of the first N samples.")
+@option("--live", is_flag=True, help="Draw the run on the terminal: confidence by timestep, bytes, latency, the link.")
 @option("--summary-file", type=existing_path, metavar="FILE", help="Write the summary there as JSON, print none.")
 @option("--out", type=existing_path, metavar="FILE", help="Append each verdict there as a JSON line, at once.")
 @option("--resume", is_flag=True, help="Go on where the run that wrote --out stopped: samples in it are done.")
@@ -194,6 +195,7 @@ def classify(
     sample_deadline: float,
     as_json: bool,
     show: int,
+    live: bool,
     summary_file: Path | None,
     out: Path | None,
     resume: bool,
@@ -219,7 +221,7 @@ def classify(
         repeat=repeat,
         rate=rate,
     )
-    outputs = OutputConfig(as_json, show, summary_file, not no_picture_sizes, metrics, out, resume)
+    outputs = OutputConfig(as_json, show, summary_file, not no_picture_sizes, metrics, out, resume, live)
     config = EdgeConfig(
         bundle=bundle,
         clouds=cloud,

@@ -103,6 +103,7 @@ class OutputConfig:
     """How results are written: for people or as JSON, how many samples are shown, where the summary goes.
 
     `results` is appended to for each verdict; with `resume` the run goes on with what it holds.
+    `live` draws the run on standard error, where that is a terminal.
     """
 
     json: bool = False
@@ -112,6 +113,7 @@ class OutputConfig:
     metrics: Address | None = None
     results: Path | None = None
     resume: bool = False
+    live: bool = False
 
     def __post_init__(self) -> None:
         if self.resume and self.results is None:

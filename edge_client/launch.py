@@ -12,6 +12,7 @@ from typing import TextIO
 
 from edge_client.config import EdgeConfig, InputConfig, OutputConfig
 from edge_client.inputs.choose import open_source
+from edge_client.live import LiveReport, LiveView, shown
 from edge_client.pair import open_pair
 from edge_client.report import JsonReport, Notes, Report, TextReport
 from edge_client.results import ResultsFile
@@ -42,11 +43,22 @@ async def classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputConfi
     with _results(config, inputs, outputs, bundle) as results:
         source = open_source(inputs, bundle.manifest, results.skip if results else nothing_done)
         metrics = _serve_metrics(outputs)
-        report = _report(outputs, bundle.manifest, out)
+        report: Report = _report(outputs, bundle.manifest, out)
         notes = _notes(outputs, source, results, out, err)
-        session = Session(report, notes, metrics, picture_sizes=outputs.picture_sizes, results=results)
+        view = _view(config, outputs, bundle.manifest, source, results, notes)
+        if view is not None:
+            # Lines for every sample and a view on one terminal do not mix.
+            report = LiveReport(view, report, lines=not out.isatty())
+        session = Session(
+            report,
+            notes,
+            metrics,
+            picture_sizes=outputs.picture_sizes,
+            results=results,
+            on_link=view.link_changed if view else lambda _: None,
+        )
         try:
-            with _interruptible():
+            with _interruptible(), shown(view, notes.console) if view else contextlib.nullcontext():
                 async with open_pair(config, bundle, session) as network:
                     await session.classify_all(source, network, config.in_flight)
         except asyncio.CancelledError:
@@ -106,10 +118,34 @@ def _report(outputs: OutputConfig, manifest: Manifest, out: TextIO) -> Report:
 
 def _notes(outputs: OutputConfig, source: Source, results: ResultsFile | None, out: TextIO, err: TextIO) -> Notes:
     done = results.count if results else 0
+    if outputs.live and err.isatty():
+        return Notes(err, source.count, bar_after=None, done=done)
     if not outputs.json:
         return Notes(err, source.count, bar_after=outputs.show, done=done)
     # Lines for every sample and a bar on one terminal do not mix.
     return Notes(err, source.count, bar_after=None if out.isatty() else 0, done=done)
+
+
+def _view(
+    config: EdgeConfig,
+    outputs: OutputConfig,
+    manifest: Manifest,
+    source: Source,
+    results: ResultsFile | None,
+    notes: Notes,
+) -> LiveView | None:
+    if not outputs.live:
+        return None
+    if not notes.console.is_terminal:
+        log.warning("--live needs a terminal on standard error: lines instead")
+        return None
+    return LiveView(
+        manifest.class_names,
+        manifest.network.timesteps,
+        f"{manifest.name} with {', '.join(map(join_address, config.clouds))}",
+        done=results.count if results else 0,
+        total=source.count,
+    )
 
 
 def _summarise(

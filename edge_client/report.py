@@ -135,7 +135,7 @@ class Notes:
         done: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._console = Console(file=err, highlight=False, markup=False, soft_wrap=True)
+        self.console = Console(file=err, highlight=False, markup=False, soft_wrap=True)
         self._total = total
         self._bar_after = bar_after
         self._clock = clock
@@ -146,7 +146,7 @@ class Notes:
     def advance(self) -> None:
         """One more sample is dealt with."""
         self._done += 1
-        if self._console.is_terminal:
+        if self.console.is_terminal:
             if self._bar_after is not None and self._done >= self._bar_after:
                 self._advance_bar()
         elif self._clock() - self._spoke >= PROGRESS_EVERY_S:
@@ -155,7 +155,7 @@ class Notes:
 
     def say(self, text: str) -> None:
         """One line, above the bar if there is one."""
-        self._console.print(text)
+        self.console.print(text)
 
     def progress(self) -> str:
         """How many of how many, where that is known."""
@@ -173,7 +173,7 @@ class Notes:
                 return
             columns = (TextColumn("classifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             # Redirecting would send results that belong to standard output to standard error.
-            bar = Progress(*columns, console=self._console, redirect_stdout=False, redirect_stderr=False)
+            bar = Progress(*columns, console=self.console, redirect_stdout=False, redirect_stderr=False)
             self._bar = bar, bar.add_task("classifying", total=self._total)
             bar.start()
         bar, task = self._bar

@@ -42,6 +42,7 @@ class Session:
         *,
         picture_sizes: bool,
         results: ResultsFile | None = None,
+        on_link: Callable[[bool], None] = lambda _: None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.done: deque[Classified] = deque(maxlen=KEPT)
@@ -56,6 +57,7 @@ class Session:
         self._metrics = metrics
         self._picture_sizes = picture_sizes
         self._results = results
+        self._on_link = on_link
         self._connected_before = False
 
     async def classify_all(self, source: Source, network: CoInference, in_flight: int = 1) -> None:
@@ -106,6 +108,7 @@ class Session:
 
     def link_changed(self, connected: bool) -> None:
         """Show whether a stream is open, and count the streams after the first."""
+        self._on_link(connected)
         self._metrics.set("neucodex_edge_connected", 1 if connected else 0)
         if connected and self._connected_before:
             self.reconnects += 1
