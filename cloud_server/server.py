@@ -16,7 +16,6 @@ from cloud_server.health import SERVICE as HEALTH_SERVICE
 from cloud_server.health import Health
 from cloud_server.heartbeat import beat
 from cloud_server.listening import bind, server_options
-from cloud_server.memory import keep_freed_memory
 from cloud_server.ready import announce, withdraw
 from cloud_server.served import Served
 from cloud_server.service import SERVICE, CoInference
@@ -46,7 +45,6 @@ async def serve(config: CloudConfig, child: Child | None = None) -> None:
     withdraw(config.ready_file)
     config.security.check(config.listen)
     sys.setswitchinterval(SWITCH_INTERVAL)
-    keep_freed_memory()
     metrics = Metrics(CLOUD_METRICS)
     service = CoInference(config, metrics)
     served = Served(config, service, metrics)

@@ -57,6 +57,8 @@ class StateSlots:
             kept.copy_(membrane)
         # empty, not zeros: a page of memory that no sample has used yet costs nothing
         self._buffer = torch.empty((count, self._width), device=device, dtype=dtype)
+        self._gathered = torch.empty((0, self._width), device=device, dtype=dtype)
+        """What batches are gathered into, as large as the largest so far."""
 
     @property
     def in_use(self) -> int:
@@ -89,8 +91,12 @@ class StateSlots:
         return self._rows(self._initial.repeat(batch, 1))
 
     def gather(self, rows: Sequence[int]) -> Rows:
-        """A copy of the state of `rows`, in their order; whoever gets it may overwrite it."""
-        return self._rows(self._buffer.index_select(0, self._index(rows)))
+        """A copy of the state of `rows`, in their order; whoever gets it may overwrite it, as the next call does."""
+        if len(rows) > len(self._gathered):
+            self._gathered = self._buffer.new_empty((len(rows), self._width))
+        block = self._gathered[: len(rows)]
+        torch.index_select(self._buffer, 0, self._index(rows), out=block)
+        return self._rows(block)
 
     def scatter(self, rows: Sequence[int], state: Rows) -> None:
         """Commit the state of `rows` after one more timestep.

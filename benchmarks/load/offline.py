@@ -61,10 +61,8 @@ class OfflineLoop:
         import torch  # noqa: PLC0415  the echo's process does without
 
         from cloud_server.graph_tail import make_tail  # noqa: PLC0415  imports torch
-        from cloud_server.memory import keep_freed_memory  # noqa: PLC0415
         from cloud_server.tail import torch_device  # noqa: PLC0415  imports torch
 
-        keep_freed_memory()  # as the cloud does
         self._spikes = spikes
         self._tail = make_tail(Bundle.open(bundle), torch_device(device), precision, max_batch)
         self._states: dict[int, tuple[int, Any]] = {}

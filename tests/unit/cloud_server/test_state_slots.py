@@ -86,6 +86,7 @@ def test_what_is_scattered_is_gathered_in_any_order(slots: StateSlots, network: 
 def test_a_row_handed_to_a_new_sample_shows_nothing_of_the_old_one(slots: StateSlots, network: CloudNetwork) -> None:
     slots.scatter([0, 1], random_rows(slots, 2))
     before = slots.gather([1])
+    before = plain(tuple(membrane.clone() for membrane in before.membranes), before.logits.clone())
     slots.reset([0])
     assert_equal(slots.gather([0]), initial(network, 1))
     assert_equal(slots.gather([1]), before)
@@ -113,6 +114,12 @@ def test_a_state_that_does_not_fit_changes_nothing(slots: StateSlots, network: C
 def test_bytes_per_row(slots: StateSlots, network: CloudNetwork) -> None:
     parts = [membrane.numel() for membrane in network.initial_state(1)] + [network.spec.classes]
     assert slots.bytes_per_row == 4 * sum(-(-numbers // ALIGNED) * ALIGNED for numbers in parts)
+
+
+def test_batches_are_gathered_into_the_same_memory(slots: StateSlots) -> None:
+    slots.reset(range(COUNT))
+    largest = slots.gather(range(COUNT)).block.data_ptr()
+    assert {slots.gather(rows).block.data_ptr() for rows in ([1], [2, 0], range(COUNT))} == {largest}
 
 
 def test_a_batch_is_one_block_and_its_parts_lie_as_channels_last_tensors_do(slots: StateSlots) -> None:
