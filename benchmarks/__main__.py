@@ -112,9 +112,14 @@ def serving(out: Path | None, bundle: Path, full_width: bool, **settings: Any) -
 @option("--bundle", type=click.Path(path_type=Path), default=Path("models/resnet18-digits"), help="What is run.")
 @option("--dataset", default="digits", help="What the bundle was trained on; its test part is classified.")
 @option("--data", type=click.Path(path_type=Path), help="Where the data set is, if it is not in the package.")
-@option("--only", multiple=True, metavar="NAME", help="One measurement of: overhead, lookahead, cuts, dead-link.")
+@option(
+    "--only",
+    multiple=True,
+    metavar="NAME",
+    help="One measurement of: heads, start-up, overhead, lookahead, cuts, dead-link.",
+)
 def edge(out: Path | None, quick: bool, bundle: Path, dataset: str, data: Path | None, only: tuple[str, ...]) -> None:
-    """The edge with a real cloud: cost of a timestep, sending ahead on a slow link, and a link that is cut."""
+    """The edge: its head by each runtime, start and memory; with a cloud: overhead, slow links, a link that is cut."""
     from benchmarks.edge.measure import MEASUREMENTS, measure  # noqa: PLC0415
 
     unknown = set(only) - set(MEASUREMENTS)

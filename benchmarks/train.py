@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.record import Findings, Target
+from benchmarks.snntorch_neuron import Leaky
 from shared.models.neuron import Neuron
 from shared.models.split import SplitNetwork
-from shared.network_spec import NetworkSpec, NeuronSpec
+from shared.network_spec import NetworkSpec
 from training.activations import ClipFloorShift, fused_recurrence, use
 from training.losses import classification
 
@@ -122,14 +123,5 @@ def _snntorch(width: int, timesteps: int) -> nn.Module:
     network = SplitNetwork(NetworkSpec("resnet18", (3, 32, 32), 10, "layer1", width=width, timesteps=timesteps))
     for module in network.modules():
         if isinstance(module, Neuron):
-            module.recurrence = _Leaky(module)
+            module.recurrence = Leaky(module)
     return _Stepped(network).train()
-
-
-class _Leaky:
-    def __init__(self, neuron: Neuron) -> None:
-        self._leaky = neuron.as_snntorch()
-
-    def __call__(self, currents: Tensor, membrane: Tensor, _: NeuronSpec) -> tuple[Tensor, Tensor]:
-        spikes, membrane = self._leaky(currents[0], membrane)
-        return spikes.unsqueeze(0), membrane

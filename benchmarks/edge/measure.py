@@ -6,12 +6,14 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.edge import ahead, cuts, dead_link, overhead
+from benchmarks.edge import ahead, cuts, dead_link, heads, overhead, start_up
 from benchmarks.edge.part import Part, Rig
 from benchmarks.load.processes import prepare_process
 from benchmarks.record import Findings
 
 MEASUREMENTS: dict[str, Callable[[Rig], Part]] = {
+    "heads": heads.measure,
+    "start-up": start_up.measure,
     "overhead": overhead.measure,
     "lookahead": ahead.measure,
     "cuts": cuts.measure,

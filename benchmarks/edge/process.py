@@ -73,6 +73,16 @@ class EdgeProcess:
         summary: dict[str, Any] = last["summary"]
         return summary
 
+    def peak_resident_mib(self) -> float:
+        """The most memory it has had resident so far; it must be alive (Linux)."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        kib = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+        return int(kib) / 1024
+
+    def has_loaded(self, library: str) -> bool:
+        """Whether a shared library whose path contains that is mapped; it must be alive (Linux)."""
+        return library in Path(f"/proc/{self._process.pid}/maps").read_text()
+
     def __enter__(self) -> EdgeProcess:
         return self
 
