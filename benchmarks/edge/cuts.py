@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.edge.part import Part, Rig
 from benchmarks.edge.pictures import write_pictures
@@ -17,10 +17,15 @@ from benchmarks.links.process import LinkProcess
 from benchmarks.links.proxy import CUTS, Cut
 from benchmarks.load.processes import Cloud
 from benchmarks.record import Target
+from edge_client.local_exit import open_local_exit
 from shared.bundle import Bundle
 
 SEED = 7
 DELAY_S = 0.005
+IN_FLIGHT = "4"
+ARRIVAL_S = 0.1
+"""Between two pictures where the edge falls back: without a cloud it would have answered them all within one cut."""
+
 CONFIDENCE = 1e-4
 """Confidences of the same frames differ by less: batches sum in another order."""
 
@@ -47,40 +52,62 @@ def plan(samples: int, cuts: int, kills: int, seconds: tuple[float, float], chan
 
 
 def measure(rig: Rig) -> Part:
-    """Classify the same pictures over a whole link and over one in trouble, by an edge that waits for its cloud."""
+    """The same pictures over a whole link and over one in trouble: by an edge that waits and one that falls back."""
     samples, cuts, kills, seconds = (60, 3, 1, (0.2, 0.5)) if rig.quick else (2000, 20, 5, (1.0, 10.0))
     troubles = plan(samples, cuts, kills, seconds, random.Random(SEED))  # noqa: S311  no secret
     bundle = Bundle.open(rig.bundle)
-    pictures = write_pictures(bundle, rig.dataset, rig.data, samples, rig.folder / "pictures")
-    flags = ["--images", str(pictures), "--on-loss", "wait", "--sample-deadline", "120", "--inflight", "4"]
-    whole, _ = run(bundle.path, flags, [], rig.folder / "whole")
-    disturbed, summary = run(bundle.path, flags, troubles, rig.folder / "cut")
-    found = compare(whole, disturbed)
+    folder = write_pictures(bundle, rig.dataset, rig.data, samples, rig.folder / "pictures")
+    pictures = sorted(str(path) for path in folder.iterdir())
+    whole = run(bundle.path, [], [], rig.folder / "whole", pictures)
+    waits = ["--on-loss", "wait", "--sample-deadline", "120"]
+    runs = {"wait": run(bundle.path, waits, troubles, rig.folder / "wait", pictures)}
+    if open_local_exit(bundle) is not None:
+        falls_back = ["--on-loss", "fallback"]
+        runs["fallback"] = run(bundle.path, falls_back, troubles, rig.folder / "fallback", pictures, ARRIVAL_S)
+    found = {name: compare(whole.samples, disturbed.samples) for name, disturbed in runs.items()}
     return Part(
         n={"samples": samples, "cuts": cuts, "clouds killed": kills},
         results={
-            **found,
             "seconds of cuts": round(sum(trouble.seconds for trouble in troubles), 1),
-            "streams opened anew": summary["reconnects"],
-            "answered by": summary["answered_by"],
-            "latency ms p50 / p99": [summary["latency_ms_p50"], summary["latency_ms_p99"]],
+            **{f"--on-loss {name}": {**found[name], **_figures(runs[name].summary)} for name in runs},
         },
-        targets=[
-            Target("samples with a verdict, of those cut off and on", samples, found["verdicts"], "samples", "higher"),
-            Target("samples with two verdicts", 0, found["twice"], "samples", "lower"),
-            Target("cloud's answers that differ from the undisturbed run", 0, found["differ"], "samples", "lower"),
-        ],
+        targets=[target for name in ("wait", "fallback") for target in _targets(name, samples, found.get(name))],
     )
 
 
-def run(bundle: Path, flags: Sequence[str], troubles: Sequence[Trouble], folder: Path) -> tuple[list[Line], Line]:
-    """One run of an edge process over a proxy; the lines of its samples, and its summary."""
+@dataclass(frozen=True)
+class Run:
+    """What an edge process said: the lines of its samples, and its summary."""
+
+    samples: list[Line]
+    summary: Line
+
+
+def run(
+    bundle: Path,
+    flags: Sequence[str],
+    troubles: Sequence[Trouble],
+    folder: Path,
+    pictures: Sequence[str] = (),
+    every_s: float = 0.0,
+) -> Run:
+    """One run of an edge process over a proxy, several samples in flight.
+
+    Args:
+        bundle: of both sides.
+        flags: of the edge.
+        troubles: what happens to link and cloud, in order; one that is late follows at once.
+        folder: for ready file and logs.
+        pictures: names that the edge gets one by one; without any, `flags` say what is classified.
+        every_s: seconds between two of them.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with Cloud(bundle, folder, {"--threads": 1}) as cloud:
         cloud.wait_ready()
         with LinkProcess(cloud.address, DELAY_S) as link:
-            there = ["--bundle", str(bundle), "--cloud", link.address]
-            with EdgeProcess([*there, *flags], folder / "edge.log") as edge:
+            given = ["--bundle", str(bundle), "--cloud", link.address, "--inflight", IN_FLIGHT, *flags]
+            given += ["--images", "-"] if pictures else []
+            with EdgeProcess(given, folder / "edge.log", pictures, every_s) as edge:
                 for trouble in troubles:
                     if not edge.wait_for_samples(trouble.after):
                         break
@@ -92,7 +119,7 @@ def run(bundle: Path, flags: Sequence[str], troubles: Sequence[Trouble], folder:
                         time.sleep(trouble.seconds)
                         link.mend()
                 summary = edge.wait()
-                return edge.samples, summary
+                return Run(edge.samples, summary)
 
 
 def compare(whole: Sequence[Line], disturbed: Sequence[Line]) -> dict[str, int]:
@@ -108,6 +135,28 @@ def compare(whole: Sequence[Line], disturbed: Sequence[Line]) -> dict[str, int]:
             line["answered_by"] == "cloud" and not _same(line, undisturbed[line["sample"]]) for line in verdicts
         ),
     }
+
+
+def _figures(summary: Line) -> Line:
+    return {
+        "streams opened anew": summary["reconnects"],
+        "latency ms p50 / p99": [round(summary["latency_ms_p50"], 1), round(summary["latency_ms_p99"], 1)],
+    }
+
+
+def _targets(name: str, samples: int, found: dict[str, int] | None) -> list[Target]:
+    """`found` None: the bundle cannot do this."""
+    measured = found or {}
+    note = "" if found else "the bundle has no local exit"
+    goals: tuple[tuple[str, str, int, Literal["lower", "higher"]], ...] = (
+        ("verdicts", "samples with a verdict", samples, "higher"),
+        ("twice", "samples with two verdicts", 0, "lower"),
+        ("differ", "cloud's answers that differ from the undisturbed run", 0, "lower"),
+    )
+    return [
+        Target(f"--on-loss {name}: {what}", goal, measured.get(key), "samples", better, note)
+        for key, what, goal, better in goals
+    ]
 
 
 def _same(one: Line, other: Line) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,9 +24,10 @@ class EdgeProcess:
     Args:
         flags: of `classify`, without --json.
         errors: where its standard error goes.
+        names: what is written to its standard input, a line every `every_s` seconds.
     """
 
-    def __init__(self, flags: Sequence[str], errors: Path) -> None:
+    def __init__(self, flags: Sequence[str], errors: Path, names: Sequence[str] = (), every_s: float = 0.0) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("NEUCODEX_")}
         command = [
             sys.executable,
@@ -39,13 +42,16 @@ class EdgeProcess:
         self._errors = errors
         with errors.open("wb") as err:
             self._process = subprocess.Popen(  # noqa: S603  our own module
-                command, stdout=subprocess.PIPE, stderr=err, text=True, env=environment
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=err, text=True, env=environment
             )
         self._lines: list[dict[str, Any]] = []
         self._news = threading.Condition()
         self._over = False
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+        self._names = names
+        self._every_s = every_s
+        threading.Thread(target=self._write, daemon=True).start()
 
     @property
     def samples(self) -> list[dict[str, Any]]:
@@ -95,6 +101,14 @@ class EdgeProcess:
                 self._process.kill()
                 self._process.wait()
         self._reader.join()
+
+    def _write(self) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), self._process.stdin as lines:
+            for name in self._names:
+                lines.write(f"{name}\n")
+                lines.flush()
+                time.sleep(self._every_s)
 
     def _read(self) -> None:
         assert self._process.stdout is not None
