@@ -138,8 +138,8 @@ class CalibrationRecipe:
 class Recipe:
     """A whole training run; `name` is the bundle's.
 
-    `init` names a weights.safetensors of another run that the first stage begins with: what fits of it is taken (a
-    readout for other classes is not), the rest begins at random.
+    `init` names a weights.safetensors of another run, or a bundle's folder, that the first stage begins with: what fits
+    of it is taken (a readout for other classes is not), the rest begins at random.
     """
 
     name: str

@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from shared.bundle import Bundle
 from shared.errors import ConfigError
 from shared.models.split import SplitNetwork
 
@@ -49,15 +51,16 @@ def load_weights(network: SplitNetwork, path: Path) -> None:
 
 
 def take_what_fits(network: SplitNetwork, path: Path) -> str:
-    """Put into a network what another run's weights have in common with it, by name and shape.
+    """Put into a network what another run's weights, or a bundle's, have in common with it, by name and shape.
 
     Returns:
         How much that was, for people.
 
     Raises:
         ConfigError: there is no such file, or nothing in it fits.
+        BundleError: the folder is no bundle, or it is damaged.
     """
-    stored = _read(path)
+    stored = _read_bundle(Bundle.open(path)) if path.is_dir() else _read(path)
     state = network.state_dict()
     fitting = {
         old: stored[new]
@@ -71,11 +74,14 @@ def take_what_fits(network: SplitNetwork, path: Path) -> str:
 
 
 def weights_digest(path: Path) -> str:
-    """SHA-256 of a weights file.
+    """SHA-256 of a weights file, or a bundle's fingerprint.
 
     Raises:
         ConfigError: there is no such file.
+        BundleError: the folder is no bundle.
     """
+    if path.is_dir():
+        return Bundle.open(path).fingerprint.hex()
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
@@ -87,6 +93,18 @@ def _read(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise ConfigError(f"{path} is no weights file ({error})") from None
+
+
+def _read_bundle(bundle: Bundle) -> dict[str, Tensor]:
+    with torch.device("meta"):  # for its names alone
+        names = _names(SplitNetwork(bundle.manifest.network))
+    halves = {"edge": bundle.weights("head"), "cloud": bundle.weights("tail")}
+    stored: dict[str, Tensor] = {}
+    for old, new in names.items():
+        half, _, rest = old.partition(".")
+        if rest in halves[half]:
+            stored[new] = torch.from_numpy(halves[half][rest]).float()
+    return stored
 
 
 def _names(network: SplitNetwork) -> dict[str, str]:

@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from shared.errors import ConfigError
+from shared.models.load import load_cloud, load_edge
 from shared.models.split import SplitNetwork
 from shared.network_spec import BottleneckSpec, NetworkSpec
+from tests.support.bundles import make_bundle
 from training.weights import load_weights, save_weights, take_what_fits, weights_digest
 
 SPEC = NetworkSpec("resnet18", (1, 16, 16), 4, "layer1", width=4)
@@ -52,6 +54,18 @@ def test_transfer_takes_all_but_the_readout(tmp_path: Path) -> None:
     total = len(other.state_dict())
     assert said.startswith(f"{total - 2} of {total} tensors")
     assert torch.equal(other.edge.embedding[0].weight, trained.edge.embedding[0].weight)
+
+
+def test_a_bundle_is_something_to_begin_with(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "bundle")
+    other = SplitNetwork(replace(bundle.manifest.network, bottleneck=None, split="layer3"))
+    said = take_what_fits(other, bundle.path)
+    counters = sum(name.endswith("num_batches_tracked") for name in other.state_dict())
+    total = len(other.state_dict())
+    assert said.startswith(f"{total - counters} of {total} tensors")
+    assert torch.equal(other.edge.embedding[0].weight, load_edge(bundle).embedding[0].weight)
+    assert torch.equal(other.cloud.readout.linear.weight, load_cloud(bundle).readout.linear.weight)
+    assert weights_digest(bundle.path) == bundle.fingerprint.hex()
 
 
 def test_nothing_fits_and_nothing_is_there(tmp_path: Path) -> None:
