@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from edge_client.co_inference import AnsweredHere, CoInference
 from edge_client.config import EdgeConfig
 from edge_client.inputs.convert import converter
@@ -122,12 +124,13 @@ class Edge:
         """
         if self._network is None:
             raise RuntimeError("this Edge is not open: `async with Edge(...) as edge`")
+        number = next(self._numbers)
         async with self._room:
-            if isinstance(given, (str, Path)):
-                frames = await asyncio.to_thread(self._converter.frames, given)
-            else:
+            if isinstance(given, np.ndarray) and given.shape == self._converter.shape:
                 frames = self._converter.frames(given)
-            number = next(self._numbers)
+            else:
+                # To read and to scale takes its time: not from the samples that are under way.
+                frames = await asyncio.to_thread(self._converter.frames, given)
             return await self._network.classify(Sample(number, f"sample {number}", None, frames))
 
     @classmethod

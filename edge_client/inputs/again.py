@@ -29,7 +29,8 @@ class Repeated(Source):
                 yield replace(item, id=number) if isinstance(item, Sample) else item
                 number += 1
             done += 1
-            if done == self._passes or number == before:
+            # A pass may be empty because all of it was done before; one over nothing would go on for ever.
+            if done == self._passes or (number == before and not self._now.count):
                 return
             self._now = self._open_one()
 

@@ -28,6 +28,7 @@ class PictureConverter:
     """Pictures for a bundle that takes pictures; each is scaled and cut as docs/edge.md says."""
 
     def __init__(self, shape: Shape) -> None:
+        self.shape: tuple[int, ...] = shape
         self._shape = shape
 
     def frames(self, given: Input) -> Frames:
@@ -54,6 +55,7 @@ class RecordingConverter:
     """Events for a bundle that takes events."""
 
     def __init__(self, reader: RecordingReader) -> None:
+        self.shape = reader.shape
         self._reader = reader
 
     def frames(self, given: Input) -> Frames:

@@ -7,10 +7,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_client.inputs.files import FileReader
 from edge_client.sources import Item, Skip, Source, Unreadable
 from shared.errors import ConfigError, SourceError
+
+if TYPE_CHECKING:
+    from watchfiles import Change
 
 SETTLE_S = 0.5
 """A file is read when nothing has changed it for so long."""
@@ -53,10 +57,14 @@ class WatchedFolder(Source):
         self._reader = reader
         self._skip = skip
         self._stop = threading.Event()
+        self._looking = threading.Lock()
         self.count = limit
 
     def close(self) -> None:
         self._stop.set()
+        # A thread that is inside the library when Python ends would take the process down.
+        if self._looking.acquire(timeout=1.0):
+            self._looking.release()
 
     def __iter__(self) -> Iterator[Item]:
         waiting: dict[Path, Waiting] = {}
@@ -93,26 +101,31 @@ class WatchedFolder(Source):
 
     def _changes(self) -> Iterator[list[Path]]:
         """What has changed, every moment; at first what is there, when nothing that comes can be missed any more."""
+        changes = self._watch(
+            self._folder,
+            watch_filter=None,
+            debounce=WAKE_MS,
+            step=WAKE_MS // 2,
+            rust_timeout=WAKE_MS,
+            yield_on_timeout=True,
+            stop_event=self._stop,
+            raise_interrupt=False,
+        )
         first = True
-        try:
-            for changes in self._watch(
-                self._folder,
-                watch_filter=None,
-                debounce=WAKE_MS,
-                step=WAKE_MS // 2,
-                rust_timeout=WAKE_MS,
-                yield_on_timeout=True,
-                stop_event=self._stop,
-                raise_interrupt=False,
-            ):
-                if not self._folder.is_dir():
-                    raise SourceError(f"--watch: the folder {self._folder} is gone")
-                if first:
-                    first = False
-                    yield sorted(filter(self._counts, self._folder.rglob("*")))
-                yield sorted({path for _, name in changes if self._counts(path := Path(name))})
-        except OSError as error:
-            raise SourceError(f"--watch {self._folder}: cannot be watched ({error})") from None
+        while (changed := self._look(changes)) is not None:
+            if not self._folder.is_dir():
+                raise SourceError(f"--watch: the folder {self._folder} is gone")
+            if first:
+                first = False
+                yield sorted(filter(self._counts, self._folder.rglob("*")))
+            yield sorted({path for _, name in changed if self._counts(path := Path(name))})
+
+    def _look(self, changes: Iterator[set[tuple[Change, str]]]) -> set[tuple[Change, str]] | None:
+        with self._looking:
+            try:
+                return None if self._stop.is_set() else next(changes, None)
+            except OSError as error:
+                raise SourceError(f"--watch {self._folder}: cannot be watched ({error})") from None
 
     def _counts(self, path: Path) -> bool:
         return path.suffix.lower() in self._reader.suffixes and not path.name.startswith(".") and not path.is_dir()

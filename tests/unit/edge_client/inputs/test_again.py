@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from edge_client.config import InputConfig
 from edge_client.inputs.again import Paced, Repeated
 from edge_client.inputs.choose import open_source
-from edge_client.sources import Sample
+from edge_client.sources import Item, Sample, Source
 from shared.errors import ConfigError
 from tests.support.processes import DEADLINE
 from tests.unit.edge_client.inputs.test_sources import RGB, save
@@ -42,9 +43,14 @@ def test_for_ever_until_closed(three: str) -> None:
     assert len(list(items)) <= 1
 
 
-def test_a_source_that_has_nothing_is_not_asked_for_ever(three: str) -> None:
-    done = open_source(InputConfig((three,), repeat=0), RGB, skip=lambda name: True)
-    assert list(done) == []
+def test_a_source_that_has_nothing_is_not_asked_for_ever() -> None:
+    class Nothing(Source):
+        count = 0
+
+        def __iter__(self) -> Iterator[Item]:
+            yield from ()
+
+    assert list(Repeated(Nothing, 0)) == []
 
 
 class Clock:
@@ -112,3 +118,25 @@ def test_the_pass_that_runs_is_closed(three: str) -> None:
 def test_what_makes_no_sense_is_said(settings: dict[str, float], flag: str) -> None:
     with pytest.raises(ConfigError, match=flag):
         InputConfig(("x.png",), **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("passes", [0, 3])
+def test_a_resumed_run_goes_on_in_the_pass_where_it_stopped(three: str, passes: int) -> None:
+    # One whole pass is done, and one sample of the second.
+    done = ["1.png", "2.png", "3.png", "1.png"]
+
+    def skip(name: str) -> bool:
+        if Path(name).name not in done:
+            return False
+        done.remove(Path(name).name)
+        return True
+
+    source = open_source(InputConfig((three,), repeat=passes), RGB, skip)
+    assert [Path(item.name).name for item in itertools.islice(source, 5)] == [
+        "2.png",
+        "3.png",
+        "1.png",
+        "2.png",
+        "3.png",
+    ]
+    source.close()
