@@ -14,7 +14,7 @@ import torch
 
 from edge_client.config import Runtime
 from edge_client.head_runner import open_head
-from shared.bundle import Bundle
+from shared.bundle import Bundle, Extra
 from shared.datasets.registry import load_split
 from shared.models.load import load_cloud, load_edge
 from shared.models.split import SplitNetwork
@@ -31,8 +31,15 @@ MODELS = sorted(folder.parent for folder in (ROOT / "models").glob("*/manifest.j
 LIMIT = 500
 """Test samples of a large set; small ones are taken whole, and must reach what the manifest says."""
 
-RUNTIMES: tuple[tuple[Runtime, float], ...] = (("onnx", 0.0), ("onnx-int8", 0.08))
-"""The share of spikes that may differ from torch's. Measured for int8: digits 2.7 %, N-MNIST 6.4 %."""
+RUNTIMES: tuple[tuple[Runtime, Extra], ...] = (("onnx", "head-step"), ("onnx-int8", "head-step-int8"))
+
+EXACT = ("resnet18-digits", "vgg16-nmnist")
+ROUNDING = 1e-3
+"""The share of spikes that may differ from torch's in float32 in other bundles: sums are rounded in another order, and
+a membrane may lie that close to its threshold. An untrained full-width network differed in 3e-4."""
+
+INT8 = {"resnet18-digits": 0.05, "vgg16-nmnist": 0.08}
+"""The share for int8, measured 2.7 % and 6.4 %; a bundle that is not named here only has to run."""
 
 
 def test_there_are_bundles() -> None:
@@ -64,11 +71,17 @@ def test_onnxruntime_gives_torchs_spikes(model: Path, tmp_path: Path) -> None:
     split = load_split(dataset, folder, "test", size=spec.input_shape[1], timesteps=spec.timesteps, allow_partial=True)
     samples = split.frames[:LIMIT]
     reference = bundle_spikes(bundle, samples)
-    for runtime, most in RUNTIMES:
+    most: dict[Runtime, float] = {
+        "onnx": 0.0 if model.name in EXACT else ROUNDING,
+        "onnx-int8": INT8.get(model.name, 0.5),
+    }
+    for runtime, part in RUNTIMES:
+        if not bundle.has(part):
+            continue
         head = open_head(bundle, runtime)
         runs = [head.start(sample) for sample in samples]
         spikes = np.stack([[run.step() for _ in range(spec.timesteps)] for run in runs])
-        assert np.mean(spikes != reference) <= most, runtime
+        assert np.mean(spikes != reference) <= most[runtime], runtime
 
 
 def where_its_data_are(bundle: Bundle, folder: Path) -> tuple[str, Path | None]:

@@ -23,10 +23,10 @@ from training.provenance import commit
 from training.recipe import CalibrationRecipe
 from training.spikes import Frames, bundle_spikes, cloud_answers, spread
 
-SAMPLES = 15_000
+SAMPLES = 10_000
 """Of the training part; a larger share makes it slower, not better."""
 
-MEASURED = 2_500
+MEASURED = 2_000
 """Held-out samples to calibrate on, and test samples to measure on: the cloud's half is run for them."""
 
 
