@@ -75,7 +75,7 @@ def command(verb: str, recipe: Path, runs: Path, *more: str) -> list[str]:
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(arguments, env=environment(), capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(arguments, env=environment(), capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.fixture(scope="module")
