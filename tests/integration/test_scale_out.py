@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_client.co_inference import CoInference
 from edge_client.config import EdgeConfig, InputConfig
 from edge_client.inputs.choose import open_source
 from edge_client.pair import open_pair
@@ -63,17 +64,16 @@ class Fleet:
     @contextlib.asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
         """All of them; at the end each finishes the sample that it has. A sample that fails raises."""
-        async with asyncio.TaskGroup() as group:
+        async with contextlib.AsyncExitStack() as pairs, asyncio.TaskGroup() as group:
             for verdicts in self.verdicts:
-                group.create_task(self._edge(verdicts))
+                # One after the other: Envoy counts a stream when its connection stands, so a crowd at an Envoy that has
+                # none yet is spread by chance.
+                network = await pairs.enter_async_context(open_pair(self._config, self._bundle, self))
+                group.create_task(self._edge(network, verdicts))
             try:
                 yield
             finally:
                 self._stopped.set()
-
-    def least(self) -> int:
-        """Verdicts of the edge that has the fewest."""
-        return min(map(len, self.verdicts))
 
     async def more(self, count: int) -> None:
         """Wait until every edge has `count` more verdicts."""
@@ -83,13 +83,12 @@ class Fleet:
             f"{count} more verdicts of every edge",
         )
 
-    async def _edge(self, verdicts: list[Verdict]) -> None:
-        async with open_pair(self._config, self._bundle, self) as network:
-            while not self._stopped.is_set():
-                self.asked += 1
-                verdicts.append(await network.classify(self._samples[len(verdicts) % len(self._samples)]))
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopped.wait(), self._pause_s)
+    async def _edge(self, network: CoInference, verdicts: list[Verdict]) -> None:
+        while not self._stopped.is_set():
+            self.asked += 1
+            verdicts.append(await network.classify(self._samples[len(verdicts) % len(self._samples)]))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopped.wait(), self._pause_s)
 
     def rejected(self, code: RejectionCode) -> None:
         self.rejections.append(code)
