@@ -1,0 +1,124 @@
+"""The manifests: valid for Kubernetes one by one, and as Kustomize puts them together."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from cloud_server.__main__ import command as cloud_command
+from tests.support.prometheus import ROOT
+
+KUBERNETES = ROOT / "deploy/kubernetes"
+VERSION = "1.34"
+RESOURCES = {"ServiceMonitor"}
+"""Kinds of the Prometheus operator, which Kubernetes itself has no schema for."""
+
+Manifest = dict[str, Any]
+
+
+def read(path: Path) -> list[Manifest]:
+    return [document for document in yaml.safe_load_all(path.read_text()) if document is not None]
+
+
+KUSTOMIZATIONS = sorted(KUBERNETES.rglob("kustomization.yaml"))
+BASE = [KUBERNETES / "base" / name for name in read(KUBERNETES / "base/kustomization.yaml")[0]["resources"]]
+
+
+def check(manifest: Manifest) -> None:
+    if manifest["kind"] not in RESOURCES:
+        kubernetes_validate.validate(manifest, VERSION, strict=True)
+
+
+@pytest.mark.parametrize("path", BASE, ids=lambda path: path.name)
+def test_a_manifest_is_valid(path: Path) -> None:
+    for manifest in read(path):
+        check(manifest)
+
+
+def test_a_field_that_kubernetes_does_not_know_is_noticed() -> None:
+    (manifest,) = read(KUBERNETES / "base/disruption-budget.yaml")
+    manifest["spec"]["maxUnavailabel"] = 1
+    with pytest.raises(kubernetes_validate.ValidationError):
+        check(manifest)
+
+
+@pytest.mark.parametrize("path", KUSTOMIZATIONS, ids=lambda path: path.parent.name)
+def test_a_kustomization_names_files_that_exist_and_leaves_none_out(path: Path) -> None:
+    (kustomization,) = read(path)
+    named = [*kustomization.get("resources", ()), *(patch["path"] for patch in kustomization.get("patches", ()))]
+    assert all((path.parent / name).exists() for name in named)
+    assert {file.name for file in path.parent.glob("*.yaml")} - {path.name} == {n for n in named if "/" not in n}
+
+
+def test_whoever_selects_the_clouds_selects_by_their_label() -> None:
+    by_kind = {manifest["kind"]: manifest["spec"] for path in BASE for manifest in read(path)}
+    label = {"app.kubernetes.io/name": "neucodex-cloud"}
+    assert by_kind["Deployment"]["template"]["metadata"]["labels"] == label
+    assert by_kind["Deployment"]["selector"]["matchLabels"] == label
+    assert by_kind["Service"]["selector"] == label
+    assert by_kind["Service"]["clusterIP"] == "None"
+    assert by_kind["PodDisruptionBudget"]["selector"]["matchLabels"] == label
+    assert by_kind["NetworkPolicy"]["podSelector"]["matchLabels"] == label
+    assert by_kind["ServiceMonitor"]["selector"]["matchLabels"] == label
+    assert by_kind["HorizontalPodAutoscaler"]["scaleTargetRef"]["name"] == "neucodex-cloud"
+    adapter = read(KUBERNETES / "prometheus-adapter.yaml")[0]
+    (metric,) = by_kind["HorizontalPodAutoscaler"]["metrics"]
+    assert metric["pods"]["metric"]["name"] == adapter["rules"][0]["name"]["as"]
+
+
+@pytest.mark.parametrize("overlay", ["overlays/cpu", "overlays/gpu", "tls"])
+def test_an_overlay_as_kustomize_makes_it(overlay: str, tmp_path: Path) -> None:
+    made = {manifest["kind"]: manifest for manifest in kustomize(overlay, tmp_path) if not _is_public(manifest)}
+    assert made.keys() == {
+        "Deployment", "Service", "PodDisruptionBudget", "HorizontalPodAutoscaler", "NetworkPolicy", "ServiceMonitor",
+    }  # fmt: skip
+    for manifest in made.values():
+        check(manifest)
+    pod = made["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    variables = {entry["name"]: entry["value"] for entry in container["env"]}
+    known = {str(parameter.envvar) for parameter in cloud_command.params} | {"NEUCODEX_TLS_CA"}
+    assert variables.keys() <= known
+    grace = container["lifecycle"]["preStop"]["sleep"]["seconds"] + float(variables["NEUCODEX_DRAIN_TIMEOUT"])
+    assert grace < pod["terminationGracePeriodSeconds"]
+    assert ("nvidia.com/gpu" in container["resources"]["limits"]) == (overlay == "overlays/gpu")
+    assert (variables.get("NEUCODEX_DEVICE") == "cuda") == (overlay == "overlays/gpu")
+    probes = [container["startupProbe"], container["readinessProbe"]]
+    asked = "exec" if overlay == "tls" else "grpc"
+    assert all(probe.keys() & {"exec", "grpc"} == {asked} for probe in probes)
+    assert (variables["NEUCODEX_INSECURE"] == "0") == (overlay == "tls")
+
+
+def kustomize(overlay: str, folder: Path) -> list[Manifest]:
+    """What Kustomize prints; of "tls", an overlay written here: the CPU one with that component."""
+    command = next(
+        (command for command in (["kustomize", "build"], ["kubectl", "kustomize"]) if shutil.which(command[0])), None
+    )
+    if command is None:
+        pytest.skip("no kustomize and no kubectl here: files were checked one by one")
+    path = KUBERNETES / overlay
+    if overlay == "tls":
+        path = folder
+        parts = {
+            "resources": [os.path.relpath(KUBERNETES / "overlays/cpu", folder)],
+            "components": [os.path.relpath(KUBERNETES / "components/tls", folder)],
+        }
+        header = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+        (folder / "kustomization.yaml").write_text(yaml.safe_dump(header | parts))
+    done = subprocess.run([*command, path], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def _is_public(manifest: Manifest) -> bool:
+    if manifest["metadata"]["name"] != "neucodex-cloud-public":
+        return False
+    check(manifest)
+    return True
