@@ -111,14 +111,19 @@ class WatchedFolder(Source):
             stop_event=self._stop,
             raise_interrupt=False,
         )
-        first = True
+        # The watch is on when the first answer is here: what comes after this look at the folder is told of.
+        look_at = [(0.0, self._folder)]
         while (changed := self._look(changes)) is not None:
             if not self._folder.is_dir():
                 raise SourceError(f"--watch: the folder {self._folder} is gone")
-            if first:
-                first = False
-                yield sorted(filter(self._counts, self._folder.rglob("*")))
-            yield sorted({path for _, name in changed if self._counts(path := Path(name))})
+            now = time.monotonic()
+            paths = {Path(name) for _, name in changed}
+            # What came with a new folder, or into it before it was watched, is not told of: look now, and once more.
+            look_at += [(due, path) for path in paths if path.is_dir() for due in (now, now + SETTLE_S)]
+            for folder in [folder for due, folder in look_at if due <= now]:
+                paths.update(folder.rglob("*"))
+            look_at = [(due, folder) for due, folder in look_at if due > now]
+            yield sorted(filter(self._counts, paths))
 
     def _look(self, changes: Iterator[set[tuple[Change, str]]]) -> set[tuple[Change, str]] | None:
         with self._looking:

@@ -91,6 +91,21 @@ def test_first_what_is_there_then_what_comes(tmp_path: Path) -> None:
     assert run.next() is None
 
 
+def test_a_folder_that_comes_with_what_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "watched").mkdir()
+    (tmp_path / "made" / "deep").mkdir(parents=True)
+    for name in ("a.png", "deep/b.png"):
+        (tmp_path / "made" / name).write_bytes(picture())
+    with watching(tmp_path / "watched") as run:
+        (tmp_path / "made").rename(tmp_path / "watched" / "made")
+        assert [run.name(), run.name()] == ["a.png", "b.png"]
+        for number in range(20):
+            (tmp_path / "watched" / f"{number:02}").mkdir()
+            (tmp_path / "watched" / f"{number:02}" / "c.png").write_bytes(picture())
+        assert {run.name() for _ in range(20)} == {"c.png"}
+        assert run.items.empty()
+
+
 def test_a_file_that_is_still_being_written_is_waited_for(tmp_path: Path) -> None:
     whole = picture(256)
     with watching(tmp_path) as run:
