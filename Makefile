@@ -112,7 +112,7 @@ test: setup ## all tests
 	$(BIN)/pytest
 
 .PHONY: test-containers
-test-containers: setup ## the codec on emulated arm64, as root on Debian; RECORDS=DIR keeps a record
+test-containers: setup ## images, compose file, arm64, as root on Debian; RECORDS=DIR keeps records
 	$(BIN)/python -m pytest tests/containers $(if $(RECORDS),--records $(RECORDS))
 
 fuzz: $(FUZZ_VENV)/.installed ## feed the codec's decoders anything, for SECONDS_OF_FUZZ (600)

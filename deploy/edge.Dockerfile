@@ -15,7 +15,7 @@ RUN python3 -m venv ${VENV_FLAGS} /opt/neucodex
 COPY pyproject.toml constraints.txt deploy/requirements.py ./
 RUN python3 requirements.py pyproject.toml ${EXTRA} > requirements.txt \
     && /opt/neucodex/bin/python -m pip install --no-cache-dir -c "${CONSTRAINTS}" -r requirements.txt \
-    && /opt/neucodex/bin/python -m pip uninstall --yes pip
+    && /opt/neucodex/bin/python -m pip uninstall --yes setuptools pip
 COPY protos /app/protos
 COPY shared /app/shared
 COPY edge_client /app/edge_client

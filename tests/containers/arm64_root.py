@@ -43,15 +43,17 @@ class Arm64Root:
         emulated = platform.machine() != "aarch64"
         if os.geteuid() != 0:
             raise Missing("an arm64 root is built and entered as root (debootstrap, chroot): run this as root")
-        _install({"debootstrap": "debootstrap", **({"qemu-aarch64-static": "qemu-user-static"} if emulated else {})})
+        install_tools(
+            {"debootstrap": "debootstrap", **({"qemu-aarch64-static": "qemu-user-static"} if emulated else {})}
+        )
         if emulated:
-            _let_the_kernel_start_qemu()
+            let_the_kernel_start_qemu()
         if self._built.exists():
             return
         shutil.rmtree(self.path, ignore_errors=True)
         self.path.mkdir(parents=True)
-        _run("debootstrap", "--arch=arm64", "--foreign", "--variant=minbase", "--include=python3", RELEASE, self.path)
-        _run("chroot", self.path, "/debootstrap/debootstrap", "--second-stage")
+        run("debootstrap", "--arch=arm64", "--foreign", "--variant=minbase", "--include=python3", RELEASE, self.path)
+        run("chroot", self.path, "/debootstrap/debootstrap", "--second-stage")
         self._built.touch()
 
     def install(self, packages: Sequence[str], constraints: Path) -> Path:
@@ -65,7 +67,7 @@ class Arm64Root:
         wanted = ["--python-version", PYTHON, "--implementation", "cp", "--abi", f"cp{PYTHON.replace('.', '')}"]
         wanted += [word for tag in PLATFORMS for word in ("--platform", tag)]
         pip = (sys.executable, "-m", "pip", "install", "--quiet", "--target", site, "--only-binary=:all:")
-        _run(*pip, *wanted, "-c", constraints, *packages)
+        run(*pip, *wanted, "-c", constraints, *packages)
         return Path("/site")
 
     def put(self, source: Path, name: str) -> None:
@@ -86,7 +88,7 @@ class Arm64Root:
         )
 
 
-def _install(tools: Mapping[str, str]) -> None:
+def install_tools(tools: Mapping[str, str]) -> None:
     """Install the packages of the tools that are not there, where there is Debian's package manager."""
     packages = [package for tool, package in tools.items() if shutil.which(tool) is None]
     if not packages:
@@ -94,22 +96,22 @@ def _install(tools: Mapping[str, str]) -> None:
     if shutil.which("apt-get") is None:
         raise Missing(f"install {', '.join(packages)} (names of Debian's packages)")
     try:
-        _run("apt-get", "update", "--quiet")
-        _run("apt-get", "install", "--quiet", "--yes", "--no-install-recommends", *packages)
+        run("apt-get", "update", "--quiet")
+        run("apt-get", "install", "--quiet", "--yes", "--no-install-recommends", *packages)
     except subprocess.CalledProcessError as error:
         raise Missing(f"apt-get could not install {', '.join(packages)}:\n{error.stdout}") from None
 
 
-def _let_the_kernel_start_qemu() -> None:
+def let_the_kernel_start_qemu() -> None:
     """Register qemu for arm64 programs, as systemd does where it runs; the kernel keeps it open, also for chroots."""
     if not (BINFMT / "register").exists():
-        _run("mount", "-t", "binfmt_misc", "binfmt_misc", BINFMT)
+        run("mount", "-t", "binfmt_misc", "binfmt_misc", BINFMT)
     if not (BINFMT / "qemu-aarch64").exists():
         (BINFMT / "register").write_text(RULE.read_text().strip())
 
 
-def _run(*command: str | Path) -> None:
-    """Raises CalledProcessError with all that the command said."""
+def run(*command: str | Path) -> None:
+    """Run a program. Raises CalledProcessError with all that the command said."""
     words = [str(word) for word in command]
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
