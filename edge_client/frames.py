@@ -139,6 +139,8 @@ class SampleFrames:
 
     def _take(self, done: asyncio.Future[EncodedFrame | None]) -> None:
         self._making = None
+        if done.cancelled():  # the thread was closed before it came to this frame
+            return
         self._failure = done.exception()
         if self._failure is None:
             frame = done.result()
