@@ -67,9 +67,10 @@ format: setup ## lay the code out and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lint: setup ## ruff: rules and layout
+lint: setup ## ruff: rules and layout; vermin: what an edge runs keeps to Python 3.10
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/vermin --target=3.10- --eval-annotations --no-tips --violations --quiet protos shared edge_client
 
 type: setup ## mypy, strict
 	$(BIN)/mypy
