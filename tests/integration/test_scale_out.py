@@ -151,6 +151,19 @@ async def test_a_killed_a_drained_and_an_added_cloud_cost_no_sample(
         assert first.listen not in balancer.healthy()
 
 
+async def test_a_stream_that_envoy_ends_costs_no_sample(bundle: Bundle, samples: list[Sample], tmp_path: Path) -> None:
+    """So that a cloud that was added gets its share of edges that were there before."""
+    with (
+        cloud_process(tmp_path / "cloud", [bundle.path]) as cloud,
+        envoy(tmp_path / "envoy", [cloud.listen], stream_seconds=0.5) as balancer,
+    ):
+        undisturbed = await alone(bundle, samples, cloud)
+        fleet = Fleet(bundle, balancer.listen, samples, 4, 0.0)
+        async with fleet.at_work():
+            await until(lambda: fleet.streams >= 3 * 4, "streams to end and to be opened again")
+        assert_as_undisturbed(fleet, undisturbed)
+
+
 async def alone(bundle: Bundle, samples: Sequence[Sample], cloud: CloudProcess) -> list[Verdict]:
     """The verdicts of one edge without anything between."""
     fleet = Fleet(bundle, cloud.listen, samples, 1, 0.0)

@@ -46,13 +46,20 @@ class Envoy:
 
 
 @contextmanager
-def envoy(folder: Path, clouds: Sequence[str]) -> Iterator[Envoy]:
-    """Envoy before `clouds`, ready, all of them healthy; ended at the end."""
+def envoy(folder: Path, clouds: Sequence[str], stream_seconds: float | None = None) -> Iterator[Envoy]:
+    """Envoy before `clouds`, ready, all of them healthy; ended at the end.
+
+    A stream may last for `stream_seconds`, by default as long as deployed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     endpoints, config = folder / "endpoints.json", folder / "envoy.json"
     write_endpoints(endpoints, clouds)
     listen, admin = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-    config.write_text(json.dumps(here(yaml.safe_load(CONFIG.read_text()), listen, admin, endpoints)))
+    deployed = CONFIG.read_text()
+    if stream_seconds is not None:
+        assert "max_stream_duration: 1800s" in deployed
+        deployed = deployed.replace("max_stream_duration: 1800s", f"max_stream_duration: {stream_seconds}s")
+    config.write_text(json.dumps(here(yaml.safe_load(deployed), listen, admin, endpoints)))
     log = folder / "envoy.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
