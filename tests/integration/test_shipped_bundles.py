@@ -38,6 +38,10 @@ ROUNDING = 1e-3
 """The share of spikes that may differ from torch's in float32 in other bundles: sums are rounded in another order, and
 a membrane may lie that close to its threshold. An untrained full-width network differed in 3e-4."""
 
+ANSWERS = 0.01
+"""The share of pictures that may be answered otherwise, or at another timestep, for such a spike in other bundles.
+Measured with resnet18-cifar10: all 500 predictions are the same, one picture stops a timestep earlier."""
+
 INT8 = {"resnet18-digits": 0.05, "vgg16-nmnist": 0.08}
 """The share for int8, measured 2.7 % and 6.4 %; a bundle that is not named here only has to run."""
 
@@ -53,8 +57,13 @@ def test_the_pair_answers_as_the_training_code_does(model: Path, tmp_path: Path)
     dataset, folder = where_its_data_are(bundle, tmp_path)
     answers = classify_with_the_pair(model, dataset, folder, tmp_path)
     predictions, exits, labels = classify_here(bundle, dataset, folder, len(answers))
-    assert [answer["prediction"] for answer in answers] == [manifest.class_names[label] for label in predictions]
-    assert [answer["timesteps"] for answer in answers] == exits.tolist()
+    here = [(manifest.class_names[label], step) for label, step in zip(predictions, exits.tolist(), strict=True)]
+    otherwise = [
+        (number, answer["prediction"], answer["timesteps"], expected)
+        for number, (answer, expected) in enumerate(zip(answers, here, strict=True))
+        if (answer["prediction"], answer["timesteps"]) != expected
+    ]
+    assert len(otherwise) <= (0 if model.name in EXACT else ANSWERS * len(answers)), otherwise
     if len(answers) < LIMIT:
         test = manifest.provenance["test"]
         assert len(answers) == test["samples"]
