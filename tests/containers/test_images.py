@@ -91,9 +91,11 @@ def build(docker: Engine, side: str, architecture: Architecture = HERE) -> str:
     torch = [f"torch=={version}" for version in torch_version()] if side == "cloud" else []
     fetch_wheels(wheels, architecture, [*dependencies(side), *torch], REPOSITORY / "constraints.txt")
     with served(wheels) as address:
+        # The base is for the architecture asked for, and so is all that is made from it: with --platform Debian's
+        # engine would refuse its own intermediate images.
         base = base_image(docker, architecture, address)
         docker.docker(
-            "build", "--network", "host", "--platform", f"linux/{architecture}", "--build-arg", f"BASE={base}",
+            "build", "--network", "host", "--build-arg", f"BASE={base}",
             "--file", REPOSITORY / f"deploy/{side}.Dockerfile", "--tag", name, REPOSITORY,
         )  # fmt: skip
     return name
