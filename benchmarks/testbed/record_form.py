@@ -1,0 +1,373 @@
+"""What a run of the testbed found, in types: `record.json` holds the summaries, `samples.npz` beside it each sample.
+
+A `Run` is one alternative over one link from one edge. Whoever reads a record (the report, `advise`) reads it here.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import ConfigError
+from shared.plain_data import build
+
+SAMPLES = "samples.npz"
+EDGE, CLOUD = 0, 1
+"""Values of the column `answered_by`."""
+
+Kind = Literal["edge", "picture", "float32", "pair", "fallback"]
+"""edge: the whole network on the edge; picture: all of it in the cloud; float32: the split's features as float32; pair:
+`neucodex-edge` and `neucodex-cloud`; fallback: the pair's local exit alone."""
+
+LinkMeans = Literal["cable", "netem", "tun", "proxy", "real"]
+"""cable: two network namespaces and nothing between them; netem, tun: shaped by the kernel or by our forwarder;
+proxy: a TCP proxy on loopback; real: whatever lies between this machine and --edge-host."""
+
+EdgeMeans = Literal["as it is", "cgroup", "nice", "another machine"]
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One way to classify a picture. `codec` and `quality` are those of a picture; quality None is lossless."""
+
+    name: str
+    title: str
+    kind: Kind
+    network: Literal["bottleneck", "uncompressed"]
+    early_exit: bool
+    lookahead: int | Literal["auto"] | None = None
+    local_first: bool = False
+    codec: Literal["raw", "png", "jpeg", "webp"] | None = None
+    quality: int | None = None
+
+
+@dataclass(frozen=True)
+class LinkProfile:
+    """What was asked of a link; rates None: not limited. `loss` is a share of packets, `source` where it is from."""
+
+    name: str
+    rtt_ms: float
+    up_mbit: float | None
+    down_mbit: float | None
+    loss: float
+    jitter_ms: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Link:
+    """A profile, what stood in for it, and what was measured over it: round trips (ms) and bulk TCP rates (Mbit/s).
+
+    `counts_headers`: link bytes were counted at an interface, so IP and TCP headers are in them. None: not measured.
+    """
+
+    asked: LinkProfile
+    means: LinkMeans
+    counts_headers: bool
+    rtt_ms: float | None = None
+    rtt_p95_ms: float | None = None
+    lost: float | None = None
+    up_mbit: float | None = None
+    down_mbit: float | None = None
+
+
+@dataclass(frozen=True)
+class EdgeProfile:
+    """What was asked of an edge: a share of one core, and where it is from."""
+
+    name: str
+    share: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A profile, how it was held, and what was measured: a step of the head (with encoder) and of the whole network.
+
+    `gmacs` is the whole uncompressed network's multiply-accumulates (dense) a second, 1e9; `runtime` what ran it.
+    """
+
+    asked: EdgeProfile
+    means: EdgeMeans
+    head_ms: float
+    whole_ms: float
+    gmacs: float
+    runtime: str
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """What was measured of the cloud: a step of one sample, as `Edge`."""
+
+    tail_ms: float
+    whole_ms: float
+    gmacs: float
+    threads: int
+    precision: str
+
+
+@dataclass(frozen=True)
+class LayerOperations:
+    """A layer with weights: its dense operations in one pass, and the share of its inputs that were not zero.
+
+    `real_valued`: its input is the picture, once a sample; others see spikes, once a timestep. `half`: where it runs.
+    """
+
+    name: str
+    half: Literal["edge", "cloud"]
+    dense: float
+    input_rate: float
+    real_valued: bool
+
+
+@dataclass(frozen=True)
+class LayerSpikes:
+    """A layer of neurons: spikes per neuron and timestep, measured."""
+
+    name: str
+    half: Literal["edge", "cloud"]
+    shape: tuple[int, ...]
+    spike_rate: float
+
+
+@dataclass(frozen=True)
+class Network:
+    """A bundle of the record, and what was measured of its network at full T over `samples` pictures."""
+
+    bundle: str
+    fingerprint: str
+    split: str
+    timesteps: int
+    split_shape: tuple[int, ...]
+    frame_shape: tuple[int, ...]
+    samples: int
+    operations: tuple[LayerOperations, ...]
+    spikes: tuple[LayerSpikes, ...]
+
+    @property
+    def edge_macs(self) -> float:
+        """Multiply-accumulates of the edge's half, once for each picture."""
+        return sum(layer.dense for layer in self.operations if layer.half == "edge" and layer.real_valued)
+
+    def accumulates(self, half: Literal["edge", "cloud"]) -> float:
+        """Additions of a half in one timestep: dense operations times the measured rate of their inputs."""
+        return sum(
+            layer.dense * layer.input_rate for layer in self.operations if layer.half == half and not layer.real_valued
+        )
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Each sample of a run, [n] unless said otherwise. NaN: not known.
+
+    sample: its place in the data set's test part;  label, predicted: classes;  answered_by: EDGE or CLOUD;
+    timesteps: at which it stopped;  head_steps: timesteps that the edge computed, those that were in vain included;
+    payload_bytes: spikes, features or the picture's file;  message_bytes: the messages that carried them;
+    link_up_bytes, link_down_bytes: on the link, as `Link.counts_headers` says;
+    latency_ms: from the sample's input to its verdict, and its parts, which add up to it. Clocks of two machines are
+    never compared: what the cloud did not report is divided by the link's measured round trip and rates. Time in which
+    several timesteps were under way is counted once: their parts are scaled to fit;
+    macs, accumulates: operations on the edge;  compute_j, radio_j: the edge's energy, joules (`Testbed.energy` says how
+    it was had);  confidence: [n, T], of the answer at each timestep that was seen.
+    """
+
+    sample: NDArray[np.int32]
+    label: NDArray[np.int16]
+    predicted: NDArray[np.int16]
+    answered_by: NDArray[np.int8]
+    timesteps: NDArray[np.int16]
+    head_steps: NDArray[np.int16]
+    payload_bytes: NDArray[np.int32]
+    message_bytes: NDArray[np.int32]
+    link_up_bytes: NDArray[np.float32]
+    link_down_bytes: NDArray[np.float32]
+    latency_ms: NDArray[np.float32]
+    head_ms: NDArray[np.float32]
+    encode_ms: NDArray[np.float32]
+    uplink_ms: NDArray[np.float32]
+    queue_ms: NDArray[np.float32]
+    tail_ms: NDArray[np.float32]
+    downlink_ms: NDArray[np.float32]
+    other_ms: NDArray[np.float32]
+    macs: NDArray[np.float32]
+    accumulates: NDArray[np.float32]
+    compute_j: NDArray[np.float32]
+    radio_j: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.sample)
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether each answer is the label."""
+        right: NDArray[np.bool_] = self.predicted == self.label
+        return right
+
+
+PARTS = ("head_ms", "encode_ms", "uplink_ms", "queue_ms", "tail_ms", "downlink_ms", "other_ms")
+"""The parts of `latency_ms`, in order of time."""
+
+DTYPES: Mapping[str, str] = {
+    **dict.fromkeys(("sample", "payload_bytes", "message_bytes"), "int32"),
+    **dict.fromkeys(("label", "predicted", "timesteps", "head_steps"), "int16"),
+    "answered_by": "int8",
+}
+"""Of the columns that are not float32."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of a run: its percentiles over the samples, its mean, and a 95 % bootstrap interval.
+
+    The interval is the median's for latencies, the mean's for all else. All None where nothing is known.
+    """
+
+    mean: float | None
+    median: float | None
+    p95: float | None
+    p99: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One alternative over one link from one edge: names of `Testbed.alternatives`, `.links`, `.edges`.
+
+    n: samples;  asked: how many were asked for, where there was no time for as many;  accuracy: its mean and interval;
+    figures: by the names of columns, also link_bytes (both ways).
+    """
+
+    alternative: str
+    link: str
+    edge: str
+    n: int
+    asked: int
+    seconds: float
+    accuracy: Figure
+    figures: Mapping[str, Figure]
+
+    @property
+    def key(self) -> str:
+        """Its name in `samples.npz`."""
+        return f"{self.alternative}@{self.link}@{self.edge}"
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A picture to look at: uint8 [C, H, W], the spikes on the wire uint8 [T, C', H', W'], confidences [T, classes]."""
+
+    sample: int
+    label: int
+    picture: NDArray[np.uint8]
+    spikes: NDArray[np.uint8]
+    confidences: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Testbed:
+    """Everything of a record: `results` of record.json, and `samples.npz`.
+
+    `main` is the (link, edge) on which the most samples were measured. `passed_over` says what there was no time for,
+    and why. `energy` is "modelled" or "measured", with what it was had from. `networks` are "bottleneck" and, if there
+    was such a bundle, "uncompressed".
+    """
+
+    dataset: str
+    class_names: tuple[str, ...]
+    main: tuple[str, str]
+    threshold: float
+    alternatives: tuple[Alternative, ...]
+    links: tuple[Link, ...]
+    edges: tuple[Edge, ...]
+    cloud: Cloud
+    networks: Mapping[str, Network]
+    energy: str
+    runs: tuple[Run, ...]
+    passed_over: tuple[str, ...] = ()
+    columns: Mapping[str, Columns] = field(default_factory=dict, repr=False)
+    traces: tuple[Trace, ...] = field(default=(), repr=False)
+
+    def run(self, alternative: str, link: str | None = None, edge: str | None = None) -> Run | None:
+        """The run of an alternative, by default of the main profile; None if there is none."""
+        of = (link or self.main[0], edge or self.main[1])
+        return next((run for run in self.runs if run.alternative == alternative and (run.link, run.edge) == of), None)
+
+
+def to_results(testbed: Testbed) -> dict[str, Any]:
+    """`results` of record.json."""
+    results = asdict(_with(testbed, columns={}, traces=()))
+    return {name: value for name, value in results.items() if name not in ("columns", "traces")}
+
+
+def write_samples(testbed: Testbed, folder: Path) -> Path:
+    """Write `samples.npz` into the record's folder."""
+    arrays: dict[str, Any] = {}
+    for key, columns in testbed.columns.items():
+        arrays |= {f"{key}/{each.name}": getattr(columns, each.name) for each in fields(Columns)}
+    for number, trace in enumerate(testbed.traces):
+        arrays |= {f"trace {number}/{each.name}": np.asarray(getattr(trace, each.name)) for each in fields(Trace)}
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / SAMPLES
+    np.savez_compressed(path, **arrays)
+    return path
+
+
+def read_testbed(results: Mapping[str, Any], folder: Path) -> Testbed:
+    """A record's `results` with the samples beside it.
+
+    Raises:
+        ConfigError: they are not of this form, or the samples are missing; the text says where.
+    """
+    testbed = build(Testbed, results)
+    path = folder / SAMPLES
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            columns = {run.key: _columns(arrays, run.key) for run in testbed.runs}
+            numbers = sorted({name.partition("/")[0] for name in arrays.files if name.startswith("trace ")})
+            traces = tuple(_trace(arrays, number) for number in numbers)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error}); run the testbed anew") from None
+    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ConfigError(f"{path}: does not belong to its record ({error}); run the testbed anew") from None
+    return _with(testbed, columns=columns, traces=traces)
+
+
+def columns_of(rows: list[dict[str, Any]], timesteps: int) -> Columns:
+    """Columns of samples by their names; what a row lacks is not known (0 for an integer, NaN else).
+
+    Args:
+        rows: a mapping for each sample; `confidence` is a list of at most T values.
+        timesteps: T.
+    """
+    made: dict[str, NDArray[Any]] = {}
+    for each in fields(Columns):
+        dtype = DTYPES.get(each.name, "float32")
+        if each.name == "confidence":
+            filled = [[*row.get("confidence", ()), *[math.nan] * timesteps][:timesteps] for row in rows]
+            made[each.name] = np.array(filled, dtype).reshape(len(rows), timesteps)
+        else:
+            missing = math.nan if dtype == "float32" else 0
+            made[each.name] = np.array([row.get(each.name, missing) for row in rows], dtype)
+    return Columns(**made)
+
+
+def _columns(arrays: Any, key: str) -> Columns:
+    return Columns(**{each.name: arrays[f"{key}/{each.name}"] for each in fields(Columns)})
+
+
+def _trace(arrays: Any, key: str) -> Trace:
+    values = {each.name: arrays[f"{key}/{each.name}"] for each in fields(Trace)}
+    return Trace(**{**values, "sample": int(values["sample"]), "label": int(values["label"])})
+
+
+def _with(testbed: Testbed, **changes: Any) -> Testbed:
+    return Testbed(**{**{each.name: getattr(testbed, each.name) for each in fields(Testbed)}, **changes})
