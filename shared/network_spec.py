@@ -25,6 +25,12 @@ SPLITS: Mapping[str, tuple[str, ...]] = {
     "vgg16": ("block1", "block2", "block3", "block4", "block5"),
 }
 
+RESNET_BLOCKS = 2
+"""Residual blocks of each layer1..layer4 of ResNet-18."""
+
+VGG_CONVOLUTIONS = (2, 2, 3, 3, 3)
+"""Of VGG-16's block1..block5; each block ends in max pooling."""
+
 FLOAT_BITS = 32
 """The paper counts an uncompressed feature map at 32 bits a value."""
 

@@ -6,10 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from shared.models.layers import ConvNorm, MaxPool, ResidualStage, SpikingModule
-from shared.network_spec import NetworkSpec, Shape
-
-BLOCKS = 2
-"""Of each layer."""
+from shared.network_spec import RESNET_BLOCKS, NetworkSpec, Shape
 
 
 def resnet18_entry(spec: NetworkSpec) -> tuple[ConvNorm, list[SpikingModule]]:
@@ -27,6 +24,6 @@ def resnet18_stages(spec: NetworkSpec) -> dict[str, Callable[[Shape], SpikingMod
     """
 
     def layer(shape: Shape, index: int) -> SpikingModule:
-        return ResidualStage(shape, spec.width << index, spec.neuron, 2 if index > 0 else 1, BLOCKS)
+        return ResidualStage(shape, spec.width << index, spec.neuron, 2 if index > 0 else 1, RESNET_BLOCKS)
 
     return {f"layer{index + 1}": partial(layer, index=index) for index in range(4)}

@@ -10,10 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from shared.models.layers import Chain, ConvNorm, MaxPool, SpikingConv, SpikingModule
-from shared.network_spec import NetworkSpec, Shape
-
-CONVOLUTIONS = (2, 2, 3, 3, 3)
-"""Of block1..block5; each block ends in max pooling."""
+from shared.network_spec import VGG_CONVOLUTIONS, NetworkSpec, Shape
 
 
 def vgg16_entry(spec: NetworkSpec) -> tuple[ConvNorm, list[SpikingModule]]:
@@ -30,11 +27,11 @@ def vgg16_stages(spec: NetworkSpec) -> dict[str, Callable[[Shape], SpikingModule
     def block(shape: Shape, index: int) -> SpikingModule:
         parts: list[SpikingModule] = []
         out = shape
-        for _ in range(CONVOLUTIONS[index] - (index == 0)):
+        for _ in range(VGG_CONVOLUTIONS[index] - (index == 0)):
             parts.append(SpikingConv(out, spec.width * min(1 << index, 8), spec.neuron))
             out = parts[-1].out_shape
         if min(out[1:]) >= 2:
             parts.append(MaxPool(out))
         return Chain(shape, parts)
 
-    return {f"block{index + 1}": partial(block, index=index) for index in range(len(CONVOLUTIONS))}
+    return {f"block{index + 1}": partial(block, index=index) for index in range(len(VGG_CONVOLUTIONS))}

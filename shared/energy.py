@@ -1,0 +1,129 @@
+"""What a sample costs an edge in joules: operations, bytes and time on the air in, energy out. Pure.
+
+Two kinds of joules are kept apart by their types: `Modelled` ones are arithmetic from published constants and say how
+two ways of doing the work compare; `Measured` ones come from a meter, and hold whatever else that meter sees. Neither
+turns into the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from shared.bundle import Manifest
+from shared.operations import dense
+
+RadioName = Literal["none", "wifi", "lte", "3g", "lora"]
+Meter = Literal["rapl", "ina3221", "file"]
+METERS: tuple[Meter, ...] = get_args(Meter)
+
+MAC_J = 4.6e-12
+"""One 32-bit floating-point multiplication (3.7 pJ) and addition (0.9 pJ)."""
+
+AC_J = 0.9e-12
+"""The addition alone, which is all that a spike asks for."""
+
+OPERATIONS_SOURCE = (
+    '45 nm CMOS at 0.9 V: M. Horowitz, "Computing\'s energy problem (and what we can do about it)", ISSCC 2014, '
+    "figure 1.1.9"
+)
+
+_HUANG = (
+    'J. Huang et al., "A Close Examination of Performance and Power Characteristics of 4G LTE Networks", MobiSys 2012, '
+    "table 4"
+)
+_NANOJOULES_PER_BIT = 8e-9
+"""Their mW per Mbit/s are nanojoules a bit; times this they are joules a byte."""
+
+
+@dataclass(frozen=True)
+class Radio:
+    """A radio's power: joules for a byte in each direction, and watts while it is awake and nothing is on the air.
+
+    A radio sleeps for nothing between samples: what it costs to stay reachable belongs to the device, not to a sample.
+    """
+
+    title: str
+    up_j_per_byte: float
+    down_j_per_byte: float
+    listening_w: float
+    source: str
+
+
+RADIOS: Mapping[RadioName, Radio] = {
+    "none": Radio("no radio (a cable)", 0.0, 0.0, 0.0, "not counted"),
+    "wifi": Radio("Wi-Fi", 283.17 * _NANOJOULES_PER_BIT, 137.01 * _NANOJOULES_PER_BIT, 0.13286, _HUANG),
+    "lte": Radio("LTE", 438.39 * _NANOJOULES_PER_BIT, 51.97 * _NANOJOULES_PER_BIT, 1.28804, _HUANG),
+    "3g": Radio("3G", 868.98 * _NANOJOULES_PER_BIT, 122.12 * _NANOJOULES_PER_BIT, 0.81788, _HUANG),
+    # At 3.3 V and 50 kbit/s: 29 mA to send with 13 dBm, above the 11.5 mA of the receiver, which listens all the time.
+    "lora": Radio(
+        "LoRa class, 50 kbit/s",
+        3.3 * (0.029 - 0.0115) * 8 / 50e3,
+        0.0,
+        3.3 * 0.0115,
+        "Semtech, SX1276/77/78/79 datasheet, revision 7, table 6",
+    ),
+}
+"""The one table of radio constants. Received bytes cost LoRa's listening receiver nothing more."""
+
+
+@dataclass(frozen=True)
+class Modelled:
+    """Joules from a model, by part."""
+
+    compute_j: float
+    radio_j: float
+
+    @property
+    def total_j(self) -> float:
+        """Of both parts."""
+        return self.compute_j + self.radio_j
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Joules that a meter counted, of all that is behind it: a processor (rapl) or a board (ina3221, file)."""
+
+    joules: float
+    meter: Meter
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an edge's half of a network asks for: multiply-accumulates once for a picture (`macs`) and at each timestep
+    (`macs_per_step`, frames of events), and accumulates at each timestep (`accumulates_per_step`).
+    """
+
+    macs: float
+    macs_per_step: float
+    accumulates_per_step: float
+
+    def operations(self, steps: int) -> tuple[float, float]:
+        """(multiply-accumulates, accumulates) of so many timesteps."""
+        macs = self.macs + self.macs_per_step * steps if steps else 0.0
+        return macs, self.accumulates_per_step * steps
+
+
+def compute_joules(macs: float, accumulates: float) -> float:
+    """Of operations alone: neither memory nor the idle processor is in it, as is usual with these constants."""
+    return macs * MAC_J + accumulates * AC_J
+
+
+def radio_joules(radio: Radio, up_bytes: float, down_bytes: float, awake_s: float) -> float:
+    """Of bytes on the link, and of the time from the first of them to the answer."""
+    return up_bytes * radio.up_j_per_byte + down_bytes * radio.down_j_per_byte + awake_s * radio.listening_w
+
+
+def edge_cost(manifest: Manifest) -> Cost | None:
+    """What head and encoder ask for: the first layer counted from the specification, the others with the firing rates
+    that the bundle was measured to have. None for a bundle that was never evaluated.
+    """
+    test = manifest.provenance.get("test")
+    accumulates = test.get("accumulates_edge") if isinstance(test, Mapping) else None
+    if not isinstance(accumulates, (int, float)):
+        return None
+    spec = manifest.network
+    first = float(dense(spec, "edge", real_valued=True))
+    static = spec.input_kind == "static"
+    return Cost(first if static else 0.0, 0.0 if static else first, accumulates / spec.timesteps)
