@@ -18,6 +18,7 @@ from shared.command_line import Address, LogFormat, configure_logs, existing_pat
 @option("--bundles-dir", type=existing_path, help="Folder whose every subfolder with a bundle is served.")
 @option("--listen", type=Address(), default="127.0.0.1:50051", help="Where edges connect; port 0 takes a free one.")
 @option("--metrics", type=Address(), default="127.0.0.1:9464", help="Where Prometheus reads; port 0 takes a free one.")
+@option("--health", type=Address(), help="Where health checks are answered in clear, and nothing else; for probes.")
 @option("--tls-cert", type=existing_path, metavar="FILE", help="This server's certificate, PEM; renewed in place.")
 @option("--tls-key", type=existing_path, metavar="FILE", help="Its key.")
 @option("--tls-client-ca", type=existing_path, metavar="FILE", help="Edges must show a certificate of this authority.")

@@ -22,6 +22,7 @@ class CloudConfig:
         bundles: folders of the bundles to serve.
         bundles_dir: a folder whose every subfolder with a bundle is served; read again at SIGHUP, as `bundles` are.
         listen, metrics: (host, port); port 0 takes a free one.
+        health: (host, port) on which health checks are answered in clear, and nothing else; None for nowhere.
         security: who may connect, and whether others can read along.
         device: what the tails run on.
         precision: of convolutions and spikes; membranes, logits and confidences are fp32 in any case.
@@ -47,6 +48,7 @@ class CloudConfig:
     bundles_dir: Path | None = None
     listen: tuple[str, int] = ("127.0.0.1", 50051)
     metrics: tuple[str, int] = ("127.0.0.1", 9464)
+    health: tuple[str, int] | None = None
     security: ServerSecurity = IN_CLEAR
     device: Device = "cpu"
     precision: Precision = "fp32"

@@ -1,10 +1,11 @@
-"""gRPC's settings, and the address on which edges connect."""
+"""gRPC's settings, and the addresses that are listened on."""
 
 from __future__ import annotations
 
 import grpc
 
 from cloud_server.config import CloudConfig
+from cloud_server.security import ServerSecurity
 from shared.command_line import join_address
 from shared.errors import ConfigError
 
@@ -30,22 +31,22 @@ def server_options(config: CloudConfig, longest_message: int) -> list[tuple[str,
     ]
 
 
-def bind(server: grpc.aio.Server, config: CloudConfig) -> tuple[str, int]:
-    """Take the address; returns it with the port that it became.
+def bind(server: grpc.aio.Server, address: tuple[str, int], security: ServerSecurity, flag: str) -> tuple[str, int]:
+    """Take the address that `flag` names; returns it with the port that it became.
 
     Raises:
         ConfigError: it is taken, or not this machine's.
     """
-    asked = join_address(config.listen)
     try:
-        port = config.security.bind(server, asked)
+        port = security.bind(server, join_address(address))
     except RuntimeError:
         port = 0
     if port == 0:
-        raise cannot_listen(asked)
-    return config.listen[0], port
+        raise cannot_listen(address, flag)
+    return address[0], port
 
 
-def cannot_listen(asked: str) -> ConfigError:
+def cannot_listen(address: tuple[str, int], flag: str) -> ConfigError:
     """What a person is told of an address that cannot be taken."""
-    return ConfigError(f"cannot listen on {asked}: the port is taken or the host is not this machine's; see --listen")
+    asked = join_address(address)
+    return ConfigError(f"cannot listen on {asked}: the port is taken or the host is not this machine's; see {flag}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from shared.command_line import join_address
@@ -14,15 +14,18 @@ from shared.errors import ConfigError
 log = logging.getLogger(__name__)
 
 
-def announce(
-    ready_file: Path | None, listen: tuple[str, int], metrics: tuple[str, int], bundles: Sequence[str]
-) -> None:
+def announce(ready_file: Path | None, addresses: Mapping[str, tuple[str, int]], bundles: Sequence[str]) -> None:
     """Log the line `ready` and write the ready file.
+
+    Args:
+        ready_file: None for none.
+        addresses: `listen`, `metrics` and, where there is one, `health`.
+        bundles: names of what is served.
 
     Raises:
         ConfigError: the file cannot be written.
     """
-    where = {"listen": join_address(listen), "metrics": join_address(metrics), "pid": os.getpid()}
+    where = {**{name: join_address(address) for name, address in addresses.items()}, "pid": os.getpid()}
     log.info(
         "ready: listening on %s, metrics on http://%s/metrics", where["listen"], where["metrics"],
         extra={"event": "ready", **where, "bundles": list(bundles)},

@@ -61,8 +61,10 @@ async def serve(config: CloudConfig, child: Child | None = None) -> None:
     try:
         if child is not None and not child.early:
             await served.begin()
-        address = bind(server, config)
-        metrics_address = (config.metrics[0], 0 if child else metrics.serve(*config.metrics))
+        addresses = {"listen": bind(server, config.listen, config.security, "--listen")}
+        if config.health is not None:
+            addresses["health"] = await health.listen(config.health, shared=config.processes > 1)
+        addresses["metrics"] = (config.metrics[0], 0 if child else metrics.serve(*config.metrics))
         await server.start()
         if child is None or child.early:
             await served.begin()
@@ -72,7 +74,7 @@ async def serve(config: CloudConfig, child: Child | None = None) -> None:
         served.offer()
         await health.set(serving=True)
         if child is None:
-            announce(config.ready_file, address, metrics_address, names)
+            announce(config.ready_file, addresses, names)
         beside.append(asyncio.create_task(_reload(served, hung_up)))
         await stopped.get()
         log.info("draining for at most %g s", config.drain_timeout)
@@ -82,6 +84,7 @@ async def serve(config: CloudConfig, child: Child | None = None) -> None:
         for task in beside:
             task.cancel()
         await server.stop(LAST_WRITES)
+        await health.close()
         service.close()
         await served.end()
         withdraw(config.ready_file)

@@ -1,6 +1,6 @@
 """Several engine processes behind one port, where one Python process is the limit: started, watched, replaced, stopped.
 
-The parent computes nothing and imports no torch. It holds the port's number, so that the children can share it
+The parent computes nothing and imports no torch. It holds the ports' numbers, so that the children can share them
 (SO_REUSEPORT), serves one metrics page for all of them, and passes signals on. A child that dies takes its own streams
 along, which their edges open anew, and is replaced.
 """
@@ -15,7 +15,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -28,7 +28,7 @@ from cloud_server.config import CloudConfig
 from cloud_server.listening import cannot_listen
 from cloud_server.ready import announce, withdraw
 from cloud_server.threads import usable_cores
-from shared.command_line import LogFormat, join_address
+from shared.command_line import LogFormat
 from shared.metrics import export
 
 log = logging.getLogger(__name__)
@@ -59,15 +59,21 @@ def supervise(config: CloudConfig, logs: tuple[LogFormat, str]) -> int:
     withdraw(config.ready_file)
     config.security.check(config.listen)
     read_bundles(config)
-    with _reserved(config.listen) as listen, tempfile.TemporaryDirectory(prefix="neucodex-metrics-") as folder:
+    with ExitStack() as held:
+        listen = held.enter_context(_reserved(config.listen, "--listen"))
+        addresses = {"listen": listen}
+        if config.health is not None:
+            addresses["health"] = held.enter_context(_reserved(config.health, "--health"))
+        folder = held.enter_context(tempfile.TemporaryDirectory(prefix="neucodex-metrics-"))
         # The children's prometheus_client finds it as it is imported, and counts in files that are read together here.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]
-        metrics = (config.metrics[0], export(registry, *config.metrics))
-        supervisor = Supervisor(replace(config, listen=listen, ready_file=None), logs, folder)
+        addresses["metrics"] = (config.metrics[0], export(registry, *config.metrics))
+        children = replace(config, listen=listen, health=addresses.get("health"), ready_file=None)
+        supervisor = Supervisor(children, logs, folder)
         try:
-            return supervisor.run(lambda bundles: announce(config.ready_file, listen, metrics, bundles))
+            return supervisor.run(lambda bundles: announce(config.ready_file, addresses, bundles))
         finally:
             supervisor.kill()
             withdraw(config.ready_file)
@@ -206,8 +212,8 @@ def _say_go(child: _Running) -> None:
 
 
 @contextmanager
-def _reserved(listen: tuple[str, int]) -> Iterator[tuple[str, int]]:
-    """Hold the port's number, a free one for 0, without listening.
+def _reserved(listen: tuple[str, int], flag: str) -> Iterator[tuple[str, int]]:
+    """Hold the port's number, a free one for 0, without listening; `flag` is what named it.
 
     Raises:
         ConfigError: it is taken, or not this machine's.
@@ -222,7 +228,7 @@ def _reserved(listen: tuple[str, int]) -> Iterator[tuple[str, int]]:
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             held.bind((listen[0], found))
         except OSError:
-            raise cannot_listen(join_address(listen)) from None
+            raise cannot_listen(listen, flag) from None
         yield listen[0], found
 
 

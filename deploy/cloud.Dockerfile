@@ -41,10 +41,12 @@ ENV PATH=/opt/neucodex/bin:${PATH} \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     NEUCODEX_LISTEN=0.0.0.0:50051 \
-    NEUCODEX_METRICS=0.0.0.0:9464
+    NEUCODEX_METRICS=0.0.0.0:9464 \
+    NEUCODEX_HEALTH=127.0.0.1:50053
 USER 10001:10001
 EXPOSE 50051 9464
 STOPSIGNAL SIGTERM
+# On the port for probes, whatever certificates the other one has.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["python", "-m", "shared.health_check", "--cloud", "127.0.0.1:50051"]
+    CMD ["python", "-m", "shared.health_check", "--cloud", "127.0.0.1:50053", "--insecure"]
 ENTRYPOINT ["python", "-m", "cloud_server"]

@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grpc
+import pytest
 import trustme
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from shared.bundle import Bundle
 from tests.support.certificates import authority_file, issue
@@ -51,3 +54,42 @@ def test_a_cloud_behind_mutual_tls(bundle: Bundle, tmp_path: Path) -> None:
         missing = check("--cloud", cloud.listen, "--tls-ca", "nowhere.pem")
         assert missing.returncode == 2
         assert missing.stderr.startswith("error: --tls-ca nowhere.pem: cannot be read")
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_probe_that_speaks_no_tls_has_a_port_where_nothing_else_is(
+    bundle: Bundle, tmp_path: Path, processes: str
+) -> None:
+    authority = trustme.CA()
+    ca = str(authority_file(authority, tmp_path / "ca.pem"))
+    certificate, key = (str(file) for file in issue(authority, tmp_path, "cloud", "cloud.test"))
+    tls = ("--tls-cert", certificate, "--tls-key", key, "--tls-client-ca", ca)
+    flags = (*tls, "--health", "127.0.0.1:0", "--processes", processes)
+    with cloud_process(tmp_path / "cloud", [bundle.path], *flags) as cloud:
+        assert cloud.probed is not None
+        assert check("--cloud", cloud.probed, "--insecure").returncode == 0
+        assert check("--cloud", cloud.listen, "--insecure").returncode == 1  # edges' port speaks TLS alone
+        with grpc.insecure_channel(cloud.probed) as channel:
+            stream = channel.stream_stream("/neucodex.v1.CoInference/Infer")(iter([b""]), timeout=DEADLINE)
+            with pytest.raises(grpc.RpcError) as refused:
+                next(stream)
+            assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+            watched = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=DEADLINE)
+            states = health_pb2.HealthCheckResponse
+            assert next(watched).status == states.SERVING
+            cloud.signal(signal.SIGTERM)
+            assert next(watched).status == states.NOT_SERVING
+        assert cloud.wait() == 0
+
+
+def test_a_port_for_probes_that_is_taken_is_said(bundle: Bundle, tmp_path: Path) -> None:
+    with cloud_process(tmp_path, [bundle.path], "--health", "127.0.0.1:0") as first:
+        flags = ("--insecure", "--bundle", str(bundle.path), "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
+        for processes in ("1", "2"):
+            taken = subprocess.run(
+                [sys.executable, "-m", "cloud_server", *flags, "--health", str(first.probed), "--processes", processes],
+                cwd=ROOT, check=False, capture_output=True, text=True, timeout=DEADLINE,
+            )  # fmt: skip
+            assert taken.returncode == 2
+            assert f"error: cannot listen on {first.probed}" in taken.stderr
+            assert "see --health" in taken.stderr

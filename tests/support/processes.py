@@ -46,6 +46,8 @@ class CloudProcess:
     metrics_address: str
     log: Path
     """Its standard error."""
+    probed: str | None = None
+    """host:port of health checks in clear, with `--health`."""
 
     def metric(self, name: str, **labels: str) -> float:
         """The value of a sample of its metrics page, summed over the labels not named."""
@@ -120,7 +122,7 @@ def cloud_process(
         wait_for(lambda: ready.exists() or process.poll() is not None, "the cloud to be ready")
         assert process.poll() is None, f"the cloud ended with {process.returncode}: {log.read_text()}"
         said = json.loads(ready.read_text())
-        yield CloudProcess(process, said["listen"], said["metrics"], log)
+        yield CloudProcess(process, said["listen"], said["metrics"], log, said.get("health"))
     finally:
         if process.poll() is None:
             process.kill()

@@ -39,7 +39,6 @@ def test_a_container_can_do_little(service: dict[str, Any]) -> None:
 @pytest.mark.parametrize("file", ALL)
 def test_every_variable_is_an_option_of_its_command(file: str) -> None:
     known = {"cloud": variables(cloud_command), "edge": variables(edge_commands.commands["classify"])}
-    known["cloud"].add("NEUCODEX_TLS_CA")  # the health check's
     for name, service in services(file).items():
         if name in known:
             assert service["environment"].keys() <= known[name]

@@ -84,15 +84,16 @@ def test_an_overlay_as_kustomize_makes_it(overlay: str, tmp_path: Path) -> None:
     pod = made["Deployment"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     variables = {entry["name"]: entry["value"] for entry in container["env"]}
-    known = {str(parameter.envvar) for parameter in cloud_command.params} | {"NEUCODEX_TLS_CA"}
-    assert variables.keys() <= known
+    assert variables.keys() <= {str(parameter.envvar) for parameter in cloud_command.params}
     grace = container["lifecycle"]["preStop"]["sleep"]["seconds"] + float(variables["NEUCODEX_DRAIN_TIMEOUT"])
     assert grace < pod["terminationGracePeriodSeconds"]
     assert ("nvidia.com/gpu" in container["resources"]["limits"]) == (overlay == "overlays/gpu")
     assert (variables.get("NEUCODEX_DEVICE") == "cuda") == (overlay == "overlays/gpu")
-    probes = [container["startupProbe"], container["readinessProbe"]]
-    asked = "exec" if overlay == "tls" else "grpc"
-    assert all(probe.keys() & {"exec", "grpc"} == {asked} for probe in probes)
+    probed = {container[probe]["grpc"]["port"] for probe in ("startupProbe", "readinessProbe")}
+    assert probed == {port["containerPort"] for port in container["ports"] if port["name"] == "health"}
+    assert variables["NEUCODEX_HEALTH"] == f"0.0.0.0:{probed.pop()}"
+    reached = [port["port"] for rule in made["NetworkPolicy"]["spec"]["ingress"] for port in rule["ports"]]
+    assert sorted(reached) == ["grpc", "metrics"]
     assert (variables["NEUCODEX_INSECURE"] == "0") == (overlay == "tls")
 
 
