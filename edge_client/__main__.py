@@ -31,6 +31,7 @@ from shared.command_line import (
     option,
     run,
 )
+from shared.energy import RadioName
 from shared.exit_policy import Measure
 
 EXIT_CODES = (
@@ -160,6 +161,19 @@ def cli() -> None:
 @option("--out", type=existing_path, metavar="FILE", help="Append each verdict there as a JSON line, at once.")
 @option("--resume", is_flag=True, help="Go on where the run that wrote --out stopped: samples in it are done.")
 @option("--no-picture-sizes", is_flag=True, help="Do not compare with the same pictures as PNG and JPEG.")
+@option(
+    "--radio",
+    type=click.Choice(get_args(RadioName)),
+    default="none",
+    help="What carries the bytes, to model energy.",
+)
+@option(
+    "--power-meter",
+    default="auto",
+    metavar="auto|none|FILE",
+    help="Measure energy by the machine's own meter, if it has one (RAPL, INA3221), or by the file that a meter's "
+    "program writes.",
+)
 @option("--metrics", type=Address(), help="Serve Prometheus metrics there; port 0 takes a free one.")
 @log_options
 def classify(
@@ -200,6 +214,8 @@ def classify(
     out: Path | None,
     resume: bool,
     no_picture_sizes: bool,
+    radio: RadioName,
+    power_meter: str,
     metrics: tuple[str, int] | None,
     log_format: LogFormat,
     log_level: str,
@@ -221,7 +237,18 @@ def classify(
         repeat=repeat,
         rate=rate,
     )
-    outputs = OutputConfig(as_json, show, summary_file, not no_picture_sizes, metrics, out, resume, live)
+    outputs = OutputConfig(
+        json=as_json,
+        show=show,
+        summary_file=summary_file,
+        picture_sizes=not no_picture_sizes,
+        metrics=metrics,
+        results=out,
+        resume=resume,
+        live=live,
+        radio=radio,
+        power_meter="auto" if power_meter == "auto" else "none" if power_meter == "none" else Path(power_meter),
+    )
     config = EdgeConfig(
         bundle=bundle,
         clouds=cloud,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from edge_client.lookahead import BYTE_PRICE_US
 from edge_client.loss import FALLBACK_AFTER_S, LossPolicy, OnLoss
 from edge_client.security import IN_CLEAR, LinkSecurity
+from shared.energy import RadioName
 from shared.errors import ConfigError
 from shared.exit_policy import ExitPolicy, Measure
 
@@ -103,7 +104,8 @@ class OutputConfig:
     """How results are written: for people or as JSON, how many samples are shown, where the summary goes.
 
     `results` is appended to for each verdict; with `resume` the run goes on with what it holds.
-    `live` draws the run on standard error, where that is a terminal.
+    `live` draws the run on standard error, where that is a terminal. `radio` and `power_meter` are what energy is
+    modelled and measured with; a meter by path is a file that another program writes.
     """
 
     json: bool = False
@@ -114,6 +116,8 @@ class OutputConfig:
     results: Path | None = None
     resume: bool = False
     live: bool = False
+    radio: RadioName = "none"
+    power_meter: Path | Literal["auto", "none"] = "auto"
 
     def __post_init__(self) -> None:
         if self.resume and self.results is None:

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from edge_client.config import EdgeConfig, InputConfig, OutputConfig
+from edge_client.energy import EnergyAccount
 from edge_client.inputs.choose import open_source
 from edge_client.live import LiveReport, LiveView, shown
 from edge_client.pair import open_pair
+from edge_client.power_meter import Sampled, discover, of_file
 from edge_client.report import JsonReport, Notes, Report, TextReport
 from edge_client.results import ResultsFile
 from edge_client.session import Session
@@ -40,9 +42,11 @@ async def classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputConfi
     """
     bundle = Bundle.open(config.bundle)
     config.exit_policy(bundle.manifest.exit_policy)
-    with _results(config, inputs, outputs, bundle) as results:
+    with _results(config, inputs, outputs, bundle) as results, _power_meter(outputs) as meter:
         source = open_source(inputs, bundle.manifest, results.skip if results else nothing_done)
         metrics = _serve_metrics(outputs)
+        if meter is not None:
+            metrics.know("meter", meter.kind)
         report: Report = _report(outputs, bundle.manifest, out)
         notes = _notes(outputs, source, results, out, err)
         view = _view(config, outputs, bundle.manifest, source, results, notes)
@@ -55,6 +59,7 @@ async def classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputConfi
             metrics,
             picture_sizes=outputs.picture_sizes,
             results=results,
+            energy=EnergyAccount(bundle.manifest, outputs.radio, asks_first=config.local_exit, meter=meter),
             on_link=view.link_changed if view else lambda _: None,
         )
         try:
@@ -100,6 +105,20 @@ def _results(
         if results.count:
             log.info("%s has %d verdicts already", outputs.results, results.count)
         yield results
+
+
+@contextlib.contextmanager
+def _power_meter(outputs: OutputConfig) -> Iterator[Sampled | None]:
+    if outputs.power_meter == "none":
+        yield None
+        return
+    found = discover() if outputs.power_meter == "auto" else of_file(outputs.power_meter)
+    if found is None:
+        yield None
+        return
+    log.info("energy is measured by %s", found.kind)
+    with contextlib.closing(Sampled(found)) as meter:
+        yield meter
 
 
 def _serve_metrics(outputs: OutputConfig) -> Metrics:
@@ -164,6 +183,7 @@ def _summarise(
         forgotten=session.forgotten,
         measure=policy.measure,
         threshold=policy.threshold,
+        radio=outputs.radio,
     )
     figures = summarise(session.done, manifest, facts)
     if outputs.summary_file is None:

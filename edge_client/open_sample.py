@@ -39,6 +39,7 @@ class OpenSample:
     message_bytes: int = 0
     messages: int = 0
     lost_before: bool = False
+    on_air_since: float | None = None
 
     @property
     def sent(self) -> int:
@@ -72,6 +73,8 @@ class OpenSample:
         self.alone[self.answered :] = [False] * under_way
         self.alone.append(under_way == 0)
         self.sent_at.append(now)
+        if self.on_air_since is None:
+            self.on_air_since = now
         self._count(message, 1)
 
     def stop(self) -> None:
@@ -96,6 +99,8 @@ class OpenSample:
             tuple(self.steps),
             self.message_bytes,
             self.message_bytes + FRAMING_BYTES * self.messages,
+            len(self.frames.made),
+            0.0 if self.on_air_since is None else now - self.on_air_since,
         )
 
     def _count(self, message: Frame | Stop, times: int) -> None:

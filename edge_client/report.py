@@ -15,6 +15,8 @@ from edge_client.sources import Sample, Unreadable
 from edge_client.summary import Summary
 from edge_client.verdict import Verdict
 
+ENERGY_FIELDS = ("modelled_compute_j", "modelled_radio_j", "measured_j")
+
 PROGRESS_EVERY_S = 5.0
 """Between two lines of progress where standard error is no terminal."""
 
@@ -47,7 +49,7 @@ class JsonReport:
 
     def failed(self, sample: Sample, reason: str) -> None:
         nothing = dict.fromkeys(("prediction", "confidence", "timesteps", "payload_bytes", "latency_ms", "answered_by"))
-        self._line({**_named(sample, self._class_names), **nothing, "error": reason})
+        self._line({**_named(sample, self._class_names), **nothing, **dict.fromkeys(ENERGY_FIELDS), "error": reason})
 
     def unreadable(self, what: Unreadable) -> None:
         """Not on standard output: there is no sample."""
@@ -70,7 +72,20 @@ def verdict_line(sample: Sample, verdict: Verdict, class_names: Sequence[str]) -
         "payload_bytes": verdict.payload_bytes,
         "latency_ms": verdict.latency_s * 1000,
         "answered_by": verdict.answered_by,
+        **energy_fields(verdict),
     }
+
+
+def energy_fields(verdict: Verdict) -> dict[str, float | None]:
+    """Joules of a sample, those of the model and of the meter never under one name; None: not known."""
+    modelled = verdict.energy.modelled if verdict.energy else None
+    measured = verdict.energy.measured if verdict.energy else None
+    values = (
+        modelled.compute_j if modelled else None,
+        modelled.radio_j if modelled else None,
+        measured.joules if measured else None,
+    )
+    return dict(zip(ENERGY_FIELDS, values, strict=True))
 
 
 def _named(sample: Sample, class_names: Sequence[str]) -> dict[str, Any]:
@@ -231,10 +246,22 @@ def summary_rows(figures: Summary) -> list[tuple[str, str]]:
             f"{_show(figures['latency_ms_p50'], '.1f')} / {_show(figures['latency_ms_p99'], '.1f', ' ms')}",
         ),
     ]
+    rows += _energy_rows(figures)
     stages = figures["stage_ms_p50"]
     rows += [
         (f"  {stage.replace('_', ' ')}, median per timestep", _show(stages[stage], ".2f", " ms")) for stage in stages
     ]
+    return rows
+
+
+def _energy_rows(figures: Summary) -> list[tuple[str, str]]:
+    rows = []
+    if figures["modelled_compute_j_per_sample"] is not None:
+        parts = (figures["modelled_compute_j_per_sample"], figures["modelled_radio_j_per_sample"])
+        shown = " / ".join(f"{1e6 * joules:,.1f}" for joules in parts)
+        rows.append((f"energy, modelled: compute / radio ({figures['radio']})", f"{shown} uJ"))
+    if figures["measured_j_per_sample"] is not None:
+        rows.append((f"energy, measured ({figures['meter']})", f"{1e3 * figures['measured_j_per_sample']:,.1f} mJ"))
     return rows
 
 

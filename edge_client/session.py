@@ -6,9 +6,11 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from edge_client.co_inference import AnsweredHere, CoInference
+from edge_client.energy import EnergyAccount
 from edge_client.pictures import encoded_sizes
 from edge_client.reading import Reader
 from edge_client.report import Notes, Report
@@ -42,6 +44,7 @@ class Session:
         *,
         picture_sizes: bool,
         results: ResultsFile | None = None,
+        energy: EnergyAccount | None = None,
         on_link: Callable[[bool], None] = lambda _: None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -57,6 +60,7 @@ class Session:
         self._metrics = metrics
         self._picture_sizes = picture_sizes
         self._results = results
+        self._energy = energy
         self._on_link = on_link
         self._connected_before = False
 
@@ -129,6 +133,8 @@ class Session:
         self._classified(item, verdict)
 
     def _classified(self, sample: Sample, verdict: Verdict) -> None:
+        if self._energy is not None:
+            verdict = replace(verdict, energy=self._energy.charge(verdict))
         if self._results is not None:
             self._results.write(sample, verdict)
         observe(self._metrics, verdict)
@@ -181,3 +187,10 @@ def observe(metrics: Metrics, verdict: Verdict) -> None:
     metrics.observe("neucodex_edge_payload_bytes", verdict.payload_bytes)
     metrics.observe("neucodex_edge_wire_bytes", verdict.wire_bytes)
     metrics.count("neucodex_edge_samples_total", outcome=verdict.answered_by)
+    if verdict.energy is None:
+        return
+    if (modelled := verdict.energy.modelled) is not None:
+        metrics.count("neucodex_edge_modelled_joules_total", modelled.compute_j, part="compute")
+        metrics.count("neucodex_edge_modelled_joules_total", modelled.radio_j, part="radio")
+    if (measured := verdict.energy.measured) is not None:
+        metrics.count("neucodex_edge_measured_joules_total", measured.joules, meter=measured.meter)

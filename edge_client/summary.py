@@ -41,6 +41,7 @@ class RunFacts:
     measure: str
     threshold: float
     reconnects: int = 0
+    radio: str = "none"
     forgotten: int = 0
     """Verdicts before the last ones, which alone the figures are made from."""
 
@@ -70,6 +71,7 @@ def summarise(done: Sequence[Classified], manifest: Manifest, facts: RunFacts) -
         "measure": facts.measure,
         "threshold": facts.threshold,
         **_bytes(done, manifest),
+        **_energy(verdicts, facts.radio),
         "latency_ms_p50": _quantile(latencies_ms, 50),
         "latency_ms_p99": _quantile(latencies_ms, 99),
         "stage_ms_p50": stage_medians_ms([step for verdict in verdicts for step in verdict.steps]),
@@ -118,6 +120,20 @@ def _bytes(done: Sequence[Classified], manifest: Manifest) -> Summary:
         "ratio_packed_spikes": _ratio(packed, sent),
         "ratio_png": _ratio(png, sent_of_compared),
         "ratio_jpeg": _ratio(jpeg, sent_of_compared),
+    }
+
+
+def _energy(verdicts: Sequence[Verdict], radio: str) -> Summary:
+    """Joules of a sample on average: by the model, and by the meter if there was one."""
+    energies = [verdict.energy for verdict in verdicts if verdict.energy is not None]
+    modelled = [energy.modelled for energy in energies if energy.modelled is not None]
+    measured = [energy.measured for energy in energies if energy.measured is not None]
+    return {
+        "modelled_compute_j_per_sample": _mean([energy.compute_j for energy in modelled]),
+        "modelled_radio_j_per_sample": _mean([energy.radio_j for energy in modelled]),
+        "radio": radio,
+        "measured_j_per_sample": _mean([energy.joules for energy in measured]),
+        "meter": measured[0].meter if measured else None,
     }
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from edge_client.energy import SampleEnergy
 
 AnsweredBy = Literal["cloud", "edge"]
 
@@ -36,6 +39,8 @@ class Verdict:
     sample stopped, the last of `steps`. `payload_bytes` counts the encoded spikes of every frame that was sent,
     repeated and superfluous ones included; `message_bytes` the messages that carried them, and the Stop;
     `wire_bytes` these with the framing of gRPC and HTTP/2. `latency_s` runs from the sample's input to this verdict.
+    `head_steps` counts the timesteps that the head made, those in vain included; `on_air_s` runs from the first byte
+    sent to the verdict, 0 where none was. `energy` is filled in when the verdict is told.
     """
 
     sample: int
@@ -48,6 +53,9 @@ class Verdict:
     steps: tuple[Step, ...]
     message_bytes: int = 0
     wire_bytes: int = 0
+    head_steps: int = 0
+    on_air_s: float = 0.0
+    energy: SampleEnergy | None = None
 
 
 def exit_step(steps: Sequence[Step]) -> Step:

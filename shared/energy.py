@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from shared.bundle import Manifest
 from shared.operations import dense
+
+if TYPE_CHECKING:  # numpy is for later: a wrong flag is answered at once
+    from shared.bundle import Manifest
 
 RadioName = Literal["none", "wifi", "lte", "3g", "lora"]
 Meter = Literal["rapl", "ina3221", "file"]

@@ -26,7 +26,9 @@ BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 @dataclass(frozen=True)
 class Metric:
-    """One row of the table. `labels` maps each label to the values it may take; () stands for the bundles served."""
+    """One row of the table. `labels` maps each label to the values it may take; () stands for those that only a running
+    process knows: the bundles served, the power meter found.
+    """
 
     name: str
     kind: Kind
@@ -73,6 +75,18 @@ EDGE_METRICS = (
         "counter",
         "Verdicts of the edge's own exit: before anything was sent because it was sure, or because there was no cloud.",
         {"reason": ("sure", "fallback")},
+    ),
+    Metric(
+        "neucodex_edge_modelled_joules_total",
+        "counter",
+        "Energy of samples by the model of shared/energy.py: operations, and bytes and waiting on the radio.",
+        {"part": ("compute", "radio")},
+    ),
+    Metric(
+        "neucodex_edge_measured_joules_total",
+        "counter",
+        "Energy counted by the power meter of the edge's machine, of all that is behind it.",
+        {"meter": ()},
     ),
     Metric("neucodex_edge_reconnects_total", "counter", "Streams opened anew after one was lost."),
     Metric("neucodex_edge_connected", "gauge", "1 while a stream to the cloud is open, else 0."),

@@ -44,8 +44,6 @@ def main() -> None:
             .all_value(".*")
             .current(schema.VariableOption(selected=True, text="All", value="$__all"))
         )
-        .with_variable(_number("core_watts", "Watts of a core"))
-        .with_variable(_number("joules_per_megabyte", "Joules of a MB"))
     )
     next_id = 1
     for question in QUESTIONS:
@@ -55,11 +53,6 @@ def main() -> None:
             dashboard.with_panel(_panel(panel, next_id + offset, width))
         next_id += 1 + len(question.panels)
     print(JSONEncoder(sort_keys=True, indent=1).encode(dashboard.build()))
-
-
-def _number(name: str, label: str) -> board.TextBoxVariable:
-    one = schema.VariableOption(selected=True, text="1", value="1")
-    return board.TextBoxVariable(name).label(label).default_value("1").current(one)
 
 
 def _panel(panel: Panel, number: int, width: int) -> Builder[schema.Panel]:

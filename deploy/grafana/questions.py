@@ -1,6 +1,6 @@
 """What the dashboard shows: a row for each question that a person asks, and the panels that answer it.
 
-Metrics are those of shared/metrics.py. `$bundle` and the energy variables are the dashboard's, see dashboard.py.
+Metrics are those of shared/metrics.py. `$bundle` is the dashboard's, see dashboard.py.
 """
 
 from __future__ import annotations
@@ -292,24 +292,35 @@ FAILS = Question(
     ),
 )
 
-EDGE_CPU = 'process_cpu_seconds_total{job="neucodex-edge"}'
-
 ENERGY = Question(
     "What energy does a sample cost the edge?",
     (
         Panel(
-            "Computing, estimated",
-            "CPU time of the edge's process for a sample, times the watts of a busy core above idle: the variable "
-            "'Watts of a core' at the top, 1 until you enter your machine's.",
+            "Modelled",
+            "Mean joules of a sample by the model of docs/energy.md: operations of the network on 45 nm, and bytes and "
+            "waiting on the radio that the edge was told of (--radio). For comparisons, not for a battery.",
             "joule",
-            {"computing": f"{per_second(EDGE_CPU)} * $core_watts / {SAMPLES}"},
+            {
+                "{{part}}": f"{per_second('neucodex_edge_modelled_joules_total', 'part')} "
+                f"/ ignoring (part) group_left {SAMPLES}"
+            },
+            "stacked",
         ),
         Panel(
-            "Sending, estimated",
-            "Bytes of a sample on the wire, times the joules of a megabyte on this link: the variable 'Joules of a MB' "
-            "at the top, 1 until you enter your link's.",
+            "Measured",
+            "Mean joules of a sample by the edges' own meters: all that is behind them, waiting and other programs "
+            "included. Empty where no edge has a meter.",
             "joule",
-            {"sending": f"{mean('neucodex_edge_wire_bytes')} * $joules_per_megabyte / 1e6"},
+            {
+                "{{meter}}": f"{per_second('neucodex_edge_measured_joules_total', 'meter')} "
+                f"/ ignoring (meter) group_left {SAMPLES}"
+            },
+        ),
+        Panel(
+            "Power, measured",
+            "Watts of the edges that have a meter.",
+            "watt",
+            {"{{meter}}": per_second("neucodex_edge_measured_joules_total", "meter")},
         ),
     ),
 )

@@ -23,7 +23,7 @@ QUERIES = [
     for target in panel.get("targets", ())
 ]
 RULES = [rule for group in yaml.safe_load((DEPLOYED / "rules.yml").read_text())["groups"] for rule in group["rules"]]
-VARIABLES = {"$__rate_interval": "5s", "$bundle": ".*", "$core_watts": "1", "$joules_per_megabyte": "1"}
+VARIABLES = {"$__rate_interval": "5s", "$bundle": ".*"}
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +31,18 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """A Prometheus that has seen a pair at work for some seconds, and goes on seeing it."""
     folder = tmp_path_factory.mktemp("monitoring")
     bundle = rename_classes(make_bundle(folder / "bundle", threshold=0.5), tuple("0123456789"))
+    meter = folder / "meter.csv"
+    meter.write_text("power_W\n2.5\n")
     with (
         cloud_process(folder / "cloud", [bundle.path]) as cloud,
         edge_process(
             "--bundle", str(bundle.path), "--cloud", cloud.listen, "--dataset", "digits",
-            "--repeat", "0", "--rate", "40", "--show", "0", "--metrics", "127.0.0.1:0",
+            "--repeat", "0", "--rate", "40", "--show", "0", "--metrics", "127.0.0.1:0", "--radio", "wifi",
+            "--power-meter", str(meter),
         ) as edge,
     ):  # fmt: skip
         assert edge.stderr is not None
-        said = re.search(r"http://(.*)/metrics", edge.stderr.readline())
-        assert said is not None
+        said = next(found for line in edge.stderr if (found := re.search(r"http://(.*)/metrics", line)))
         targets = {"neucodex-cloud": [cloud.metrics_address], "neucodex-edge": [said[1]]}
         with prometheus(folder / "prometheus", targets) as server:
             wait_for(lambda: at_work(server), "the pair to be at work and the rules evaluated")

@@ -46,6 +46,7 @@ def test_a_data_set_as_json(bundle: Bundle, cloud: CloudProcess) -> None:
     for number, line in enumerate(run.lines):
         assert line.keys() == {
             "sample", "label", "prediction", "confidence", "timesteps", "payload_bytes", "latency_ms", "answered_by",
+            "modelled_compute_j", "modelled_radio_j", "measured_j",
         }  # fmt: skip
         assert line["sample"] == f"digits/test/{number}"
         assert line["label"] in DIGITS

@@ -104,6 +104,9 @@ def test_json_lines() -> None:
         "payload_bytes": 16,
         "latency_ms": 10.0,
         "answered_by": "cloud",
+        "modelled_compute_j": None,
+        "modelled_radio_j": None,
+        "measured_j": None,
     }
     assert failed["error"] == "rejected"
     assert failed["prediction"] is None

@@ -1,0 +1,64 @@
+"""What each sample cost this edge: joules by the model of shared/energy.py, and by a meter where there is one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge_client.co_inference import PACKET_BYTES
+from edge_client.power_meter import PowerMeter
+from edge_client.verdict import Verdict
+from shared.bundle import Manifest
+from shared.energy import RADIOS, Measured, Modelled, RadioName, compute_joules, edge_cost, radio_joules
+from shared.messages import StepResult
+from shared.wire import FRAMING_BYTES, cloud_to_wire
+
+
+@dataclass(frozen=True)
+class SampleEnergy:
+    """Of one sample. `measured` is everything since the verdict before, other programs and waiting included."""
+
+    modelled: Modelled | None
+    measured: Measured | None
+
+
+class EnergyAccount:
+    """Charges each verdict.
+
+    Args:
+        manifest: of the bundle; its measured firing rates stand for those of each sample.
+        radio: that carries the bytes.
+        asks_first: the local exit is asked before anything is sent.
+        meter: None if there is none.
+    """
+
+    def __init__(self, manifest: Manifest, radio: RadioName, *, asks_first: bool, meter: PowerMeter | None) -> None:
+        self._cost = edge_cost(manifest)
+        self._radio = RADIOS[radio]
+        self._local_exit_macs = float(manifest.provenance.get("local_exit", {}).get("operations", 0))
+        self._asks_first = asks_first
+        self._meter = meter
+        self._counted = meter.joules() if meter else 0.0
+        answer = StepResult(1 << 14, 1, (0.1,) * manifest.network.classes, queue_us=1 << 10, compute_us=1 << 10)
+        self._answer_bytes = cloud_to_wire(answer).ByteSize() + FRAMING_BYTES + PACKET_BYTES
+
+    def charge(self, verdict: Verdict) -> SampleEnergy:
+        """What this sample cost; in the order in which verdicts are told."""
+        return SampleEnergy(self._modelled(verdict), self._measured())
+
+    def _modelled(self, verdict: Verdict) -> Modelled | None:
+        if self._cost is None:
+            return None
+        macs, accumulates = self._cost.operations(verdict.head_steps)
+        asked = verdict.head_steps if verdict.answered_by == "edge" else int(self._asks_first)
+        answers = len(verdict.steps)
+        up = verdict.wire_bytes + PACKET_BYTES * answers
+        return Modelled(
+            compute_joules(macs + asked * self._local_exit_macs, accumulates),
+            radio_joules(self._radio, up, answers * self._answer_bytes, verdict.on_air_s),
+        )
+
+    def _measured(self) -> Measured | None:
+        if self._meter is None:
+            return None
+        before, self._counted = self._counted, self._meter.joules()
+        return Measured(self._counted - before, self._meter.kind)
