@@ -218,13 +218,21 @@ def write_local_exit(bundle: Bundle, spec: LocalExitSpec, weights: Weights, prov
     return _write_parts(bundle, manifest, {"exit": _pack({name: _on_disk(value) for name, value in weights.items()})})
 
 
-def write_graphs(bundle: Bundle, graphs: Mapping[Extra, bytes]) -> Bundle:
+def write_graphs(
+    bundle: Bundle, graphs: Mapping[Extra, bytes | None], provenance: Mapping[str, Any] | None = None
+) -> Bundle:
     """Write ONNX graphs into a bundle, in place of those it may have; it gets another fingerprint by it.
+
+    Args:
+        bundle: gets them.
+        graphs: by part; None removes one.
+        provenance: of them, joins the manifest's.
 
     Returns:
         The bundle as `Bundle.open` reads it back.
     """
-    return _write_parts(bundle, bundle.manifest, graphs)
+    manifest = replace(bundle.manifest, provenance={**bundle.manifest.provenance, **(provenance or {})})
+    return _write_parts(bundle, manifest, graphs)
 
 
 def file_name(part: Part) -> str:
@@ -232,16 +240,18 @@ def file_name(part: Part) -> str:
     return f"{part}.onnx" if part.startswith("head-") else f"{part}.safetensors"
 
 
-def _write_parts(bundle: Bundle, manifest: Manifest, parts: Mapping[Extra, bytes]) -> Bundle:
-    digests = dict(bundle.digests)
-    digests.update({part: hashlib.sha256(raw).hexdigest() for part, raw in parts.items()})
-    contents = {file_name(part): raw for part, raw in parts.items()}
+def _write_parts(bundle: Bundle, manifest: Manifest, parts: Mapping[Extra, bytes | None]) -> Bundle:
+    digests = {part: digest for part, digest in bundle.digests.items() if part not in parts}
+    digests.update({part: hashlib.sha256(raw).hexdigest() for part, raw in parts.items() if raw is not None})
+    contents = {file_name(part): raw for part, raw in parts.items() if raw is not None}
     contents[MANIFEST] = _to_text(manifest, digests).encode()
     # Each beside its place first: a run that is killed leaves the old bundle, or for a moment one that does not open.
     for name, content in contents.items():
         (bundle.path / f"{name}.partial").write_bytes(content)
     for name in contents:
         (bundle.path / f"{name}.partial").replace(bundle.path / name)
+    for part in parts.keys() - digests.keys():
+        (bundle.path / file_name(part)).unlink(missing_ok=True)
     return Bundle.open(bundle.path)
 
 

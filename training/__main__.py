@@ -15,15 +15,14 @@ from shared.bundle import Bundle
 from shared.command_line import LogFormat, configure_logs, existing_path, log_options, option, run
 from shared.errors import ConfigError
 from training import report
-from training.commands.codec import add_codec
-from training.commands.codec import codec as codec_command
+from training.commands import codec, local_exit
 from training.commands.data import data as data_commands
-from training.commands.graphs import Runtime, add_graphs, dataset_reader
-from training.commands.local_exit import add_local_exit, local_exit
+from training.commands.graphs import RUNTIMES, Runtime, add_graphs, dataset_reader, held_out_samples
 from training.data import TrainingData, load_data
 from training.finished import export_bundle, read_calibration, run_calibration, run_evaluation
 from training.machine import Machine, machine
 from training.recipe import Kind, Recipe, read_recipe
+from training.spikes import bundle_spikes, spread
 from training.stages import train_stage
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -99,8 +98,8 @@ def main_group() -> None:
 
 
 main_group.add_command(data_commands)
-main_group.add_command(codec_command)
-main_group.add_command(local_exit)
+main_group.add_command(codec.codec)
+main_group.add_command(local_exit.local_exit)
 
 
 def _train(job: Job, kinds: tuple[Kind, ...]) -> None:
@@ -162,8 +161,7 @@ _runtime_option = option(
     "runtimes",
     type=click.Choice(get_args(Runtime)),
     multiple=True,
-    default=("onnx",),
-    help="Write the head for this runtime, too; onnx-int8 includes onnx.",
+    help="Write the head for this runtime, too; onnx-int8 includes onnx. Both of a run, onnx with --bundle.",
 )
 
 
@@ -182,7 +180,8 @@ def export(
     if bundle is not None:
         configure_logs(settings["log_format"], settings["log_level"])
         opened = Bundle.open(bundle)
-        _tell(add_graphs(opened, runtimes, dataset_reader(opened, dataset, settings["data"])))
+        held_out = partial(held_out_samples, opened, settings["data"])
+        _tell(add_graphs(opened, runtimes or ("onnx",), dataset_reader(opened, dataset, settings["data"]), held_out))
         return
     with _job(**settings) as job:
         if job.machine.leads:
@@ -208,9 +207,10 @@ def everything(out: Path | None, runtimes: tuple[Runtime, ...], **settings: Any)
 def _export(job: Job, out: Path | None, runtimes: tuple[Runtime, ...]) -> None:
     bundle = export_bundle(job.recipe, job.data, job.runs, out or Path("models") / job.recipe.name, job.machine)
     train = job.data.train.frames.numpy()
-    bundle = add_codec(bundle, train)
-    bundle = add_graphs(bundle, runtimes, lambda: train)
-    _tell(add_local_exit(bundle, job.data))
+    bundle = add_graphs(bundle, runtimes or RUNTIMES, lambda: train, lambda: job.data.held_out)
+    spikes = bundle_spikes(bundle, spread(train, local_exit.SAMPLES))  # the longest part: once for both
+    bundle = codec.add_codec(bundle, spread(spikes, codec.SAMPLES))
+    _tell(local_exit.add_local_exit(bundle, job.data, spikes))
 
 
 def _tell(bundle: Bundle) -> None:

@@ -176,10 +176,10 @@ class _Model:
                         self._counts[part][ours, colour] *= kept.view(moves[part].shape[2:])
 
     def _around(self, spikes: Tensor, weights: Tensor) -> Tensor:
-        flat = spikes.flatten(0, 1)
-        reach = weights.shape[-1] // 2
-        either = [functional.conv2d(flat, weights[:, colour], padding=reach) for colour in (0, 1)]
-        return torch.where(self._colour == 0, either[0], either[1]).view_as(spikes)
+        # Both colours of a channel are two outputs of one convolution: half the calls, and each twice as wide.
+        either = functional.conv2d(spikes.flatten(0, 1), weights.flatten(0, 1), padding=weights.shape[-1] // 2)
+        even, odd = either.view(len(either), -1, 2, *spikes.shape[3:]).unbind(2)
+        return torch.where(self._colour == 0, even, odd).view_as(spikes)
 
     def penalty(self) -> Tensor:
         weights = sum((part.square().sum() for part in (self.first, self.later, self.past)), torch.zeros(()))

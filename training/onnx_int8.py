@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,11 +22,17 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 from shared.bundle import Bundle
 from shared.models.load import load_edge
 from training.data import to_input
+from training.spikes import Frames
 
 Feeds = dict[str, NDArray[np.float32]]
 
 SAMPLES = 64
 """To observe the currents' ranges on."""
+
+EMBEDDED = 64
+"""Samples whose first convolution is in memory at once."""
+
+ERRORS_ONLY = 3
 
 
 def quantised_step(bundle: Bundle, step: onnx.ModelProto, samples: NDArray[np.uint8]) -> onnx.ModelProto:
@@ -45,7 +52,7 @@ def quantised_step(bundle: Bundle, step: onnx.ModelProto, samples: NDArray[np.ui
         quantize_static(
             plain,
             quantised,
-            _Reader(_feeds(bundle, step, samples)),
+            _Reader(feeds for feeds, _ in _steps(bundle, step, samples)),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv"],
             per_channel=True,
@@ -54,6 +61,12 @@ def quantised_step(bundle: Bundle, step: onnx.ModelProto, samples: NDArray[np.ui
             extra_options={"TensorQuantOverrides": spikes},
         )
         return onnx.load(quantised)
+
+
+def graph_spikes(bundle: Bundle, step: onnx.ModelProto, samples: NDArray[np.uint8]) -> Frames:
+    """What a step graph of a bundle makes of these samples: [N, T, C, H, W]."""
+    spikes = [outputs[0][0] for _, outputs in _steps(bundle, step, samples)]
+    return np.stack(spikes).reshape(len(samples), -1, *bundle.manifest.frame_shape)
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
@@ -73,17 +86,21 @@ def _currents(bundle: Bundle, samples: NDArray[np.uint8]) -> NDArray[np.float32]
     return currents
 
 
-def _feeds(bundle: Bundle, step: onnx.ModelProto, samples: NDArray[np.uint8]) -> Iterator[Feeds]:
-    """What the step sees of these samples, timestep after timestep."""
+def _steps(bundle: Bundle, step: onnx.ModelProto, samples: NDArray[np.uint8]) -> Iterator[tuple[Feeds, list[Any]]]:
+    """What goes into a step graph and comes out of it, sample after sample, timestep after timestep."""
     spec = bundle.manifest.network
-    session = onnxruntime.InferenceSession(step.SerializeToString(), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = ERRORS_ONLY
+    session = onnxruntime.InferenceSession(step.SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_inputs()]
     shapes = [value.shape for value in session.get_inputs()[1:]]
-    currents = _currents(bundle, samples)
-    for number in range(len(samples)):
-        state = [np.full(shape, spec.neuron.initial_membrane, np.float32) for shape in shapes]
-        for timestep in range(spec.timesteps):
-            current = currents[min(timestep, len(currents) - 1), number : number + 1]
-            feeds = dict(zip(names, (current, *state), strict=True))
-            yield feeds
-            state = session.run(None, feeds)[1:]
+    for start in range(0, len(samples), EMBEDDED):
+        currents = _currents(bundle, samples[start : start + EMBEDDED])
+        for number in range(currents.shape[1]):
+            state = [np.full(shape, spec.neuron.initial_membrane, np.float32) for shape in shapes]
+            for timestep in range(spec.timesteps):
+                current = currents[min(timestep, len(currents) - 1), number : number + 1]
+                feeds = dict(zip(names, (current, *state), strict=True))
+                outputs = session.run(None, feeds)
+                yield feeds, outputs
+                state = outputs[1:]

@@ -17,14 +17,14 @@ SECONDS_BETWEEN_LINES = 60.0
 
 
 class Progress:
-    """Steps done of `total`, with a note; on standard error."""
+    """Steps done of `total`, with a note; on standard error. A total that is not known yet comes with the steps."""
 
-    def __init__(self, title: str, total: int, quiet: bool = False) -> None:
+    def __init__(self, title: str, total: int | None = None, quiet: bool = False) -> None:
         self._title = title
         self._total = total
         self._quiet = quiet
         self._bars: Bars | None = None
-        self._last_line = time.monotonic()
+        self._begun = self._last_line = time.monotonic()
 
     def __enter__(self) -> Progress:
         if sys.stderr.isatty() and not self._quiet:
@@ -45,11 +45,14 @@ class Progress:
     ) -> None:
         if self._bars is not None:
             self._bars.stop()
+        elif not self._quiet and error is None:
+            log.info("%s: done in %.1f s", self._title, time.monotonic() - self._begun)
 
-    def at(self, step: int, note: str) -> None:
+    def at(self, step: int, note: str = "", total: int | None = None) -> None:
         """`step` of the total are done."""
+        self._total = total or self._total
         if self._bars is not None:
-            self._bars.update(self._task, completed=step, note=note)
+            self._bars.update(self._task, completed=step, total=self._total, note=note)
         elif not self._quiet and time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            log.info("%s: %d of %d, %s", self._title, step, self._total, note)
+            log.info("%s: %d of %s%s", self._title, step, self._total or "?", note and f", {note}")

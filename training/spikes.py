@@ -16,6 +16,7 @@ from shared.errors import ConfigError
 from shared.models.inference import inference_form
 from shared.models.load import load_cloud, load_edge
 from training.data import to_input
+from training.progress import Progress
 
 BATCH = 50
 
@@ -70,14 +71,16 @@ def bundle_spikes(bundle: Bundle, samples: NDArray[np.uint8]) -> Frames:
     spec = bundle.manifest.network
     edge = inference_form(load_edge(bundle))
     out = np.empty((len(samples), spec.timesteps, *bundle.manifest.frame_shape), np.uint8)
-    for start in range(0, len(samples), BATCH):
-        taken = torch.from_numpy(np.ascontiguousarray(samples[start : start + BATCH]))
-        inputs = to_input(taken, bundle.manifest.normalisation, spec.input_kind)
-        currents = edge.embed(inputs if inputs.ndim == 5 else inputs.unsqueeze(0))
-        state = edge.initial_state(len(taken))
-        for timestep in range(spec.timesteps):
-            spikes, state = edge.step(currents[min(timestep, len(currents) - 1)], state)
-            out[start : start + len(taken), timestep] = spikes.numpy()
+    with Progress(f"spikes of {len(samples)} samples", len(samples)) as progress:
+        for start in range(0, len(samples), BATCH):
+            taken = torch.from_numpy(np.ascontiguousarray(samples[start : start + BATCH]))
+            inputs = to_input(taken, bundle.manifest.normalisation, spec.input_kind)
+            currents = edge.embed(inputs if inputs.ndim == 5 else inputs.unsqueeze(0))
+            state = edge.initial_state(len(taken))
+            for timestep in range(spec.timesteps):
+                spikes, state = edge.step(currents[min(timestep, len(currents) - 1)], state)
+                out[start : start + len(taken), timestep] = spikes.numpy()
+            progress.at(start + len(taken))
     return out
 
 
@@ -90,12 +93,14 @@ def cloud_answers(bundle: Bundle, frames: Frames) -> NDArray[np.int64]:
     """
     cloud = inference_form(load_cloud(bundle))
     answers = []
-    for start in range(0, len(frames), BATCH):
-        taken = torch.from_numpy(frames[start : start + BATCH]).float()
-        state = cloud.initial_state(len(taken))
-        total = torch.zeros(len(taken), bundle.manifest.network.classes)
-        for timestep in range(frames.shape[1]):
-            logits, state = cloud.step(taken[:, timestep].contiguous(memory_format=torch.channels_last), state)
-            total += logits
-        answers.append(total.argmax(1).numpy())
+    with Progress(f"the cloud's answers to {len(frames)} samples", len(frames)) as progress:
+        for start in range(0, len(frames), BATCH):
+            taken = torch.from_numpy(frames[start : start + BATCH]).float()
+            state = cloud.initial_state(len(taken))
+            total = torch.zeros(len(taken), bundle.manifest.network.classes)
+            for timestep in range(frames.shape[1]):
+                logits, state = cloud.step(taken[:, timestep].contiguous(memory_format=torch.channels_last), state)
+                total += logits
+            answers.append(total.argmax(1).numpy())
+            progress.at(start + len(taken))
     return np.concatenate(answers)

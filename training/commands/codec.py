@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from shared.bundle import Bundle, write_codec
 from shared.command_line import existing_path, option
 from shared.errors import ConfigError
-from shared.spike_codec import CodecTables, SpikeCodec
+from shared.spike_codec import SpikeCodec
 from training.codec_fit import fit_tables
 from training.data import load_data
+from training.progress import Progress
 from training.recipe import read_recipe
 from training.spikes import Frames, bundle_spikes, dataset_samples, spread
 
@@ -54,23 +54,16 @@ def codec(
         torch.set_num_threads(threads)
     opened = Bundle.open(bundle)
     train, test = _samples(opened, dataset, recipe, data, allow_partial)
-    written = add_codec(opened, train, limit, reach)
+    written = add_codec(opened, bundle_spikes(opened, spread(train, limit)), reach)
     show_sizes(written, bundle_spikes(written, spread(test, limit)))
     click.echo(f"bundle {written.path}, fingerprint {written.fingerprint.hex()[:16]}")
 
 
-def add_codec(bundle: Bundle, samples: NDArray[np.uint8], limit: int = SAMPLES, reach: int | None = None) -> Bundle:
-    """Fit tables to the spikes of at most `limit` training samples and write them into the bundle."""
-    tables = fit_with_bar(bundle_spikes(bundle, spread(samples, limit)), reach)
+def add_codec(bundle: Bundle, frames: Frames, reach: int | None = None) -> Bundle:
+    """Fit tables to spikes of training samples, [N, T, C, H, W], and write them into the bundle."""
+    with Progress("fitting the codec") as progress:
+        tables = fit_tables(frames, reach, lambda done, total: progress.at(done, total=total))
     return write_codec(bundle, tables.arrays())
-
-
-def fit_with_bar(frames: Frames, reach: int | None) -> CodecTables:
-    """`fit_tables`, its progress on standard error."""
-    columns = (TextColumn("fitting the codec"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("fitting the codec", total=None)
-        return fit_tables(frames, reach, lambda done, total: bar.update(task, completed=done, total=total))
 
 
 def show_sizes(bundle: Bundle, frames: Frames) -> None:

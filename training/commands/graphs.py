@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,32 +13,56 @@ from numpy.typing import NDArray
 from shared.bundle import Bundle, Extra, write_graphs
 from shared.errors import ConfigError
 from shared.models.load import load_edge
-from training.spikes import dataset_samples, spread
+from training.data import Samples, bundle_data
+from training.spikes import Frames, bundle_spikes, cloud_answers, dataset_samples, spread
 
 Runtime = Literal["onnx", "onnx-int8"]
+RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
+
+MEASURED = 1000
+"""Held-out samples that a quantised head is measured on."""
+
+MOST_LOST = 0.02
+"""Of them, that a quantised head may cost at full T, gains set off; one that costs more is not written."""
+
+log = logging.getLogger("neucodex.train")
 
 
-def add_graphs(bundle: Bundle, runtimes: Collection[Runtime], samples: Callable[[], NDArray[np.uint8]]) -> Bundle:
+def add_graphs(
+    bundle: Bundle,
+    runtimes: Collection[Runtime],
+    samples: Callable[[], NDArray[np.uint8]],
+    held_out: Callable[[], Samples | None] = lambda: None,
+) -> Bundle:
     """Write the head's ONNX graphs into a bundle, in place of those it may have; it gets another fingerprint by it.
 
     Args:
         bundle: gets them.
         runtimes: "onnx-int8" writes the quantised step beside the plain one.
         samples: training samples, asked for if there is something to quantise.
+        held_out: what the quantised step is measured on; one that costs more than `MOST_LOST` is not written, and what
+            was measured goes into the manifest's `provenance["int8"]`. With none it is written as it is.
     """
     from training.onnx_graph import embed_graph, step_graph  # noqa: PLC0415  what needs no ONNX runs without it
 
     edge = load_edge(bundle)
     step = step_graph(edge)
-    graphs: dict[Extra, bytes] = {
+    graphs: dict[Extra, bytes | None] = {
         "head-embed": embed_graph(edge).SerializeToString(deterministic=True),
         "head-step": step.SerializeToString(deterministic=True),
     }
     if "onnx-int8" in runtimes:
-        from training.onnx_int8 import SAMPLES, quantised_step  # noqa: PLC0415  needs onnxruntime
+        from training.onnx_int8 import SAMPLES, graph_spikes, quantised_step  # noqa: PLC0415  needs onnxruntime
 
         quantised = quantised_step(bundle, step, spread(samples(), SAMPLES))
         graphs["head-step-int8"] = quantised.SerializeToString(deterministic=True)
+        known = held_out()
+        if known is not None:
+            frames, labels = (spread(part.numpy(), MEASURED) for part in (known.frames, known.labels))
+            measured = _cost(bundle, frames, labels, graph_spikes(bundle, quantised, frames))
+            if not measured["written"]:
+                graphs["head-step-int8"] = None
+            return write_graphs(bundle, graphs, {"int8": measured})
     return write_graphs(bundle, graphs)
 
 
@@ -51,3 +76,35 @@ def dataset_reader(bundle: Bundle, name: str | None, data: Path | None) -> Calla
         return dataset_samples(bundle, known, data, "train", allow_partial=True)
 
     return read
+
+
+def held_out_samples(bundle: Bundle, data: Path | None) -> Samples | None:
+    """What was held out when a bundle was trained; None where it does not say."""
+    try:
+        return bundle_data(bundle, data).held_out
+    except ConfigError as error:
+        log.warning("the quantised head is not measured: %s", error)
+        return None
+
+
+def _cost(
+    bundle: Bundle, samples: NDArray[np.uint8], labels: NDArray[np.int64], quantised: Frames
+) -> dict[str, int | float | bool]:
+    """What the cloud makes of a quantised head's spikes, beside those of the head itself."""
+    plain = bundle_spikes(bundle, samples)
+    right, right_quantised = (int((cloud_answers(bundle, spikes) == labels).sum()) for spikes in (plain, quantised))
+    written = right - right_quantised <= MOST_LOST * len(labels)
+    accuracy, accuracy_int8 = right / len(labels), right_quantised / len(labels)
+    differ = float((plain != quantised).mean())
+    (log.info if written else log.warning)(
+        "int8: %.2f %% of the spikes differ; accuracy at full T %.2f %% instead of %.2f %%, %d held-out samples%s",
+        100 * differ, 100 * accuracy_int8, 100 * accuracy, len(labels), "" if written else ": not written",
+    )  # fmt: skip
+    return {
+        "samples": len(labels),
+        "spikes_that_differ": round(differ, 5),
+        "accuracy_full_t": round(accuracy_int8, 5),
+        "float32_accuracy_full_t": round(accuracy, 5),
+        "most_lost": MOST_LOST,
+        "written": written,
+    }

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from shared.bundle import Bundle, write_local_exit
@@ -19,6 +18,7 @@ from shared.command_line import existing_path, option
 from training.calibrate import certainties, softmax
 from training.data import Samples, TrainingData, bundle_data
 from training.local_exit import LocalCalibration, LocalExitNetwork, calibrate, fit, logits_by_timestep
+from training.progress import Progress
 from training.provenance import commit
 from training.recipe import CalibrationRecipe
 from training.spikes import Frames, bundle_spikes, cloud_answers, spread
@@ -49,18 +49,25 @@ def local_exit(
     if threads is not None:
         torch.set_num_threads(threads)
     opened = Bundle.open(bundle)
-    written = add_local_exit(opened, bundle_data(opened, data, dataset), limit, budget)
+    known = bundle_data(opened, data, dataset)
+    written = add_local_exit(opened, known, bundle_spikes(opened, spread(known.train.frames.numpy(), limit)), budget)
     click.echo(f"bundle {written.path}, fingerprint {written.fingerprint.hex()[:16]}")
 
 
-def add_local_exit(bundle: Bundle, data: TrainingData, limit: int = SAMPLES, budget: float | None = None) -> Bundle:
-    """Train it on the training part, calibrate it on the held-out part, measure it on the test part, write it."""
+def add_local_exit(bundle: Bundle, data: TrainingData, spikes: Frames, budget: float | None = None) -> Bundle:
+    """Train it on the training part, calibrate it on the held-out part, measure it on the test part, write it.
+
+    Args:
+        bundle: gets it.
+        data: what the bundle was made with.
+        spikes: the bundle's, of training samples `spread` to their number, [N, T, C, H, W].
+        budget: as calibrate's; else the bundle's.
+    """
     begun = time.monotonic()
     manifest = bundle.manifest
     chosen = _calibration(manifest.provenance, budget)
-    frames, labels = _spikes(bundle, data.train, limit)
-    network = _fit_with_bar(frames, labels, manifest.network.classes)
-    frames, labels = _spikes(bundle, data.held_out, MEASURED)
+    network = _fit(spikes, spread(data.train.labels.numpy(), len(spikes)), manifest.network.classes)
+    frames, labels = _spikes(bundle, data.held_out)
     cloud_right = cloud_answers(bundle, frames) == labels
     calibration = calibrate(
         logits_by_timestep(network, frames), cloud_right, labels, chosen.measure, chosen.budget, chosen.failure
@@ -69,7 +76,7 @@ def add_local_exit(bundle: Bundle, data: TrainingData, limit: int = SAMPLES, bud
     _show(calibration, test)
     provenance = {
         "operations": network.operations,
-        "training_samples": min(len(data.train), limit),
+        "training_samples": len(spikes),
         "calibration": calibration.described(),
         "test": test,
         "seconds": round(time.monotonic() - begun, 1),
@@ -88,16 +95,16 @@ def _calibration(provenance: Any, budget: float | None) -> CalibrationRecipe:
     )
 
 
-def _spikes(bundle: Bundle, samples: Samples, limit: int) -> tuple[Frames, NDArray[np.int64]]:
-    frames = bundle_spikes(bundle, spread(samples.frames.numpy(), limit))
-    return frames, spread(samples.labels.numpy(), limit)
+def _spikes(bundle: Bundle, samples: Samples) -> tuple[Frames, NDArray[np.int64]]:
+    frames = bundle_spikes(bundle, spread(samples.frames.numpy(), MEASURED))
+    return frames, spread(samples.labels.numpy(), MEASURED)
 
 
 def _measure(
     bundle: Bundle, network: LocalExitNetwork, calibration: LocalCalibration, samples: Samples
 ) -> dict[str, Any]:
     """What the exit does on test samples, beside the cloud at full T."""
-    frames, labels = _spikes(bundle, samples, MEASURED)
+    frames, labels = _spikes(bundle, samples)
     probabilities = softmax(logits_by_timestep(network, frames), calibration.temperature)
     right = probabilities.argmax(-1) == labels
     sure = certainties(calibration.policy.measure, probabilities[0]) >= calibration.policy.threshold
@@ -111,11 +118,9 @@ def _measure(
     }
 
 
-def _fit_with_bar(frames: Frames, labels: NDArray[np.int64], classes: int) -> LocalExitNetwork:
-    columns = (TextColumn("training the local exit"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("training the local exit", total=None)
-        return fit(frames, labels, classes, progress=lambda done, total: bar.update(task, completed=done, total=total))
+def _fit(frames: Frames, labels: NDArray[np.int64], classes: int) -> LocalExitNetwork:
+    with Progress("training the local exit") as progress:
+        return fit(frames, labels, classes, progress=lambda done, total: progress.at(done, total=total))
 
 
 def _show(calibration: LocalCalibration, test: dict[str, Any]) -> None:
