@@ -99,17 +99,6 @@ class GraphTail(Tail):
         return _Recorded(size, spikes, sent, counts, counted, state, confidences, told, replay)
 
 
-def make_tail(bundle: Bundle, device: torch.device, precision: Precision, max_batch: int) -> Tail:
-    """The fastest tail for a device.
-
-    Raises:
-        BundleError: as `Tail`.
-    """
-    if device.type == "cuda":
-        return GraphTail(bundle, device, precision, max_batch)
-    return Tail(bundle, device, precision)
-
-
 def _graph(run: Replay, device: torch.device) -> Replay:
     """Record what `run` launches."""
     with torch.cuda.device(device):

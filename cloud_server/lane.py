@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from cloud_server.config import CloudConfig
-from cloud_server.graph_tail import make_tail
+from cloud_server.fastest_tail import make_tail
 from cloud_server.scheduler import Scheduler
 from cloud_server.state_slots import StateSlots
 from cloud_server.tail import Tail

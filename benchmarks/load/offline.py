@@ -60,7 +60,7 @@ class OfflineLoop:
     ) -> None:
         import torch  # noqa: PLC0415  the echo's process does without
 
-        from cloud_server.graph_tail import make_tail  # noqa: PLC0415  imports torch
+        from cloud_server.fastest_tail import make_tail  # noqa: PLC0415  imports torch
         from cloud_server.tail import torch_device  # noqa: PLC0415  imports torch
 
         self._spikes = spikes

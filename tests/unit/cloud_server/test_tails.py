@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from cloud_server.config import CloudConfig, Precision
-from cloud_server.graph_tail import GraphTail, make_tail
+from cloud_server.fastest_tail import make_tail
+from cloud_server.graph_tail import GraphTail
 from cloud_server.lane import load_lane
 from cloud_server.tail import Tail
+from cloud_server.traced_tail import TracedTail
 from shared.bundle import Bundle
 from shared.datasets.registry import load_split
 from shared.errors import ConfigError
@@ -21,7 +24,9 @@ from tests.support.engine import LANE, assert_answer, batch_runner, make_work, r
 from tests.support.known import SAMPLES, TOLERANCE
 
 CPU = torch.device("cpu")
-DIGITS = Path(__file__).parents[3] / "models" / "resnet18-digits"
+MODELS = Path(__file__).parents[3] / "models"
+DIGITS = MODELS / "resnet18-digits"
+SHIPPED = sorted(path.parent.name for path in MODELS.glob("*/manifest.json"))
 
 
 @torch.inference_mode()
@@ -36,6 +41,12 @@ def answers(tail: Tail, spikes: NDArray[np.uint8]) -> NDArray[np.float32]:
         slots.scatter(range(count), stepped.state)
         out.append(stepped.confidences)
     return np.stack(out)
+
+
+def random_frames(bundle: Bundle, batch: int) -> NDArray[np.uint8]:
+    """Spikes [T, batch, C, H, W], three of ten set."""
+    spec, shape = bundle.manifest.network, bundle.manifest.frame_shape
+    return (np.random.default_rng(3).random((spec.timesteps, batch, *shape)) < 0.3).astype(np.uint8)
 
 
 @torch.inference_mode()
@@ -58,7 +69,36 @@ def test_what_a_step_told_is_not_changed_by_the_next(bundle, frames, expected):
 
 
 def test_a_device_gets_its_tail(bundle: Bundle) -> None:
-    assert type(make_tail(bundle, CPU, "fp32", 4)) is Tail
+    assert type(make_tail(bundle, CPU, "fp32", 4)) is TracedTail
+
+
+@pytest.mark.parametrize(("name", "precision"), [*((name, "fp32") for name in SHIPPED), (DIGITS.name, "bf16")])
+@torch.inference_mode()
+def test_a_recorded_step_is_the_plain_one_bit_for_bit(name: str, precision: Precision) -> None:
+    bundle = Bundle.open(MODELS / name)
+    plain, traced = Tail(bundle, CPU, precision), TracedTail(bundle, CPU, precision)
+    for batch in (1, 3):
+        slots = plain.slots(batch)
+        one, other = slots.fresh(batch), slots.fresh(batch)
+        for timestep, frames in enumerate(random_frames(bundle, batch), start=1):
+            expected = plain.step(list(frames), [timestep] * batch, one).confidences
+            assert np.array_equal(traced.step(list(frames), [timestep] * batch, other).confidences, expected)
+            assert torch.equal(one.block, other.block)
+
+
+@torch.inference_mode()
+def test_a_recorded_step_is_one_call(bundle: Bundle, frames: NDArray[np.uint8]) -> None:
+    calls = []
+    for tail in (Tail(bundle, CPU), TracedTail(bundle, CPU)):
+        state, seen = tail.slots(1).fresh(1), list[str]()
+        sys.setprofile(lambda _, event, what, seen=seen: seen.append(str(what)) if event == "c_call" else None)
+        try:
+            tail.step([frames[0, 0]], [1], state)
+        finally:
+            sys.setprofile(None)
+        calls.append(len(seen))
+    plain, traced = calls
+    assert traced < 50 < plain
 
 
 def test_half_floats_are_for_gpus(bundle: Bundle) -> None:
