@@ -22,6 +22,7 @@ from training.data import TrainingData, load_data
 from training.finished import export_bundle, read_calibration, run_calibration, run_evaluation
 from training.machine import Machine, machine
 from training.recipe import Kind, Recipe, read_recipe
+from training.recipe import uncompressed as uncompressed_recipe
 from training.spikes import bundle_spikes, spread
 from training.stages import train_stage
 
@@ -171,12 +172,22 @@ _runtime_option = option(
 @_runtime_option
 @option("--bundle", type=existing_path, metavar="DIR", help="Add the runtimes to this bundle, instead of --recipe.")
 @option("--dataset", metavar="NAME", help="With --bundle and onnx-int8: what it was trained on, if it does not say.")
+@option(
+    "--uncompressed", is_flag=True, help="The network of the backbone stages, without a bottleneck; calibrated here."
+)
 def export(
-    out: Path | None, runtimes: tuple[Runtime, ...], bundle: Path | None, dataset: str | None, **settings: Any
+    out: Path | None,
+    runtimes: tuple[Runtime, ...],
+    bundle: Path | None,
+    dataset: str | None,
+    uncompressed: bool,
+    **settings: Any,
 ) -> None:
     """Write the bundle of a finished run, or add runtimes to a bundle that exists (its fingerprint changes)."""
     if (bundle is None) == (settings["recipe"] is None):
         raise ConfigError("name either --recipe, whose run is finished, or --bundle, which exists")
+    if uncompressed and bundle is not None:
+        raise ConfigError("--uncompressed goes with --recipe: a bundle holds no other network than its own")
     if bundle is not None:
         configure_logs(settings["log_format"], settings["log_level"])
         opened = Bundle.open(bundle)
@@ -185,7 +196,10 @@ def export(
         return
     with _job(**settings) as job:
         if job.machine.leads:
-            _export(job, out, runtimes)
+            if uncompressed:
+                _export_uncompressed(job, out, runtimes)
+            else:
+                _export(job, out, runtimes)
 
 
 @main_group.command(name="all")
@@ -211,6 +225,17 @@ def _export(job: Job, out: Path | None, runtimes: tuple[Runtime, ...]) -> None:
     spikes = bundle_spikes(bundle, spread(train, local_exit.SAMPLES))  # the longest part: once for both
     bundle = codec.add_codec(bundle, spread(spikes, codec.SAMPLES))
     _tell(local_exit.add_local_exit(bundle, job.data, spikes))
+
+
+def _export_uncompressed(job: Job, out: Path | None, runtimes: tuple[Runtime, ...]) -> None:
+    """What the pair is compared with: it sends the split's own spikes, without tables, and has no local exit."""
+    plain = replace(job, recipe=uncompressed_recipe(job.recipe))
+    report.print_calibration(run_calibration(plain.recipe, plain.data, plain.runs, plain.machine))
+    report.print_evaluation(run_evaluation(plain.recipe, plain.data, plain.runs, plain.machine))
+    folder = out or Path("benchmarks/uncompressed") / job.recipe.name
+    bundle = export_bundle(plain.recipe, plain.data, plain.runs, folder, plain.machine)
+    train, held_out = plain.data.train.frames.numpy, plain.data.held_out
+    _tell(add_graphs(bundle, runtimes or RUNTIMES, train, lambda: held_out))
 
 
 def _tell(bundle: Bundle) -> None:

@@ -51,6 +51,8 @@ def spike_statistics(
 
     Returns:
         layers: for each neuron layer its name, shape and spike rate (spikes per neuron and timestep);
+        operations: for each layer with weights its name, dense operations of one pass of one sample, the share of its
+            inputs that were not zero, and whether they are real values (the picture) or spikes;
         multiply_accumulates: of the first convolution, which sees real values, per sample (once for a picture);
         accumulates: additions of all other layers per sample, the dense count times the measured input rate
             (Rathi and Roy, "DIET-SNN", count operations so);
@@ -77,6 +79,7 @@ class _SpikeCounter:
         self._seen: dict[str, int] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._operations: dict[str, Tensor] = {}
+        self._dense: dict[str, float] = {}
         self._handles = []
         for name, module in network.named_modules():
             if isinstance(module, Neuron):
@@ -105,12 +108,22 @@ class _SpikeCounter:
         first = name.startswith("edge.embedding")
         rate = torch.ones(()) if first else x.count_nonzero().cpu() / x.numel()
         self._operations[name] = self._operations.get(name, torch.zeros(())) + dense * rate
+        self._dense[name] = self._dense.get(name, 0.0) + dense
 
     def result(self, samples: int) -> dict[str, Any]:
         layers = [
             {"name": name, "shape": self._shapes[name], "spike_rate": float(self._spikes[name]) / self._seen[name]}
             for name in self._spikes
         ]
+        static = self._network.spec.input_kind == "static"
+        operations = []
+        for name, done in self._operations.items():
+            real = name.startswith("edge.embedding")
+            passes = samples * (1 if real and static else self._network.spec.timesteps)
+            rate = float(done) / self._dense[name]
+            operations.append(
+                {"name": name, "dense": self._dense[name] / passes, "input_rate": rate, "real_valued": real}
+            )
         first = {name: float(value) for name, value in self._operations.items() if name.startswith("edge.embedding")}
         others = {name: float(value) for name, value in self._operations.items() if name not in first}
         bits = math.prod(self._network.edge.out_shape)
@@ -120,6 +133,7 @@ class _SpikeCounter:
         entropy = 0.0 if density in (0.0, 1.0) else -math.log2(density**density * (1 - density) ** (1 - density))
         return {
             "layers": layers,
+            "operations": operations,
             "multiply_accumulates": sum(first.values()) / samples,
             "accumulates": sum(others.values()) / samples,
             "accumulates_edge": sum(value for n, value in others.items() if n.startswith("edge.")) / samples,

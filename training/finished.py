@@ -138,7 +138,8 @@ def export_bundle(recipe: Recipe, data: TrainingData, runs: Path, out: Path, mac
     evaluation: dict[str, Any] = {}
     if (file := runs / recipe.name / EVALUATION).exists():
         evaluation = json.loads(file.read_text())
-        evaluation.pop("layers", None)
+        for long in ("layers", "operations"):
+            evaluation.pop(long, None)
     manifest = Manifest(
         name=recipe.name,
         network=recipe.network,

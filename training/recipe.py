@@ -6,9 +6,10 @@ weights that the one before it left.
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -159,6 +160,21 @@ class Recipe:
             raise ConfigError("stages stand in the order backbone, bottleneck, finetune")
         if self.network.bottleneck is None and "bottleneck" in (stage.kind for stage in self.stages):
             raise ConfigError("a bottleneck stage needs [network.bottleneck]")
+
+
+def uncompressed(recipe: Recipe) -> Recipe:
+    """The recipe of the network that its backbone stages leave, without a bottleneck. The stages are the same runs.
+
+    Raises:
+        ConfigError: the recipe does not begin with a backbone stage.
+    """
+    stages = tuple(itertools.takewhile(lambda stage: stage.kind == "backbone", recipe.stages))
+    if not stages:
+        raise ConfigError(
+            f"recipe {recipe.name} does not begin with a backbone stage: it leaves no uncompressed network"
+        )
+    network = replace(recipe.network, bottleneck=None)
+    return replace(recipe, name=f"{recipe.name}-uncompressed", network=network, stages=stages)
 
 
 def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:

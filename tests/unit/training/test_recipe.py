@@ -1,9 +1,10 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from shared.errors import ConfigError
-from training.recipe import read_recipe
+from training.recipe import read_recipe, uncompressed
 from training.stages import stage_folder
 
 RECIPES = Path(__file__).parents[3] / "recipes"
@@ -78,3 +79,17 @@ def test_recipes_that_begin_alike_share_their_backbone(tmp_path: Path) -> None:
     assert stage_folder(tmp_path, one, 1) != stage_folder(tmp_path, other, 1)
     longer = read_recipe(path, ("stages.0.epochs=21",))
     assert stage_folder(tmp_path, one, 0) != stage_folder(tmp_path, longer, 0)
+
+
+def test_the_uncompressed_network_shares_the_backbone_stage(tmp_path: Path) -> None:
+    recipe = read_recipe(RECIPES / "resnet18-digits.toml")
+    plain = uncompressed(recipe)
+    assert plain.network.bottleneck is None
+    assert [stage.kind for stage in plain.stages] == ["backbone"]
+    assert stage_folder(tmp_path, plain, 0) == stage_folder(tmp_path, recipe, 0)
+
+
+def test_a_recipe_without_a_backbone_leaves_no_uncompressed_network() -> None:
+    recipe = read_recipe(RECIPES / "resnet18-digits.toml")
+    with pytest.raises(ConfigError, match="backbone"):
+        uncompressed(replace(recipe, stages=recipe.stages[1:]))
