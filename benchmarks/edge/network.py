@@ -10,6 +10,7 @@ from edge_client.backoff import Backoff
 from edge_client.co_inference import CoInference
 from edge_client.head_runner import Head
 from edge_client.link import CloudLink
+from edge_client.local_exit import LocalExit
 from edge_client.lookahead import Lookahead
 from edge_client.security import IN_CLEAR
 from edge_client.transport import GrpcTransport
@@ -21,9 +22,16 @@ WITHIN_S = 30.0
 
 @contextlib.asynccontextmanager
 async def edge(
-    bundle: Bundle, head: Head, address: str, lookahead: Lookahead, *, full_t: bool = False
+    bundle: Bundle,
+    head: Head,
+    address: str,
+    lookahead: Lookahead,
+    *,
+    full_t: bool = False,
+    local_exit: LocalExit | None = None,
+    sample_deadline_s: float = WITHIN_S,
 ) -> AsyncIterator[CoInference]:
-    """A connected loop with a stream of its own.
+    """A connected loop with a stream of its own; a local exit is asked first.
 
     Raises:
         TimeoutError: no cloud answers at `address`.
@@ -46,7 +54,9 @@ async def edge(
             manifest.network.timesteps,
             lookahead=lookahead,
             full_t=full_t,
-            sample_deadline_s=WITHIN_S,
+            sample_deadline_s=sample_deadline_s,
+            local_exit=local_exit,
+            local_first=local_exit is not None,
         )
         try:
             yield network

@@ -26,6 +26,8 @@ Kind = Literal["edge", "picture", "float32", "pair", "fallback"]
 """edge: the whole network on the edge; picture: all of it in the cloud; float32: the split's features as float32; pair:
 `neucodex-edge` and `neucodex-cloud`; fallback: the pair's local exit alone."""
 
+PictureCodec = Literal["raw", "png", "jpeg", "webp"]
+
 LinkMeans = Literal["cable", "netem", "tun", "proxy", "real"]
 """cable: two network namespaces and nothing between them; netem, tun: shaped by the kernel or by our forwarder;
 proxy: a TCP proxy on loopback; real: whatever lies between this machine and --edge-host."""
@@ -44,7 +46,7 @@ class Alternative:
     early_exit: bool
     lookahead: int | Literal["auto"] | None = None
     local_first: bool = False
-    codec: Literal["raw", "png", "jpeg", "webp"] | None = None
+    codec: PictureCodec | None = None
     quality: int | None = None
 
 

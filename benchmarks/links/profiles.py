@@ -1,0 +1,26 @@
+"""What links are like: one table, each row with its source. Rates and delays of a typical, not of the best, link."""
+
+from __future__ import annotations
+
+from benchmarks.testbed.record_form import LinkProfile
+
+PROFILES: tuple[LinkProfile, ...] = (
+    LinkProfile("loopback", 0.0, None, None, 0.0, 0.0, "no link: what the processes themselves take"),
+    LinkProfile("lan", 0.5, 1000.0, 1000.0, 0.0, 0.05, "gigabit Ethernet (IEEE 802.3ab) through one switch"),
+    LinkProfile(
+        "wifi", 4.0, 40.0, 40.0, 0.0, 1.0,
+        "802.11n, one stream of 20 MHz (72 Mbit/s at the air, about 55 % of it as TCP) to an access point in the room",
+    ),
+    LinkProfile(
+        "lte", 50.0, 10.0, 30.0, 0.0, 5.0, "LTE: 3GPP TR 36.912 latency plus core network; rates as operators' medians"
+    ),
+    LinkProfile("3g", 120.0, 1.0, 4.0, 0.0, 15.0, "HSPA: WebPageTest's '3G' class, round trip lowered to HSPA's"),
+    LinkProfile(
+        "lora", 100.0, 0.05, 0.05, 0.0, 0.0,
+        "LoRa-class: LoRaWAN's FSK mode of 50 kbit/s (Regional Parameters, EU868 DR7), point to point",
+    ),
+    LinkProfile(
+        "satellite", 600.0, 5.0, 20.0, 0.0, 10.0, "geostationary: 4 x 35,786 km at light speed is 477 ms, plus hubs"
+    ),
+)  # fmt: skip
+BY_NAME = {profile.name: profile for profile in PROFILES}

@@ -1,0 +1,58 @@
+"""Pictures as the files that would be sent instead: raw, PNG, JPEG, WebP, and back; by Pillow."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from edge_client.pictures import MODES
+
+CODECS = ("raw", "png", "jpeg", "webp")
+Pixels = NDArray[np.uint8]
+"""[C, H, W], C 1 or 3."""
+
+
+def encode(pixels: Pixels, codec: str, quality: int | None) -> bytes:
+    """A picture's file at its smallest for that quality (optimised tables, slowest method).
+
+    Args:
+        pixels: [C, H, W].
+        codec: one of CODECS.
+        quality: of JPEG and WebP, 1..100; None for lossless.
+    """
+    if codec == "raw":
+        return pixels.tobytes()
+    forms: dict[str, dict[str, Any]] = {
+        "png": {"optimize": True},
+        "jpeg": {"quality": quality, "optimize": True},
+        "webp": {"lossless": True} if quality is None else {"quality": quality, "method": 6},
+    }
+    buffer = io.BytesIO()
+    grey = pixels.shape[0] == 1
+    Image.fromarray(pixels[0] if grey else np.ascontiguousarray(pixels.transpose(1, 2, 0))).save(
+        buffer, codec, **forms[codec]
+    )
+    return buffer.getvalue()
+
+
+def decode(data: bytes, codec: str, shape: tuple[int, ...]) -> Pixels:
+    """The picture [C, H, W] of a file.
+
+    Raises:
+        ValueError: it is none of that shape.
+    """
+    if codec == "raw":
+        return np.frombuffer(data, np.uint8).reshape(shape)
+    try:
+        with Image.open(io.BytesIO(data), formats=[codec]) as picture:
+            pixels = np.asarray(picture.convert(MODES[shape[0]]), np.uint8)
+    except OSError as error:
+        raise ValueError(f"no {codec} file: {error}") from None
+    found = pixels[np.newaxis] if shape[0] == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    if found.shape != tuple(shape):
+        raise ValueError(f"a picture {found.shape}, {tuple(shape)} was expected")
+    return found

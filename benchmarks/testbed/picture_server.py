@@ -1,0 +1,131 @@
+"""The cloud of the alternatives that `neucodex-cloud` does not serve: whole pictures, and features as float32.
+
+One gRPC stream carries them, as the pair's does, with messages that are as short: a struct and the bytes. Run as
+`python -m benchmarks.testbed.picture_server`; only ever on the testbed's own network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import click
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.testbed.picture_files import CODECS, decode
+from benchmarks.testbed.whole_network import TailRun, WholeNetwork
+from shared.bundle import Bundle
+from shared.command_line import existing_path, option, run
+
+METHOD = "/neucodex.testbed/Classify"
+REQUEST = struct.Struct("<BBH")
+"""What follows (an index into CODECS, or FEATURES); whether to exit early, or the timestep of features; to spare."""
+
+FEATURES = 255
+ANSWER = struct.Struct("<IIB")
+"""Microseconds queued and computed, timesteps; float32 confidences [timesteps, classes] follow."""
+
+UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+
+
+class PictureServer:
+    """Answers one stream after the other's messages in order, on one thread: the testbed has one edge."""
+
+    def __init__(self, bundle: Bundle, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(1)
+        self._threads = threads
+        self._bundle = bundle
+        self._network: WholeNetwork | None = None
+
+    async def load(self) -> float:
+        """Load the network in its thread; the median seconds of a timestep of it."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._load)
+
+    async def classify(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        """The stream."""
+        features: list[TailRun] = []
+        async for request in requests:
+            came = time.perf_counter()
+            try:
+                yield await asyncio.get_running_loop().run_in_executor(
+                    self._pool, self._answer, request, came, features
+                )
+            except (ValueError, struct.error, IndexError) as error:
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+
+    def _load(self) -> float:
+        # torch on this side, whatever the edge's head runs on: it is what the cloud's tail is.
+        self._network = WholeNetwork(self._bundle, self._threads, "torch")
+        return self._network.step_seconds(np.ones(self._bundle.manifest.network.input_shape, np.uint8), 20)
+
+    def _answer(self, request: bytes, came: float, features: list[TailRun]) -> bytes:
+        assert self._network is not None
+        began = time.perf_counter()
+        kind, how, _ = REQUEST.unpack_from(request)
+        data = request[REQUEST.size :]
+        if kind == FEATURES:
+            if how == 1:
+                features[:] = [TailRun(self._network.tail)]
+            values = np.frombuffer(data, np.float32).reshape(self._bundle.manifest.split_shape)
+            found = np.stack([features[0].step(values)])
+        else:
+            pixels = decode(data, CODECS[kind], self._bundle.manifest.network.input_shape)
+            found = np.stack(self._network.classify(pixels, early_exit=bool(how)).confidences)
+        spent = time.perf_counter() - began
+        return ANSWER.pack(round((began - came) * 1e6), round(spent * 1e6), len(found)) + found.tobytes()
+
+
+def request_picture(codec: str, data: bytes, *, early_exit: bool) -> bytes:
+    """A picture's file as a message."""
+    return REQUEST.pack(CODECS.index(codec), early_exit, 0) + data
+
+
+def request_features(timestep: int, features: NDArray[np.float32]) -> bytes:
+    """The features [C, H, W] of one timestep, 1..T, as a message; 1 begins a sample."""
+    return REQUEST.pack(FEATURES, timestep, 0) + features.tobytes()
+
+
+def read_answer(answer: bytes) -> tuple[float, float, NDArray[np.float32]]:
+    """Milliseconds queued and computed, and confidences [timesteps, classes]."""
+    queued, computed, timesteps = ANSWER.unpack_from(answer)
+    confidences = np.frombuffer(answer, np.float32, offset=ANSWER.size).reshape(timesteps, -1)
+    return queued / 1000, computed / 1000, confidences
+
+
+async def serve(bundle: Bundle, threads: int, listen: str, ready_file: Path) -> None:
+    """Serve until cancelled; the address, and the milliseconds of a timestep, go to `ready_file` as JSON."""
+    pictures = PictureServer(bundle, threads)
+    step_s = await pictures.load()
+    server = grpc.aio.server(options=UNLIMITED)
+    service, _, name = METHOD.lstrip("/").partition("/")
+    handlers: dict[str, Any] = {name: grpc.stream_stream_rpc_method_handler(pictures.classify)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+    host = listen.rpartition(":")[0]
+    port = server.add_insecure_port(listen)
+    await server.start()
+    part = ready_file.with_suffix(".partial")
+    part.write_text(json.dumps({"listen": f"{host}:{port}", "step_ms": step_s * 1000}))
+    part.replace(ready_file)
+    await server.wait_for_termination()
+
+
+@click.command()
+@option("--bundle", type=existing_path, required=True, help="The uncompressed network.")
+@option("--listen", default="127.0.0.1:0", help="Where; port 0 takes a free one.")
+@option("--threads", type=int, default=1, help="Of a step.")
+@option("--ready-file", type=existing_path, required=True, help="Receives the address.")
+def main(bundle: Path, listen: str, threads: int, ready_file: Path) -> None:
+    """Classify whole pictures, and float32 features, for the testbed."""
+    asyncio.run(serve(Bundle.open(bundle), threads, listen, ready_file))
+
+
+if __name__ == "__main__":
+    run(main)

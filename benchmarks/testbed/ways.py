@@ -1,0 +1,284 @@
+"""What the edge does with a sample, for each kind of alternative: one row of the record's columns comes of it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Protocol
+
+import grpc
+import numpy as np
+
+from benchmarks.edge.network import edge
+from benchmarks.testbed.picture_files import encode
+from benchmarks.testbed.picture_server import METHOD, UNLIMITED, read_answer, request_features, request_picture
+from benchmarks.testbed.record_form import CLOUD, EDGE, Alternative
+from benchmarks.testbed.whole_network import WholeNetwork
+from edge_client.head_runner import Frames, Head, HeadRun, open_head
+from edge_client.local_exit import open_local_exit
+from edge_client.lookahead import BYTE_PRICE_US, AutoLookahead, FixedLookahead, exits_tested
+from edge_client.sources import Sample
+from shared.bundle import Bundle
+from shared.errors import ConfigError
+from shared.spike_codec import Spikes
+
+LONGEST_S = 600.0
+"""For one sample: float32 features over a link of 50 kbit/s take 42 s each timestep."""
+
+Row = dict[str, Any]
+
+
+class Way(Protocol):
+    """Classifies one sample after the other."""
+
+    async def classify(self, sample: Sample) -> Row:
+        """The columns of a sample but its label and what is counted outside; latency and its parts in ms.
+
+        What the network did not report stands under `transit_ms`, both ways together.
+        """
+
+
+@contextlib.asynccontextmanager
+async def open_way(
+    alternative: Alternative, bundle: Bundle, cloud: str, threads: int, whole: WholeNetwork | None
+) -> AsyncIterator[Way]:
+    """An alternative, connected.
+
+    Args:
+        alternative: what is done.
+        bundle: of its network.
+        cloud: HOST:PORT of `neucodex-cloud`, or of the picture server for pictures and float32.
+        threads: of the edge's operations.
+        whole: the network, for "edge".
+
+    Raises:
+        ConfigError: the bundle lacks what it needs.
+        TimeoutError: no cloud answers.
+    """
+    if alternative.kind == "edge":
+        assert whole is not None
+        yield EdgeOnly(whole, alternative.early_exit)
+    elif alternative.kind == "fallback":
+        yield Fallback(bundle, threads)
+    elif alternative.kind == "pair":
+        head = Counting(open_head(bundle, threads=threads))
+        timesteps = bundle.manifest.network.timesteps
+        prior = exits_tested(bundle.manifest.provenance, timesteps)
+        ahead = alternative.lookahead
+        lookahead = (
+            AutoLookahead(timesteps, prior, BYTE_PRICE_US / 1e6) if ahead == "auto" else FixedLookahead(ahead or 1)
+        )
+        local = open_local_exit(bundle) if alternative.local_first else None
+        async with edge(
+            bundle, head, cloud, lookahead,
+            full_t=not alternative.early_exit, local_exit=local, sample_deadline_s=LONGEST_S,
+        ) as network:  # fmt: skip
+            yield Pair(network.classify, head)
+    else:
+        async with grpc.aio.insecure_channel(cloud, options=UNLIMITED) as channel:
+            call: Any = channel.stream_stream(METHOD)()
+            yield (
+                Picture(call, alternative)
+                if alternative.kind == "picture"
+                else Float32(call, open_head(bundle, threads=threads), bundle)
+            )
+            await call.done_writing()
+
+
+class Counting:
+    """A head that counts the timesteps it computed, those in vain too."""
+
+    def __init__(self, head: Head) -> None:
+        self._head = head
+        self.steps = 0
+
+    def start(self, frames: Frames) -> HeadRun:
+        """A sample before its first timestep."""
+        return _CountingRun(self, self._head.start(frames))
+
+
+class _CountingRun:
+    def __init__(self, counting: Counting, run: HeadRun) -> None:
+        self._counting = counting
+        self._run = run
+
+    def step(self) -> Spikes:
+        self._counting.steps += 1
+        return self._run.step()
+
+
+class EdgeOnly:
+    """The whole network here."""
+
+    def __init__(self, network: WholeNetwork, early_exit: bool) -> None:
+        self._network = network
+        self._early_exit = early_exit
+
+    async def classify(self, sample: Sample) -> Row:
+        """See `Way`."""
+        began = time.perf_counter()
+        answer = self._network.classify(sample.frames, early_exit=self._early_exit)
+        spent = _ms(began)
+        steps = len(answer.confidences)
+        return {
+            "predicted": answer.prediction,
+            "answered_by": EDGE,
+            "timesteps": steps,
+            "head_steps": steps,
+            "latency_ms": spent,
+            "head_ms": spent,
+            "confidence": [float(each.max()) for each in answer.confidences],
+        }
+
+
+class Fallback:
+    """Head, encoder and local exit, to the first timestep that it is sure of."""
+
+    def __init__(self, bundle: Bundle, threads: int) -> None:
+        found = open_local_exit(bundle)
+        if found is None:
+            raise ConfigError(f"bundle {bundle.path} has no local exit: give it one with `neucodex-train local-exit`")
+        self._exit = found
+        self._head = open_head(bundle, threads=threads)
+        self._timesteps = bundle.manifest.network.timesteps
+
+    async def classify(self, sample: Sample) -> Row:
+        """See `Way`."""
+        began = time.perf_counter()
+        run, total, seen = self._head.start(sample.frames), np.zeros(()), []
+        answer: tuple[float, ...] = ()
+        for timestep in range(1, self._timesteps + 1):
+            total = total + run.step()
+            answer = self._exit.confidences((total / timestep).astype(np.float32))
+            seen.append(max(answer))
+            if self._exit.policy.should_stop(answer):
+                break
+        spent = _ms(began)
+        return {
+            "predicted": answer.index(max(answer)),
+            "answered_by": EDGE,
+            "timesteps": len(seen),
+            "head_steps": len(seen),
+            "latency_ms": spent,
+            "head_ms": spent,
+            "confidence": seen,
+        }
+
+
+class Pair:
+    """`edge_client`'s own loop."""
+
+    def __init__(self, classify: Callable[[Sample], Any], head: Counting) -> None:
+        self._classify = classify
+        self._head = head
+        self._counted = head.steps
+
+    async def classify(self, sample: Sample) -> Row:
+        """See `Way`."""
+        began = time.perf_counter()
+        verdict = await self._classify(sample)
+        latency = _ms(began)
+        counted, self._counted = self._counted, self._head.steps
+        steps = verdict.steps
+        here = verdict.answered_by == "edge"
+        row: Row = {
+            "predicted": verdict.prediction,
+            "answered_by": EDGE if here else CLOUD,
+            "timesteps": verdict.timesteps,
+            "head_steps": self._counted - counted,
+            "payload_bytes": verdict.payload_bytes,
+            "message_bytes": verdict.message_bytes,
+            "latency_ms": latency,
+            "confidence": [verdict.confidence] if here else [step.confidence for step in steps],
+        }
+        if here:
+            return {**row, "head_ms": latency}
+        times = {
+            name: sum(getattr(step, f"{name}_s") for step in steps) * 1000
+            for name in ("head", "encode", "queue", "tail", "send_to_result")
+        }
+        transit = max(times.pop("send_to_result") - times["queue"] - times["tail"], 0.0)
+        return {**row, **{f"{name}_ms": spent for name, spent in times.items()}, "transit_ms": transit}
+
+
+class Picture:
+    """The picture's file to the cloud, which runs the whole network."""
+
+    def __init__(self, call: Any, alternative: Alternative) -> None:
+        assert alternative.codec is not None
+        self._call = call
+        self._codec, self._quality = alternative.codec, alternative.quality
+        self._early_exit = alternative.early_exit
+
+    async def classify(self, sample: Sample) -> Row:
+        """See `Way`."""
+        began = time.perf_counter()
+        data = encode(sample.frames, self._codec, self._quality)
+        encoded = _ms(began)
+        message = request_picture(self._codec, data, early_exit=self._early_exit)
+        await self._call.write(message)
+        queued, computed, found = read_answer(await self._call.read())
+        latency = _ms(began)
+        return {
+            "predicted": int(found[-1].argmax()),
+            "answered_by": CLOUD,
+            "timesteps": len(found),
+            "payload_bytes": len(data),
+            "message_bytes": len(message),
+            "latency_ms": latency,
+            "encode_ms": encoded,
+            "queue_ms": queued,
+            "tail_ms": computed,
+            "transit_ms": max(latency - encoded - queued - computed, 0.0),
+            "confidence": [float(each.max()) for each in found],
+        }
+
+
+class Float32:
+    """The split's features as float32, in lockstep, with the uncompressed network's exit."""
+
+    def __init__(self, call: Any, head: Head, bundle: Bundle) -> None:
+        self._call = call
+        self._head = head
+        self._policy = bundle.manifest.exit_policy
+        self._timesteps = bundle.manifest.network.timesteps
+
+    async def classify(self, sample: Sample) -> Row:
+        """See `Way`."""
+        row: Row = dict.fromkeys(("head_ms", "encode_ms", "queue_ms", "tail_ms", "transit_ms"), 0.0)
+        row |= {"answered_by": CLOUD, "payload_bytes": 0, "message_bytes": 0}
+        began = at = time.perf_counter()
+        seen, found = [], np.zeros((1, 1), np.float32)
+        run = self._head.start(sample.frames)
+        for timestep in range(1, self._timesteps + 1):
+            features = run.step().astype(np.float32)
+            row["head_ms"] += _ms(at)
+            at = time.perf_counter()
+            message = request_features(timestep, features)
+            row["encode_ms"] += _ms(at)
+            at = time.perf_counter()
+            await self._call.write(message)
+            queued, computed, found = read_answer(await self._call.read())
+            row["transit_ms"] += max(_ms(at) - queued - computed, 0.0)
+            row["queue_ms"] += queued
+            row["tail_ms"] += computed
+            row["payload_bytes"] += features.nbytes
+            row["message_bytes"] += len(message)
+            at = time.perf_counter()
+            seen.append(float(found[0].max()))
+            if self._policy.should_stop(tuple(found[0].tolist())):
+                break
+        steps = len(seen)
+        return {
+            **row,
+            "predicted": int(found[0].argmax()),
+            "timesteps": steps,
+            "head_steps": steps,
+            "latency_ms": _ms(began),
+            "confidence": seen,
+        }
+
+
+def _ms(since: float) -> float:
+    return (time.perf_counter() - since) * 1000
