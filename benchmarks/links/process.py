@@ -16,10 +16,18 @@ END_S = 10.0
 class LinkProcess:
     """A `Proxy` to `address` (HOST:PORT), told what to do from here. A context manager: its end ends the process."""
 
-    def __init__(self, address: str, delay_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        address: str,
+        delay_s: float = 0.0,
+        up_bytes_s: float | None = None,
+        down_bytes_s: float | None = None,
+    ) -> None:
         context = multiprocessing.get_context("spawn")
         self._here, there = context.Pipe()
-        self._process = context.Process(target=_serve, args=(there, address, delay_s), daemon=True)
+        self._process = context.Process(
+            target=_serve, args=(there, address, delay_s, up_bytes_s, down_bytes_s), daemon=True
+        )
         self._process.start()
         there.close()
         self.address: str = self._here.recv()
@@ -59,15 +67,19 @@ class LinkProcess:
         return answer
 
 
-def _serve(pipe: Connection, address: str, delay_s: float) -> None:
+def _serve(
+    pipe: Connection, address: str, delay_s: float, up_bytes_s: float | None, down_bytes_s: float | None
+) -> None:
     # Ctrl-C is for the process that measures; the end of its pipe ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    asyncio.run(_run(pipe, address, delay_s))
+    asyncio.run(_run(pipe, address, delay_s, up_bytes_s, down_bytes_s))
 
 
-async def _run(pipe: Connection, address: str, delay_s: float) -> None:
+async def _run(
+    pipe: Connection, address: str, delay_s: float, up_bytes_s: float | None, down_bytes_s: float | None
+) -> None:
     host, _, port = address.rpartition(":")
-    proxy = Proxy(host, int(port), delay_s)
+    proxy = Proxy(host, int(port), delay_s, up_bytes_s, down_bytes_s)
     pipe.send(await proxy.start())
     over = asyncio.Event()
 

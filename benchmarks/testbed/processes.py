@@ -1,0 +1,148 @@
+"""The testbed's processes: the picture server, the probe's far end, and the edge, which is told what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from shared.errors import CloudUnavailable, NeucodexError
+
+START_S = 180.0
+END_S = 10.0
+SILENCE_S = 700.0
+"""Longer than any sample may take."""
+
+Row = dict[str, Any]
+
+
+def environment() -> dict[str, str]:
+    """This process's, without what would configure our commands."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("NEUCODEX_")}
+
+
+@contextlib.contextmanager
+def service(prefix: Sequence[str], arguments: Sequence[str], ready_file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """A module of ours for the block: its process id, and what it wrote to `ready_file`.
+
+    Raises:
+        CloudUnavailable: it ended, or was not ready in time.
+    """
+    ready_file.unlink(missing_ok=True)
+    process = subprocess.Popen([*prefix, sys.executable, "-m", *arguments], env=environment())  # noqa: S603
+    try:
+        give_up = time.monotonic() + START_S
+        while not (ready_file.exists() and ready_file.stat().st_size):
+            if process.poll() is not None:
+                raise CloudUnavailable(f"{arguments[0]} ended with exit code {process.returncode}: see above")
+            if time.monotonic() > give_up:
+                raise CloudUnavailable(f"{arguments[0]} was not ready within {START_S:g} s")
+            time.sleep(0.02)
+        yield process.pid, json.loads(ready_file.read_text())
+    finally:
+        end(process)
+
+
+def end(process: subprocess.Popen[Any]) -> None:
+    """SIGTERM, and SIGKILL where that does not help."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class EdgeProcess:
+    """`python -m benchmarks.testbed.edge` behind a prefix (a namespace's, or ssh). A context manager: its end ends it.
+
+    Args:
+        prefix: before the command.
+        python: there.
+        flags: of the edge.
+
+    Raises:
+        NeucodexError: it did not start; what it said is on standard error.
+    """
+
+    def __init__(self, prefix: Sequence[str], python: str, flags: Sequence[str]) -> None:
+        self._process = subprocess.Popen(  # noqa: S603  our own module
+            [*prefix, python, "-m", "benchmarks.testbed.edge", *flags],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+        self.pid = self._process.pid
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait_ready(self) -> dict[str, Any]:
+        """Wait until it has loaded everything; what it holds."""
+        ready: dict[str, Any] = self._next(START_S)["ready"]
+        return ready
+
+    def measure(self, repeats: int) -> dict[str, Any]:
+        """The speed of its network, see `benchmarks.testbed.edge`."""
+        done, _ = self.do({"measure": repeats})
+        return done
+
+    def do(self, job: Mapping[str, Any], row: Callable[[Row], None] | None = None) -> tuple[dict[str, Any], list[Row]]:
+        """A job to its end; `row` is told of each sample.
+
+        Raises:
+            NeucodexError: it failed; the text says why.
+        """
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+        rows: list[Row] = []
+        while True:
+            said = self._next(SILENCE_S)
+            if "done" in said:
+                return said["done"], rows
+            if "failed" in said:
+                raise NeucodexError(f"the edge could not do it: {said['failed']}")
+            rows.append(said)
+            if row is not None:
+                row(said)
+
+    def __enter__(self) -> EdgeProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            end(self._process)
+        self._reader.join()
+
+    def _next(self, within_s: float) -> dict[str, Any]:
+        try:
+            line = self._lines.get(timeout=within_s)
+        except queue.Empty:
+            raise NeucodexError(f"the edge said nothing for {within_s:g} s") from None
+        if line is None:
+            raise NeucodexError(f"the edge ended with exit code {self._process.wait()}: see above")
+        said: dict[str, Any] = json.loads(line)
+        return said
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith("{"):
+                self._lines.put(line)
+        self._lines.put(None)
