@@ -128,6 +128,33 @@ def edge(out: Path | None, quick: bool, bundle: Path, dataset: str, data: Path |
     _record("edge", out, lambda _: measure(bundle, dataset, data, only, quick))
 
 
+@main_group.command("testbed")
+@_options
+@option("--bundle", type=click.Path(path_type=Path), default=Path("models/resnet18-digits"), help="The pair's.")
+@option("--uncompressed", type=click.Path(path_type=Path), help="The bundle without bottleneck it is compared with.")
+@option("--dataset", default="digits", help="What both were trained on; its test part is classified.")
+@option("--data", type=click.Path(path_type=Path), help="Where the data set is, if it is not in the package.")
+@option("--links", multiple=True, metavar="NAME", help="Links; all of the table if none. Give it again for more.")
+@option("--edges", multiple=True, metavar="NAME", help="Edges: core, pi, weak; pi if none.")
+@option("--alternatives", multiple=True, metavar="NAME", help="Alternatives; all of them if none.")
+@option("--main-link", default="wifi", help="The link on which --n samples are measured.")
+@option("--main-edge", default="pi", help="The edge on which they are.")
+@option("--n", type=click.IntRange(min=1), default=1000, help="Samples of each alternative on the main profile.")
+@option("--n-others", type=click.IntRange(min=1), default=200, help="Samples on the others.")
+@option("--minutes", type=click.FloatRange(min=0.1), default=25.0, help="The longest runs are cut to this in all.")
+@option("--edge-host", metavar="COMMAND", help="What runs a command on the edge's machine: 'ssh pi cd neucodex &&'.")
+@option("--cloud-host", metavar="ADDRESS", help="This machine, as that one reaches it.")
+@option("--edge-interface", default="", help="Of that machine: whose bytes are counted.")
+@option("--edge-python", default=".venv/bin/python", help="On that machine.")
+def testbed(out: Path | None, quick: bool, **settings: Any) -> None:
+    """The pair beside its alternatives on real processes, links and edges: accuracy, bytes, latency, energy."""
+    from benchmarks.testbed.command import options_of  # noqa: PLC0415
+    from benchmarks.testbed.measure import measure  # noqa: PLC0415
+
+    options = options_of(quick, settings)
+    _record("testbed", out, lambda folder: measure(folder, options))
+
+
 def main() -> None:
     """Entry point of `neucodex-bench`."""
     run(main_group)

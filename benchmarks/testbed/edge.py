@@ -2,8 +2,8 @@
 
 `python -m benchmarks.testbed.edge --bundle DIR --uncompressed DIR --dataset NAME`, in a checkout. Each line of standard
 input is a job: {"alternative": {...}, "cloud": "HOST:PORT", "n": 200, "seconds": 60, "interface": "tun0"}. Its rows
-come back a line each as they are measured, then {"done": ...}. {"measure": repeats} measures this machine. The end of the
-input ends it.
+come back a line each as they are measured, then {"done": ...}. {"measure": repeats} measures this machine. The end of
+the input ends it.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class Place(Protocol):
 
 
 class Namespaces:
-    """Edge and cloud in a network namespace each; needs root. Shaped by netem where there is one, else by a TUN process."""
+    """Edge and cloud in a network namespace each; needs root. Shaped by netem where it is, else by a TUN process."""
 
     can_hold = True
     listen = "0.0.0.0:0"
@@ -136,7 +136,8 @@ class Remote:
 
     @contextlib.contextmanager
     def link(self, profile: LinkProfile, services: Mapping[str, str]) -> Iterator[Way]:
-        """See `Place`; `profile` is what the link is believed to be."""
+        """See `Place`; the link is what it is, whatever `profile` says."""
+        del profile
         yield Way(_at(services, self._here), "real", self._interface)
 
 

@@ -1,4 +1,4 @@
-"""What is measured, and how many samples there is time for: estimated before anything runs, from the machines' speeds."""
+"""What is measured, and how many samples there is time for: estimated before it runs, from the machines' speeds."""
 
 from __future__ import annotations
 

@@ -283,6 +283,8 @@ class Testbed:
     was such a bundle, "uncompressed".
     """
 
+    __test__ = False  # pytest would take its name for a test's
+
     dataset: str
     class_names: tuple[str, ...]
     main: tuple[str, str]

@@ -1,0 +1,59 @@
+"""What is measured of the networks themselves, here: firing rates by layer, and a few pictures to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from benchmarks.testbed.record_form import LayerOperations, LayerSpikes, Network, Trace
+from benchmarks.testbed.whole_network import TailRun, WholeNetwork
+from edge_client.sources import Sample
+from shared.bundle import Bundle
+from shared.models.load import load_cloud, load_edge
+from shared.models.split import SplitNetwork
+from shared.operations import Half
+from training.data import Samples
+from training.evaluate import spike_statistics
+from training.machine import Machine
+
+
+def measure_network(bundle: Bundle, samples: Sequence[Sample]) -> Network:
+    """A bundle's network, with its firing rates over these pictures at full T."""
+    manifest = bundle.manifest
+    spec = manifest.network
+    network = SplitNetwork(spec)
+    network.edge, network.cloud = load_edge(bundle), load_cloud(bundle)
+    frames = torch.from_numpy(np.stack([sample.frames for sample in samples]))
+    labels = torch.tensor([sample.label or 0 for sample in samples])
+    here = Machine(torch.device("cpu"), bfloat16=False)
+    found = spike_statistics(network.eval(), Samples(frames, labels), manifest.normalisation, here)
+    return Network(
+        bundle=manifest.name,
+        fingerprint=bundle.fingerprint.hex(),
+        split=spec.split,
+        timesteps=spec.timesteps,
+        split_shape=manifest.split_shape,
+        frame_shape=manifest.frame_shape,
+        samples=len(samples),
+        operations=tuple(LayerOperations(half=_half(layer["name"]), **layer) for layer in found["operations"]),
+        spikes=tuple(LayerSpikes(half=_half(layer["name"]), **layer) for layer in found["layers"]),
+    )
+
+
+def trace(bundle: Bundle, samples: Sequence[Sample]) -> tuple[Trace, ...]:
+    """What these pictures send at all timesteps, and what the cloud would say to it."""
+    network = WholeNetwork(bundle, 1)
+    traces = []
+    for sample in samples:
+        run, rest = network.head.start(sample.frames), TailRun(network.tail)
+        spikes = [run.step() for _ in range(bundle.manifest.network.timesteps)]
+        confidences = np.stack([rest.step(frame) for frame in spikes])
+        label = -1 if sample.label is None else sample.label
+        traces.append(Trace(sample.id, label, sample.frames, np.stack(spikes), confidences))
+    return tuple(traces)
+
+
+def _half(name: str) -> Half:
+    return "edge" if name.startswith("edge.") else "cloud"

@@ -1,0 +1,157 @@
+"""What issue and paper ask of the testbed, judged on the main profile and, where they say so, on slower links."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from benchmarks.record import Target
+from benchmarks.testbed.record_form import Figure, Run, Testbed
+from shared.network_spec import FLOAT_BITS
+
+PAIR = "full"
+JPEG = "jpeg-90"
+FASTER_THAN_LAN_MS = 1.0
+"""Round trips below are LAN's or loopback's."""
+
+
+def targets(found: Testbed) -> list[Target]:
+    """Each figure with its goal; None with the reason where it was not measured."""
+    return [_bits(found), *_bytes(found), _accuracy(found), *_curves(found), *_latency(found), _energy(found)]
+
+
+def _bits(found: Testbed) -> Target:
+    network = found.networks["bottleneck"]
+    ratio = FLOAT_BITS * math.prod(network.split_shape) / math.prod(network.frame_shape)
+    return Target("payload bits of float32 features : of the pair's frame, a timestep", 2048, ratio, "ratio", "higher")
+
+
+def _bytes(found: Testbed) -> list[Target]:
+    pair, jpeg = found.run(PAIR), found.run(JPEG)
+    goals = (("payload_bytes", 10.0, "payload bytes"), ("link_bytes", 5.0, "bytes on the link"))
+    return [
+        Target(
+            f"JPEG q90's {title} : the pair's",
+            goal,
+            _ratio(_mean(jpeg, column), _mean(pair, column)),
+            "ratio",
+            "higher",
+            _note(found, pair, jpeg),
+        )
+        for column, goal, title in goals
+    ]
+
+
+def _accuracy(found: Testbed) -> Target:
+    """Of the same pictures: the uncompressed network at full T on the edge."""
+    pair, whole = found.run(PAIR), found.run("edge-only")
+    lost = None
+    if pair is not None and whole is not None:
+        lost = _share(whole.accuracy) - _share(pair.accuracy)
+    return Target(
+        "accuracy of the uncompressed network at full T - the pair's",
+        1.0,
+        None if lost is None else round(100 * lost, 2),
+        "points",
+        "lower",
+        _note(found, pair, whole),
+    )
+
+
+def _curves(found: Testbed) -> list[Target]:
+    """Of the picture files at least as accurate as the pair, the one of fewest bytes: the pair must need fewer."""
+    pair = found.run(PAIR)
+    made = []
+    for column, title in (("payload_bytes", "payload bytes"), ("link_bytes", "bytes on the link")):
+        rivals = [
+            run
+            for alternative in found.alternatives
+            if alternative.codec is not None and (run := found.run(alternative.name)) is not None
+            if pair is not None and _share(run.accuracy) >= _share(pair.accuracy)
+        ]
+        best = min(rivals, key=lambda run: _mean(run, column) or math.inf, default=None)
+        note = f"that file: {best.alternative}" if best else "no picture file is as accurate as the pair"
+        made.append(
+            Target(
+                f"{title} of the smallest picture file that is as accurate : the pair's",
+                1.0,
+                _ratio(_mean(best, column), _mean(pair, column)),
+                "ratio",
+                "higher",
+                note,
+            )
+        )
+    return made
+
+
+def _latency(found: Testbed) -> list[Target]:
+    pair, whole = found.run(PAIR), found.run("edge-only")
+    made = [
+        Target(
+            "median latency of edge only : the pair's",
+            3.0,
+            _ratio(_median(whole), _median(pair)),
+            "ratio",
+            "higher",
+            _note(found, pair, whole),
+        )
+    ]
+    for link in found.links:
+        if link.asked.rtt_ms > FASTER_THAN_LAN_MS:
+            here, jpeg = (found.run(name, link.asked.name, found.main[1]) for name in (PAIR, JPEG))
+            made.append(
+                Target(
+                    f"median latency of cloud only, JPEG q90 : the pair's, {link.asked.name}",
+                    1.0,
+                    _ratio(_median(jpeg), _median(here)),
+                    "ratio",
+                    "higher",
+                    _note(found, here, jpeg),
+                )
+            )
+    return made
+
+
+def _energy(found: Testbed) -> Target:
+    def joules(run: Run | None) -> float | None:
+        parts = [_mean(run, column) for column in ("compute_j", "radio_j")]
+        return None if None in parts else sum(part for part in parts if part is not None)
+
+    pair, whole = found.run(PAIR), found.run("edge-only")
+    ratio = _ratio(joules(pair), joules(whole))
+    return Target(
+        "edge energy below edge only, radio included",
+        90.0,
+        None if ratio is None else round(100 * (1 - ratio), 1),
+        "%",
+        "higher",
+        f"{found.energy}; {_note(found, pair, whole)}",
+    )
+
+
+def _note(found: Testbed, *runs: Run | None) -> str:
+    if any(run is None for run in runs):
+        return "not measured in this run"
+    known: Sequence[Run] = [run for run in runs if run is not None]
+    link = known[0].link
+    return f"n = {' and '.join(str(run.n) for run in known)}, {link}, edge {found.main[1]}"
+
+
+def _share(figure: Figure) -> float:
+    return figure.mean or 0.0
+
+
+def _of(run: Run | None, column: str, value: Callable[[Figure], float | None]) -> float | None:
+    return None if run is None else value(run.figures[column])
+
+
+def _mean(run: Run | None, column: str) -> float | None:
+    return _of(run, column, lambda figure: figure.mean)
+
+
+def _median(run: Run | None) -> float | None:
+    return _of(run, "latency_ms", lambda figure: figure.median)
+
+
+def _ratio(one: float | None, other: float | None) -> float | None:
+    return None if one is None or not other else round(one / other, 3)
