@@ -11,11 +11,11 @@ from edge_client.addresses import Target
 from edge_client.backoff import Backoff
 from edge_client.co_inference import AnsweredHere, CoInference
 from edge_client.config import EdgeConfig
+from edge_client.grpc_transport import GrpcTransport
 from edge_client.head_runner import Head, open_head
 from edge_client.link import CloudLink
 from edge_client.local_exit import LocalExit, open_local_exit
 from edge_client.lookahead import AutoLookahead, FixedLookahead, Lookahead, exits_tested
-from edge_client.transport import GrpcTransport
 from shared.bundle import Bundle, Manifest
 from shared.errors import ConfigError
 from shared.messages import RejectionCode

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 from edge_client.addresses import Target
 from edge_client.backoff import Backoff
 from edge_client.co_inference import CoInference
+from edge_client.grpc_transport import GrpcTransport
 from edge_client.head_runner import Head
 from edge_client.link import CloudLink
 from edge_client.local_exit import LocalExit
 from edge_client.lookahead import Lookahead
 from edge_client.security import IN_CLEAR
-from edge_client.transport import GrpcTransport
 from shared.bundle import Bundle
 from shared.spike_codec import SpikeCodec
 

@@ -15,10 +15,10 @@ import pytest
 from edge_client.addresses import Target
 from edge_client.backoff import Backoff
 from edge_client.co_inference import CoInference
+from edge_client.grpc_transport import GrpcTransport
 from edge_client.link import CloudLink
 from edge_client.lookahead import FixedLookahead
 from edge_client.security import IN_CLEAR
-from edge_client.transport import GrpcTransport
 from protos import co_inference_pb2 as pb
 from protos import co_inference_pb2_grpc as pb_grpc
 from shared.exit_policy import ExitPolicy

@@ -16,9 +16,9 @@ from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 from edge_client.addresses import Target
+from edge_client.grpc_transport import GrpcTransport
 from edge_client.link_errors import retry_after_s
 from edge_client.security import IN_CLEAR
-from edge_client.transport import GrpcTransport
 from protos import co_inference_pb2 as pb
 from protos import co_inference_pb2_grpc as pb_grpc
 from shared.errors import CloudRefused, CloudUnavailable
