@@ -139,6 +139,10 @@ demo: setup ## an edge and a cloud classify the held-out pictures together
 bench: setup ## the benchmarks; WHAT=name runs one
 	$(BIN)/neucodex-bench $(or $(WHAT),--help)
 
+.PHONY: report
+report: setup ## the testbed's report from its newest committed record into docs/; RECORD=DIR names another
+	$(BIN)/neucodex-bench report $(if $(RECORD),--record $(RECORD))
+
 .PHONY: soak
 soak: setup ## a million frames through one cloud: does it grow?
 	$(BIN)/python -m benchmarks.soak --bundle $(BUNDLE) --dataset $(DATASET) $(if $(DATA_DIR),--data $(DATA_DIR))

@@ -155,6 +155,53 @@ def testbed(out: Path | None, quick: bool, **settings: Any) -> None:
     _record("testbed", out, lambda folder: measure(folder, options))
 
 
+@main_group.command("report")
+@option("--record", type=click.Path(path_type=Path), help="The testbed's record; else the newest committed one.")
+@option("--out", type=click.Path(path_type=Path), default=Path("docs"), help="Where the pages go.")
+def report(record: Path | None, out: Path) -> None:
+    """Write the testbed's report, one HTML page and Markdown, from a record."""
+    from benchmarks.testbed.report.page import Record, newest, write  # noqa: PLC0415
+
+    for path in write(Record.read(record or newest(Path("benchmarks/records"))), out):
+        click.echo(path)
+
+
+@main_group.command("advise")
+@option("--link", required=True, metavar="NAME", help="Of the record's links.")
+@option("--edge-gmacs", type=click.FloatRange(min=0, min_open=True), help="1e9 dense operations a second of your edge.")
+@option("--budget-drop", type=click.FloatRange(min=0), default=1.0, help="Points of accuracy that may be lost.")
+@option("--bundle", type=click.Path(path_type=Path), multiple=True, help="A bundle to choose from; models/* if none.")
+@option("--record", type=click.Path(path_type=Path), help="The testbed's record; else the newest committed one.")
+@option("--json", "as_json", is_flag=True, help="One JSON object.")
+def advise(
+    link: str,
+    edge_gmacs: float | None,
+    budget_drop: float,
+    bundle: tuple[Path, ...],
+    record: Path | None,
+    as_json: bool,
+) -> None:
+    """Which bundle, threshold and lookahead to use on a link, and how far to believe it."""
+    import json  # noqa: PLC0415
+
+    from rich.console import Console  # noqa: PLC0415
+
+    from benchmarks.testbed.advice import advise as choose  # noqa: PLC0415
+    from benchmarks.testbed.advice_table import choices_table, misses_table  # noqa: PLC0415
+    from benchmarks.testbed.report.page import Record, newest  # noqa: PLC0415
+    from shared.bundle import Bundle  # noqa: PLC0415
+
+    testbed = Record.read(record or newest(Path("benchmarks/records"))).testbed
+    folders = bundle or tuple(sorted(path.parent for path in Path("models").glob("*/manifest.json")))
+    advice = choose(testbed, [Bundle.open(folder) for folder in folders], link, budget_drop, edge_gmacs)
+    if as_json:
+        click.echo(json.dumps(advice.to_dict()))
+        return
+    console = Console(highlight=False)
+    console.print(choices_table(advice), misses_table(advice), sep="\n")
+    console.print(f"fitted overhead: {advice.overhead_ms:.2f} ms")
+
+
 def main() -> None:
     """Entry point of `neucodex-bench`."""
     run(main_group)
