@@ -128,9 +128,10 @@ $(FUZZ_VENV)/.installed: constraints.txt
 certs: setup ## an authority, certificates and a token to try TLS with, in CERTS (certs); NAMES are the cloud's
 	$(BIN)/python deploy/certs.py $(CERTS) $(NAMES)
 
+# Strict: a package that could not be looked up fails, or an index that is out of reach would look like a clean bill.
 audit: setup ## known vulnerabilities of the pinned packages
 	test -x $(AUDIT_VENV)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT_VENV) && $(AUDIT_VENV)/bin/python -m pip install --quiet pip-audit; }
-	$(AUDIT_VENV)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
+	$(AUDIT_VENV)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
 
 demo: setup ## an edge and a cloud classify the held-out pictures together
 	$(BIN)/python -m benchmarks.demo --bundle $(BUNDLE) --dataset $(DATASET) \

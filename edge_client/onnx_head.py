@@ -91,6 +91,8 @@ class Step:
 def _session(bundle: Bundle, part: Extra, threads: int) -> InferenceSession:
     import onnxruntime  # noqa: PLC0415
 
+    onnxruntime.disable_telemetry_events()  # on by default, also in releases for Linux
+
     graph = bundle.graph(part)
     if graph is None:
         runtime = "onnx-int8" if part == "head-step-int8" else "onnx"
