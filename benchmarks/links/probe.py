@@ -68,7 +68,6 @@ def _rate(address: str, way: bytes, seconds: float, warm_s: float) -> float:
         if way == SOURCE:
             return _receive(connection, seconds, warm_s)
         _send(connection, seconds + warm_s)
-        connection.shutdown(socket.SHUT_WR)
         with connection.makefile("rb") as answer:
             return float(json.loads(answer.readline()))
 
@@ -118,9 +117,9 @@ def _answer(connection: socket.socket) -> None:
                 _send(connection, asked["seconds"] + asked["warm"])
             elif kind == SINK:
                 rate = _receive(connection, asked["seconds"], asked["warm"])
-                while connection.recv(BLOCK):
-                    continue
                 connection.sendall(f"{rate}\n".encode())
+                while connection.recv(BLOCK):  # what was still under way; it is not the sender's to wait for
+                    continue
         except (OSError, ValueError):
             return  # whoever asked is gone
 
