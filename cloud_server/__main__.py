@@ -27,6 +27,7 @@ from shared.command_line import Address, LogFormat, configure_logs, existing_pat
 @option("--insecure-anywhere", is_flag=True, help="No TLS though others may listen in; with --insecure.")
 @option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="What the tails run on.")
 @option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", help="Of the convolutions.")
+@option("--batch-invariant", is_flag=True, help="Answers do not depend on the batch, bit for bit; on the CPU.")
 @option("--slots", type=int, default=256, help="Samples in flight at once, for each bundle.")
 @option("--max-batch", type=int, default=32, help="Samples stepped together at most.")
 @option("--max-wait-ms", type=float, default=0.0, help="Wait of a batch that is not full for company; 0 never waits.")

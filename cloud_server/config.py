@@ -26,6 +26,7 @@ class CloudConfig:
         security: who may connect, and whether others can read along.
         device: what the tails run on.
         precision: of convolutions and spikes; membranes, logits and confidences are fp32 in any case.
+        batch_invariant: whether answers are the same bits whoever else is in the batch; on the CPU, one thread a step.
         slots: samples in flight at once, for each bundle.
         max_batch: samples stepped together at most.
         max_wait: seconds for which a batch that is not full waits for company; 0 never waits.
@@ -52,6 +53,7 @@ class CloudConfig:
     security: ServerSecurity = IN_CLEAR
     device: Device = "cpu"
     precision: Precision = "fp32"
+    batch_invariant: bool = False
     slots: int = 256
     max_batch: int = 32
     max_wait: float = 0.0
@@ -77,6 +79,8 @@ class CloudConfig:
             )
         if self.precision == "fp16" and self.device == "cpu":
             raise ConfigError("--precision fp16 needs --device cuda; on the CPU use bf16 or fp32")
+        if self.batch_invariant and (self.device != "cpu" or self.threads not in (None, 1)):
+            raise ConfigError("--batch-invariant needs --device cpu and one thread: use more cores by --processes")
         for name in (
             *("slots", "max_batch", "max_queue", "max_streams", "max_streams_per_peer"),
             *("max_open_samples", "max_outgoing", "threads", "processes"),

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import torch
 
-from cloud_server.config import Precision
+from cloud_server.config import CloudConfig
 from cloud_server.graph_tail import GraphTail
+from cloud_server.invariant_tail import InvariantTail
 from cloud_server.tail import Tail
 from cloud_server.traced_tail import TracedTail
 from shared.bundle import Bundle
 
 
-def make_tail(bundle: Bundle, device: torch.device, precision: Precision, max_batch: int) -> Tail:
-    """The fastest tail for a device.
+def make_tail(bundle: Bundle, device: torch.device, config: CloudConfig) -> Tail:
+    """The fastest tail for a device that keeps what the configuration promises.
 
     Raises:
         BundleError: as `Tail`.
     """
     if device.type == "cuda":
-        return GraphTail(bundle, device, precision, max_batch)
-    return TracedTail(bundle, device, precision)
+        return GraphTail(bundle, device, config.precision, min(config.max_batch, config.slots))
+    form = InvariantTail if config.batch_invariant else TracedTail
+    return form(bundle, device, config.precision)

@@ -51,7 +51,7 @@ def load_lane(bundle: Bundle, name: str, config: CloudConfig, device: torch.devi
         ConfigError: there is no memory for so many slots.
     """
     manifest = bundle.manifest
-    tail = make_tail(bundle, device, config.precision, min(config.max_batch, config.slots))
+    tail = make_tail(bundle, device, config)
     try:
         slots = tail.slots(config.slots)
     except RuntimeError as error:  # torch's out-of-memory errors are RuntimeErrors, on a GPU a subclass of it

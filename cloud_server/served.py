@@ -52,7 +52,8 @@ class Served:
         def deliver(outcomes: Sequence[Outcome]) -> None:
             loop.call_soon_threadsafe(self._service.settle, outcomes)
 
-        threads = 1 if self._device.type == "cuda" else self._config.threads
+        one = self._device.type == "cuda" or self._config.batch_invariant
+        threads = 1 if one else self._config.threads
         self._engine = Engine(deliver=deliver, metrics=self._metrics, threads=threads)
         self._engine.start()
         self.lanes = await self._warm(self._engine, self._first)

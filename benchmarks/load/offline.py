@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.load.stream import METHOD
-from cloud_server.config import Device, Precision
+from cloud_server.config import CloudConfig, Device, Precision
 from shared.bundle import Bundle
 
 READY_S = 30.0
@@ -64,7 +64,8 @@ class OfflineLoop:
         from cloud_server.tail import torch_device  # noqa: PLC0415  imports torch
 
         self._spikes = spikes
-        self._tail = make_tail(Bundle.open(bundle), torch_device(device), precision, max_batch)
+        config = CloudConfig((bundle,), device=device, precision=precision, max_batch=max_batch, slots=max_batch)
+        self._tail = make_tail(Bundle.open(bundle), torch_device(device), config)
         self._states: dict[int, tuple[int, Any]] = {}
         # A thread beside the main one, as the cloud's engine: the allocator and OpenMP treat the two differently.
         self._thread = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads,))

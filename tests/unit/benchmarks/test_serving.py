@@ -128,6 +128,7 @@ def results() -> dict[str, Any]:
             "mean_batch_together": 30.0,
             "predictions_differ": 0,
             "largest_confidence_difference": 2e-7,
+            "answers_that_differ": 0.0,
         },
         "gpu": None,
     }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from cloud_server.config import CloudConfig, Precision
 from cloud_server.fastest_tail import make_tail
 from cloud_server.graph_tail import GraphTail
+from cloud_server.invariant_tail import InvariantTail
 from cloud_server.lane import load_lane
 from cloud_server.tail import Tail
 from cloud_server.traced_tail import TracedTail
@@ -27,6 +30,15 @@ CPU = torch.device("cpu")
 MODELS = Path(__file__).parents[3] / "models"
 DIGITS = MODELS / "resnet18-digits"
 SHIPPED = sorted(path.parent.name for path in MODELS.glob("*/manifest.json"))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """How rows are shared out to threads changes what they add first."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @torch.inference_mode()
@@ -69,7 +81,39 @@ def test_what_a_step_told_is_not_changed_by_the_next(bundle, frames, expected):
 
 
 def test_a_device_gets_its_tail(bundle: Bundle) -> None:
-    assert type(make_tail(bundle, CPU, "fp32", 4)) is TracedTail
+    assert type(make_tail(bundle, CPU, CloudConfig((bundle.path,)))) is TracedTail
+    assert type(make_tail(bundle, CPU, CloudConfig((bundle.path,), batch_invariant=True))) is InvariantTail
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+@torch.inference_mode()
+def test_an_invariant_tail_answers_the_same_bits_in_batches_of_any_size(name: str) -> None:
+    most = 33
+    bundle = Bundle.open(MODELS / name)
+    frames, tail = random_frames(bundle, most), InvariantTail(bundle, CPU)
+    together = answers(tail, frames)
+    for size in (1, 5, 32):
+        parts = [answers(tail, frames[:, first : first + size]) for first in range(0, most, size)]
+        assert np.array_equal(np.concatenate(parts, axis=1), together), size
+
+
+@torch.inference_mode()
+def test_company_flips_few_spikes_and_no_prediction(
+    digits: tuple[Bundle, NDArray[np.uint8], NDArray[np.int64]],
+) -> None:
+    bundle, spikes, _ = digits
+    tail, pictures = TracedTail(bundle, CPU), spikes.shape[1]
+    alone = np.concatenate([answers(tail, spikes[:, one : one + 1]) for one in range(pictures)], axis=1)
+    batches = [answers(tail, spikes[:, first : first + 32]) for first in range(0, pictures, 32)]
+    together = np.concatenate(batches, axis=1)
+    assert np.array_equal(alone.argmax(-1), together.argmax(-1))
+    assert (np.abs(alone - together).max(-1) > TOLERANCE).mean() <= 0.02
+
+
+@pytest.mark.parametrize("given", [{"threads": 2}, {"device": "cuda"}])
+def test_what_is_not_invariant_is_refused(bundle: Bundle, given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="--batch-invariant needs"):
+        CloudConfig((bundle.path,), batch_invariant=True, **given)
 
 
 @pytest.mark.parametrize(("name", "precision"), [*((name, "fp32") for name in SHIPPED), (DIGITS.name, "bf16")])
