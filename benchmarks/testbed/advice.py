@@ -3,7 +3,7 @@
 The model of a sample's mean latency has few terms, so that one can see which of them decides:
 
     lockstep   t (head + 8 bytes / rate + rtt + tail) + c
-    streaming  t head + 8 bytes / rate + rtt + tail + c        frames of all T timesteps are sent, none waits
+    streaming  t max(head, 8 bytes / rate) + min(head, 8 bytes / rate) + rtt + tail + c     none waits for an answer
 
 t is the mean timestep of the exit at that threshold, by the bundle's own evaluation; head and tail are dense operations
 over measured speeds, c is what the rest takes (codec, gRPC, queue, waking up): the only term that is fitted, as the

@@ -148,14 +148,16 @@ def stacked_latency(testbed: Testbed) -> Paint:
 def stacked_energy(testbed: Testbed) -> Paint:
     """Mean energy of a sample on the edge, computing and radio."""
     rows = [(a, run) for a, run in main_runs(testbed) if mean(run, "compute_j") is not None and a.name in _energetic()]
+    most = max((sum(mean(run, part) or 0.0 for part in ("compute_j", "radio_j")) for _, run in rows), default=1.0)
+    factor, unit = (1e3, "mJ") if most >= 1e-3 else (1e6, "µJ")
     return _stacked(
         [a.title for a, _ in rows],
         {
-            "computing": [1e3 * (mean(run, "compute_j") or 0.0) for _, run in rows],
-            "radio": [1e3 * (mean(run, "radio_j") or 0.0) for _, run in rows],
+            "computing": [factor * (mean(run, "compute_j") or 0.0) for _, run in rows],
+            "radio": [factor * (mean(run, "radio_j") or 0.0) for _, run in rows],
         },
         [theme.PAIR, theme.JPEG],
-        f"{testbed.energy.split(';')[0].split(' (')[0]} energy of a sample on the edge, mJ",
+        f"{testbed.energy.split(';')[0].split(' (')[0]} energy of a sample on the edge, {unit}",
     )
 
 

@@ -59,8 +59,8 @@ STYLE: Any = {
     "lines.markersize": 6.5,
 }
 
-WIDE = 5.4
-"""Inches; at the page's column it is shown about as large as it is, on a telephone a little smaller."""
+WIDE = 4.9
+"""Inches; the page's column shows it larger than it is, a telephone smaller, and its letters can be read on both."""
 
 
 def draw(name: str, title: str, paint: Callable[[Axes], None], height: float = 3.7, width: float = WIDE) -> str:
