@@ -24,8 +24,8 @@ from shared.metrics import CLOUD_METRICS, Metrics
 log = logging.getLogger(__name__)
 
 SWITCH_INTERVAL = 0.0005
-"""Seconds after which a thread in Python code makes room for another that asks. A tail's step asks after every
-operation, for it computes without the GIL: with Python's 5 ms a burst of messages could hold it up that long."""
+"""Seconds after which a thread in Python code makes room for another that asks. The engine asks after each
+operation that computes without the GIL: with Python's 5 ms a burst of messages could hold a batch up that long."""
 
 LAST_WRITES = 1.0
 """Seconds for the last messages to leave after the drain."""
