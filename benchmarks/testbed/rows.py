@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,11 +62,12 @@ def _row(
         accumulates += network.accumulates("cloud") * on_edge
     awake_s = sum(made[part] for part in ("uplink_ms", "queue_ms", "tail_ms", "downlink_ms")) / 1000
     sent = made.get("message_bytes", 0) > 0
+    radio_j = radio_joules(radio_of(link.asked.name), up, down, awake_s) if "link_up_bytes" in made else math.nan
     made |= {
         "macs": macs,
         "accumulates": accumulates,
         "compute_j": compute_joules(macs, accumulates),
-        "radio_j": radio_joules(radio_of(link.asked.name), up, down, awake_s) if sent else 0.0,
+        "radio_j": radio_j if sent else 0.0,
     }
     return made
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,3 +111,27 @@ def test_an_unknown_link_is_named() -> None:
     done = CliRunner().invoke(main_group, ["testbed", "--quick", "--links", "carrier-pigeon"])
     assert done.exit_code != 0
     assert "carrier-pigeon" in str(done.exception)
+
+
+def test_the_edge_may_run_behind_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    ssh = bin_folder / "ssh"
+    # What ssh does with a command: its words in one line, to a shell on the other side.
+    ssh.write_text('#!/bin/sh\ntest "$1" = pi || exit 255\nshift\nexec sh -c "$*"\n')
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", str(bin_folder), prepend=os.pathsep)
+    flags = ["testbed", "--quick", "--n", "3", "--out", str(tmp_path / "out"), "--cloud-host", "127.0.0.1"]
+    flags += ["--edge-host", f"ssh pi cd {Path.cwd()} &&", "--edge-python", sys.executable]
+    flags += ["--alternatives", "full", "--alternatives", "edge-only", "--links", "wifi"]
+    done = CliRunner().invoke(main_group, flags, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    found = read_testbed(json.loads((tmp_path / "out" / "record.json").read_text())["results"], tmp_path / "out")
+    assert [edge.means for edge in found.edges] == ["another machine"]
+    (link,) = found.links
+    assert (link.means, link.counts_headers) == ("real", False)
+    assert link.rtt_ms is not None
+    full = found.run("full")
+    assert full is not None
+    assert full.n == 3
+    assert full.figures["link_bytes"].mean is None, "no interface was named, so nothing was counted"
