@@ -10,7 +10,14 @@ from shared.errors import ConfigError
 JPEG_QUALITIES = (50, 75, 90, 95)
 WEBP_QUALITIES = (20, 35, 50, 75, 90)
 CURVE_LINK_ONLY = frozenset(
-    {"raw", *(f"jpeg-{q}" for q in JPEG_QUALITIES if q != 90), *(f"webp-{q}" for q in WEBP_QUALITIES if q != 75)}
+    {
+        "raw",
+        "png",
+        "webp-lossless",
+        "jpeg-90-full-t",
+        *(f"jpeg-{q}" for q in JPEG_QUALITIES if q != 90),
+        *(f"webp-{q}" for q in WEBP_QUALITIES if q != 75),
+    }
 )
 """Points of the curves of accuracy against bytes: no link changes either, so they are measured on the main one."""
 

@@ -14,6 +14,9 @@ PAYLOAD = {"raw": 3100.0, "png": 2300.0, "webp": 1000.0, "jpeg": 1100.0}
 LEAST = 5
 """Samples below which a median says nothing: such a run is passed over."""
 
+MAIN_SHARE = 0.8
+"""Of the time, that the main profile may take where there are others: its samples are worth more."""
+
 OVERHEAD_S = 1.0
 """Of each run: connecting, warming up."""
 
@@ -82,7 +85,10 @@ def plan(
                     each = estimate(alternative, link, speeds[edge])
                     count = n if is_main else n_others
                     wanted.append(Planned(alternative, link, edge, count, count, each))
-    return _cut(wanted, seconds)
+    first = [run for run in wanted if (run.link.name, run.edge) == main]
+    others = [run for run in wanted if (run.link.name, run.edge) != main]
+    kept = _cut(first, seconds * (MAIN_SHARE if others else 1.0))
+    return [*kept, *_cut(others, seconds - sum(run.seconds for run in kept))]
 
 
 def estimate(alternative: Alternative, link: LinkProfile, speeds: Speeds) -> float:

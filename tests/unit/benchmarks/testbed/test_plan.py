@@ -29,9 +29,11 @@ def test_too_little_time_takes_samples_from_the_longest_runs() -> None:
     whole, cut = made(1e6), made(25)
     assert sum(run.seconds for run in cut if run.n) <= 25 * 60
     assert all(run.n == 0 or LEAST <= run.n <= run.asked for run in cut)
-    shortest, longest = (pick(range(len(whole)), key=lambda i: whole[i].seconds) for pick in (min, max))
-    assert cut[shortest].n == whole[shortest].n
+    others = range(len(ALTERNATIVES), len(whole))
+    shortest, longest = (pick(others, key=lambda i: whole[i].seconds) for pick in (min, max))
+    assert cut[shortest].n > 0.9 * whole[shortest].n
     assert cut[longest].n < whole[longest].n
+    assert sum(run.seconds for run in cut[: len(ALTERNATIVES)]) > 0.75 * 25 * 60
 
 
 def test_a_slow_link_costs_what_is_sent_over_it() -> None:
