@@ -170,7 +170,12 @@ def report(record: Path | None, out: Path) -> None:
 @option("--link", required=True, metavar="NAME", help="Of the record's links.")
 @option("--edge-gmacs", type=click.FloatRange(min=0, min_open=True), help="1e9 dense operations a second of your edge.")
 @option("--budget-drop", type=click.FloatRange(min=0), default=1.0, help="Points of accuracy that may be lost.")
-@option("--bundle", type=click.Path(path_type=Path), multiple=True, help="A bundle to choose from; models/* if none.")
+@option(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="To choose from; else those in models/ for its data.",
+)
 @option("--record", type=click.Path(path_type=Path), help="The testbed's record; else the newest committed one.")
 @option("--json", "as_json", is_flag=True, help="One JSON object.")
 def advise(
@@ -187,13 +192,14 @@ def advise(
     from rich.console import Console  # noqa: PLC0415
 
     from benchmarks.testbed.advice import advise as choose  # noqa: PLC0415
+    from benchmarks.testbed.advice import trained_on  # noqa: PLC0415
     from benchmarks.testbed.advice_table import choices_table, misses_table  # noqa: PLC0415
     from benchmarks.testbed.report.page import Record, newest  # noqa: PLC0415
     from shared.bundle import Bundle  # noqa: PLC0415
 
     testbed = Record.read(record or newest(Path("benchmarks/records"))).testbed
-    folders = bundle or tuple(sorted(path.parent for path in Path("models").glob("*/manifest.json")))
-    advice = choose(testbed, [Bundle.open(folder) for folder in folders], link, budget_drop, edge_gmacs)
+    bundles = [Bundle.open(folder) for folder in bundle] or trained_on(testbed.dataset, Path("models"))
+    advice = choose(testbed, bundles, link, budget_drop, edge_gmacs)
     if as_json:
         click.echo(json.dumps(advice.to_dict()))
         return

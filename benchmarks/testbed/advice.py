@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite, prod
+from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
@@ -41,7 +42,7 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Path:
+class LinkPath:
     """What a link does: its measured round trip, and its rates (None: as fast as need be)."""
 
     rtt_ms: float
@@ -108,7 +109,7 @@ class Advice:
         return {**asdict(self), "misses": [{**asdict(miss), "error": miss.error} for miss in self.misses]}
 
 
-def latency_ms(mode: Mode, terms: Terms, path: Path, steps: float, overhead_ms: float) -> float:
+def latency_ms(mode: Mode, terms: Terms, path: LinkPath, steps: float, overhead_ms: float) -> float:
     """The formula above."""
     if mode == "lockstep":
         sending = path.sending_ms(terms.up_bytes, terms.down_bytes)
@@ -117,6 +118,12 @@ def latency_ms(mode: Mode, terms: Terms, path: Path, steps: float, overhead_ms: 
     sending = path.sending_ms(terms.up_bytes, terms.down_bytes)
     made = steps * max(terms.head_ms, sending)
     return made + min(terms.head_ms, sending) + path.rtt_ms + terms.tail_ms + overhead_ms
+
+
+def trained_on(dataset: str, models: Path) -> list[Bundle]:
+    """The bundles in a folder whose data set that was: others answer another question."""
+    bundles = [Bundle.open(path.parent) for path in sorted(models.glob("*/manifest.json"))]
+    return [bundle for bundle in bundles if bundle.manifest.provenance.get("data", {}).get("name") == dataset]
 
 
 def advise(
@@ -152,7 +159,7 @@ def advise(
 
 
 def _choices(
-    testbed: Testbed, bundle: Bundle, link: str, path: Path, edge_gmacs: float | None, overhead_ms: float
+    testbed: Testbed, bundle: Bundle, link: str, path: LinkPath, edge_gmacs: float | None, overhead_ms: float
 ) -> list[Choice]:
     manifest = bundle.manifest
     test = manifest.provenance.get("test") or {}
@@ -242,7 +249,7 @@ def _measured_terms(testbed: Testbed) -> Terms:
     return Terms(edge.head_ms, testbed.cloud.tail_ms, *_bytes_of_a_round(testbed))
 
 
-def _overhead(testbed: Testbed, paths: dict[str, Path], without: str | None) -> float:
+def _overhead(testbed: Testbed, paths: dict[str, LinkPath], without: str | None) -> float:
     terms = _measured_terms(testbed)
     left = []
     for run in _fitted(testbed, FITTED_ON):
@@ -256,7 +263,7 @@ def _overhead(testbed: Testbed, paths: dict[str, Path], without: str | None) -> 
     return median(left)
 
 
-def _misses(testbed: Testbed, paths: dict[str, Path]) -> list[Miss]:
+def _misses(testbed: Testbed, paths: dict[str, LinkPath]) -> list[Miss]:
     terms = _measured_terms(testbed)
     links = {run.link for run in _fitted(testbed, FITTED_ON)}
     misses = []
@@ -273,8 +280,8 @@ def _misses(testbed: Testbed, paths: dict[str, Path]) -> list[Miss]:
     return misses
 
 
-def _path(link: Link) -> Path:
-    return Path(
+def _path(link: Link) -> LinkPath:
+    return LinkPath(
         link.asked.rtt_ms if link.rtt_ms is None else link.rtt_ms,
         link.asked.up_mbit if link.up_mbit is None else link.up_mbit,
         link.asked.down_mbit if link.down_mbit is None else link.down_mbit,

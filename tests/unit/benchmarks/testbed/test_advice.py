@@ -6,8 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.__main__ import main_group
-from benchmarks.testbed.advice import Path as LinkPath
-from benchmarks.testbed.advice import Terms, advise, latency_ms
+from benchmarks.testbed.advice import LinkPath, Terms, advise, latency_ms, trained_on
 from benchmarks.testbed.record_form import Testbed
 from shared.bundle import Bundle
 from shared.errors import ConfigError
@@ -63,6 +62,12 @@ def test_each_measured_profile_is_predicted_without_it(testbed: Testbed) -> None
     broken = replace(testbed, columns={**testbed.columns, key: replace(columns, latency_ms=columns.latency_ms * 3)})
     wifi = next(m for m in advise(broken, [Bundle.open(DIGITS)], "wifi", 5.0).misses if m.link == "wifi")
     assert wifi.error < -0.5
+
+
+def test_bundles_of_other_data_are_no_choice() -> None:
+    names = {bundle.manifest.name for bundle in trained_on("digits", DIGITS.parent)}
+    assert "resnet18-digits" in names
+    assert names.isdisjoint({"vgg16-nmnist", "resnet18-cifar10"})
 
 
 def test_what_cannot_be_advised_is_said(testbed: Testbed) -> None:
