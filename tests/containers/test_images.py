@@ -243,6 +243,23 @@ def test_the_compose_files_behind_tls_and_with_an_edge_elsewhere(
         compose(*walled, "down", "--volumes")
 
 
+@pytest.mark.parametrize(
+    "overlays", [(), ("gpu",), ("tls",), ("gpu", "tls"), ("edge",)], ids=lambda overlays: "+".join(overlays) or "alone"
+)
+def test_compose_takes_every_combination_of_its_files(docker: Engine, overlays: tuple[str, ...]) -> None:
+    files = [] if overlays == ("edge",) else ["docker-compose.yml"]
+    files += [f"docker-compose.{overlay}.yml" for overlay in overlays]
+    words = [word for file in files for word in ("-f", file)]
+    printed = docker.compose(REPOSITORY, *words, "config", CLOUD="cloud.test:50052", PATH="/usr/bin:/usr/sbin")
+    services = yaml.safe_load(printed)["services"]
+    if "edge" in overlays:
+        assert services["edge"]["environment"]["NEUCODEX_CLOUD"] == "cloud.test:50052"
+        return
+    assert services.keys() == {"cloud", "edge", "prometheus", "grafana"}
+    assert (services["cloud"]["environment"]["NEUCODEX_INSECURE"] == "0") == ("tls" in overlays)
+    assert services["cloud"]["image"].endswith("-cuda") == ("gpu" in overlays)
+
+
 def copied(folder: Path, *names: str) -> None:
     """Put these of the checkout's files and folders into `folder`."""
     for name in names:
