@@ -212,12 +212,12 @@ def _offered(rig: Rig, plan: Plan, rate: float) -> dict[str, Any]:
     _say(f"{rate:.0f} frames a second at random times")
     driven = rig.arrivals(rate, plan.pool, plan.warm, plan.offered_seconds)
     load, summary = driven.load, driven.summary()
-    step = float(np.median(load.rows[:, 2])) if len(load.rows) else float("nan")
-    waits = percentiles(load.rows[:, QUEUE] / step, 2)
+    step = float(np.median(load.rows[:, 2])) if len(load.rows) else None  # a short window may have seen none
+    waits = percentiles(load.rows[:, QUEUE] / step, 2) if step else None
     return {
         "offered_steps_per_second": round(rate, 1),
         "streams": plan.pool,
-        "step_us": round(step),
+        "step_us": round(step) if step else None,
         "queue_in_steps": waits,
         "sent_late_us": percentiles(load.late_us),
         **summary,

@@ -80,9 +80,9 @@ def _overhead(one: Mapping[str, Any]) -> Target:
 def _queue_wait(offered: Mapping[str, Any]) -> Target:
     name = f"queue wait, 99th percentile, at {LOAD:.0%} of the throughput"
     waits = offered["queue_in_steps"]
-    note = f"{offered['steps_per_second']:.0f} steps/s, a step takes {offered['step_us'] / 1000:.1f} ms"
     if waits is None:
         return Target(name, 2.0, None, "tail steps", "lower", "no frame was answered")
+    note = f"{offered['steps_per_second']:.0f} steps/s, a step takes {offered['step_us'] / 1000:.1f} ms"
     return Target(name, 2.0, waits["p99"], "tail steps", "lower", note + _generators(offered))
 
 

@@ -161,6 +161,14 @@ def test_what_was_not_asked_for_and_what_was_quick_is_not_measured() -> None:
     assert {target.measured for target in targets.targets(results(), complete=False)} == {None}
 
 
+def test_an_offered_load_of_which_nothing_was_answered_is_not_measured() -> None:
+    found = results()
+    found["offered"] = {"queue_in_steps": None, "step_us": None, "steps_per_second": 0.0, "generator_cores": 0.1}
+    wait = next(target for target in targets(found, complete=True) if target.name.startswith("queue wait"))
+    assert wait.measured is None
+    assert wait.note == "no frame was answered"
+
+
 def look(frames: float, resident_mb: float, descriptors: float = 14.0, streams: float = 0.0) -> dict[str, float]:
     counts = {"threads": 9.0, "tasks": 5.0, "streams": streams, "slots_in_use": 0.0, "queue_length": 0.0}
     return {"frames": frames, "seconds": 0.0, "resident_mb": resident_mb, "descriptors": descriptors, **counts}
