@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+
+import click
 
 from benchmarks.edge import ahead, cuts, dead_link, heads, overhead, start_up
 from benchmarks.edge.part import Part, Rig
 from benchmarks.load.processes import prepare_process
-from benchmarks.record import Findings
+from benchmarks.record import Findings, Target
+from shared.errors import NeucodexError
 
 MEASUREMENTS: dict[str, Callable[[Rig], Part]] = {
     "heads": heads.measure,
@@ -34,9 +39,24 @@ def measure(bundle: Path, dataset: str, data: Path | None, only: Sequence[str], 
     prepare_process()
     with tempfile.TemporaryDirectory(prefix="neucodex-edge-") as folder:
         rig = Rig(bundle, dataset, data, Path(folder), quick)
-        parts = {name: MEASUREMENTS[name](rig) for name in only or MEASUREMENTS}
+        names = tuple(only or MEASUREMENTS)
+        parts = {name: _part(f"{number} of {len(names)}, {name}", name, rig) for number, name in enumerate(names, 1)}
     return Findings(
         n={name: part.n for name, part in parts.items()},
         results={name: part.results for name, part in parts.items()},
         targets=[target for part in parts.values() for target in part.targets],
     )
+
+
+def _part(title: str, name: str, rig: Rig) -> Part:
+    """One measurement, on standard error when it begins and ends; one that fails takes nothing from the others."""
+    click.echo(f"{title} ...", err=True)
+    began = time.monotonic()
+    try:
+        part = MEASUREMENTS[name](rig)
+    except (NeucodexError, OSError, RuntimeError) as error:
+        why = f"{type(error).__name__}: {error}"
+        part = Part({}, {"failed": why}, [Target(f"{name}, measured at all", 1.0, None, "", "higher", why)])
+    seconds = round(time.monotonic() - began, 1)
+    click.echo(f"{title}: {part.results.get('failed', 'done')}, {seconds} s", err=True)
+    return replace(part, results={**part.results, "seconds": seconds})

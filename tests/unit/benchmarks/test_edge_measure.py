@@ -1,0 +1,37 @@
+"""All measurements of the edge under one record: what fails says so, and the others stand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.edge import measure as all_of_them
+from benchmarks.edge.part import Part, Rig
+from benchmarks.record import Target
+from shared.errors import CloudUnavailable
+
+TARGET = Target("a time", 2.0, 1.0, "s", "lower")
+
+
+def fails(_: Rig) -> Part:
+    raise CloudUnavailable("nobody answers")
+
+
+def works(_: Rig) -> Part:
+    return Part({"samples": 3}, {"value": 1}, [TARGET])
+
+
+def test_a_part_that_fails_takes_nothing_from_the_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(all_of_them, "prepare_process", lambda: None)
+    monkeypatch.setattr(all_of_them, "MEASUREMENTS", {"first": fails, "second": works})
+    found = all_of_them.measure(Path("bundle"), "digits", None, (), quick=True)
+    assert found.n == {"first": {}, "second": {"samples": 3}}
+    assert found.results["first"]["failed"] == "CloudUnavailable: nobody answers"
+    assert found.results["second"]["value"] == 1
+    missing, met = found.targets
+    assert (missing.measured, missing.met, missing.note) == (None, None, "CloudUnavailable: nobody answers")
+    assert met == TARGET
+    assert "1 of 2, first: CloudUnavailable: nobody answers" in capsys.readouterr().err
