@@ -164,7 +164,7 @@ def test_what_was_not_asked_for_and_what_was_quick_is_not_measured() -> None:
 def test_an_offered_load_of_which_nothing_was_answered_is_not_measured() -> None:
     found = results()
     found["offered"] = {"queue_in_steps": None, "step_us": None, "steps_per_second": 0.0, "generator_cores": 0.1}
-    wait = next(target for target in targets(found, complete=True) if target.name.startswith("queue wait"))
+    wait = next(target for target in targets.targets(found, complete=True) if target.name.startswith("queue wait"))
     assert wait.measured is None
     assert wait.note == "no frame was answered"
 
