@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -18,6 +19,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 @click.group()
 def main_group() -> None:
     """Measure NeuCODEX; every figure in the documentation comes from here."""
+    # Ended from outside, a benchmark puts away what it made (processes, namespaces) as it does after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _options(command: F) -> F:

@@ -1,9 +1,9 @@
 """The edge's side of the testbed, a process that may run on another machine: jobs in as JSON lines, rows out.
 
 `python -m benchmarks.testbed.edge --bundle DIR --uncompressed DIR --dataset NAME`, in a checkout. Each line of standard
-input is a job: {"alternative": {...}, "cloud": "HOST:PORT", "n": 200, "seconds": 60, "interface": "tun0"}. Its rows
-come back a line each as they are measured, then {"done": ...}. {"measure": repeats} measures this machine. The end of
-the input ends it.
+input is a job: {"alternative": {...}, "cloud": "HOST:PORT", "n": 200, "seconds": 60, "sample_seconds": 30,
+"interface": "tun0"}. Its rows come back a line each as they are measured, then {"done": ...}. {"measure": repeats}
+measures this machine. The end of the input ends it.
 """
 
 from __future__ import annotations
@@ -71,12 +71,12 @@ class Worker:
         done, until = 0, time.monotonic() + job["seconds"]
         async with open_way(alternative, bundle, job["cloud"], self._threads, self._whole) as way:
             for sample in self._samples[: job.get("warm_up", WARM_UP)]:
-                await way.classify(sample)
+                await asyncio.wait_for(way.classify(sample), job["sample_seconds"])
             before = counters.read()
             for sample in self._samples[: job["n"]]:
                 if time.monotonic() > until and done:
                     break
-                row = await way.classify(sample)
+                row = await asyncio.wait_for(way.classify(sample), job["sample_seconds"])
                 now = counters.read()
                 if before is not None and now is not None:
                     row["link_up_bytes"], row["link_down_bytes"] = (b - a for a, b in zip(before, now, strict=True))

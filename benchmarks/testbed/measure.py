@@ -57,6 +57,12 @@ SPARE = 3.0
 """Times its estimate that a run may take before it is ended with the samples it has."""
 
 LEAST_S = 5.0
+LONGEST_LEAST_S = 30.0
+"""Within which even the quickest sample may be answered before its run is given up: a broken link is no figure."""
+
+TRIES = 2
+"""Of a run that failed; that it was tried anew is said."""
+
 ENERGY = "modelled"
 
 
@@ -288,16 +294,20 @@ class _Bed:
             "cloud": way.addresses[kind],
             "n": run.n,
             "seconds": seconds,
+            "sample_seconds": max(10 * SPARE * run.each_s, LONGEST_LEAST_S),
             "interface": way.interface,
             "warm_up": 1 if run.each_s > 1.0 else 3,
         }
-        before = way.counted()
-        try:
-            _, rows = edge.do(job, lambda _: advance())
-        except NeucodexError as error:
-            self._console.print(f"{where}: {error}")
-            found.passed_over.append(f"{where}: {error}")
-            return
+        for attempt in range(1, TRIES + 1):
+            before = way.counted()
+            try:
+                _, rows = edge.do(job, lambda _: advance())
+                break
+            except NeucodexError as error:
+                self._console.print(f"{where}: {error}")
+                if attempt == TRIES:
+                    found.passed_over.append(f"{where}: {error}")
+                    return
         after = way.counted()
         counted = None if before is None or after is None else (after[0] - before[0], after[1] - before[1])
         columns = finish(rows, alternative, link, self._networks[alternative.network], counted)

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.edge.network import edge
 from benchmarks.testbed.picture_files import encode
-from benchmarks.testbed.picture_server import METHOD, UNLIMITED, read_answer, request_features, request_picture
+from benchmarks.testbed.picture_server import CHANNEL, METHOD, read_answer, request_features, request_picture
 from benchmarks.testbed.record_form import CLOUD, EDGE, Alternative
 from benchmarks.testbed.whole_network import WholeNetwork
 from edge_client.head_runner import Frames, Head, HeadRun, open_head
@@ -76,7 +76,7 @@ async def open_way(
         ) as network:  # fmt: skip
             yield Pair(network.classify, head)
     else:
-        async with grpc.aio.insecure_channel(cloud, options=UNLIMITED) as channel:
+        async with grpc.aio.insecure_channel(cloud, options=CHANNEL) as channel:
             call: Any = channel.stream_stream(METHOD)()
             yield (
                 Picture(call, alternative)
