@@ -102,6 +102,7 @@ def messages(out: Path | None, quick: bool, bundle: Path) -> None:
 @option("--streams", type=click.IntRange(min=1), multiple=True, help="Streams open at once; 1, 8, 64 and 256 if none.")
 @option("--threads", type=click.IntRange(min=1), help="CPU threads of a tail step; one core is left free by default.")
 @option("--max-batch", type=click.IntRange(min=1), default=32, help="Samples stepped together at most.")
+@option("--limit", type=click.IntRange(min=1), help="Pictures sent; all of the test part if not given.")
 def serving(out: Path | None, bundle: Path, full_width: bool, **settings: Any) -> None:
     """Throughput, latency and limits of one cloud process under a fleet, beside the same tail in a bare loop."""
     from benchmarks.serving import Options, measure  # noqa: PLC0415

@@ -44,6 +44,7 @@ class Options:
         streams: open at once, one measurement for each.
         threads: of a tail step; None leaves one core to the event loop and the generators.
         max_batch: of the cloud that batches.
+        limit: of the test part's pictures; None for all.
         quick: does it run, not how fast is it.
     """
 
@@ -53,6 +54,7 @@ class Options:
     streams: tuple[int, ...] = ()
     threads: int | None = None
     max_batch: int = 32
+    limit: int | None = None
     quick: bool = False
 
 
@@ -82,6 +84,8 @@ class Plan:
         plan = cls()
         if options.quick:
             plan = cls((1, 4), 1, 0.1, 0.4, 0.2, 0.8, compared=4, pool=8, crowd=12, trips=8, pictures=6)
+        elif options.limit:
+            plan = replace(plan, pictures=options.limit)
         if options.streams:
             compared = plan.compared if plan.compared in options.streams else max(options.streams)
             plan = replace(plan, streams=tuple(sorted(set(options.streams))), compared=compared)
