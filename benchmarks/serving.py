@@ -17,7 +17,7 @@ import click
 import numpy as np
 import torch
 
-from benchmarks.load.frames import encode, full_width_bundle, noise_pictures, pictures_of
+from benchmarks.load.frames import encode, noise_pictures, pictures_of, untrained_bundle
 from benchmarks.load.generator import Generator
 from benchmarks.load.numbers import QUEUE, percentiles, spread
 from benchmarks.load.plot import plot
@@ -103,7 +103,7 @@ def measure(out: Path, options: Options) -> Findings:
     prepare_process()
     plan = Plan.choose(options)
     with tempfile.TemporaryDirectory(prefix="neucodex-serving-") as folder:
-        bundle = Bundle.open(options.bundle) if options.bundle else full_width_bundle(Path(folder) / "full")
+        bundle = Bundle.open(options.bundle) if options.bundle else untrained_bundle(Path(folder) / "full")
         if options.bundle:
             pictures = pictures_of(bundle, options.dataset, options.data, plan.pictures)
         else:
@@ -272,7 +272,7 @@ def _gpu(folder: Path, plan: Plan) -> dict[str, Any] | None:
     """The full-width tail on a GPU; None where there is none."""
     if not torch.cuda.is_available():
         return None
-    bundle = full_width_bundle(folder / "gpu-bundle")
+    bundle = untrained_bundle(folder / "gpu-bundle")
     samples = encode(bundle, noise_pictures(bundle.manifest.network, NOISE_PICTURES))
     layout = Layout.choose(usable_cores(), 1, GPU_STREAMS, GPU_STREAMS, "cuda")
     turns = []

@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 
-from benchmarks.load.frames import encode, pictures_of
+from benchmarks.load.frames import encode, noise_pictures, pictures_of, untrained_bundle
 from benchmarks.load.numbers import slope
 from benchmarks.load.plot import plot_soak
 from benchmarks.load.processes import Cloud, prepare_process
@@ -42,6 +42,9 @@ GONE_S = 5.0
 LEAST_FRAMES = 200_000
 """In less than this, the allocator's ups and downs are larger than any drift."""
 
+TINY_WIDTH, TINY_SIDE, TINY_PICTURES = 4, 8, 64
+"""Of the network of --tiny: a frame costs what serving it costs, and hardly more."""
+
 BEATS = "neucodex_cloud_loop_lag_seconds_count"
 
 GAUGES = {
@@ -53,6 +56,9 @@ GAUGES = {
 
 @click.command()
 @option("--bundle", type=existing_path, default=Path("models/resnet18-digits"), help="What is served.")
+@option(
+    "--tiny", is_flag=True, help="Serve a tiny untrained network instead: the same frames in a fraction of the time."
+)
 @option("--dataset", default="digits", help="Its test part is sent.")
 @option("--data", type=existing_path, help="Where the data set is, if it is not in the package.")
 @option("--frames", type=click.IntRange(min=1), default=1_000_000, help="Stop after so many answered frames.")
@@ -62,6 +68,7 @@ GAUGES = {
 @option("--out", type=existing_path, metavar="DIR", help="The record's folder.")
 def main(
     bundle: Path,
+    tiny: bool,
     dataset: str,
     data: Path | None,
     frames: int,
@@ -74,14 +81,16 @@ def main(
     folder = out or Path("benchmarks/records") / f"{date.today().isoformat()}-soak"
     clock = Clock("soak")
     prepare_process()
-    opened = Bundle.open(bundle)
-    samples = encode(opened, pictures_of(opened, dataset, data, None))
     layout = Layout.choose(usable_cores(), threads, 32, streams)
-    with (
-        tempfile.TemporaryDirectory(prefix="neucodex-soak-") as scratch,
-        Rig(opened.path, samples, layout, Path(scratch), alone=False) as rig,
-    ):
-        looks, rejections = _soak(rig, streams, frames, stretch)
+    with tempfile.TemporaryDirectory(prefix="neucodex-soak-") as scratch:
+        if tiny:
+            opened = untrained_bundle(Path(scratch) / "tiny", TINY_WIDTH, TINY_SIDE)
+            pictures = noise_pictures(opened.manifest.network, TINY_PICTURES)
+        else:
+            opened = Bundle.open(bundle)
+            pictures = pictures_of(opened, dataset, data, None)
+        with Rig(opened.path, encode(opened, pictures), layout, Path(scratch), alone=False) as rig:
+            looks, rejections = _soak(rig, streams, frames, stretch)
     findings = Findings(
         n={"frames": looks[-1]["frames"], "looks": len(looks), "streams": streams, "stretch_s": stretch},
         results={

@@ -70,9 +70,15 @@ def noise_pictures(spec: NetworkSpec, count: int) -> Frames:
     return np.kron(patches, np.ones((-(-height // 4), -(-width // 4)), np.uint8))[..., :height, :width]
 
 
-def full_width_bundle(folder: Path) -> Bundle:
-    """The full-width ResNet-18 for CIFAR-10, never trained: its steps take as long as a trained one's."""
-    spec = NetworkSpec("resnet18", (3, 32, 32), 10, "layer1", bottleneck=BottleneckSpec(8, 2))
+def untrained_bundle(folder: Path, width: int = 64, side: int = 32) -> Bundle:
+    """A ResNet-18 that was never trained: its steps take as long as a trained one's.
+
+    Args:
+        folder: where it is written.
+        width: channels of the first stage; 64 is the full width.
+        side: of its square pictures, pixels.
+    """
+    spec = NetworkSpec("resnet18", (3, side, side), 10, "layer1", width, bottleneck=BottleneckSpec(8, 2))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = SplitNetwork(spec).train()
