@@ -95,13 +95,15 @@ def machine() -> dict[str, Any]:
 
 
 def command() -> str:
-    """The command line that this process was started with, as one would type it in the checkout."""
+    """The command line that this process was started with, as one would type it in the checkout; DIR for a folder
+    that is elsewhere."""
     program = Path(sys.argv[0])
+    began = program.name
     if program.name == "__main__.py":
-        return " ".join([f"python -m {program.parent.name}", *sys.argv[1:]])
-    if program.suffix == ".py":
-        return " ".join([f"python -m {program.parent.name}.{program.stem}", *sys.argv[1:]])
-    return " ".join([program.name, *sys.argv[1:]])
+        began = f"python -m {program.parent.name}"
+    elif program.suffix == ".py":
+        began = f"python -m {program.parent.name}.{program.stem}"
+    return " ".join([began, *("DIR" if Path(argument).is_absolute() else argument for argument in sys.argv[1:])])
 
 
 def _cpu() -> str:
