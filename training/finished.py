@@ -67,9 +67,17 @@ def uncompressed_accuracy(recipe: Recipe, data: TrainingData, runs: Path, machin
         load_weights(network, folder / WEIGHTS)
         network = _answering(network.to(machine.device).eval().requires_grad_(False))
         accuracies = accuracy_by_timestep(network, data.test, data.normalisation, machine)
-        _write(kept, {"samples": len(data.test), "accuracy_by_timestep": accuracies})
+        _keep_uncompressed(recipe, runs, accuracies, len(data.test))
     measured: list[float] = json.loads(kept.read_text())["accuracy_by_timestep"]
     return measured
+
+
+def _keep_uncompressed(recipe: Recipe, runs: Path, accuracies: list[float], samples: int) -> None:
+    """Beside the last backbone stage's weights, for all recipes that begin with it."""
+    last = max((index for index, stage in enumerate(recipe.stages) if stage.kind == "backbone"), default=None)
+    if last is not None:
+        kept = stage_folder(runs, recipe, last) / EVALUATION
+        _write(kept, {"samples": samples, "accuracy_by_timestep": accuracies})
 
 
 def run_calibration(recipe: Recipe, data: TrainingData, runs: Path, machine: Machine) -> Calibration:
@@ -114,11 +122,14 @@ def run_evaluation(recipe: Recipe, data: TrainingData, runs: Path, machine: Mach
     steps = exit_timesteps(certain, calibration.policy.threshold)
     right = probabilities.argmax(-1) == labels
     timesteps = len(right)
+    accuracies = [float(value) for value in right.mean(1)]
+    if recipe.network.bottleneck is None:
+        _keep_uncompressed(recipe, runs, accuracies, len(labels))
     at_exit = right[steps - 1, np.arange(len(labels))]
     result: dict[str, Any] = {
         "samples": len(labels),
         "simulated": data.simulated,
-        "accuracy_by_timestep": [float(value) for value in right.mean(1)],
+        "accuracy_by_timestep": accuracies,
         "uncompressed_accuracy_by_timestep": uncompressed_accuracy(recipe, data, runs, machine),
         "accuracy_with_exit": float(at_exit.mean()),
         "mean_timesteps": float(steps.mean()),
