@@ -19,12 +19,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, multiprocess
 
 from cloud_server.catalogue import read_bundles
 from cloud_server.child import GO, Child, run_child
 from cloud_server.config import CloudConfig
+from cloud_server.joint_metrics import JointMetrics
 from cloud_server.listening import cannot_listen
 from cloud_server.ready import announce, withdraw
 from cloud_server.threads import usable_cores
@@ -68,7 +70,7 @@ def supervise(config: CloudConfig, logs: tuple[LogFormat, str]) -> int:
         # The children's prometheus_client finds it as it is imported, and counts in files that are read together here.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]
+        registry.register(JointMetrics(Path(folder)))
         addresses["metrics"] = (config.metrics[0], export(registry, *config.metrics))
         children = replace(config, listen=listen, health=addresses.get("health"), ready_file=None)
         supervisor = Supervisor(children, logs, folder)
