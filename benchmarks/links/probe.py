@@ -6,6 +6,7 @@ ping is not everywhere, and does not go through a proxy; a byte to and fro over 
 from __future__ import annotations
 
 import json
+import select
 import socket
 import sys
 import threading
@@ -67,7 +68,9 @@ def _rate(address: str, way: bytes, seconds: float, warm_s: float) -> float:
         connection.sendall(request)
         if way == SOURCE:
             return _receive(connection, seconds, warm_s)
-        _send(connection, seconds + warm_s)
+        # The receiver's clock began later: what ends this is its answer, or it would wait for bytes that never come.
+        while not select.select([connection], [], [], 0.0)[0]:
+            connection.sendall(bytes(BLOCK))
         with connection.makefile("rb") as answer:
             return float(json.loads(answer.readline()))
 
