@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from benchmarks.processes import end_as_ctrl_c
 from benchmarks.record import Clock, Findings
 from shared.command_line import option, run
 
@@ -19,8 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 @click.group()
 def main_group() -> None:
     """Measure NeuCODEX; every figure in the documentation comes from here."""
-    # Ended from outside, a benchmark puts away what it made (processes, namespaces) as it does after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_as_ctrl_c()
 
 
 def _options(command: F) -> F:

@@ -8,28 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
 
+from benchmarks.processes import end, end_as_ctrl_c, wait_ready
 from benchmarks.record import Clock, Findings
 from edge_client.report import print_table, summary_table
 from shared.command_line import existing_path, option, run
-from shared.errors import CloudUnavailable
 
 START_S = 60.0
 """A cloud that is not ready by then will not be: it loads torch and a bundle of some MB."""
-
-END_S = 10.0
-"""What a process is given between SIGTERM and SIGKILL."""
 
 ANY_PORT = "127.0.0.1:0"
 
@@ -45,7 +39,7 @@ def main(
     bundle: Path, dataset: str, data: Path | None, limit: int | None, threshold: float | None, record: Path | None
 ) -> int:
     """Start a cloud and an edge on this machine, classify, print what it took, end both."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_as_ctrl_c()
     clock = Clock("demo")
     edge = ["--bundle", str(bundle), "--dataset", dataset]
     for flag, value in (("--data", data), ("--limit", limit), ("--threshold", threshold)):
@@ -77,14 +71,7 @@ def local_cloud(bundle: Path, folder: Path) -> Iterator[dict[str, Any]]:
     # One thread: the edge wants the other core of a small machine, and threads that spin for each other starve both.
     command += ["--threads", "1", "--ready-file", str(ready_file), "--log-level", "warning"]
     with _process(command) as process:
-        give_up = time.monotonic() + START_S
-        while not ready_file.exists():
-            if process.poll() is not None:
-                raise CloudUnavailable(f"the cloud process ended with exit code {process.returncode}: see above")
-            if time.monotonic() > give_up:
-                raise CloudUnavailable(f"the cloud process was not ready within {START_S:g} s")
-            time.sleep(0.05)
-        yield json.loads(ready_file.read_text())
+        yield wait_ready(process, ready_file, "the cloud process", START_S)
 
 
 def _edge(arguments: list[str], summary: Path) -> tuple[int, dict[str, Any] | None]:
@@ -104,16 +91,7 @@ def _process(arguments: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     try:
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+        end(process)
 
 
 if __name__ == "__main__":

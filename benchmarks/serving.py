@@ -21,7 +21,7 @@ from benchmarks.load.frames import encode, noise_pictures, pictures_of, untraine
 from benchmarks.load.generator import Generator
 from benchmarks.load.numbers import QUEUE, percentiles, spread
 from benchmarks.load.plot import plot
-from benchmarks.load.processes import prepare_process
+from benchmarks.load.processes import allow_many_files
 from benchmarks.load.rig import Fleet, Layout, Rig
 from benchmarks.load.targets import LOAD, TOLERANCE, targets
 from benchmarks.record import Findings
@@ -100,7 +100,7 @@ def measure(out: Path, options: Options) -> Findings:
         CloudUnavailable: a cloud process did not start.
     """
     out.mkdir(parents=True, exist_ok=True)
-    prepare_process()
+    allow_many_files()
     plan = Plan.choose(options)
     with tempfile.TemporaryDirectory(prefix="neucodex-serving-") as folder:
         bundle = Bundle.open(options.bundle) if options.bundle else untrained_bundle(Path(folder) / "full")

@@ -21,8 +21,9 @@ import click
 from benchmarks.load.frames import encode, noise_pictures, pictures_of, untrained_bundle
 from benchmarks.load.numbers import slope
 from benchmarks.load.plot import plot_soak
-from benchmarks.load.processes import Cloud, prepare_process
+from benchmarks.load.processes import Cloud, allow_many_files
 from benchmarks.load.rig import Layout, Rig
+from benchmarks.processes import end_as_ctrl_c
 from benchmarks.record import Clock, Findings, Target
 from cloud_server.threads import usable_cores
 from shared.bundle import Bundle
@@ -80,7 +81,8 @@ def main(
     """Send frames for a long time and see whether the cloud grows. Exit code 1 if it does."""
     folder = out or Path("benchmarks/records") / f"{date.today().isoformat()}-soak"
     clock = Clock("soak")
-    prepare_process()
+    end_as_ctrl_c()
+    allow_many_files()
     layout = Layout.choose(usable_cores(), threads, 32, streams)
     with tempfile.TemporaryDirectory(prefix="neucodex-soak-") as scratch:
         if tiny:

@@ -12,7 +12,7 @@ import click
 
 from benchmarks.edge import ahead, cuts, dead_link, heads, overhead, start_up
 from benchmarks.edge.part import Part, Rig
-from benchmarks.load.processes import prepare_process
+from benchmarks.load.processes import allow_many_files
 from benchmarks.record import Findings, Target
 from shared.errors import NeucodexError
 
@@ -36,7 +36,7 @@ def measure(bundle: Path, dataset: str, data: Path | None, only: Sequence[str], 
         only: names of measurements; all if none.
         quick: less of everything.
     """
-    prepare_process()
+    allow_many_files()
     with tempfile.TemporaryDirectory(prefix="neucodex-edge-") as folder:
         rig = Rig(bundle, dataset, data, Path(folder), quick)
         names = tuple(only or MEASUREMENTS)

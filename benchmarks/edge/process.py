@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -13,9 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.processes import end, environment
 from shared.errors import NeucodexError
-
-END_S = 10.0
 
 
 class EdgeProcess:
@@ -28,7 +26,6 @@ class EdgeProcess:
     """
 
     def __init__(self, flags: Sequence[str], errors: Path, names: Sequence[str] = (), every_s: float = 0.0) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("NEUCODEX_")}
         command = [
             sys.executable,
             "-m",
@@ -42,7 +39,7 @@ class EdgeProcess:
         self._errors = errors
         with errors.open("wb") as err:
             self._process = subprocess.Popen(  # noqa: S603  our own module
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=err, text=True, env=environment
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=err, text=True, env=environment()
             )
         self._lines: list[dict[str, Any]] = []
         self._news = threading.Condition()
@@ -93,13 +90,7 @@ class EdgeProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(END_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        end(self._process)
         self._reader.join()
 
     def _write(self) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import resource
-import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections import defaultdict
 from collections.abc import Mapping
@@ -16,13 +13,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from shared.errors import CloudUnavailable
-
-START_S = 180.0
-"""Torch and a full-width bundle, on a machine that is busy."""
-
-END_S = 15.0
-"""Seconds between SIGTERM and SIGKILL."""
+from benchmarks.processes import end, environment, wait_ready
 
 ANY_PORT = "127.0.0.1:0"
 PAGE_S = 30.0
@@ -51,12 +42,7 @@ class Cloud:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end(self._process)
 
     def wait_ready(self) -> None:
         """Wait until it serves.
@@ -64,14 +50,7 @@ class Cloud:
         Raises:
             CloudUnavailable: it ended, or took too long.
         """
-        give_up = time.monotonic() + START_S
-        while not self._ready_file.exists():
-            if self._process.poll() is not None:
-                raise CloudUnavailable(f"the cloud process ended with exit code {self._process.returncode}: see above")
-            if time.monotonic() > give_up:
-                raise CloudUnavailable(f"the cloud process was not ready within {START_S:g} s")
-            time.sleep(0.02)
-        self._said = json.loads(self._ready_file.read_text())
+        self._said = wait_ready(self._process, self._ready_file, "the cloud process")
 
     def kill(self) -> None:
         """End it without a word to anyone."""
@@ -126,8 +105,7 @@ class Cloud:
         return self._entries("fd")
 
     def _start(self) -> subprocess.Popen[bytes]:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("NEUCODEX_")}
-        return subprocess.Popen(self._command, env=environment)  # noqa: S603  our own module
+        return subprocess.Popen(self._command, env=environment())  # noqa: S603  our own module
 
     def _page(self) -> list[tuple[str, Mapping[str, str], float]]:
         with urllib.request.urlopen(f"http://{self._said['metrics']}/metrics", timeout=PAGE_S) as page:
@@ -145,13 +123,12 @@ class Cloud:
         return len(list(Path(f"/proc/{self._process.pid}/{name}").iterdir()))
 
 
-def prepare_process() -> int:
-    """Let this process and its children open as many files as they may, and SIGTERM end them all as Ctrl-C does.
+def allow_many_files() -> int:
+    """Let this process and its children open as many files as they may.
 
     Returns:
-        How many files that is.
+        How many that is.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return most

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from shared.errors import CloudUnavailable, NeucodexError
+from benchmarks.processes import END_S, START_S, end, environment, wait_ready
+from shared.errors import NeucodexError
 
-START_S = 180.0
-END_S = 10.0
 SILENCE_S = 700.0
 """Longer than any sample may take."""
 
 Row = dict[str, Any]
-
-
-def environment() -> dict[str, str]:
-    """This process's, without what would configure our commands."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("NEUCODEX_")}
 
 
 @contextlib.contextmanager
@@ -39,27 +31,9 @@ def service(prefix: Sequence[str], arguments: Sequence[str], ready_file: Path) -
     ready_file.unlink(missing_ok=True)
     process = subprocess.Popen([*prefix, sys.executable, "-m", *arguments], env=environment())  # noqa: S603
     try:
-        give_up = time.monotonic() + START_S
-        while not (ready_file.exists() and ready_file.stat().st_size):
-            if process.poll() is not None:
-                raise CloudUnavailable(f"{arguments[0]} ended with exit code {process.returncode}: see above")
-            if time.monotonic() > give_up:
-                raise CloudUnavailable(f"{arguments[0]} was not ready within {START_S:g} s")
-            time.sleep(0.02)
-        yield process.pid, json.loads(ready_file.read_text())
+        yield process.pid, wait_ready(process, ready_file, arguments[0])
     finally:
         end(process)
-
-
-def end(process: subprocess.Popen[Any]) -> None:
-    """SIGTERM, and SIGKILL where that does not help."""
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 class EdgeProcess:

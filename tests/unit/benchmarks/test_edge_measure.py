@@ -25,7 +25,7 @@ def works(_: Rig) -> Part:
 def test_a_part_that_fails_takes_nothing_from_the_others(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(all_of_them, "prepare_process", lambda: None)
+    monkeypatch.setattr(all_of_them, "allow_many_files", lambda: None)
     monkeypatch.setattr(all_of_them, "MEASUREMENTS", {"first": fails, "second": works})
     found = all_of_them.measure(Path("bundle"), "digits", None, (), quick=True)
     assert found.n == {"first": {}, "second": {"samples": 3}}
