@@ -1,7 +1,7 @@
 """A whole network on one machine, stepped to its exit: what edge only and cloud only run.
 
-The head is what the edge runs it with (onnxruntime where the bundle has its graphs), the rest is the cloud's `Tail`:
-both sides compute with the forms that the pair is measured with.
+The head is what the edge runs it with (onnxruntime where the bundle has its graphs), the rest is the cloud's tail on a
+CPU: both sides compute with the forms that the pair is measured with.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cloud_server.state_slots import Rows
 from cloud_server.tail import Tail
+from cloud_server.traced_tail import TracedTail
 from edge_client.config import Runtime
 from edge_client.head_runner import Head, open_head, sample_shape
 from shared.bundle import Bundle
@@ -65,7 +66,7 @@ class WholeNetwork:
     def __init__(self, bundle: Bundle, threads: int, runtime: Runtime = "auto") -> None:
         self.head: Head = open_head(bundle, runtime, threads)
         torch.set_num_threads(threads)
-        self.tail = Tail(bundle, CPU)
+        self.tail: Tail = TracedTail(bundle, CPU)
         self._spec = bundle.manifest.network
         self._policy = bundle.manifest.exit_policy
         self.classify(np.ones(sample_shape(self._spec), np.uint8), early_exit=False)
