@@ -20,8 +20,9 @@ from statistics import median
 from typing import Any, Literal
 
 from benchmarks.testbed.record_form import Link, Run, Testbed
+from benchmarks.testbed.rows import radio_of
 from shared.bundle import Bundle, Manifest
-from shared.energy import RADIOS, RadioName, compute_joules, edge_cost, radio_joules
+from shared.energy import compute_joules, edge_cost, radio_joules
 from shared.errors import ConfigError
 from shared.operations import Half, dense
 
@@ -111,11 +112,10 @@ class Advice:
 
 def latency_ms(mode: Mode, terms: Terms, path: LinkPath, steps: float, overhead_ms: float) -> float:
     """The formula above."""
+    sending = path.sending_ms(terms.up_bytes, terms.down_bytes)
     if mode == "lockstep":
-        sending = path.sending_ms(terms.up_bytes, terms.down_bytes)
         return steps * (terms.head_ms + sending + path.rtt_ms + terms.tail_ms) + overhead_ms
     # What is sent beyond the exit holds nobody up: only frames up to it must get through.
-    sending = path.sending_ms(terms.up_bytes, terms.down_bytes)
     made = steps * max(terms.head_ms, sending)
     return made + min(terms.head_ms, sending) + path.rtt_ms + terms.tail_ms + overhead_ms
 
@@ -294,8 +294,6 @@ def _joules(
     cost = edge_cost(manifest)
     if cost is None:
         return None, None
-    names: dict[str, RadioName] = {"wifi": "wifi", "lte": "lte", "3g": "3g", "lora": "lora"}
-    radio = RADIOS[names.get(link, "none")]
     awake_s = max(latency - terms.head_ms, 0.0) / 1e3
     compute = compute_joules(cost.macs + cost.macs_per_step * sent, cost.accumulates_per_step * sent)
-    return compute, radio_joules(radio, terms.up_bytes * sent, terms.down_bytes * steps, awake_s)
+    return compute, radio_joules(radio_of(link), terms.up_bytes * sent, terms.down_bytes * steps, awake_s)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ConfigError
+from shared.operations import Half
 from shared.plain_data import build
 
 SAMPLES = "samples.npz"
@@ -123,7 +124,7 @@ class LayerOperations:
     """
 
     name: str
-    half: Literal["edge", "cloud"]
+    half: Half
     dense: float
     input_rate: float
     real_valued: bool
@@ -134,7 +135,7 @@ class LayerSpikes:
     """A layer of neurons: spikes per neuron and timestep, measured."""
 
     name: str
-    half: Literal["edge", "cloud"]
+    half: Half
     shape: tuple[int, ...]
     spike_rate: float
 
@@ -158,7 +159,7 @@ class Network:
         """Multiply-accumulates of the edge's half, once for each picture."""
         return sum(layer.dense for layer in self.operations if layer.half == "edge" and layer.real_valued)
 
-    def accumulates(self, half: Literal["edge", "cloud"]) -> float:
+    def accumulates(self, half: Half) -> float:
         """Additions of a half in one timestep: dense operations times the measured rate of their inputs."""
         return sum(
             layer.dense * layer.input_rate for layer in self.operations if layer.half == half and not layer.real_valued
@@ -262,6 +263,22 @@ class Run:
         """Its name in `samples.npz`."""
         return f"{self.alternative}@{self.link}@{self.edge}"
 
+    def mean(self, name: str) -> float | None:
+        """The mean of one of its figures; None where it is not known."""
+        figure = self.figures.get(name)
+        return None if figure is None else figure.mean
+
+    def median(self, name: str) -> float | None:
+        """The median of one of its figures; None where it is not known."""
+        figure = self.figures.get(name)
+        return None if figure is None else figure.median
+
+    @property
+    def joules(self) -> float | None:
+        """The mean energy of a sample on the edge, computing and radio; None where one is not known."""
+        parts = self.mean("compute_j"), self.mean("radio_j")
+        return None if None in parts else sum(part or 0.0 for part in parts)
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -308,7 +325,7 @@ class Testbed:
 
 def to_results(testbed: Testbed) -> dict[str, Any]:
     """`results` of record.json."""
-    results = asdict(_with(testbed, columns={}, traces=()))
+    results = asdict(replace(testbed, columns={}, traces=()))
     return {name: value for name, value in results.items() if name not in ("columns", "traces")}
 
 
@@ -342,7 +359,7 @@ def read_testbed(results: Mapping[str, Any], folder: Path) -> Testbed:
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error}); run the testbed anew") from None
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ConfigError(f"{path}: does not belong to its record ({error}); run the testbed anew") from None
-    return _with(testbed, columns=columns, traces=traces)
+    return replace(testbed, columns=columns, traces=traces)
 
 
 def columns_of(rows: list[dict[str, Any]], timesteps: int) -> Columns:
@@ -371,7 +388,3 @@ def _columns(arrays: Any, key: str) -> Columns:
 def _trace(arrays: Any, key: str) -> Trace:
     values = {each.name: arrays[f"{key}/{each.name}"] for each in fields(Trace)}
     return Trace(**{**values, "sample": int(values["sample"]), "label": int(values["label"])})
-
-
-def _with(testbed: Testbed, **changes: Any) -> Testbed:
-    return Testbed(**{**{each.name: getattr(testbed, each.name) for each in fields(Testbed)}, **changes})

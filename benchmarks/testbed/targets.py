@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from benchmarks.record import Target
 from benchmarks.testbed.record_form import Figure, Run, Testbed
@@ -113,12 +113,8 @@ def _latency(found: Testbed) -> list[Target]:
 
 
 def _energy(found: Testbed) -> Target:
-    def joules(run: Run | None) -> float | None:
-        parts = [_mean(run, column) for column in ("compute_j", "radio_j")]
-        return None if None in parts else sum(part for part in parts if part is not None)
-
     pair, whole = found.run(PAIR), found.run("edge-only")
-    ratio = _ratio(joules(pair), joules(whole))
+    ratio = _ratio(*(run.joules if run else None for run in (pair, whole)))
     return Target(
         "edge energy below edge only, radio included",
         90.0,
@@ -141,16 +137,12 @@ def _share(figure: Figure) -> float:
     return figure.mean or 0.0
 
 
-def _of(run: Run | None, column: str, value: Callable[[Figure], float | None]) -> float | None:
-    return None if run is None else value(run.figures[column])
-
-
 def _mean(run: Run | None, column: str) -> float | None:
-    return _of(run, column, lambda figure: figure.mean)
+    return None if run is None else run.mean(column)
 
 
 def _median(run: Run | None) -> float | None:
-    return _of(run, "latency_ms", lambda figure: figure.median)
+    return None if run is None else run.median("latency_ms")
 
 
 def _ratio(one: float | None, other: float | None) -> float | None:

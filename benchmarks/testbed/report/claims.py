@@ -8,7 +8,7 @@ from math import prod
 from typing import Any
 
 from benchmarks.testbed.record_form import Alternative, Figure, Run, Testbed
-from benchmarks.testbed.report.figures import main_runs, mean, median
+from benchmarks.testbed.report.figures import main_runs
 from shared.network_spec import FLOAT_BITS
 
 NOT_MEASURED = "not measured"
@@ -47,13 +47,13 @@ def _transfer(testbed: Testbed) -> Claim:
 
 def _energy(testbed: Testbed, full: Run | None, alone: Run | None) -> Claim:
     text = ("edge energy", "over 90 % less")
-    ours, theirs = (_joules(run) if run else None for run in (full, alone))
+    ours, theirs = (run.joules if run else None for run in (full, alone))
     if not ours or not theirs:
         return Claim(*text, NOT_MEASURED, None, "needs NeuCODEX and edge only on the main profile")
     assert full is not None
     saved = 1 - ours / theirs
-    radio = (mean(full, "radio_j") or 0.0) / ours
-    compute = 1 - (mean(full, "compute_j") or 0.0) / theirs
+    radio = (full.mean("radio_j") or 0.0) / ours
+    compute = 1 - (full.mean("compute_j") or 0.0) / theirs
     return Claim(
         *text, f"{100 * abs(saved):.1f} % {'less' if saved >= 0 else 'more'}", saved > 0.9,
         f"{testbed.energy}; {1e3 * ours:.3g} mJ against {1e3 * theirs:.3g} mJ edge only on {testbed.main[0]}; "
@@ -63,11 +63,11 @@ def _energy(testbed: Testbed, full: Run | None, alone: Run | None) -> Claim:
 
 def _latency(testbed: Testbed, full: Run | None, alone: Run | None) -> Claim:
     text = ("latency", "up to 3x lower than edge only")
-    ours, theirs = (median(run, "latency_ms") if run else None for run in (full, alone))
+    ours, theirs = (run.median("latency_ms") if run else None for run in (full, alone))
     if not ours or not theirs:
         return Claim(*text, NOT_MEASURED, None, "needs NeuCODEX and edge only on the main profile")
     assert full is not None
-    head = mean(full, "head_ms") or 0.0
+    head = full.mean("head_ms") or 0.0
     return Claim(
         *text, f"{theirs / ours:.2f}x lower", theirs / ours >= 3,
         f"medians {ours:.1f} ms and {theirs:.1f} ms on {testbed.main[1]} over {testbed.main[0]}; "
@@ -87,11 +87,6 @@ def _drop(full: Run | None, alone: Run | None) -> Claim:
     )  # fmt: skip
 
 
-def _joules(run: Run) -> float | None:
-    parts = mean(run, "compute_j"), mean(run, "radio_j")
-    return None if None in parts else sum(part or 0.0 for part in parts)
-
-
 ALTERNATIVE_COLUMNS = (
     "alternative", "n", "accuracy", "timesteps", "payload, bytes", "on the link, bytes", "median, ms", "p95", "p99",
     "computing, mJ", "radio, mJ",
@@ -107,14 +102,14 @@ def alternatives_table(testbed: Testbed) -> list[tuple[Alternative, list[str]]]:
             alternative.title,
             f"{run.n:,}",
             _interval(run.accuracy, 100, ".2f", " %"),
-            _number(mean(run, "timesteps"), ".2f"),
-            _number(mean(run, "payload_bytes"), ",.1f"),
-            _number(mean(run, "link_bytes"), ",.0f"),
+            _number(run.mean("timesteps"), ".2f"),
+            _number(run.mean("payload_bytes"), ",.1f"),
+            _number(run.mean("link_bytes"), ",.0f"),
             _interval(latency, 1, ".1f", ""),
             _number(latency.p95 if latency else None, ".1f"),
             _number(latency.p99 if latency else None, ".1f"),
-            _number(_times(mean(run, "compute_j"), 1e3), ".3g"),
-            _number(_times(mean(run, "radio_j"), 1e3), ".3g"),
+            _number(_times(run.mean("compute_j"), 1e3), ".3g"),
+            _number(_times(run.mean("radio_j"), 1e3), ".3g"),
         ]
         rows.append((alternative, cells))
     return rows
@@ -132,9 +127,9 @@ def links_table(testbed: Testbed) -> tuple[list[str], list[list[str]]]:
             run.alternative: value
             for run in testbed.runs
             if run.link == link.asked.name and run.edge == testbed.main[1]
-            if titles[run.alternative].kind != "fallback" and (value := median(run, "latency_ms")) is not None
+            if titles[run.alternative].kind != "fallback" and (value := run.median("latency_ms")) is not None
         }
-        alone = median(edge_only, "latency_ms") if edge_only else None
+        alone = edge_only.median("latency_ms") if edge_only else None
         if alone is not None:
             runs.setdefault("edge-only", alone)
         fastest = min(runs, key=runs.__getitem__, default=None)

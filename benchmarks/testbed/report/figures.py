@@ -49,24 +49,12 @@ def main_runs(testbed: Testbed) -> list[tuple[Alternative, Run]]:
     return found
 
 
-def median(run: Run, name: str) -> float | None:
-    """The median of one of a run's figures; None where it is not known."""
-    figure = run.figures.get(name)
-    return None if figure is None else figure.median
-
-
-def mean(run: Run, name: str) -> float | None:
-    """The mean of one of a run's figures; None where it is not known."""
-    figure = run.figures.get(name)
-    return None if figure is None else figure.mean
-
-
 def accuracy_against_bytes(testbed: Testbed, figure: str, label: str) -> Paint:
     """Points for each alternative that sends something; the qualities of a picture codec are a curve."""
     points = [
         (alternative, x, run.accuracy.mean)
         for alternative, run in main_runs(testbed)
-        if (x := mean(run, figure)) and run.accuracy.mean is not None
+        if (x := run.mean(figure)) and run.accuracy.mean is not None
     ]
 
     def paint(axes: Axes) -> None:
@@ -110,7 +98,7 @@ def latency_against_rtt(testbed: Testbed) -> Paint:
                 (trips[run.link], value)
                 for run in testbed.runs
                 if run.alternative == name and run.edge == testbed.main[1] and run.link in trips
-                if (value := median(run, "latency_ms"))
+                if (value := run.median("latency_ms"))
             )
             if alternative is None or not points:
                 continue
@@ -135,11 +123,11 @@ def latency_against_rtt(testbed: Testbed) -> Paint:
 def stacked_latency(testbed: Testbed) -> Paint:
     """Mean parts of a sample's latency: they add up to its mean."""
     rows = [
-        (a, run) for a, run in main_runs(testbed) if mean(run, "latency_ms") and a.name in (*LINES, "edge-only-exit")
+        (a, run) for a, run in main_runs(testbed) if run.mean("latency_ms") and a.name in (*LINES, "edge-only-exit")
     ]
     return _stacked(
         [a.title for a, _ in rows],
-        {PART_NAMES[part]: [mean(run, part) or 0.0 for _, run in rows] for part in PARTS},
+        {PART_NAMES[part]: [run.mean(part) or 0.0 for _, run in rows] for part in PARTS},
         [PART_COLOURS[part] for part in PARTS],
         "mean latency of a sample, ms",
     )
@@ -147,14 +135,14 @@ def stacked_latency(testbed: Testbed) -> Paint:
 
 def stacked_energy(testbed: Testbed) -> Paint:
     """Mean energy of a sample on the edge, computing and radio."""
-    rows = [(a, run) for a, run in main_runs(testbed) if mean(run, "compute_j") is not None and a.name in _energetic()]
-    most = max((sum(mean(run, part) or 0.0 for part in ("compute_j", "radio_j")) for _, run in rows), default=1.0)
+    rows = [(a, run) for a, run in main_runs(testbed) if run.mean("compute_j") is not None and a.name in _energetic()]
+    most = max((sum(run.mean(part) or 0.0 for part in ("compute_j", "radio_j")) for _, run in rows), default=1.0)
     factor, unit = (1e3, "mJ") if most >= 1e-3 else (1e6, "µJ")
     return _stacked(
         [a.title for a, _ in rows],
         {
-            "computing": [factor * (mean(run, "compute_j") or 0.0) for _, run in rows],
-            "radio": [factor * (mean(run, "radio_j") or 0.0) for _, run in rows],
+            "computing": [factor * (run.mean("compute_j") or 0.0) for _, run in rows],
+            "radio": [factor * (run.mean("radio_j") or 0.0) for _, run in rows],
         },
         [theme.PAIR, theme.JPEG],
         f"{testbed.energy.split(';')[0].split(' (')[0]} energy of a sample on the edge, {unit}",
