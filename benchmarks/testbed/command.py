@@ -3,13 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from benchmarks.links.profiles import BY_NAME
 from benchmarks.testbed.alternatives import QUICK, choose
-from benchmarks.testbed.measure import Options, uncompressed_of
+from benchmarks.testbed.record_form import Alternative
+from shared.errors import ConfigError
 
 QUICK_N = 12
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked for; names are of the tables of alternatives, links and edges."""
+
+    bundle: Path
+    uncompressed: Path
+    dataset: str
+    data: Path | None
+    alternatives: tuple[Alternative, ...]
+    links: tuple[str, ...]
+    edges: tuple[str, ...]
+    main_link: str
+    main_edge: str
+    n: int
+    n_others: int
+    minutes: float
+    quick: bool
+    edge_host: str | None = None
+    cloud_host: str | None = None
+    edge_interface: str = ""
+    edge_python: str = "python3"
 
 
 def options_of(quick: bool, given: Mapping[str, Any]) -> Options:
@@ -30,5 +56,20 @@ def options_of(quick: bool, given: Mapping[str, Any]) -> Options:
     settings["links"] = settings["links"] or tuple(BY_NAME)
     settings["edges"] = settings["edges"] or (settings["main_edge"],)
     settings["alternatives"] = choose(settings["alternatives"])
-    settings["uncompressed"] = uncompressed_of(settings["bundle"], settings["uncompressed"])
+    settings["uncompressed"] = _uncompressed_of(settings["bundle"], settings["uncompressed"])
     return Options(quick=quick, **settings)
+
+
+def _uncompressed_of(bundle: Path, given: Path | None) -> Path:
+    """The bundle to compare with: the one given, or the one kept beside the benchmarks.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    kept = given or Path("benchmarks/uncompressed") / bundle.name
+    if not (kept / "manifest.json").exists():
+        raise ConfigError(
+            f"no uncompressed network at {kept}: name one with --uncompressed, or write it with "
+            "`neucodex-train export --uncompressed --recipe FILE`"
+        )
+    return kept
