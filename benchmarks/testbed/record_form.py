@@ -322,6 +322,17 @@ class Testbed:
         of = (link or self.main[0], edge or self.main[1])
         return next((run for run in self.runs if run.alternative == alternative and (run.link, run.edge) == of), None)
 
+    def drop(self, best: Run | None, other: Run | None) -> tuple[float, int] | None:
+        """Points of accuracy by which `other` lies below `best` on the pictures that both were given, and how many.
+
+        None where there are none.
+        """
+        if best is None or other is None:
+            return None
+        one, two = self.columns[best.key], self.columns[other.key]
+        _, at, also = np.intersect1d(one.sample, two.sample, return_indices=True)
+        return (100 * float(one.right[at].mean() - two.right[also].mean()), len(at)) if len(at) else None
+
 
 def to_results(testbed: Testbed) -> dict[str, Any]:
     """`results` of record.json."""

@@ -45,16 +45,14 @@ def _bytes(found: Testbed) -> list[Target]:
 def _accuracy(found: Testbed) -> Target:
     """Of the same pictures: the uncompressed network at full T on the edge."""
     pair, whole = found.run(PAIR), found.run("edge-only")
-    lost = None
-    if pair is not None and whole is not None:
-        lost = _share(whole.accuracy) - _share(pair.accuracy)
+    lost = found.drop(whole, pair)
     return Target(
         "accuracy of the uncompressed network at full T - the pair's",
         1.0,
-        None if lost is None else round(100 * lost, 2),
+        None if lost is None else round(lost[0], 2),
         "points",
         "lower",
-        _note(found, pair, whole),
+        _note(found, pair, whole) if lost is None else f"of the {lost[1]} pictures that both classified",
     )
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from benchmarks.testbed.record_form import (
     write_samples,
 )
 from shared.errors import ConfigError
-from tests.unit.benchmarks.testbed.made import made_testbed
+from tests.unit.benchmarks.testbed.made import made_columns, made_testbed
 
 
 def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
@@ -58,3 +58,15 @@ def test_additions_are_dense_operations_times_the_rate_of_their_inputs() -> None
     assert network.edge_macs == 1000.0
     assert network.accumulates("edge") == 200.0
     assert network.accumulates("cloud") == 0.0
+
+
+def test_a_drop_is_of_the_pictures_that_both_were_given() -> None:
+    made = made_testbed(8)
+    pair = made.runs[0]
+    whole = replace(pair, alternative="edge-only", n=3)
+    # The first three pictures: the pair is wrong about the first, the whole network about none.
+    few = made_columns(3, 4)
+    right = replace(few, predicted=few.label)
+    both = replace(made, runs=(pair, whole), columns={**made.columns, whole.key: right})
+    assert both.drop(whole, pair) == (pytest.approx(100 / 3), 3)
+    assert both.drop(None, pair) is None
