@@ -6,6 +6,7 @@ was made this moment and is still empty, or half of an entry; here one looks aga
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import time
 from collections.abc import Iterable
@@ -31,11 +32,11 @@ class JointMetrics(Collector):
         Raises:
             struct.error, ValueError: a file stays half written.
         """
-        for look in range(LOOKS):
-            try:
-                return list(self._collector.collect())  # type: ignore[no-untyped-call]
-            except (struct.error, ValueError):
-                if look == LOOKS - 1:
-                    raise
-                time.sleep(PAUSE_S)
-        raise AssertionError("the last look returns or raises")
+        for _ in range(LOOKS - 1):
+            with contextlib.suppress(struct.error, ValueError):
+                return self._look()
+            time.sleep(PAUSE_S)
+        return self._look()
+
+    def _look(self) -> list[Metric]:
+        return list(self._collector.collect())  # type: ignore[no-untyped-call]
