@@ -57,27 +57,26 @@ def uncompressed_accuracy(recipe: Recipe, data: TrainingData, runs: Path, machin
 
     It is measured once and kept beside the stage's weights. None if the recipe has no backbone stage.
     """
-    backbones = [index for index, stage in enumerate(recipe.stages) if stage.kind == "backbone"]
-    if not backbones:
+    kept = _kept_uncompressed(recipe, runs)
+    if kept is None:
         return None
-    folder = stage_folder(runs, recipe, backbones[-1])
-    kept = folder / EVALUATION
     if not kept.exists():
         network = SplitNetwork(replace(recipe.network, bottleneck=None))
-        load_weights(network, folder / WEIGHTS)
+        load_weights(network, kept.parent / WEIGHTS)
         network = _answering(network.to(machine.device).eval().requires_grad_(False))
-        accuracies = accuracy_by_timestep(network, data.test, data.normalisation, machine)
-        _keep_uncompressed(recipe, runs, accuracies, len(data.test))
+        _keep_accuracies(kept, accuracy_by_timestep(network, data.test, data.normalisation, machine), len(data.test))
     measured: list[float] = json.loads(kept.read_text())["accuracy_by_timestep"]
     return measured
 
 
-def _keep_uncompressed(recipe: Recipe, runs: Path, accuracies: list[float], samples: int) -> None:
-    """Beside the last backbone stage's weights, for all recipes that begin with it."""
-    last = max((index for index, stage in enumerate(recipe.stages) if stage.kind == "backbone"), default=None)
-    if last is not None:
-        kept = stage_folder(runs, recipe, last) / EVALUATION
-        _write(kept, {"samples": samples, "accuracy_by_timestep": accuracies})
+def _kept_uncompressed(recipe: Recipe, runs: Path) -> Path | None:
+    """The file beside the last backbone stage's weights, for all recipes that begin with it; None without one."""
+    backbones = [index for index, stage in enumerate(recipe.stages) if stage.kind == "backbone"]
+    return stage_folder(runs, recipe, backbones[-1]) / EVALUATION if backbones else None
+
+
+def _keep_accuracies(kept: Path, accuracies: list[float], samples: int) -> None:
+    _write(kept, {"samples": samples, "accuracy_by_timestep": accuracies})
 
 
 def run_calibration(recipe: Recipe, data: TrainingData, runs: Path, machine: Machine) -> Calibration:
@@ -123,8 +122,9 @@ def run_evaluation(recipe: Recipe, data: TrainingData, runs: Path, machine: Mach
     right = probabilities.argmax(-1) == labels
     timesteps = len(right)
     accuracies = [float(value) for value in right.mean(1)]
-    if recipe.network.bottleneck is None:
-        _keep_uncompressed(recipe, runs, accuracies, len(labels))
+    # What was measured here is the uncompressed network itself, unless a later stage went on from it.
+    if recipe.stages[-1].kind == "backbone" and (kept := _kept_uncompressed(recipe, runs)) is not None:
+        _keep_accuracies(kept, accuracies, len(labels))
     at_exit = right[steps - 1, np.arange(len(labels))]
     result: dict[str, Any] = {
         "samples": len(labels),
