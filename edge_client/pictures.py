@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 """What counts as a picture in a folder; a file that is named itself is tried whatever its suffix."""
 
-JPEG_QUALITY = 90
+JPEG = {"quality": 90, "optimize": True}
 MODES = {1: "L", 3: "RGB"}
 CHANNELS = (1, 3, 4)
 """Of pictures as arrays: grey, RGB, RGBA."""
@@ -88,16 +88,21 @@ def encoded_sizes(frames: NDArray[np.uint8]) -> tuple[int, int] | None:
     if frames.ndim != 3 or frames.shape[0] not in MODES:
         return None
     try:
-        pillow = _pillow()
+        return len(encoded(frames, "PNG", optimize=True)), len(encoded(frames, "JPEG", **JPEG))
     except ConfigError:
         return None
-    picture = pillow.fromarray(frames[0] if frames.shape[0] == 1 else np.ascontiguousarray(frames.transpose(1, 2, 0)))
-    sizes = []
-    for form, options in (("PNG", {"optimize": True}), ("JPEG", {"quality": JPEG_QUALITY, "optimize": True})):
-        buffer = io.BytesIO()
-        picture.save(buffer, form, **options)
-        sizes.append(buffer.tell())
-    return sizes[0], sizes[1]
+
+
+def encoded(pixels: NDArray[np.uint8], form: str, **options: Any) -> bytes:
+    """A picture [C, H, W], C 1 or 3, as the file that Pillow makes of it with these options.
+
+    Raises:
+        ConfigError: Pillow is not installed.
+    """
+    rows = pixels[0] if pixels.shape[0] == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
+    buffer = io.BytesIO()
+    _pillow().fromarray(rows).save(buffer, form, **options)
+    return buffer.getvalue()
 
 
 def _pillow() -> ModuleType:

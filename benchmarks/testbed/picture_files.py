@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edge_client.pictures import MODES
+from edge_client.pictures import MODES, encoded
 
 CODECS = ("raw", "png", "jpeg", "webp")
 Pixels = NDArray[np.uint8]
@@ -31,12 +31,7 @@ def encode(pixels: Pixels, codec: str, quality: int | None) -> bytes:
         "jpeg": {"quality": quality, "optimize": True},
         "webp": {"lossless": True} if quality is None else {"quality": quality, "method": 6},
     }
-    buffer = io.BytesIO()
-    grey = pixels.shape[0] == 1
-    Image.fromarray(pixels[0] if grey else np.ascontiguousarray(pixels.transpose(1, 2, 0))).save(
-        buffer, codec, **forms[codec]
-    )
-    return buffer.getvalue()
+    return encoded(pixels, codec, **forms[codec])
 
 
 def decode(data: bytes, codec: str, shape: tuple[int, ...]) -> Pixels:

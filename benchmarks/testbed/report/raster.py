@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import io
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+
+from edge_client.pictures import encoded
 
 GAP = 2
 """Rows between the timesteps of a raster."""
@@ -19,10 +19,7 @@ def picture(pixels: NDArray[np.uint8], title: str) -> str:
     if channels == 2:
         pixels = np.stack([pixels[0], np.zeros_like(pixels[0]), pixels[1]])
         pixels = (pixels / max(int(pixels.max()), 1) * 255).astype(np.uint8)
-    image = Image.fromarray(pixels[0] if channels == 1 else np.ascontiguousarray(pixels[:3].transpose(1, 2, 0)))
-    file = io.BytesIO()
-    image.save(file, "PNG", optimize=True)
-    data = base64.b64encode(file.getvalue()).decode()
+    data = base64.b64encode(encoded(pixels, "PNG", optimize=True)).decode()
     return f'<img class="picture" alt="{title}" src="data:image/png;base64,{data}">'
 
 
