@@ -107,8 +107,13 @@ class SampleFrames:
             self._making.add_done_callback(self._take)
 
     def drop(self) -> None:
-        """No more frames are wanted; one that is being made is the last."""
+        """No more frames are wanted; one that is being made is the last, and nobody is told of it.
+
+        Whoever is told holds these frames and is held by them: let go here, a sample's membranes are freed with its
+        verdict, not when the garbage collector comes by.
+        """
         self._dropped = True
+        self._on_made = _nobody
 
     async def get(self, index: int) -> EncodedFrame:
         """Frame number `index` (from 0), made now if it was not made ahead."""
@@ -164,3 +169,7 @@ class SampleFrames:
         self._past = self._codec.after(self._past, spikes)
         self._spikes = spikes.astype(np.float32) if self._spikes is None else self._spikes + spikes
         return EncodedFrame(codec, data, stepped - began, self._clock() - stepped)
+
+
+def _nobody() -> None:
+    """Is told of frames that nobody waits for."""

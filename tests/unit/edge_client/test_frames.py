@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
@@ -71,3 +73,25 @@ async def test_what_waits_in_a_thread_that_is_closed_is_given_up_quietly() -> No
     await asyncio.sleep(0.01)
     assert not troubles
     assert (len(first.made), len(second.made), head.steps) == (1, 0, 1)
+
+
+async def test_dropped_frames_let_go_of_whoever_was_told_of_them() -> None:
+    class Told:
+        frames: SampleFrames
+
+        def of_a_frame(self) -> None:
+            """Nothing."""
+
+    head, thread, told = CountingHead(), HeadThread(alone=True), Told()
+    told.frames = frames_of(head, thread, told.of_a_frame)
+    told.frames.want(1)
+    await told.frames.get(0)
+    told.frames.drop()
+    left = weakref.ref(told)
+    gc.disable()  # what only the collector frees is held for too long
+    try:
+        del told
+        assert left() is None
+    finally:
+        gc.enable()
+    thread.close()
