@@ -67,8 +67,8 @@ RADIOS: Mapping[RadioName, Radio] = {
         "Semtech, SX1276/77/78/79 datasheet, revision 7, table 6",
     ),
 }
-"""The one table of radio constants; docs/energy.md says what they were compared with. Received bytes cost LoRa's listening
-receiver nothing more."""
+"""The one table of radio constants; docs/energy.md says what they were compared with. Received bytes cost LoRa's
+listening receiver nothing more."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from benchmarks.record import Target
+from benchmarks.testbed import reasons
 from benchmarks.testbed.record_form import Figure, Run, Testbed
 from shared.network_spec import FLOAT_BITS
 
@@ -16,7 +17,7 @@ FASTER_THAN_LAN_MS = 1.0
 
 
 def targets(found: Testbed) -> list[Target]:
-    """Each figure with its goal; None with the reason where it was not measured."""
+    """Each figure with its goal, and why it is what it is; None where it was not measured."""
     return [_bits(found), *_bytes(found), _accuracy(found), *_curves(found), *_latency(found), _energy(found)]
 
 
@@ -28,7 +29,10 @@ def _bits(found: Testbed) -> Target:
 
 def _bytes(found: Testbed) -> list[Target]:
     pair, jpeg = found.run(PAIR), found.run(JPEG)
-    goals = (("payload_bytes", 10.0, "payload bytes"), ("link_bytes", 5.0, "bytes on the link"))
+    goals = (
+        ("payload_bytes", 10.0, "payload bytes", reasons.of_payload),
+        ("link_bytes", 5.0, "bytes on the link", reasons.of_link),
+    )
     return [
         Target(
             f"JPEG q90's {title} : the pair's",
@@ -36,9 +40,9 @@ def _bytes(found: Testbed) -> list[Target]:
             _ratio(_mean(jpeg, column), _mean(pair, column)),
             "ratio",
             "higher",
-            _note(found, pair, jpeg),
+            _note(found, pair, jpeg, why=why(pair, jpeg) if pair and jpeg else ""),
         )
-        for column, goal, title in goals
+        for column, goal, title, why in goals
     ]
 
 
@@ -52,7 +56,9 @@ def _accuracy(found: Testbed) -> Target:
         None if lost is None else round(lost[0], 2),
         "points",
         "lower",
-        _note(found, pair, whole) if lost is None else f"of the {lost[1]} pictures that both classified",
+        _note(found, pair, whole)
+        if pair is None or lost is None
+        else _joined(f"of the {lost[1]} pictures that both classified", reasons.of_accuracy(found, pair)),
     )
 
 
@@ -104,7 +110,7 @@ def _latency(found: Testbed) -> list[Target]:
                     _ratio(_median(jpeg), _median(here)),
                     "ratio",
                     "higher",
-                    _note(found, here, jpeg),
+                    _note(found, here, jpeg, why=reasons.of_latency(found, here) if here else ""),
                 )
             )
     return made
@@ -119,16 +125,20 @@ def _energy(found: Testbed) -> Target:
         None if ratio is None else round(100 * (1 - ratio), 1),
         "%",
         "higher",
-        f"{found.energy}; {_note(found, pair, whole)}",
+        f"{found.energy}; {_note(found, pair, whole, why=reasons.of_energy(pair, whole) if pair and whole else '')}",
     )
 
 
-def _note(found: Testbed, *runs: Run | None) -> str:
+def _note(found: Testbed, *runs: Run | None, why: str = "") -> str:
     if any(run is None for run in runs):
         return "not measured in this run"
     known: Sequence[Run] = [run for run in runs if run is not None]
     link = known[0].link
-    return f"n = {' and '.join(str(run.n) for run in known)}, {link}, edge {found.main[1]}"
+    return _joined(f"n = {' and '.join(str(run.n) for run in known)}, {link}, edge {found.main[1]}", why)
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
 
 
 def _share(figure: Figure) -> float:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 from benchmarks.testbed.record_form import Alternative, Figure, Run, Testbed
 from benchmarks.testbed.report.figures import main_runs
+from benchmarks.testbed.targets import targets
 from shared.network_spec import FLOAT_BITS
 
 NOT_MEASURED = "not measured"
@@ -156,17 +155,17 @@ def links_table(testbed: Testbed) -> tuple[list[str], list[list[str]]]:
     return head, rows
 
 
-def target_rows(targets: Sequence[Mapping[str, Any]]) -> list[Claim]:
-    """The goals that this project set itself, as the record holds them."""
+def target_rows(testbed: Testbed) -> list[Claim]:
+    """The goals that this project set itself, judged by the record's figures."""
     return [
         Claim(
-            target["name"],
-            f"{'at most' if target['better'] == 'lower' else 'at least'} {target['goal']:g} {target['unit']}",
-            NOT_MEASURED if target["measured"] is None else f"{target['measured']:.4g} {target['unit']}",
-            target["met"],
-            target["note"],
+            target.name,
+            f"{'at most' if target.better == 'lower' else 'at least'} {target.goal:g} {target.unit}",
+            NOT_MEASURED if target.measured is None else f"{target.measured:.4g} {target.unit}",
+            target.met,
+            target.note,
         )
-        for target in targets
+        for target in targets(testbed)
     ]
 
 

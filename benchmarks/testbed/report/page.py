@@ -93,7 +93,7 @@ def html(record: Record) -> str:
         n=_main_n(testbed),
         quick="--quick" in record.facts["command"],
         claims=claims(testbed),
-        targets=target_rows(record.facts["targets"]),
+        targets=target_rows(testbed),
         verdict=verdict,
         css=lambda met: verdict(met).split()[0],
         sections=_sections(testbed),
@@ -115,14 +115,8 @@ def markdown(record: Record) -> str:
         f"`{record.facts['command']}`. The page with the figures: [{HTML}]({HTML}).",
         "## The paper's claims",
         _claims_table(("claim", "paper", "measured", "", "how"), claims(testbed)),
-        *(
-            [
-                "## What was to be reached",
-                _claims_table(("goal", "asked", "measured", "", "how"), target_rows(record.facts["targets"])),
-            ]
-            if record.facts["targets"]
-            else []
-        ),
+        "## What was to be reached",
+        _claims_table(("goal", "asked", "measured", "", "how"), target_rows(testbed)),
         f"## Every alternative on {testbed.main[1]} over {testbed.main[0]}",
         f"Accuracy and median latency with 95 % bootstrap intervals. Energy of the edge: {testbed.energy}.",
         _table(ALTERNATIVE_COLUMNS, [cells for _, cells in alternatives_table(testbed)]),

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.record import Clock, Findings, Target
+from benchmarks.record import Clock, Findings
 from benchmarks.testbed.record_form import (
     CLOUD,
     EDGE,
@@ -26,6 +26,7 @@ from benchmarks.testbed.record_form import (
     to_results,
     write_samples,
 )
+from benchmarks.testbed.targets import targets
 from tests.unit.benchmarks.testbed.made import made_testbed
 
 ALTERNATIVES = (
@@ -85,9 +86,8 @@ def made_report_testbed(samples: int = 40) -> Testbed:
 
 def write_record(testbed: Testbed, folder: Path) -> Path:
     """As the testbed does it."""
-    target = Target("bytes | on the link", 10, None, "x", "higher", "not measured here")
     write_samples(testbed, folder)
-    Clock("testbed").write(Findings({"samples": 40}, to_results(testbed), [target]), folder)
+    Clock("testbed").write(Findings({"samples": 40}, to_results(testbed), targets(testbed)), folder)
     return folder
 
 

@@ -10,6 +10,7 @@ from benchmarks.testbed.record_form import Testbed
 from benchmarks.testbed.report.claims import claims, links_table
 from benchmarks.testbed.report.page import Record, html, markdown, newest, write
 from benchmarks.testbed.report.raster import raster
+from benchmarks.testbed.targets import targets
 from shared.errors import ConfigError
 from tests.unit.benchmarks.testbed.made import made_testbed
 from tests.unit.benchmarks.testbed.made_report import made_report_testbed, write_record
@@ -82,16 +83,27 @@ def test_the_same_record_gives_the_same_page(record: Record) -> None:
 def test_markdown_has_every_alternative_and_every_goal(record: Record) -> None:
     text = markdown(record)
     assert all(f"| {a.title} |" in text for a in record.testbed.alternatives)
-    assert "bytes \\| on the link" in text
-    assert "| not measured |" in text
+    assert all(f"| {target.name} |" in text for target in targets(record.testbed))
     widths = {len(re.split(r"(?<!\\)\|", line)) for line in text.splitlines() if line.startswith("| NeuCODEX")}
     assert len(widths) == 1
+
+
+def test_markdown_keeps_a_bar_in_a_title_inside_its_cell(record: Record) -> None:
+    first, *others = record.testbed.alternatives
+    barred = replace(record.testbed, alternatives=(replace(first, title="edge | only"), *others))
+    assert "| edge \\| only |" in markdown(replace(record, testbed=barred))
+
+
+def test_a_goal_says_what_its_figures_hang_on(record: Record) -> None:
+    notes = {target.name: target.note for target in targets(record.testbed)}
+    assert "its file 1107 bytes" in notes["JPEG q90's payload bytes : the pair's"]
+    assert "the head takes" in notes["median latency of cloud only, JPEG q90 : the pair's, wifi"]
 
 
 def test_a_record_of_one_run_makes_a_report(tmp_path: Path) -> None:
     page, text = write(Record.read(write_record(made_testbed(), tmp_path / "record")), tmp_path / "out")
     assert "not measured" in page.read_text()
-    assert "NeuCODEX" in text.read_text()
+    assert "| not measured |" in text.read_text()
 
 
 def test_a_raster_has_a_mark_for_each_spike() -> None:
