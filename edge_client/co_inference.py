@@ -232,7 +232,8 @@ class CoInference:
         )
         message = Frame(flight.number, step.timestep, frame.codec, frame.spikes)
         bytes_of_it = message_bytes(message) + FRAMING_BYTES + PACKET_BYTES
-        self._lookahead.saw_step(step, bytes_of_it, flight.alone[flight.seen])
+        head_idle = not flight.frames.making and len(flight.frames.made) == flight.seen + 1
+        self._lookahead.saw_step(step, bytes_of_it, flight.alone[flight.seen], head_idle)
         flight.steps.append(step)
 
     async def _start_anew(self, flight: OpenSample, rejection: Rejection) -> None:

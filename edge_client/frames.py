@@ -99,6 +99,11 @@ class SampleFrames:
         self._dropped = False
         self._failure: BaseException | None = None
 
+    @property
+    def making(self) -> bool:
+        """Whether a frame is being made in the head's thread."""
+        return self._making is not None
+
     def want(self, count: int) -> None:
         """Have frames made in the head's thread until there are so many; never fewer than were wanted before."""
         self._wanted = max(self._wanted, count)

@@ -64,7 +64,8 @@ class Costs:
     """What a timestep takes, in seconds, and what bytes cost.
 
     `round_trip_s` is the way there and back, `queue_s` and `tail_s` what the cloud reports, `head_s` the head with the
-    encoder and codec. `frame_bytes` is a frame with all that carries it.
+    encoder and codec. `frame_bytes` is a frame with all that carries it. `busy_s` is how much later an answer is seen
+    that comes while the head works: nothing where there is a core to spare, much where head and link share one.
     """
 
     round_trip_s: float
@@ -73,6 +74,7 @@ class Costs:
     head_s: float
     frame_bytes: float
     byte_price_s: float = BYTE_PRICE_US / 1e6
+    busy_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -92,14 +94,17 @@ def course(plan: Plan, costs: Costs, timesteps: int) -> Course:
     sent: list[float] = []
     result: list[float] = []
     for t in range(timesteps):
-        may_make = _when(plan.makeable, t, result, timesteps)
-        may_send = _when(plan.sendable, t, result, timesteps)
-        begun.append(max(may_make, made[-1] if made else 0.0))
-        made.append(begun[t] + costs.head_s)
-        sent.append(max(made[t], may_send))
+        # Frame t, and those that are made before its result is known.
+        while len(made) < max(t + 1, plan.makeable(t, timesteps)):
+            may_make = _when(plan.makeable, len(made), result, timesteps)
+            begun.append(max(may_make, made[-1] if made else 0.0))
+            made.append(begun[-1] + costs.head_s)
+        sent.append(max(made[t], _when(plan.sendable, t, result, timesteps)))
         arrives = sent[t] + costs.round_trip_s / 2 + costs.queue_s
         begins = max(arrives, result[-1] - costs.round_trip_s / 2) if result else arrives
-        result.append(begins + costs.tail_s + costs.round_trip_s / 2)
+        comes = begins + costs.tail_s + costs.round_trip_s / 2
+        busy = any(start < comes < end for start, end in zip(begun, made, strict=True))
+        result.append(comes + (costs.busy_s if busy else 0.0))
     return Course(tuple(begun), tuple(made), tuple(sent), tuple(result))
 
 
@@ -147,8 +152,9 @@ class Lookahead(Protocol):
     def next_plan(self) -> Plan:
         """For the next sample; call it once for each."""
 
-    def saw_step(self, step: Step, frame_bytes: float, alone: bool) -> None:
-        """A frame was answered; `alone` says that no other frame of its sample was under way meanwhile."""
+    def saw_step(self, step: Step, frame_bytes: float, alone: bool, head_idle: bool = True) -> None:
+        """A frame was answered. `alone`: no other frame of its sample was under way meanwhile; `head_idle`: nor was one
+        being made."""
 
     def saw_exit(self, timestep: int) -> None:
         """A sample stopped at this timestep, 1..T."""
@@ -163,7 +169,7 @@ class FixedLookahead:
     def next_plan(self) -> Plan:
         return self._plan
 
-    def saw_step(self, step: Step, frame_bytes: float, alone: bool) -> None:
+    def saw_step(self, step: Step, frame_bytes: float, alone: bool, head_idle: bool = True) -> None:
         """Changes nothing."""
 
     def saw_exit(self, timestep: int) -> None:
@@ -190,6 +196,7 @@ class AutoLookahead:
         self._exits = [PRIOR_SAMPLES * weight / sum(weights) for weight in weights]
         self._ways: deque[tuple[float, float, float]] = deque(maxlen=WINDOW)
         self._work: deque[tuple[float, float]] = deque(maxlen=WINDOW)
+        self._busy_trips: deque[float] = deque(maxlen=WINDOW)
         self._planned = 0
         self._exits_seen = 0
         self._plan_at = 1
@@ -201,7 +208,8 @@ class AutoLookahead:
             return None
         round_trip_s, queue_s, tail_s = (median(column) for column in zip(*self._ways, strict=True))
         head_s, frame_bytes = (median(column) for column in zip(*self._work, strict=True))
-        return Costs(round_trip_s, queue_s, tail_s, head_s, frame_bytes, self._byte_price_s)
+        busy_s = max(0.0, median(self._busy_trips) - round_trip_s) if self._busy_trips else 0.0
+        return Costs(round_trip_s, queue_s, tail_s, head_s, frame_bytes, self._byte_price_s, busy_s)
 
     @property
     def exits(self) -> tuple[float, ...]:
@@ -212,14 +220,19 @@ class AutoLookahead:
     def next_plan(self) -> Plan:
         """The present plan, or now and then one that measures."""
         self._planned += 1
-        return replace(self.plan, first=1) if self._planned % MEASURE_EVERY == 0 else self.plan
+        return replace(self.plan, first=1, made=0) if self._planned % MEASURE_EVERY == 0 else self.plan
 
-    def saw_step(self, step: Step, frame_bytes: float, alone: bool) -> None:
-        """Times of the link and the cloud are taken from frames that were alone."""
+    def saw_step(self, step: Step, frame_bytes: float, alone: bool, head_idle: bool = True) -> None:
+        """Times of the link and the cloud are taken from frames that were alone while the head was idle; from those
+        that were alone while it worked, how much longer they take."""
         self._work.append((step.head_s + step.encode_s, frame_bytes))
-        if alone:
-            round_trip_s = max(0.0, step.send_to_result_s - step.queue_s - step.tail_s)
+        if not alone:
+            return
+        round_trip_s = max(0.0, step.send_to_result_s - step.queue_s - step.tail_s)
+        if head_idle:
             self._ways.append((round_trip_s, step.queue_s, step.tail_s))
+        else:
+            self._busy_trips.append(round_trip_s)
 
     def saw_exit(self, timestep: int) -> None:
         """Count it; plan anew now and then."""

@@ -45,7 +45,7 @@ class Scripted:
     def next_plan(self) -> Plan:
         return self._plan
 
-    def saw_step(self, step: Step, frame_bytes: float, alone: bool) -> None:
+    def saw_step(self, step: Step, frame_bytes: float, alone: bool, head_idle: bool = True) -> None:
         self.alone.append(alone)
 
     def saw_exit(self, timestep: int) -> None:

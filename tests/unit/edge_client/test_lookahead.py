@@ -141,12 +141,33 @@ def test_estimates_are_medians_of_frames_that_were_alone() -> None:
     assert auto.costs.round_trip_s == pytest.approx(0.04)
 
 
+def test_an_edge_whose_head_keeps_its_answers_waiting_goes_back_to_lockstep() -> None:
+    auto = AutoLookahead(T, [40, 10, 10, 40], 50e-6)
+    slow = Step(1, 0, 0.5, False, 0.045, 0.0, 0.028, 0.0, 0.019, 1)
+    auto.saw_step(slow, 130.0, alone=True)
+    auto.saw_exit(1)
+    ahead = auto.plan
+    assert ahead.made > 0
+    auto.saw_step(replace(slow, send_to_result_s=0.075), 130.0, alone=True, head_idle=False)
+    assert auto.costs is not None
+    assert auto.costs.round_trip_s == pytest.approx(0.009)
+    assert auto.costs.busy_s == pytest.approx(0.047)
+    auto.saw_exit(1)
+    assert auto.plan.made == 0
+
+
+def test_an_answer_that_finds_the_head_at_work_is_seen_late() -> None:
+    costs = Costs(round_trip_s=0.010, queue_s=0.0, tail_s=0.0, head_s=0.050, frame_bytes=0.0, busy_s=0.040)
+    assert course(Plan(1, 1), costs, 2).result == pytest.approx((0.060, 0.120))
+    assert course(Plan(1, 1, 1), costs, 2).result == pytest.approx((0.100, 0.110))
+
+
 def test_now_and_then_a_sample_begins_in_lockstep_to_measure() -> None:
     auto = AutoLookahead(T, [0, 0, 0, 1], 0.0)
     auto.saw_step(step(), 60.0, alone=True)
     auto.saw_exit(4)
     plans = [auto.next_plan() for _ in range(2 * MEASURE_EVERY)]
-    assert Counter(plans) == {auto.plan: 2 * MEASURE_EVERY - 2, replace(auto.plan, first=1): 2}
+    assert Counter(plans) == {auto.plan: 2 * MEASURE_EVERY - 2, replace(auto.plan, first=1, made=0): 2}
     assert auto.plan.first == T
 
 
