@@ -102,7 +102,8 @@ def run(
         every_s: seconds between two of them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with Cloud(bundle, folder, {"--threads": 1}) as cloud:
+    # Else an answer may hang on who shared its batch, which trouble changes.
+    with Cloud(bundle, folder, {"--threads": 1, "--batch-invariant": True}) as cloud:
         cloud.wait_ready()
         with LinkProcess(cloud.address, DELAY_S) as link:
             given = ["--bundle", str(bundle), "--cloud", link.address, "--inflight", IN_FLIGHT, *flags]

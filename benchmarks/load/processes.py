@@ -25,7 +25,7 @@ class Cloud:
     Args:
         bundle: the bundle's folder.
         folder: receives the ready file.
-        flags: further ones, by their names on the command line.
+        flags: further ones, by their names on the command line; True for one without a value.
     """
 
     def __init__(self, bundle: Path, folder: Path, flags: Mapping[str, object]) -> None:
@@ -34,7 +34,8 @@ class Cloud:
         self._said: dict[str, str] = {}
         given = {"--bundle": bundle, "--listen": ANY_PORT, "--metrics": ANY_PORT, "--log-level": "warning", **flags}
         command = [sys.executable, "-m", "cloud_server", "--insecure", "--ready-file", str(self._ready_file)]
-        command += [str(part) for flag in given.items() for part in flag]
+        for flag, value in given.items():
+            command += [flag] if value is True else [flag, str(value)]
         self._command = command
         self._process = self._start()
 
