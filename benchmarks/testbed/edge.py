@@ -126,15 +126,17 @@ def main(bundle: Path, uncompressed: Path | None, dataset: str, data: Path | Non
         bundles["uncompressed"] = Bundle.open(uncompressed)
     worker = Worker(bundles, dataset, data, limit, threads)
     say({"ready": {"samples": limit, "fingerprints": {k: b.fingerprint.hex() for k, b in bundles.items()}}})
-    for line in sys.stdin:
-        job = json.loads(line)
-        try:
-            if "measure" in job:
-                say({"done": worker.measure(job["measure"])})
-            else:
-                say(asyncio.run(worker.work(job)))
-        except (NeucodexError, TimeoutError, OSError, grpc.aio.AioRpcError) as error:
-            say({"failed": str(error) or type(error).__name__})
+    # One loop for all jobs: gRPC calls back into the loop that it met first, and complains when that is closed.
+    with asyncio.Runner() as runner:
+        for line in sys.stdin:
+            job = json.loads(line)
+            try:
+                if "measure" in job:
+                    say({"done": worker.measure(job["measure"])})
+                else:
+                    say(runner.run(worker.work(job)))
+            except (NeucodexError, TimeoutError, OSError, grpc.aio.AioRpcError) as error:
+                say({"failed": str(error) or type(error).__name__})
 
 
 if __name__ == "__main__":
