@@ -95,7 +95,7 @@ def course(plan: Plan, costs: Costs, timesteps: int) -> Course:
     result: list[float] = []
     for t in range(timesteps):
         # Frame t, and those that are made before its result is known.
-        while len(made) < max(t + 1, plan.makeable(t, timesteps)):
+        while len(made) < plan.makeable(t, timesteps):
             may_make = _when(plan.makeable, len(made), result, timesteps)
             begun.append(max(may_make, made[-1] if made else 0.0))
             made.append(begun[-1] + costs.head_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
+from benchmarks.testbed.reasons import of_energy
 from benchmarks.testbed.record_form import Alternative, Figure, Run, Testbed
 from benchmarks.testbed.report.figures import main_runs
 from benchmarks.testbed.targets import targets
@@ -55,13 +56,12 @@ def _energy(testbed: Testbed, full: Run | None, alone: Run | None) -> Claim:
     if not ours or not theirs:
         return Claim(*text, NOT_MEASURED, None, "needs NeuCODEX and edge only on the main profile")
     assert full is not None
+    assert alone is not None
     saved = 1 - ours / theirs
-    radio = (full.mean("radio_j") or 0.0) / ours
-    compute = 1 - (full.mean("compute_j") or 0.0) / theirs
     return Claim(
         *text, f"{100 * abs(saved):.1f} % {'less' if saved >= 0 else 'more'}", saved > 0.9,
         f"{testbed.energy}; {1e3 * ours:.3g} mJ against {1e3 * theirs:.3g} mJ edge only on {testbed.main[0]}; "
-        f"the radio is {100 * radio:.0f} % of ours, computing alone is {100 * compute:.1f} % less",
+        + of_energy(full, alone),
     )  # fmt: skip
 
 
