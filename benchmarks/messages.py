@@ -19,7 +19,7 @@ from edge_client.grpc_transport import GrpcTransport
 from edge_client.security import IN_CLEAR
 from shared.bundle import Bundle
 from shared.messages import Codec, Frame, Stop
-from shared.wire import FRAMING_BYTES, cloud_to_wire, edge_to_wire
+from shared.wire import FRAMING_BYTES, cloud_to_wire, edge_to_wire, message_bytes
 
 WITHIN_S = 10.0
 
@@ -96,8 +96,8 @@ async def _samples(
             answer = await link.receive(number, WITHIN_S)
             assert answer is not None, "nobody nudges"
             down.append(cloud_to_wire(answer).ByteSize())
-        up.append(edge_to_wire(Stop(number)).ByteSize())
-        link.stop(number)
+        up[-1] += message_bytes(Stop(number))  # it travels with a frame: the next sample's, or the last one here
+        link.stop(number, under_way=False)
     await asyncio.sleep(0.3)  # the last Stop, and the acknowledgements of the last answers
     wire_up, wire_down = counted.up - begun.up, counted.down - begun.down
     frames = samples * timesteps

@@ -32,7 +32,7 @@ async def read_open(requests: AsyncIterator[bytes], timeout: float) -> Open:
         Refused: it did not, or is something else.
     """
     try:
-        opened = parse(await asyncio.wait_for(anext(requests), timeout))
+        messages = parse(await asyncio.wait_for(anext(requests), timeout))
     except WireError as error:
         raise Refused("protocol", grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
     except asyncio.TimeoutError:
@@ -41,9 +41,11 @@ async def read_open(requests: AsyncIterator[bytes], timeout: float) -> Open:
     except StopAsyncIteration:
         early = "the stream ended before its Open"
         raise Refused("protocol", grpc.StatusCode.INVALID_ARGUMENT, early) from None
-    if not isinstance(opened, Open):
-        raise Refused("protocol", grpc.StatusCode.INVALID_ARGUMENT, "the first message must be Open")
-    return opened
+    match messages:
+        case (Open() as opened,):
+            return opened
+        case _:
+            raise Refused("protocol", grpc.StatusCode.INVALID_ARGUMENT, "the first message must be Open")
 
 
 def choose_lane(opened: Open, lanes: Mapping[bytes, Lane]) -> Lane:
@@ -75,8 +77,8 @@ def choose_lane(opened: Open, lanes: Mapping[bytes, Lane]) -> Lane:
     return lane
 
 
-def parse(raw: bytes) -> EdgeMessage:
-    """Bytes from the network to a checked message.
+def parse(raw: bytes) -> tuple[EdgeMessage, ...]:
+    """Bytes from the network to checked messages, which travelled together.
 
     Raises:
         WireError: they are no message of this protocol.

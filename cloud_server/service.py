@@ -207,7 +207,9 @@ class CoInference:
         """Take in what the edge sends; while its answers pile up, nothing more is read and gRPC holds it back."""
         try:
             async for raw in requests:
-                self._receive(stream, parse(raw))
+                for message in parse(raw):
+                    self._receive(stream, message)
+                self._watch_the_time()
                 await stream.outbox.room()
             stream.half_closed = True
             stream.end_if_done()
@@ -229,7 +231,6 @@ class CoInference:
         else:
             raise WireError("Open came twice: a stream has one, for another bundle open another stream")
         stream.end_if_done()
-        self._watch_the_time()
 
     def _watch_the_time(self) -> None:
         """One timer for all samples; it may come early, for times only move on, and is then set anew."""

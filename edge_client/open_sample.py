@@ -82,7 +82,7 @@ class OpenSample:
         if self.stream is None:
             return
         self._count(Stop(self.number), 1)
-        for message in self.stream.stop(self.number):
+        for message in self.stream.stop(self.number, under_way=self.sent > self.answered):
             self._count(message, -1)
         self.stream = None
 
@@ -106,5 +106,5 @@ class OpenSample:
     def _count(self, message: Frame | Stop, times: int) -> None:
         if isinstance(message, Frame):
             self.payload_bytes += times * len(message.spikes)
+            self.messages += times
         self.message_bytes += times * message_bytes(message)
-        self.messages += times

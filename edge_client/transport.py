@@ -32,8 +32,13 @@ class Transport(Protocol):
             CloudUnavailable, CloudRefused: the stream is lost.
         """
 
-    def stop(self, sample: int) -> Sequence[Frame | Stop]:
+    def stop(self, sample: int, under_way: bool) -> Sequence[Frame | Stop]:
         """Nothing more of this sample is needed: drop what is queued for it and what has come, and tell the cloud.
+
+        Args:
+            sample: its number.
+            under_way: frames of it are not answered: the cloud is told at once, lest it step them in vain. Else with
+                the next sample's frame, if one follows soon.
 
         Returns:
             What never left; the Stop is among it where the cloud has not heard of the sample.

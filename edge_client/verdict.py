@@ -38,9 +38,10 @@ class Verdict:
     `prediction` is an index into the bundle's class names and `confidence` its probability at the timestep at which the
     sample stopped, the last of `steps`. `payload_bytes` counts the encoded spikes of every frame that was sent,
     repeated and superfluous ones included; `message_bytes` the messages that carried them, and the Stop;
-    `wire_bytes` these with the framing of gRPC and HTTP/2. `latency_s` runs from the sample's input to this verdict.
-    `head_steps` counts the timesteps that the head made, those in vain included; `on_air_s` runs from the first byte
-    sent to the verdict, 0 where none was. `energy` is filled in when the verdict is told.
+    `wire_bytes` these with the framing of gRPC and HTTP/2 (the Stop's is that of the frame it travels with).
+    `latency_s` runs from the sample's input to this verdict. `head_steps` counts the timesteps that the head made,
+    those in vain included; `on_air_s` runs from the first byte sent to the verdict, 0 where none was. `energy` is
+    filled in when the verdict is told.
     """
 
     sample: int

@@ -56,23 +56,27 @@ class EdgeMessage(google.protobuf.message.Message):
 
     OPEN_FIELD_NUMBER: builtins.int
     FRAME_FIELD_NUMBER: builtins.int
-    STOP_FIELD_NUMBER: builtins.int
+    STOPPED_FIELD_NUMBER: builtins.int
     @property
     def open(self) -> global___Open: ...
     @property
     def frame(self) -> global___Frame: ...
     @property
-    def stop(self) -> global___Stop: ...
+    def stopped(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Samples of which the edge needs nothing more, told before the frame they travel with is. Beside one they cost three
+        bytes, in a message of their own a packet.
+        """
+
     def __init__(
         self,
         *,
         open: global___Open | None = ...,
         frame: global___Frame | None = ...,
-        stop: global___Stop | None = ...,
+        stopped: collections.abc.Iterable[builtins.int] | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["frame", b"frame", "kind", b"kind", "open", b"open", "stop", b"stop"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["frame", b"frame", "kind", b"kind", "open", b"open", "stop", b"stop"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["kind", b"kind"]) -> typing.Literal["open", "frame", "stop"] | None: ...
+    def HasField(self, field_name: typing.Literal["frame", b"frame", "kind", b"kind", "open", b"open"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["frame", b"frame", "kind", b"kind", "open", b"open", "stopped", b"stopped"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["kind", b"kind"]) -> typing.Literal["open", "frame"] | None: ...
 
 global___EdgeMessage = EdgeMessage
 
@@ -172,23 +176,6 @@ class Frame(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["codec", b"codec", "sample", b"sample", "spikes", b"spikes", "timestep", b"timestep"]) -> None: ...
 
 global___Frame = Frame
-
-@typing.final
-class Stop(google.protobuf.message.Message):
-    """The edge needs nothing more of this sample."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    SAMPLE_FIELD_NUMBER: builtins.int
-    sample: builtins.int
-    def __init__(
-        self,
-        *,
-        sample: builtins.int = ...,
-    ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["sample", b"sample"]) -> None: ...
-
-global___Stop = Stop
 
 @typing.final
 class StepResult(google.protobuf.message.Message):

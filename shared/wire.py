@@ -6,6 +6,7 @@ Everything that comes from the network is checked here, and what does not fit ra
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from protos import co_inference_pb2 as pb
 from shared.errors import WireError
@@ -28,32 +29,31 @@ FRAMING_BYTES = 14
 (window updates, opening the stream), and TCP/IP, is in docs/wire-format.md."""
 
 
-def edge_to_wire(message: EdgeMessage) -> pb.EdgeMessage:
-    """For sending by an edge. Numbers that do not fit 32 bits raise ValueError (protobuf's)."""
-    if isinstance(message, Frame):
-        return pb.EdgeMessage(
-            frame=pb.Frame(
-                sample=message.sample,
-                timestep=message.timestep,
-                codec=pb.Codec.ValueType(message.codec),
-                spikes=message.spikes,
-            )
-        )
+def edge_to_wire(message: EdgeMessage, stops: Sequence[Stop] = ()) -> pb.EdgeMessage:
+    """For sending by an edge, Stops that came before it along. Numbers beyond 32 bits raise ValueError (protobuf's)."""
+    stopped = [stop.sample for stop in stops]
     if isinstance(message, Stop):
-        return pb.EdgeMessage(stop=pb.Stop(sample=message.sample))
-    return pb.EdgeMessage(
-        open=pb.Open(
-            protocol_version=message.protocol_version,
-            fingerprint=message.fingerprint,
-            top_k=message.top_k,
+        return pb.EdgeMessage(stopped=[*stopped, message.sample])
+    if isinstance(message, Frame):
+        frame = pb.Frame(
+            sample=message.sample,
+            timestep=message.timestep,
+            codec=pb.Codec.ValueType(message.codec),
+            spikes=message.spikes,
         )
+        return pb.EdgeMessage(frame=frame, stopped=stopped)
+    opened = pb.Open(
+        protocol_version=message.protocol_version,
+        fingerprint=message.fingerprint,
+        top_k=message.top_k,
     )
+    return pb.EdgeMessage(open=opened, stopped=stopped)
 
 
 def message_bytes(message: Frame | Stop) -> int:
-    """How long the protobuf message is, without making it."""
+    """How long the protobuf message is, without making it; a Stop, by itself or with a frame."""
     if isinstance(message, Stop):
-        body = _number_bytes(message.sample)
+        body = _varint_bytes(message.sample)
     else:
         body = sum(_number_bytes(value) for value in (message.sample, message.timestep, message.codec))
         if message.spikes:
@@ -70,26 +70,27 @@ def _varint_bytes(value: int) -> int:
     return max(1, -(-value.bit_length() // 7))
 
 
-def edge_from_wire(message: pb.EdgeMessage) -> EdgeMessage:
-    """For reading by a cloud.
+def edge_from_wire(message: pb.EdgeMessage) -> tuple[EdgeMessage, ...]:
+    """For reading by a cloud: what travelled together, in order.
 
     Raises:
         WireError: nothing is set, or a field of Open has a value that no edge sends. A frame's fields are checked
             where it is decoded, so that one bad frame rejects its sample and not the stream.
     """
+    stops = tuple(map(Stop, message.stopped))
     kind = message.WhichOneof("kind")
     if kind == "frame":
         frame = message.frame
-        return Frame(frame.sample, frame.timestep, int(frame.codec), frame.spikes)
-    if kind == "stop":
-        return Stop(message.stop.sample)
+        return (*stops, Frame(frame.sample, frame.timestep, int(frame.codec), frame.spikes))
     if kind == "open":
         if len(message.open.fingerprint) != FINGERPRINT_BYTES:
             raise WireError(
                 f"Open.fingerprint has {len(message.open.fingerprint)} bytes: a SHA-256 has {FINGERPRINT_BYTES}"
             )
-        return Open(message.open.fingerprint, message.open.top_k, message.open.protocol_version)
-    raise WireError("EdgeMessage without content: one of open, frame, stop must be set")
+        return (*stops, Open(message.open.fingerprint, message.open.top_k, message.open.protocol_version))
+    if stops:
+        return stops
+    raise WireError("EdgeMessage without content: one of open, frame, stopped must be set")
 
 
 def cloud_to_wire(message: CloudMessage) -> pb.CloudMessage:

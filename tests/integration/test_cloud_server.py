@@ -272,7 +272,7 @@ async def test_a_wrong_first_message_ends_the_stream(cloud, bundle, frames, expe
     frame = pb.EdgeMessage(frame=pb.Frame(sample=1, timestep=1, codec=1, spikes=b"\0" * 32)).SerializeToString()
     for first, words in (
         (frame, "must be Open"),
-        (pb.EdgeMessage(stop=pb.Stop(sample=1)).SerializeToString(), "must be Open"),
+        (pb.EdgeMessage(stopped=[1]).SerializeToString(), "must be Open"),
         (b"", "without content"),
         (b"\xff\xfe\xfd garbage", "no EdgeMessage"),
         (opening(protocol_version=1, fingerprint=b"short"), "SHA-256"),

@@ -47,7 +47,7 @@ class Forgetful(pb_grpc.CoInferenceServicer):
         values: dict[int, list[int]] = {}
         answered = 0
         while (message := await context.read()) is not grpc.aio.EOF:
-            if message.WhichOneof("kind") == "stop":
+            if not message.HasField("frame"):
                 continue
             frame = message.frame
             before = values.setdefault(frame.sample, [])

@@ -23,6 +23,7 @@ from protos import co_inference_pb2 as pb
 from protos import co_inference_pb2_grpc as pb_grpc
 from shared.errors import CloudRefused, CloudUnavailable
 from shared.messages import Codec, Frame, Rejection, RejectionCode, StepResult, Stop
+from shared.wire import edge_from_wire
 
 Script = Callable[[Any], Awaitable[None]]
 READY = pb.CloudMessage(ready=pb.Ready(max_open_samples=4, sample_idle_timeout_ms=1000))
@@ -70,8 +71,8 @@ async def test_answers_find_their_samples() -> None:
         await context.write(READY)
         while (message := await context.read()) is not grpc.aio.EOF:
             seen.append(message)
-            if message.WhichOneof("kind") == "stop":
-                await context.write(result(message.stop.sample, 2))  # too late, for nobody
+            if message.stopped:
+                await context.write(result(message.stopped[0], 2))  # too late, for nobody
             elif message.frame.sample == 2:
                 await context.write(result(1))
                 await context.write(result(2))
@@ -84,7 +85,7 @@ async def test_answers_find_their_samples() -> None:
             transport.send(Frame(sample, 1, Codec.PACKED_BITS, b"\x05"))
         assert await transport.receive(2, 5.0) == StepResult(2, 1, (0.25, 0.75))
         assert transport.arrived(1)
-        transport.stop(1)
+        transport.stop(1, under_way=True)
         assert await transport.receive(2, 5.0) == Rejection(2, RejectionCode.NO_SLOT, "full", 7)
     opened = seen[0].open
     assert (opened.protocol_version, opened.fingerprint, opened.top_k) == (1, FINGERPRINT, 0)
@@ -297,15 +298,66 @@ async def test_a_stop_drops_what_has_not_left() -> None:
         for frame in frames[1:]:
             transport.send(frame)
         # Nothing was awaited in between: neither has left, and the cloud has never heard of sample 2.
-        assert transport.stop(2) == [frames[1], Stop(2)]
+        assert transport.stop(2, under_way=True) == [frames[1], Stop(2)]
         assert await transport.receive(3, 5.0) == StepResult(3, 1, (0.25, 0.75))
-        assert transport.stop(3) == []
-        assert transport.stop(1) == []
-        transport.send(Frame(4, 1, Codec.PACKED_BITS, b"\x05"))
-        await transport.receive(4, 5.0)
-    assert [(m.WhichOneof("kind"), (m.frame if m.HasField("frame") else m.stop).sample) for m in seen] == [
-        ("frame", 1), ("frame", 3), ("stop", 3), ("stop", 1), ("frame", 4),
+    assert [edge_from_wire(message) for message in seen] == [(frames[0],), (frames[2],)]
+
+
+async def test_stops_travel_with_the_next_frame_or_at_last_alone() -> None:
+    seen: list[pb.EdgeMessage] = []
+    told = asyncio.Event()
+
+    async def script(context: Any) -> None:
+        await context.read()
+        await context.write(READY)
+        while (message := await context.read()) is not grpc.aio.EOF:
+            seen.append(message)
+            if message.HasField("frame"):
+                await context.write(result(message.frame.sample, message.frame.timestep))
+            else:
+                told.set()
+
+    async with cloud(script) as (address, _), link(address) as transport:
+        await transport.open()
+        frames = [Frame(sample, 1, Codec.PACKED_BITS, b"\x05") for sample in (1, 2, 3)]
+        for frame in frames[:2]:
+            transport.send(frame)
+            await transport.receive(frame.sample, 5.0)
+        assert transport.stop(2, under_way=False) == []
+        assert transport.stop(1, under_way=False) == []
+        transport.send(frames[2])
+        await transport.receive(3, 5.0)
+        assert transport.stop(3, under_way=False) == []
+        await asyncio.wait_for(told.wait(), 5.0)
+    assert [edge_from_wire(message) for message in seen] == [
+        (frames[0],), (frames[1],), (Stop(2), Stop(1), frames[2]), (Stop(3),),
     ]  # fmt: skip
+
+
+async def test_a_stop_of_frames_under_way_waits_for_nobody_and_takes_those_that_wait_along() -> None:
+    seen: list[pb.EdgeMessage] = []
+    arrived = asyncio.Event()
+
+    async def script(context: Any) -> None:
+        await context.read()
+        await context.write(READY)
+        while (message := await context.read()) is not grpc.aio.EOF:
+            seen.append(message)
+            if len(seen) == 3:
+                arrived.set()
+            elif message.stopped:
+                await context.write(result(3))
+
+    async with cloud(script) as (address, _), link(address) as transport:
+        await transport.open()
+        frames = [Frame(sample, 1, Codec.PACKED_BITS, b"\x05") for sample in (1, 2, 3)]
+        for frame in frames:
+            transport.send(frame)
+        await asyncio.wait_for(arrived.wait(), 5.0)
+        assert transport.stop(1, under_way=False) == []
+        assert transport.stop(2, under_way=True) == []
+        assert await transport.receive(3, 5.0) == StepResult(3, 1, (0.25, 0.75))
+    assert [edge_from_wire(message) for message in seen][3:] == [(Stop(1), Stop(2))]
 
 
 async def test_a_waiting_edge_makes_sure_that_the_link_lives() -> None:
@@ -315,8 +367,8 @@ async def test_a_waiting_edge_makes_sure_that_the_link_lives() -> None:
         await context.read()
         await context.write(READY)
         frame = (await context.read()).frame
-        stop = (await context.read()).stop  # the probe: for a sample that there never is
-        assert stop.sample == 0
+        probe = await context.read()  # a Stop for a sample that there never is
+        assert edge_from_wire(probe) == (Stop(0),)
         probed.set()
         await context.write(result(frame.sample))
         await context.read()

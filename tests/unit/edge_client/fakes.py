@@ -80,6 +80,7 @@ class FakeTransport:
     attempts: list[int] = field(default_factory=list)
     ready: dict[int, deque[Answer]] = field(default_factory=dict)
     nudged: dict[int, asyncio.Event] = field(default_factory=dict)
+    stopped_at_once: list[int] = field(default_factory=list)
     most_ahead: int = 0
     ended: NeucodexError | None = None
 
@@ -99,10 +100,12 @@ class FakeTransport:
         if len(self.frames) == self.lost_after:
             self.ended = CloudUnavailable("as scripted")
 
-    def stop(self, sample: int) -> list[Frame | Stop]:
+    def stop(self, sample: int, under_way: bool) -> list[Frame | Stop]:
         if self.ended is not None:
             return [Stop(sample)]
         self.sent.append(Stop(sample))
+        if under_way:
+            self.stopped_at_once.append(sample)
         self.ready.pop(sample, None)
         return []
 

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge_client.co_inference import CoInference
-from edge_client.lookahead import Plan
+from edge_client.lookahead import FixedLookahead, Plan
 from edge_client.loss import LossPolicy
 from edge_client.verdict import Step, Verdict
 from shared.errors import CloudUnavailable, SampleRejected, WireError
 from shared.exit_policy import ExitPolicy
-from shared.messages import Rejection, RejectionCode, StepResult
+from shared.messages import Rejection, RejectionCode, StepResult, Stop
 from shared.spike_codec import SpikeCodec
+from shared.wire import FRAMING_BYTES, message_bytes
 from tests.unit.edge_client.fakes import SHAPE, Clock, CountingHead, FakeLink, FakeTransport, T, sample
 
 SURE = (0.05, 0.95)
@@ -68,6 +69,16 @@ class SpikeCounter:
 
 def rejection(code: RejectionCode, retry_after_ms: int = 0) -> Rejection:
     return Rejection(0, code, "as scripted", retry_after_ms)
+
+
+@pytest.mark.parametrize(("lookahead", "at_once"), [(1, []), (T, [1])])
+async def test_only_a_stop_of_frames_under_way_is_urgent(lookahead: int, at_once: list[int]) -> None:
+    transport = FakeTransport({1: SURE}, patient=lookahead)
+    verdict = await loop(transport, lookahead=FixedLookahead(lookahead)).classify(sample())
+    assert (verdict.timesteps, len(transport.frames)) == (1, lookahead)
+    assert (transport.stopped, transport.stopped_at_once) == ([1], at_once)
+    frames = sum(message_bytes(frame) + FRAMING_BYTES for frame in transport.frames)
+    assert verdict.wire_bytes == frames + message_bytes(Stop(1))
 
 
 @pytest.mark.parametrize("exit_at", [1, 2, 3, 4])

@@ -31,10 +31,12 @@ cloud_messages = st.one_of(
 )
 
 
-@given(edge_messages)
-def test_edge_messages_survive_the_wire(message: Open | Frame | Stop) -> None:
-    data = edge_to_wire(message).SerializeToString()
-    assert edge_from_wire(pb.EdgeMessage.FromString(data)) == message
+@given(edge_messages, st.lists(st.builds(Stop, uint32), max_size=3))
+def test_edge_messages_survive_the_wire_with_the_stops_before_them(
+    message: Open | Frame | Stop, stops: list[Stop]
+) -> None:
+    data = edge_to_wire(message, stops).SerializeToString()
+    assert edge_from_wire(pb.EdgeMessage.FromString(data)) == (*stops, message)
 
 
 @given(cloud_messages)
@@ -88,5 +90,7 @@ def test_prediction_is_the_largest_confidence() -> None:
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.integers(0, 300), st.binary(max_size=300))
 def test_messages_are_as_long_as_they_are_said_to_be(sample: int, timestep: int, codec: int, spikes: bytes) -> None:
-    for message in (Frame(sample, timestep, codec, spikes), Stop(sample)):
+    frame, stop = Frame(sample, timestep, codec, spikes), Stop(sample)
+    for message in (frame, stop):
         assert message_bytes(message) == edge_to_wire(message).ByteSize()
+    assert message_bytes(frame) + message_bytes(stop) == edge_to_wire(frame, [stop]).ByteSize()
