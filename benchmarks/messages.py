@@ -59,7 +59,12 @@ async def _measure(bundle: Bundle, cloud: str, samples: int) -> dict[str, Any]:
     address, counted = await proxy.start(), proxy.counted
     try:
         link = GrpcTransport(
-            Target(address, address), IN_CLEAR, bundle.fingerprint, bundle.manifest.network.classes, WITHIN_S
+            Target(address, address),
+            IN_CLEAR,
+            bundle.fingerprint,
+            bundle.manifest.network.classes,
+            WITHIN_S,
+            top_k=bundle.manifest.exit_policy.confidences_needed,
         )
         try:
             await link.open()

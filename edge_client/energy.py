@@ -38,7 +38,9 @@ class EnergyAccount:
         self._asks_first = asks_first
         self._meter = meter
         self._counted = meter.joules() if meter else 0.0
-        answer = StepResult(1 << 14, 1, (0.1,) * manifest.network.classes, queue_us=1 << 10, compute_us=1 << 10)
+        needed = manifest.exit_policy.confidences_needed
+        confidences, named = (0.1,) * (needed or manifest.network.classes), tuple(range(needed))
+        answer = StepResult(1 << 14, 1, confidences, named, queue_us=1 << 10, compute_us=1 << 10)
         self._answer_bytes = cloud_to_wire(answer).ByteSize() + FRAMING_BYTES + PACKET_BYTES
 
     def charge(self, verdict: Verdict) -> SampleEnergy:

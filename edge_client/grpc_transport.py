@@ -67,6 +67,7 @@ class GrpcTransport:
         classes: of that bundle; answers that do not fit it are refused.
         connect_deadline_s: for the connection, Open and Ready together.
         probe_s: silence after which a waiting edge makes sure that the link lives.
+        top_k: how many confidences each answer carries, the largest; 0 for those of all classes.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class GrpcTransport:
         classes: int,
         connect_deadline_s: float,
         probe_s: float = PROBE_S,
+        top_k: int = 0,
     ) -> None:
         self._target = target
         self._security = security
@@ -84,6 +86,7 @@ class GrpcTransport:
         self._classes = classes
         self._connect_deadline_s = connect_deadline_s
         self._probe_s = probe_s
+        self._top_k = top_k
         self._inboxes: dict[int, Inbox] = {}
         self._frames: deque[Frame] = deque()
         self._stops: list[Stop] = []
@@ -186,7 +189,7 @@ class GrpcTransport:
         return stops
 
     async def _handshake(self) -> Ready:
-        await self._write(Open(self._fingerprint))
+        await self._write(Open(self._fingerprint, self._top_k))
         ready = await self._read()
         if not isinstance(ready, Ready):
             raise spoke_wrongly(self._target.address, f"its first message is a {type(ready).__name__}, not Ready")
@@ -208,7 +211,7 @@ class GrpcTransport:
         if not isinstance(message, pb.CloudMessage):  # grpc.aio.EOF
             raise await self._why_it_ended()
         try:
-            return cloud_from_wire(message, self._classes)
+            return cloud_from_wire(message, self._classes, self._top_k)
         except WireError as error:
             raise spoke_wrongly(self._target.address, str(error)) from None
 

@@ -29,15 +29,21 @@ class ExitPolicy:
         if not 0.0 <= self.threshold <= 1.0:
             raise ConfigError(f"exit threshold is {self.threshold}: it must lie in 0..1")
 
+    @property
+    def confidences_needed(self) -> int:
+        """How many of the largest confidences decide; 0: all."""
+        return {"max_probability": 1, "margin": 2, "entropy": 0}[self.measure]
+
     def should_stop(self, confidences: Sequence[float]) -> bool:
-        """Whether these confidences of all classes (they sum to 1) are certain enough."""
+        """Whether these confidences, all classes' or those needed of them, are certain enough."""
         return certainty(self.measure, confidences) >= self.threshold
 
 
 def certainty(measure: Measure, confidences: Sequence[float]) -> float:
     """How certain a distribution over at least two classes is by `measure`, in 0..1.
 
-    max_probability: max p;  margin: max p - second p;  entropy: 1 - H(p) / log(classes).
+    max_probability: max p;  margin: max p - second p;  entropy: 1 - H(p) / log(classes). The first two need no more of
+    it than its one or two largest.
     """
     if measure == "max_probability":
         return max(confidences)

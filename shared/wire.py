@@ -124,15 +124,15 @@ def cloud_to_wire(message: CloudMessage) -> pb.CloudMessage:
     )
 
 
-def cloud_from_wire(message: pb.CloudMessage, classes: int) -> CloudMessage:
-    """For reading by an edge whose bundle knows `classes` classes.
+def cloud_from_wire(message: pb.CloudMessage, classes: int, top_k: int = 0) -> CloudMessage:
+    """For reading by an edge whose bundle knows `classes` classes and whose Open asked for the `top_k`.
 
     Raises:
         WireError: nothing is set, or a field has a value that no cloud of this bundle sends.
     """
     kind = message.WhichOneof("kind")
     if kind == "result":
-        return _step_result(message.result, classes)
+        return _step_result(message.result, classes, top_k)
     if kind == "rejection":
         try:
             code = RejectionCode(message.rejection.code)
@@ -146,17 +146,17 @@ def cloud_from_wire(message: pb.CloudMessage, classes: int) -> CloudMessage:
     raise WireError("CloudMessage without content: one of ready, result, rejection must be set")
 
 
-def _step_result(result: pb.StepResult, classes: int) -> StepResult:
+def _step_result(result: pb.StepResult, classes: int, top_k: int) -> StepResult:
     confidences = tuple(result.confidences)
     named = tuple(result.classes)
-    if named:
-        fits = len(named) == len(confidences) == len(set(named)) and max(named) < classes
+    if top_k:
+        fits = len(named) == len(confidences) == len(set(named)) == min(top_k, classes) and max(named) < classes
     else:
-        fits = len(confidences) == classes
+        fits = not named and len(confidences) == classes
     if not fits:
         raise WireError(
             f"StepResult for sample {result.sample} carries {len(confidences)} confidences and {len(named)} class "
-            f"numbers: they do not fit a bundle of {classes} classes"
+            f"numbers: they do not fit a bundle of {classes} classes and a stream of the top {top_k} (0: all)"
         )
     if not all(math.isfinite(value) and 0.0 <= value <= 1.0 for value in confidences):
         raise WireError(f"StepResult for sample {result.sample} carries a confidence outside 0..1")

@@ -37,9 +37,10 @@ async def edge(
         TimeoutError: no cloud answers at `address`.
     """
     manifest = bundle.manifest
+    needed = manifest.exit_policy.confidences_needed
 
     def connect(target: Target, within_s: float) -> GrpcTransport:
-        return GrpcTransport(target, IN_CLEAR, bundle.fingerprint, manifest.network.classes, within_s)
+        return GrpcTransport(target, IN_CLEAR, bundle.fingerprint, manifest.network.classes, within_s, top_k=needed)
 
     host, _, port = address.rpartition(":")
     link = CloudLink([(host, int(port))], connect, WITHIN_S, Backoff())

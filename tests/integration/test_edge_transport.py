@@ -55,8 +55,10 @@ async def cloud(script: Script) -> AsyncIterator[tuple[str, grpc.aio.Server]]:
 
 
 @asynccontextmanager
-async def link(address: str, deadline_s: float = 5.0, probe_s: float = 60.0) -> AsyncIterator[GrpcTransport]:
-    transport = GrpcTransport(Target(address, address), IN_CLEAR, FINGERPRINT, 2, deadline_s, probe_s)
+async def link(
+    address: str, deadline_s: float = 5.0, probe_s: float = 60.0, top_k: int = 0
+) -> AsyncIterator[GrpcTransport]:
+    transport = GrpcTransport(Target(address, address), IN_CLEAR, FINGERPRINT, 2, deadline_s, probe_s, top_k)
     try:
         yield transport
     finally:
@@ -301,6 +303,32 @@ async def test_a_stop_drops_what_has_not_left() -> None:
         assert transport.stop(2, under_way=True) == [frames[1], Stop(2)]
         assert await transport.receive(3, 5.0) == StepResult(3, 1, (0.25, 0.75))
     assert [edge_from_wire(message) for message in seen] == [(frames[0],), (frames[2],)]
+
+
+async def test_answers_are_as_short_as_was_asked_for() -> None:
+    opened: list[pb.Open] = []
+
+    async def script(context: Any) -> None:
+        opened.append((await context.read()).open)
+        await context.write(READY)
+        for answer in (
+            pb.StepResult(sample=1, timestep=1, confidences=[0.75], classes=[1], batch_size=1),
+            result(1, 2).result,
+        ):
+            await context.read()
+            await context.write(pb.CloudMessage(result=answer))
+        await context.read()
+
+    async with cloud(script) as (address, _), link(address, top_k=1) as transport:
+        await transport.open()
+        transport.send(Frame(1, 1, Codec.PACKED_BITS, b"\x05"))
+        answer = await transport.receive(1, 5.0)
+        assert answer == StepResult(1, 1, (0.75,), (1,))
+        assert answer.prediction == 1
+        transport.send(Frame(1, 2, Codec.PACKED_BITS, b"\x05"))
+        with pytest.raises(CloudRefused, match="top 1"):
+            await transport.receive(1, 5.0)
+    assert opened[0].top_k == 1
 
 
 async def test_stops_travel_with_the_next_frame_or_at_last_alone() -> None:

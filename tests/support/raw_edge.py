@@ -78,7 +78,7 @@ class RawEdge:
         message = await asyncio.wait_for(self.call.read(), DEADLINE)
         if message is EOF:
             raise EOFError
-        return cloud_from_wire(message, self.bundle.manifest.network.classes)
+        return cloud_from_wire(message, self.bundle.manifest.network.classes, self._top_k)
 
     async def result(self) -> StepResult:
         """The next message, which must be a step result."""

@@ -37,6 +37,14 @@ def test_a_higher_threshold_never_stops_earlier(
         assert ExitPolicy(measure, low).should_stop(confidences)
 
 
+@given(distributions, st.sampled_from(MEASURES), st.floats(0.0, 1.0))
+def test_the_confidences_needed_decide_as_all_do(confidences: list[float], measure: str, threshold: float) -> None:
+    policy = ExitPolicy(measure, threshold)
+    needed = policy.confidences_needed
+    largest = sorted(confidences, reverse=True)[:needed] if needed else confidences
+    assert policy.should_stop(largest) == policy.should_stop(confidences)
+
+
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, math.nan])
 def test_a_threshold_outside_is_refused(threshold: float) -> None:
     with pytest.raises(ConfigError, match=r"0\.\.1"):

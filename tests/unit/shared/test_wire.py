@@ -42,7 +42,8 @@ def test_edge_messages_survive_the_wire_with_the_stops_before_them(
 @given(cloud_messages)
 def test_cloud_messages_survive_the_wire(message: Ready | StepResult | Rejection) -> None:
     data = cloud_to_wire(message).SerializeToString()
-    assert cloud_from_wire(pb.CloudMessage.FromString(data), CLASSES) == message
+    top_k = len(message.classes) if isinstance(message, StepResult) else 0
+    assert cloud_from_wire(pb.CloudMessage.FromString(data), CLASSES, top_k) == message
 
 
 @pytest.mark.parametrize("length", [0, 31, 33])
@@ -59,20 +60,23 @@ def test_empty_messages_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "result",
+    ("result", "top_k"),
     [
-        pb.StepResult(confidences=[0.1] * 9),
-        pb.StepResult(confidences=[0.1] * 11),
-        pb.StepResult(confidences=[0.1, 0.2], classes=[1]),
-        pb.StepResult(confidences=[0.1, 0.2], classes=[1, 1]),
-        pb.StepResult(confidences=[0.1], classes=[10]),
-        pb.StepResult(confidences=[*[0.1] * 9, math.nan]),
-        pb.StepResult(confidences=[*[0.1] * 9, 1.5]),
+        (pb.StepResult(confidences=[0.1] * 9), 0),
+        (pb.StepResult(confidences=[0.1] * 11), 0),
+        (pb.StepResult(confidences=[0.1] * 10, classes=range(10)), 0),
+        (pb.StepResult(confidences=[0.1] * 10), 2),
+        (pb.StepResult(confidences=[0.1], classes=[1]), 2),
+        (pb.StepResult(confidences=[0.1, 0.2], classes=[1]), 2),
+        (pb.StepResult(confidences=[0.1, 0.2], classes=[1, 1]), 2),
+        (pb.StepResult(confidences=[0.1], classes=[10]), 1),
+        (pb.StepResult(confidences=[*[0.1] * 9, math.nan]), 0),
+        (pb.StepResult(confidences=[*[0.1] * 9, 1.5]), 0),
     ],
 )
-def test_results_that_do_not_fit_the_bundle_are_refused(result: pb.StepResult) -> None:
+def test_results_that_do_not_fit_the_bundle_and_what_was_asked_are_refused(result: pb.StepResult, top_k: int) -> None:
     with pytest.raises(WireError, match="StepResult"):
-        cloud_from_wire(pb.CloudMessage(result=result), CLASSES)
+        cloud_from_wire(pb.CloudMessage(result=result), CLASSES, top_k)
 
 
 def test_an_unknown_rejection_and_a_cloud_that_serves_nothing_are_refused() -> None:
