@@ -19,7 +19,7 @@ from edge_client.grpc_transport import GrpcTransport
 from edge_client.security import IN_CLEAR
 from shared.bundle import Bundle
 from shared.messages import Codec, Frame, Stop
-from shared.wire import FRAMING_BYTES, cloud_to_wire, edge_to_wire, message_bytes
+from shared.wire import FRAMING_BYTES, cloud_to_wire, edge_to_wire
 
 WITHIN_S = 10.0
 
@@ -92,17 +92,19 @@ async def _samples(
     down: list[int] = []
     for number in range(first, first + samples):
         sent = 0
+        stops: list[Stop] = [] if number == first else [Stop(number - 1)]  # it travels with this sample's first frame
         for answered in range(timesteps):
             while sent < min(timesteps, answered + ahead):
                 sent += 1
                 frame = Frame(number, sent, Codec.PACKED_BITS, spikes)
-                up.append(edge_to_wire(frame).ByteSize())
+                up.append(edge_to_wire(frame, stops).ByteSize())
                 link.send(frame)
+                stops = []
             answer = await link.receive(number, WITHIN_S)
             assert answer is not None, "nobody nudges"
             down.append(cloud_to_wire(answer).ByteSize())
-        up[-1] += message_bytes(Stop(number))  # it travels with a frame: the next sample's, or the last one here
         link.stop(number, under_way=False)
+    up.append(edge_to_wire(Stop(number)).ByteSize())  # alone: nothing follows
     await asyncio.sleep(0.3)  # the last Stop, and the acknowledgements of the last answers
     wire_up, wire_down = counted.up - begun.up, counted.down - begun.down
     frames = samples * timesteps
