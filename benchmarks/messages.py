@@ -58,14 +58,7 @@ async def _measure(bundle: Bundle, cloud: str, samples: int) -> dict[str, Any]:
     proxy = Proxy(host, int(port))
     address, counted = await proxy.start(), proxy.counted
     try:
-        link = GrpcTransport(
-            Target(address, address),
-            IN_CLEAR,
-            bundle.fingerprint,
-            bundle.manifest.network.classes,
-            WITHIN_S,
-            top_k=bundle.manifest.exit_policy.confidences_needed,
-        )
+        link = GrpcTransport.of(bundle, Target(address, address), IN_CLEAR, WITHIN_S)
         try:
             await link.open()
             await asyncio.sleep(0.2)

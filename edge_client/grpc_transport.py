@@ -22,6 +22,7 @@ from edge_client.link_errors import from_status, not_in_time, not_reached, retry
 from edge_client.security import LinkSecurity
 from protos import co_inference_pb2 as pb
 from protos import co_inference_pb2_grpc as pb_grpc
+from shared.bundle import Bundle
 from shared.errors import CloudUnavailable, NeucodexError, WireError
 from shared.messages import EdgeMessage, Frame, Open, Ready, Rejection, Stop
 from shared.wire import cloud_from_wire, edge_to_wire
@@ -99,6 +100,13 @@ class GrpcTransport:
         self._channel: grpc.aio.Channel | None = None
         self._call: grpc.aio.StreamStreamCall[pb.EdgeMessage, pb.CloudMessage] | None = None
         self._tasks: list[asyncio.Task[None]] = []
+
+    @classmethod
+    def of(cls, bundle: Bundle, target: Target, security: LinkSecurity, connect_deadline_s: float) -> GrpcTransport:
+        """One that runs this bundle, and asks for no more confidences than its exit policy needs."""
+        manifest = bundle.manifest
+        needed = manifest.exit_policy.confidences_needed
+        return cls(target, security, bundle.fingerprint, manifest.network.classes, connect_deadline_s, top_k=needed)
 
     async def open(self) -> Ready:
         # The name, not the number: for proxies that choose by it.

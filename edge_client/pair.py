@@ -64,11 +64,8 @@ async def open_pair(config: EdgeConfig, bundle: Bundle, observer: Observer) -> A
 
 
 def _link(config: EdgeConfig, bundle: Bundle, observer: Observer) -> CloudLink:
-    classes = bundle.manifest.network.classes
-    needed = bundle.manifest.exit_policy.confidences_needed
-
     def connect(target: Target, within_s: float) -> GrpcTransport:
-        return GrpcTransport(target, config.security, bundle.fingerprint, classes, within_s, top_k=needed)
+        return GrpcTransport.of(bundle, target, config.security, within_s)
 
     return CloudLink(config.clouds, connect, config.connect_deadline_s, Backoff(), on_change=observer.link_changed)
 

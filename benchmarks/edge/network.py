@@ -37,10 +37,9 @@ async def edge(
         TimeoutError: no cloud answers at `address`.
     """
     manifest = bundle.manifest
-    needed = manifest.exit_policy.confidences_needed
 
     def connect(target: Target, within_s: float) -> GrpcTransport:
-        return GrpcTransport(target, IN_CLEAR, bundle.fingerprint, manifest.network.classes, within_s, top_k=needed)
+        return GrpcTransport.of(bundle, target, IN_CLEAR, within_s)
 
     host, _, port = address.rpartition(":")
     link = CloudLink([(host, int(port))], connect, WITHIN_S, Backoff())

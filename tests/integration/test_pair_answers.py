@@ -124,7 +124,7 @@ async def test_samples_in_flight_together_wait_for_a_slot_and_get_the_same_answe
         host, _, port = narrow.listen.rpartition(":")
 
         def connect(target: Target, within_s: float) -> GrpcTransport:
-            return GrpcTransport(target, IN_CLEAR, bundle.fingerprint, len(manifest.class_names), within_s)
+            return GrpcTransport.of(bundle, target, IN_CLEAR, within_s)
 
         link = CloudLink([(host, int(port))], connect, 10.0, Backoff())
         link.start()
