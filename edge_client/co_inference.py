@@ -194,12 +194,15 @@ class CoInference:
                     break
                 await frames.get(flight.sent)
             flight.send_next(self._clock())
-        frames.want(plan.makeable(flight.seen, self._timesteps))
+        following = len(frames.made) + 1
+        if following <= plan.makeable(flight.seen, self._timesteps):
+            # What is sent leaves first: where one core does all, the head would keep it waiting.
+            flight.stream.when_written(flight.number, lambda: frames.want(following))
 
     def _made(self, flight: OpenSample) -> None:
-        """A frame was made in the head's thread: if it may be sent, whoever waits for an answer sends it first."""
-        sendable = flight.sent < flight.plan.sendable(flight.seen, self._timesteps)
-        if flight.stream is not None and sendable and flight.sent > flight.answered:
+        """A frame was made in the head's thread: whoever waits for an answer sends it first, if it may be sent, and has
+        the next one made."""
+        if flight.stream is not None and flight.sent > flight.answered:
             flight.stream.nudge(flight.number)
 
     async def _receive(self, flight: OpenSample) -> StepResult | Rejection | None:
@@ -232,7 +235,7 @@ class CoInference:
         )
         message = Frame(flight.number, step.timestep, frame.codec, frame.spikes)
         bytes_of_it = message_bytes(message) + FRAMING_BYTES + PACKET_BYTES
-        head_idle = not flight.frames.making and len(flight.frames.made) == flight.seen + 1
+        head_idle = not flight.frames.making and len(flight.frames.made) == flight.made_when_sent[flight.seen]
         self._lookahead.saw_step(step, bytes_of_it, flight.alone[flight.seen], head_idle)
         flight.steps.append(step)
 

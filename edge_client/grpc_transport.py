@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import grpc
 import grpc.aio
@@ -131,7 +131,7 @@ class GrpcTransport:
     def send(self, frame: Frame) -> None:
         if self._end is not None:
             raise self._end
-        self._inboxes.setdefault(frame.sample, Inbox())
+        self._inboxes.setdefault(frame.sample, Inbox()).leaving += 1
         self._frames.append(frame)
         self._more.set()
 
@@ -144,6 +144,9 @@ class GrpcTransport:
             return [*unsent, Stop(sample)]
         self._tell(Stop(sample), at_once=under_way)
         return unsent
+
+    def when_written(self, sample: int, do: Callable[[], None]) -> None:
+        self._inboxes[sample].when_written(do)
 
     async def receive(self, sample: int, within_s: float) -> Answer | None:
         answer = await self._inboxes[sample].take(within_s)
@@ -228,9 +231,10 @@ class GrpcTransport:
             while True:
                 if self._frames:
                     frame = self._frames.popleft()
-                    if frame.sample in self._inboxes:
-                        self._inboxes[frame.sample].written = True
+                    inbox = self._inboxes.get(frame.sample, Inbox())  # a sample that was rejected has none
+                    inbox.written = True
                     await self._write(frame, self._take_stops())
+                    inbox.left()
                 elif self._stops and self._stops_wait is None:
                     *others, last = self._take_stops()
                     await self._write(last, others)

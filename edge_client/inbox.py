@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from shared.errors import NeucodexError
 from shared.messages import Rejection, StepResult
@@ -18,6 +19,9 @@ class Inbox:
         self.answers: deque[Answer] = deque()
         self.written = False
         """Whether a frame of the sample was handed to gRPC: the cloud may know of it."""
+        self.leaving = 0
+        """Frames of the sample that were sent and have not left this process."""
+        self._when_written: Callable[[], None] | None = None
         self._end: NeucodexError | None = None
         self._nudged = False
         self._waiter: asyncio.Future[None] | None = None
@@ -31,6 +35,16 @@ class Inbox:
         """The stream is lost: raised to every taker once the answers are taken."""
         self._end = why
         self._wake()
+
+    def when_written(self, do: Callable[[], None]) -> None:
+        """Call `do` when nothing is leaving any more; of several the last."""
+        self._when_written = do
+        self._tell_if_written()
+
+    def left(self) -> None:
+        """One frame less that is leaving."""
+        self.leaving -= 1
+        self._tell_if_written()
 
     def nudge(self) -> None:
         """Let whoever waits look at something else; if nobody does, the next who would."""
@@ -61,6 +75,11 @@ class Inbox:
             self._nudged = False
             return None
         raise TimeoutError
+
+    def _tell_if_written(self) -> None:
+        if self.leaving == 0 and self._when_written is not None:
+            do, self._when_written = self._when_written, None
+            do()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -65,7 +65,7 @@ class Costs:
 
     `round_trip_s` is the way there and back, `queue_s` and `tail_s` what the cloud reports, `head_s` the head with the
     encoder and codec. `frame_bytes` is a frame with all that carries it. `busy_s` is how much later an answer is seen
-    that comes while the head works: nothing where there is a core to spare, much where head and link share one.
+    if the head works meanwhile: nothing where there is a core to spare, much where head and link share one.
     """
 
     round_trip_s: float
@@ -103,7 +103,7 @@ def course(plan: Plan, costs: Costs, timesteps: int) -> Course:
         arrives = sent[t] + costs.round_trip_s / 2 + costs.queue_s
         begins = max(arrives, result[-1] - costs.round_trip_s / 2) if result else arrives
         comes = begins + costs.tail_s + costs.round_trip_s / 2
-        busy = any(start < comes < end for start, end in zip(begun, made, strict=True))
+        busy = any(start < comes and end > sent[t] for start, end in zip(begun, made, strict=True))
         result.append(comes + (costs.busy_s if busy else 0.0))
     return Course(tuple(begun), tuple(made), tuple(sent), tuple(result))
 
@@ -154,7 +154,7 @@ class Lookahead(Protocol):
 
     def saw_step(self, step: Step, frame_bytes: float, alone: bool, head_idle: bool = True) -> None:
         """A frame was answered. `alone`: no other frame of its sample was under way meanwhile; `head_idle`: nor was one
-        being made."""
+        being made, at any moment."""
 
     def saw_exit(self, timestep: int) -> None:
         """A sample stopped at this timestep, 1..T."""

@@ -18,7 +18,7 @@ class OpenSample:
     """One sample on its way.
 
     `number` is its name on the wire, a new one for each start. `steps` are those whose result is known, over all
-    starts; `sent_at`, `alone` and `answered` belong to this start, which is on
+    starts; `sent_at`, `made_when_sent`, `alone` and `answered` belong to this start, which is on
     `stream`, None while it is on none. `progress` is the moment of the last answer, or of getting a stream.
     """
 
@@ -32,6 +32,8 @@ class OpenSample:
     stream: Transport | None = None
     steps: list[Step] = field(default_factory=list)
     sent_at: list[float] = field(default_factory=list)
+    made_when_sent: list[int] = field(default_factory=list)
+    """Of each frame: how many were made when it was sent."""
     alone: list[bool] = field(default_factory=list)
     """Of each frame: nothing was under way when it was sent, and nothing followed before its answer."""
     answered: int = 0
@@ -56,6 +58,7 @@ class OpenSample:
         self.number = number
         self.stream = stream
         self.sent_at = []
+        self.made_when_sent = []
         self.alone = []
         self.answered = 0
 
@@ -73,6 +76,7 @@ class OpenSample:
         self.alone[self.answered :] = [False] * under_way
         self.alone.append(under_way == 0)
         self.sent_at.append(now)
+        self.made_when_sent.append(len(self.frames.made))
         if self.on_air_since is None:
             self.on_air_since = now
         self._count(message, 1)

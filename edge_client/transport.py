@@ -6,7 +6,7 @@ back: `link.py` opens another.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from edge_client.inbox import Answer
@@ -43,6 +43,10 @@ class Transport(Protocol):
         Returns:
             What never left; the Stop is among it where the cloud has not heard of the sample.
         """
+
+    def when_written(self, sample: int, do: Callable[[], None]) -> None:
+        """Call `do` once what was sent of this sample has left this process: at once if it has, never after `stop`. One
+        call is kept for a sample, the last."""
 
     async def receive(self, sample: int, within_s: float) -> Answer | None:
         """The next answer for an open sample, in the cloud's order; None after a nudge. A Rejection is its last.

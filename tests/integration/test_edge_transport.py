@@ -281,6 +281,30 @@ async def test_a_nudge_ends_the_waiting_and_not_the_sample() -> None:
         assert await transport.receive(1, 5.0) == StepResult(1, 1, (0.25, 0.75))
 
 
+async def test_who_sends_is_told_when_it_has_left_and_not_after_a_stop() -> None:
+    async def script(context: Any) -> None:
+        await context.read()
+        await context.write(READY)
+        while (message := await context.read()) is not grpc.aio.EOF:
+            if message.WhichOneof("kind") == "frame":
+                await context.write(result(message.frame.sample, message.frame.timestep))
+
+    told: list[str] = []
+    async with cloud(script) as (address, _), link(address) as transport:
+        await transport.open()
+        for sample in (1, 2):
+            transport.send(Frame(sample, 1, Codec.PACKED_BITS, b"\x05"))
+        transport.when_written(1, lambda: told.append("stopped"))
+        transport.stop(1, under_way=True)
+        left = asyncio.Event()
+        transport.when_written(2, left.set)
+        assert not left.is_set(), "the task that writes has not run yet"
+        await asyncio.wait_for(left.wait(), 5.0)
+        assert await transport.receive(2, 5.0) == StepResult(2, 1, (0.25, 0.75))
+        transport.when_written(2, lambda: told.append("at once"))
+        assert told == ["at once"]
+
+
 async def test_a_stop_drops_what_has_not_left() -> None:
     seen: list[pb.EdgeMessage] = []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -108,6 +108,10 @@ class FakeTransport:
             self.stopped_at_once.append(sample)
         self.ready.pop(sample, None)
         return []
+
+    def when_written(self, sample: int, do: Callable[[], None]) -> None:
+        assert any(frame.sample == sample for frame in self.frames)
+        do()
 
     async def receive(self, sample: int, within_s: float) -> Answer | None:
         await asyncio.sleep(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -145,6 +146,19 @@ async def test_frames_made_ahead_are_not_sent_before_their_time() -> None:
     assert [frame.timestep for frame in transport.frames] == [1, 2, 3]
     assert transport.most_ahead == 1
     assert lookahead.alone == [True, True, True]
+
+
+async def test_nothing_is_made_ahead_before_what_is_sent_has_left() -> None:
+    class NothingLeaves(FakeTransport):
+        def when_written(self, sample: int, do: Callable[[], None]) -> None:
+            waiting.append(do)
+
+    waiting: list[Callable[[], None]] = []
+    head = CountingHead()
+    transport = NothingLeaves({3: SURE}, UNSURE)
+    verdict = await loop(transport, head=head, lookahead=Scripted(Plan(4, 4, 3))).classify(sample())
+    assert (verdict.timesteps, head.steps, transport.most_ahead) == (3, 3, 1)
+    assert waiting, "the loop did not ask"
 
 
 async def test_a_head_that_fails_in_its_thread_is_heard() -> None:

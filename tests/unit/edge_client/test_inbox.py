@@ -69,3 +69,16 @@ async def test_waiting_can_be_cancelled_and_begun_again() -> None:
         await waiting
     inbox.put(FIRST)
     assert await inbox.take(0.0) == FIRST
+
+
+def test_whoever_asks_is_told_when_nothing_is_leaving_any_more() -> None:
+    inbox = Inbox()
+    told: list[str] = []
+    inbox.when_written(lambda: told.append("nothing was sent"))
+    inbox.leaving += 2
+    inbox.when_written(lambda: told.append("forgotten"))
+    inbox.when_written(lambda: told.append("both have left"))
+    inbox.left()
+    assert told == ["nothing was sent"]
+    inbox.left()
+    assert told == ["nothing was sent", "both have left"]

@@ -162,6 +162,13 @@ def test_an_answer_that_finds_the_head_at_work_is_seen_late() -> None:
     assert course(Plan(1, 1, 1), costs, 2).result == pytest.approx((0.100, 0.110))
 
 
+def test_an_answer_is_seen_late_also_where_the_head_was_done_before_it_came() -> None:
+    costs = Costs(round_trip_s=0.020, queue_s=0.0, tail_s=0.012, head_s=0.013, frame_bytes=150.0, busy_s=0.020)
+    assert course(Plan(1, 1, 1), costs, 2).result == pytest.approx((0.065, 0.097))
+    assert best_plan(costs, (0.7, 0.1, 0.1, 0.1)) == Plan(1, 1)
+    assert best_plan(replace(costs, busy_s=0.0), (0.7, 0.1, 0.1, 0.1)).made > 0
+
+
 def test_now_and_then_a_sample_begins_in_lockstep_to_measure() -> None:
     auto = AutoLookahead(T, [0, 0, 0, 1], 0.0)
     auto.saw_step(step(), 60.0, alone=True)
