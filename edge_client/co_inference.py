@@ -220,7 +220,7 @@ class CoInference:
         flight.progress = now
         if flight.answered <= flight.seen:
             return  # sent again: its result is known, and was not certain enough
-        frame = flight.frames.made[flight.seen]
+        frame, sent = flight.frames.made[flight.seen], flight.sent_frames[flight.seen]
         step = Step(
             timestep=result.timestep,
             prediction=result.prediction,
@@ -228,15 +228,15 @@ class CoInference:
             certain=self._policy.should_stop(result.confidences),
             head_s=frame.head_s,
             encode_s=frame.encode_s,
-            send_to_result_s=now - flight.sent_at[flight.seen],
+            send_to_result_s=now - sent.at,
             queue_s=result.queue_us / 1e6,
             tail_s=result.compute_us / 1e6,
             batch_size=result.batch_size,
         )
         message = Frame(flight.number, step.timestep, frame.codec, frame.spikes)
         bytes_of_it = message_bytes(message) + FRAMING_BYTES + PACKET_BYTES
-        head_idle = not flight.frames.making and len(flight.frames.made) == flight.made_when_sent[flight.seen]
-        self._lookahead.saw_step(step, bytes_of_it, flight.alone[flight.seen], head_idle)
+        head_idle = not flight.frames.making and len(flight.frames.made) == sent.made
+        self._lookahead.saw_step(step, bytes_of_it, sent.alone, head_idle)
         flight.steps.append(step)
 
     async def _start_anew(self, flight: OpenSample, rejection: Rejection) -> None:

@@ -231,10 +231,12 @@ class GrpcTransport:
             while True:
                 if self._frames:
                     frame = self._frames.popleft()
-                    inbox = self._inboxes.get(frame.sample, Inbox())  # a sample that was rejected has none
-                    inbox.written = True
+                    inbox = self._inboxes.get(frame.sample)  # a sample that was rejected has none
+                    if inbox is not None:
+                        inbox.written = True
                     await self._write(frame, self._take_stops())
-                    inbox.left()
+                    if inbox is not None:
+                        inbox.left()
                 elif self._stops and self._stops_wait is None:
                     *others, last = self._take_stops()
                     await self._write(last, others)

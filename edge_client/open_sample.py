@@ -14,12 +14,24 @@ from shared.wire import FRAMING_BYTES, message_bytes
 
 
 @dataclass
+class SentFrame:
+    """A frame on its way: when it was sent, and how many frames of its sample were made by then.
+
+    `alone`: nothing was under way when it was sent, and nothing followed before its answer.
+    """
+
+    at: float
+    made: int
+    alone: bool
+
+
+@dataclass
 class OpenSample:
     """One sample on its way.
 
     `number` is its name on the wire, a new one for each start. `steps` are those whose result is known, over all
-    starts; `sent_at`, `made_when_sent`, `alone` and `answered` belong to this start, which is on
-    `stream`, None while it is on none. `progress` is the moment of the last answer, or of getting a stream.
+    starts; `sent_frames` (one for each frame sent) and `answered` belong to this start, which is on `stream`, None
+    while it is on none. `progress` is the moment of the last answer, or of getting a stream.
     """
 
     sample: Sample
@@ -31,11 +43,7 @@ class OpenSample:
     number: int = 0
     stream: Transport | None = None
     steps: list[Step] = field(default_factory=list)
-    sent_at: list[float] = field(default_factory=list)
-    made_when_sent: list[int] = field(default_factory=list)
-    """Of each frame: how many were made when it was sent."""
-    alone: list[bool] = field(default_factory=list)
-    """Of each frame: nothing was under way when it was sent, and nothing followed before its answer."""
+    sent_frames: list[SentFrame] = field(default_factory=list)
     answered: int = 0
     payload_bytes: int = 0
     message_bytes: int = 0
@@ -46,7 +54,7 @@ class OpenSample:
     @property
     def sent(self) -> int:
         """Frames of this start that were sent."""
-        return len(self.sent_at)
+        return len(self.sent_frames)
 
     @property
     def seen(self) -> int:
@@ -57,9 +65,7 @@ class OpenSample:
         """Everything is to be sent, under a number of its own: late answers to another one mean nothing."""
         self.number = number
         self.stream = stream
-        self.sent_at = []
-        self.made_when_sent = []
-        self.alone = []
+        self.sent_frames = []
         self.answered = 0
 
     def send_next(self, now: float) -> None:
@@ -72,11 +78,10 @@ class OpenSample:
         frame = self.frames.made[self.sent]
         message = Frame(self.number, self.sent + 1, frame.codec, frame.spikes)
         self.stream.send(message)
-        under_way = self.sent - self.answered
-        self.alone[self.answered :] = [False] * under_way
-        self.alone.append(under_way == 0)
-        self.sent_at.append(now)
-        self.made_when_sent.append(len(self.frames.made))
+        under_way = self.sent_frames[self.answered :]
+        for other in under_way:
+            other.alone = False
+        self.sent_frames.append(SentFrame(now, len(self.frames.made), alone=not under_way))
         if self.on_air_since is None:
             self.on_air_since = now
         self._count(message, 1)
