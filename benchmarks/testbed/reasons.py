@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from benchmarks.testbed.record_form import Run, Testbed
 
+OTHER_WAYS = ("bottleneck-exit", "full-local-first")
+"""The pair in lockstep, and with the local exit asked before anything is sent."""
 
-def of_payload(pair: Run, jpeg: Run) -> str:
-    """How many bytes each sends of a picture."""
+
+def of_payload(found: Testbed, pair: Run, jpeg: Run) -> str:
+    """How many bytes each sends of a picture, and whether asking the local exit first would send fewer."""
     steps = pair.mean("timesteps") or 1.0
     ours, theirs = (run.mean("payload_bytes") or 0.0 for run in (pair, jpeg))
-    return f"a picture is {steps:.2f} frames of {ours / steps:.0f} bytes, its file {theirs:.0f} bytes"
+    said = f"a picture is {steps:.2f} frames of {ours / steps:.0f} bytes, its file {theirs:.0f} bytes"
+    return said + _other_ways(found, pair, jpeg, "payload_bytes")
 
 
-def of_link(pair: Run, jpeg: Run) -> str:
-    """What share of the bytes on the link is spikes."""
+def of_link(found: Testbed, pair: Run, jpeg: Run) -> str:
+    """What share of the bytes on the link is spikes, and whether another way of running the pair would need fewer."""
     ours, theirs = (_beside(run) for run in (pair, jpeg))
-    return (
+    said = (
         f"beside the payload the pair's frames and answers cost {ours:.0f} bytes, one file and one answer {theirs:.0f}"
     )
+    return said + _other_ways(found, pair, jpeg, "link_bytes")
 
 
 def of_accuracy(found: Testbed, pair: Run) -> str:
@@ -30,14 +35,17 @@ def of_accuracy(found: Testbed, pair: Run) -> str:
     return f"{bottleneck[0]:.2f} of it by the bottleneck, {early[0]:.2f} by the early exit"
 
 
-def of_latency(found: Testbed, pair: Run) -> str:
-    """What the edge's head takes of it, which a file does not need, and whether lockstep would do better."""
+def of_latency(found: Testbed, pair: Run, jpeg: Run) -> str:
+    """What the edge's head takes of it, which a file does not need, and whether another way of running is faster."""
     head, ours = pair.mean("head_ms") or 0.0, pair.median("latency_ms") or 0.0
     said = f"the head takes {head:.0f} ms of a sample on the edge, a file needs none"
-    lockstep = found.run("bottleneck-exit", pair.link, pair.edge)
+    lockstep, first = (found.run(name, pair.link, pair.edge) for name in OTHER_WAYS)
     there = None if lockstep is None else lockstep.median("latency_ms")
     if there is not None and there < ours:
         said += f"; in lockstep the median is {there:.1f} ms instead of {ours:.1f}"
+    local, file = (None if run is None else run.mean("latency_ms") for run in (first, jpeg))
+    if local is not None and file is not None and local < file:
+        said += f"; with the local exit asked first the mean is {local:.1f} ms, a file's {file:.1f}"
     return said
 
 
@@ -51,6 +59,19 @@ def of_energy(pair: Run, whole: Run) -> str:
         f"the radio is {100 * radio:.0f} % of the pair's, edge only sends nothing; "
         f"computing alone is {100 * (1 - compute / alone):.1f} % less"
     )
+
+
+def _other_ways(found: Testbed, pair: Run, jpeg: Run, column: str) -> str:
+    """The same ratio of the pair run in other ways, where it is higher there: users can choose them by a flag."""
+    ours, theirs = pair.mean(column), jpeg.mean(column)
+    titles = {alternative.name: alternative.title for alternative in found.alternatives}
+    said = ""
+    for name in OTHER_WAYS:
+        run = found.run(name, pair.link, pair.edge)
+        there = None if run is None else run.mean(column)
+        if run is not None and ours and theirs and there and there < ours:
+            said += f"; {titles[name]}: {theirs / there:.1f} at {100 * (run.accuracy.mean or 0.0):.2f} % accuracy"
+    return said
 
 
 def _beside(run: Run) -> float:

@@ -40,7 +40,7 @@ def _bytes(found: Testbed) -> list[Target]:
             _ratio(_mean(jpeg, column), _mean(pair, column)),
             "ratio",
             "higher",
-            _note(found, pair, jpeg, why=why(pair, jpeg) if pair and jpeg else ""),
+            _note(found, pair, jpeg, why=why(found, pair, jpeg) if pair and jpeg else ""),
         )
         for column, goal, title, why in goals
     ]
@@ -63,29 +63,38 @@ def _accuracy(found: Testbed) -> Target:
 
 
 def _curves(found: Testbed) -> list[Target]:
-    """Of the picture files at least as accurate as the pair, the one of fewest bytes: the pair must need fewer."""
+    """Of the picture files at least as accurate as the pair, the one of fewest bytes: the pair must need fewer.
+
+    Where none is as accurate, of the most accurate ones.
+    """
     pair = found.run(PAIR)
+    files = [
+        run
+        for alternative in found.alternatives
+        if alternative.codec is not None and (run := found.run(alternative.name)) is not None
+    ]
+    asked = min(_share(pair.accuracy if pair else None), max((_share(run.accuracy) for run in files), default=0.0))
+    rivals = [run for run in files if _share(run.accuracy) >= asked]
     made = []
     for column, title in (("payload_bytes", "payload bytes"), ("link_bytes", "bytes on the link")):
-        rivals = [
-            run
-            for alternative in found.alternatives
-            if alternative.codec is not None and (run := found.run(alternative.name)) is not None
-            if pair is not None and _share(run.accuracy) >= _share(pair.accuracy)
-        ]
         best = min(rivals, key=lambda run: _mean(run, column) or math.inf, default=None)
-        note = f"that file: {best.alternative}" if best else "no picture file is as accurate as the pair"
         made.append(
             Target(
-                f"{title} of the smallest picture file that is as accurate : the pair's",
+                f"{title} of the smallest picture file that is as accurate, or else of the most accurate : the pair's",
                 1.0,
                 _ratio(_mean(best, column), _mean(pair, column)),
                 "ratio",
                 "higher",
-                note,
+                "no picture file was sent" if pair is None or best is None else _rival(best, pair),
             )
         )
     return made
+
+
+def _rival(file: Run, pair: Run) -> str:
+    theirs, ours = (100 * _share(run.accuracy) for run in (file, pair))
+    said = f"that file: {file.alternative}, {theirs:.2f} % accurate beside the pair's {ours:.2f} %"
+    return said if theirs >= ours else f"{said}: none is as accurate"
 
 
 def _latency(found: Testbed) -> list[Target]:
@@ -110,7 +119,7 @@ def _latency(found: Testbed) -> list[Target]:
                     _ratio(_median(jpeg), _median(here)),
                     "ratio",
                     "higher",
-                    _note(found, here, jpeg, why=reasons.of_latency(found, here) if here else ""),
+                    _note(found, here, jpeg, why=reasons.of_latency(found, here, jpeg) if here and jpeg else ""),
                 )
             )
     return made
@@ -141,8 +150,8 @@ def _joined(*parts: str) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _share(figure: Figure) -> float:
-    return figure.mean or 0.0
+def _share(figure: Figure | None) -> float:
+    return 0.0 if figure is None else figure.mean or 0.0
 
 
 def _mean(run: Run | None, column: str) -> float | None:

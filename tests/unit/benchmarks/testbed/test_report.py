@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.testbed.record_form import Testbed
+from benchmarks.testbed.record_form import Alternative, Testbed
 from benchmarks.testbed.report.claims import claims, links_table
 from benchmarks.testbed.report.page import Record, html, markdown, newest, write
 from benchmarks.testbed.report.raster import raster
@@ -98,6 +98,44 @@ def test_a_goal_says_what_its_figures_hang_on(record: Record) -> None:
     notes = {target.name: target.note for target in targets(record.testbed)}
     assert "its file 1107 bytes" in notes["JPEG q90's payload bytes : the pair's"]
     assert "the head takes" in notes["median latency of cloud only, JPEG q90 : the pair's, wifi"]
+
+
+def test_a_missed_goal_names_another_way_of_running_the_pair_that_does_better(record: Record) -> None:
+    found = record.testbed
+    full, jpeg = found.run("full"), found.run("jpeg-90")
+    assert full is not None
+    assert jpeg is not None
+    payload, latency = full.figures["payload_bytes"], jpeg.figures["latency_ms"]
+    assert payload.mean is not None
+    assert latency.mean is not None
+    better = {"payload_bytes": replace(payload, mean=payload.mean / 2), "latency_ms": replace(latency, mean=1.0)}
+    first = replace(full, alternative="full-local-first", figures={**full.figures, **better})
+    title = "NeuCODEX, local exit first"
+    alternatives = (*found.alternatives, Alternative(first.alternative, title, "pair", "bottleneck", True, "auto"))
+    columns = {**found.columns, first.key: found.columns[full.key]}
+    both = replace(found, alternatives=alternatives, runs=(*found.runs, first), columns=columns)
+    notes = {target.name: target.note for target in targets(both)}
+    ratio = 2 * (jpeg.mean("payload_bytes") or 0.0) / payload.mean
+    assert f"{title}: {ratio:.1f} at" in notes["JPEG q90's payload bytes : the pair's"]
+    assert title not in notes["JPEG q90's bytes on the link : the pair's"], "it needs as many there"
+    faster = f"with the local exit asked first the mean is 1.0 ms, a file's {latency.mean:.1f}"
+    assert faster in notes["median latency of cloud only, JPEG q90 : the pair's, wifi"]
+
+
+def test_where_no_file_is_as_accurate_the_pair_is_held_against_the_most_accurate(record: Record) -> None:
+    found = record.testbed
+    accuracies = {"png": 0.6, "webp-75": 0.6, "jpeg-90": 0.5, "jpeg-50": 0.4}
+    lower = tuple(
+        replace(run, accuracy=replace(run.accuracy, mean=accuracies.get(run.alternative, run.accuracy.mean)))
+        for run in found.runs
+    )
+    webp, full = found.run("webp-75"), found.run("full")
+    assert webp is not None
+    assert full is not None
+    held = next(target for target in targets(replace(found, runs=lower)) if "most accurate" in target.name)
+    assert held.measured == pytest.approx((webp.mean("payload_bytes") or 0) / (full.mean("payload_bytes") or 1), 1e-3)
+    assert held.note.startswith("that file: webp-75, 60.00 % accurate beside the pair's")
+    assert held.note.endswith("none is as accurate")
 
 
 def test_a_record_of_one_run_makes_a_report(tmp_path: Path) -> None:
