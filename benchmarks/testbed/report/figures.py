@@ -7,13 +7,19 @@ from math import isfinite
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from benchmarks.testbed.record_form import PARTS, Alternative, Columns, Run, Testbed
 from benchmarks.testbed.report import theme
 
-LINES = ("edge-only", "png", "jpeg-90", "webp-75", "split-float32", "split-packed", "bottleneck-exit", "full")
+LINES = (
+    "edge-only", "png", "jpeg-90", "webp-75", "split-float32", "split-packed", "bottleneck-exit", "full",
+    "full-local-first",
+)  # fmt: skip
 """Alternatives that are compared over links; others lie between them."""
+
+MARKS = {"raw": "X", "bottleneck-full-t": "^", "bottleneck-exit": "v", "full-local-first": "P"}
+"""Marks of those that share a colour; a dot else."""
 
 PART_NAMES = dict(zip(PARTS, ("head", "encode", "uplink", "queue", "tail", "downlink", "other"), strict=True))
 PART_COLOURS = dict(
@@ -54,50 +60,47 @@ def accuracy_against_bytes(testbed: Testbed, figure: str, label: str) -> Paint:
     points = [
         (alternative, x, run.accuracy.mean)
         for alternative, run in main_runs(testbed)
-        if (x := run.mean(figure)) and run.accuracy.mean is not None
+        if run.mean("payload_bytes") and (x := run.mean(figure)) and run.accuracy.mean is not None
     ]
 
     def paint(axes: Axes) -> None:
         for codec, line, marker in (("jpeg", theme.JPEG, "s"), ("webp", theme.WEBP, "D")):
             curve = sorted(
-                (x, 100 * y, a.quality or 101)
-                for a, x, y in points
-                if a.kind == "picture" and a.codec == codec and a.early_exit
+                (x, 100 * y) for a, x, y in points if a.kind == "picture" and a.codec == codec and a.early_exit
             )
             if curve:
-                axes.plot(*zip(*[(x, y) for x, y, _ in curve], strict=True), f"{marker}-", color=line, ms=5)
-                axes.annotate(
-                    "JPEG" if codec == "jpeg" else "WebP", curve[-1][:2], xytext=(0, 7 if codec == "jpeg" else -14),
-                    textcoords="offset points", color=line, fontsize=9, ha="center",
-                )  # fmt: skip
+                name = "JPEG" if codec == "jpeg" else "WebP"
+                axes.plot(*zip(*curve, strict=True), f"{marker}-", color=line, ms=5, label=f"cloud only, {name}")
         for a, x, y in points:
             if a.kind == "picture" and a.codec in ("jpeg", "webp"):
                 continue
-            axes.plot([x], [100 * y], "o", color=colour(a), ms=9 if a.name == "full" else 6.5)
-            axes.annotate(
-                a.title.removeprefix("cloud only, "), (x, 100 * y), xytext=(0, -16 if a.name == "full" else 8),
-                textcoords="offset points",
-                fontsize=8.5, ha="center", color=theme.INK if a.name == "full" else theme.SOFT,
-            )  # fmt: skip
+            mark, size = MARKS.get(a.name, "o"), 9 if a.name == "full" else 6.5
+            axes.plot([x], [100 * y], mark, color=colour(a), ms=size, label=a.title)
+            if a.name == "full":
+                axes.annotate(
+                    a.title, (x, 100 * y), xytext=(0, -16), textcoords="offset points", fontsize=8.5, ha="center"
+                )
         axes.set(xscale="log", xlabel=label, ylabel="accuracy, %")
-        axes.margins(0.16, 0.14)
+        axes.margins(0.1, 0.1)
         _plain_numbers(axes, "x")
+        if points:
+            axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=2)
 
     return paint
 
 
-def latency_against_rtt(testbed: Testbed) -> Paint:
-    """Median latency over each link, by its measured round trip."""
-    links = {link.asked.name: link for link in testbed.links}
+def latency_over_links(testbed: Testbed) -> Paint:
+    """Median latency over each link, in the order of their round trips. Two may have one round trip and other rates."""
+    links = sorted(testbed.links, key=lambda link: link.asked.rtt_ms)
+    places = {link.asked.name: at for at, link in enumerate(links)}
 
     def paint(axes: Axes) -> None:
-        trips = {name: max(link.rtt_ms or link.asked.rtt_ms, 0.02) for name, link in links.items()}
         for name in LINES:
             alternative = next((a for a in testbed.alternatives if a.name == name), None)
             points = sorted(
-                (trips[run.link], value)
+                (places[run.link], value)
                 for run in testbed.runs
-                if run.alternative == name and run.edge == testbed.main[1] and run.link in trips
+                if run.alternative == name and run.edge == testbed.main[1] and run.link in places
                 if (value := run.median("latency_ms"))
             )
             if alternative is None or not points:
@@ -106,16 +109,16 @@ def latency_against_rtt(testbed: Testbed) -> Paint:
                 axes.axhline(points[0][1], color=colour(alternative), ls="--", label=alternative.title)
                 continue
             style = {"split-packed": ":", "bottleneck-exit": "--"}.get(name, "-")
-            axes.plot(*zip(*points, strict=True), f"o{style}", color=colour(alternative), label=alternative.title, ms=5)
-        axes.set(xscale="log", yscale="log", xlabel="measured round trip of the link, ms", ylabel="median latency, ms")
-        _plain_numbers(axes, "x")
+            mark = MARKS.get(name, "o")
+            axes.plot(
+                *zip(*points, strict=True), f"{mark}{style}", color=colour(alternative), label=alternative.title, ms=5
+            )
+        axes.set(yscale="log", xlabel="link, and its measured round trip", ylabel="median latency, ms")
+        trips = [link.asked.rtt_ms if link.rtt_ms is None else link.rtt_ms for link in links]
+        names = [f"{link.asked.name}\n{trip:.3g} ms" for link, trip in zip(links, trips, strict=True)]
+        axes.set_xticks(range(len(links)), names, fontsize=8)
         _plain_numbers(axes, "y")
-        top = axes.secondary_xaxis("top")
-        top.set_xticks(list(trips.values()), list(trips), fontsize=8, rotation=35, ha="left")
-        top.xaxis.set_minor_locator(NullLocator())
-        top.spines["top"].set_visible(False)
-        top.tick_params(length=0)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2)
 
     return paint
 
@@ -134,7 +137,7 @@ def stacked_latency(testbed: Testbed) -> Paint:
 
 
 def stacked_energy(testbed: Testbed) -> Paint:
-    """Mean energy of a sample on the edge, computing and radio."""
+    """Mean energy of a sample on the edge, computing and radio; without float32 features, which would hide the rest."""
     rows = [(a, run) for a, run in main_runs(testbed) if run.mean("compute_j") is not None and a.name in _energetic()]
     most = max((sum(run.mean(part) or 0.0 for part in ("compute_j", "radio_j")) for _, run in rows), default=1.0)
     factor, unit = (1e3, "mJ") if most >= 1e-3 else (1e6, "µJ")
@@ -145,7 +148,7 @@ def stacked_energy(testbed: Testbed) -> Paint:
             "radio": [factor * (run.mean("radio_j") or 0.0) for _, run in rows],
         },
         [theme.PAIR, theme.JPEG],
-        f"{testbed.energy.split(';')[0].split(' (')[0]} energy of a sample on the edge, {unit}",
+        f"a sample on the edge, {unit}, {testbed.energy.split(';')[0].split(' (')[0]}",
     )
 
 
@@ -196,7 +199,7 @@ def len_of(testbed: Testbed, run: Run) -> int:
 
 
 def _energetic() -> Iterable[str]:
-    return (*LINES, "edge-only-exit", "full-local-first", "fallback")
+    return {*LINES, "edge-only-exit", "fallback"} - {"split-float32"}
 
 
 def _stacked(names: list[str], parts: dict[str, list[float]], colours: list[str], label: str) -> Paint:

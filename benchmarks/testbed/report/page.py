@@ -142,9 +142,9 @@ def _sections(testbed: Testbed) -> list[dict[str, Any]]:
             "text": "Up and to the left is better. A picture's qualities make a curve; the others are points.",
             "figures": [
                 figure("payload", "Payload: encoded spikes, features or the picture's file.",
-                       figures.accuracy_against_bytes(testbed, "payload_bytes", "payload of a sample, bytes")),
+                       figures.accuracy_against_bytes(testbed, "payload_bytes", "payload of a sample, bytes"), 5.0),
                 figure("link", "On the link, both ways: messages, gRPC, HTTP/2 and TCP/IP.",
-                       figures.accuracy_against_bytes(testbed, "link_bytes", "bytes on the link for a sample")),
+                       figures.accuracy_against_bytes(testbed, "link_bytes", "bytes on the link for a sample"), 5.0),
             ],
         },
         {
@@ -152,7 +152,7 @@ def _sections(testbed: Testbed) -> list[dict[str, Any]]:
             "text": "Who is fastest depends on the link: what is computed on the edge costs its time everywhere, what "
             "is sent costs most where the link is slow.",
             "figures": [
-                figure("rtt", "Median latency over every link.", figures.latency_against_rtt(testbed), 4.7),
+                figure("rtt", "Median latency over every link.", figures.latency_over_links(testbed), 4.9),
                 figure("parts", f"Where a sample's time goes, over {testbed.main[0]}.",
                        figures.stacked_latency(testbed), tall),
             ],
@@ -162,7 +162,7 @@ def _sections(testbed: Testbed) -> list[dict[str, Any]]:
             "text": "Easy samples stop at the first timestep, which spares head, link and cloud alike.",
             "figures": [
                 figure("exits", "When samples stop.", figures.exit_histogram(testbed)),
-                figure("energy", f"The edge's joules, with the radio of {testbed.main[0]}.",
+                figure("energy", f"The edge's joules, with the radio of {testbed.main[0]}; without float32 features.",
                        figures.stacked_energy(testbed), tall),
             ],
         },
