@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from benchmarks.testbed.record_form import Run, Testbed
 
-OTHER_WAYS = ("bottleneck-exit", "full-local-first")
-"""The pair in lockstep, and with the local exit asked before anything is sent."""
+LOCKSTEP, LOCAL_FIRST = "bottleneck-exit", "full-local-first"
+"""Other ways of running the pair, chosen by a flag: in lockstep; with the local exit asked before anything is sent."""
 
 
 def of_payload(found: Testbed, pair: Run, jpeg: Run) -> str:
-    """How many bytes each sends of a picture, and whether asking the local exit first would send fewer."""
+    """How many bytes each sends of a picture, and whether another way of running the pair would send fewer."""
     steps = pair.mean("timesteps") or 1.0
     ours, theirs = (run.mean("payload_bytes") or 0.0 for run in (pair, jpeg))
     said = f"a picture is {steps:.2f} frames of {ours / steps:.0f} bytes, its file {theirs:.0f} bytes"
@@ -39,7 +39,7 @@ def of_latency(found: Testbed, pair: Run, jpeg: Run) -> str:
     """What the edge's head takes of it, which a file does not need, and whether another way of running is faster."""
     head, ours = pair.mean("head_ms") or 0.0, pair.median("latency_ms") or 0.0
     said = f"the head takes {head:.0f} ms of a sample on the edge, a file needs none"
-    lockstep, first = (found.run(name, pair.link, pair.edge) for name in OTHER_WAYS)
+    lockstep, first = (found.run(name, pair.link, pair.edge) for name in (LOCKSTEP, LOCAL_FIRST))
     there = None if lockstep is None else lockstep.median("latency_ms")
     if there is not None and there < ours:
         said += f"; in lockstep the median is {there:.1f} ms instead of {ours:.1f}"
@@ -62,15 +62,13 @@ def of_energy(pair: Run, whole: Run) -> str:
 
 
 def _other_ways(found: Testbed, pair: Run, jpeg: Run, column: str) -> str:
-    """The same ratio of the pair run in other ways, where it is higher there: users can choose them by a flag."""
-    ours, theirs = pair.mean(column), jpeg.mean(column)
-    titles = {alternative.name: alternative.title for alternative in found.alternatives}
+    """The file's bytes over those of the pair run in other ways, where these need fewer."""
+    ours, theirs = (run.mean(column) or 0.0 for run in (pair, jpeg))
     said = ""
-    for name in OTHER_WAYS:
-        run = found.run(name, pair.link, pair.edge)
-        there = None if run is None else run.mean(column)
-        if run is not None and ours and theirs and there and there < ours:
-            said += f"; {titles[name]}: {theirs / there:.1f} at {100 * (run.accuracy.mean or 0.0):.2f} % accuracy"
+    for alternative in found.alternatives:
+        run = found.run(alternative.name, pair.link, pair.edge) if alternative.name in (LOCKSTEP, LOCAL_FIRST) else None
+        if run is not None and theirs and 0.0 < (there := run.mean(column) or 0.0) < ours:
+            said += f"; {alternative.title}: {theirs / there:.1f} at {100 * (run.accuracy.mean or 0.0):.2f} % accuracy"
     return said
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from math import isfinite
 
 import numpy as np
@@ -17,6 +17,9 @@ LINES = (
     "full-local-first",
 )  # fmt: skip
 """Alternatives that are compared over links; others lie between them."""
+
+ENERGETIC = {*LINES, "edge-only-exit", "fallback"} - {"split-float32"}
+"""Alternatives whose energy is drawn."""
 
 MARKS = {"raw": "X", "bottleneck-full-t": "^", "bottleneck-exit": "v", "full-local-first": "P"}
 """Marks of those that share a colour; a dot else."""
@@ -64,12 +67,11 @@ def accuracy_against_bytes(testbed: Testbed, figure: str, label: str) -> Paint:
     ]
 
     def paint(axes: Axes) -> None:
-        for codec, line, marker in (("jpeg", theme.JPEG, "s"), ("webp", theme.WEBP, "D")):
+        for codec, name, line, marker in (("jpeg", "JPEG", theme.JPEG, "s"), ("webp", "WebP", theme.WEBP, "D")):
             curve = sorted(
                 (x, 100 * y) for a, x, y in points if a.kind == "picture" and a.codec == codec and a.early_exit
             )
             if curve:
-                name = "JPEG" if codec == "jpeg" else "WebP"
                 axes.plot(*zip(*curve, strict=True), f"{marker}-", color=line, ms=5, label=f"cloud only, {name}")
         for a, x, y in points:
             if a.kind == "picture" and a.codec in ("jpeg", "webp"):
@@ -138,7 +140,7 @@ def stacked_latency(testbed: Testbed) -> Paint:
 
 def stacked_energy(testbed: Testbed) -> Paint:
     """Mean energy of a sample on the edge, computing and radio; without float32 features, which would hide the rest."""
-    rows = [(a, run) for a, run in main_runs(testbed) if run.mean("compute_j") is not None and a.name in _energetic()]
+    rows = [(a, run) for a, run in main_runs(testbed) if run.mean("compute_j") is not None and a.name in ENERGETIC]
     most = max((sum(run.mean(part) or 0.0 for part in ("compute_j", "radio_j")) for _, run in rows), default=1.0)
     factor, unit = (1e3, "mJ") if most >= 1e-3 else (1e6, "µJ")
     return _stacked(
@@ -196,10 +198,6 @@ def len_of(testbed: Testbed, run: Run) -> int:
     """How many samples of a run the record holds."""
     columns: Columns | None = testbed.columns.get(run.key)
     return 0 if columns is None else len(columns)
-
-
-def _energetic() -> Iterable[str]:
-    return {*LINES, "edge-only-exit", "fallback"} - {"split-float32"}
 
 
 def _stacked(names: list[str], parts: dict[str, list[float]], colours: list[str], label: str) -> Paint:
