@@ -84,7 +84,8 @@ def _job(
     configure_logs(log_format, log_level)
     chosen = read_recipe(recipe, changes)
     if init is not None:
-        chosen = replace(chosen, init=str(init))
+        first, *others = chosen.stages
+        chosen = replace(chosen, stages=(replace(first, init=str(init)), *others))
     with machine(device, precision, threads, checkpoint_seconds) as where:
         yield Job(chosen, load_data(chosen, data), runs, where)
 

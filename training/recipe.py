@@ -75,6 +75,9 @@ class StageRecipe:
         network does at its first timestep, so [1, 4] trains its first answer and its last.
     resolutions: ((epoch, side), ...): from this epoch on pictures are reduced to this side; quantised stages only.
     average: decay of the exponential moving average of the weights, whose result is kept; 0 for none.
+    init: a weights.safetensors of another run, or a bundle's folder, that the stage begins with in place of what the
+        stage before it left (or of random weights): what fits of it is taken, by name and shape (a readout for other
+        classes is not).
     """
 
     kind: Kind
@@ -100,6 +103,7 @@ class StageRecipe:
     levels: tuple[int, ...] = (4,)
     augment: AugmentRecipe = field(default_factory=AugmentRecipe)
     resolutions: tuple[tuple[int, int], ...] = ()
+    init: str | None = None
 
     def __post_init__(self) -> None:
         for name, allowed in (("kind", Kind), ("neurons", Neurons), ("objective", Objective), ("optimiser", Optimiser)):
@@ -137,11 +141,7 @@ class CalibrationRecipe:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole training run; `name` is the bundle's.
-
-    `init` names a weights.safetensors of another run, or a bundle's folder, that the first stage begins with: what fits
-    of it is taken (a readout for other classes is not), the rest begins at random.
-    """
+    """A whole training run; `name` is the bundle's."""
 
     name: str
     data: DataRecipe
@@ -149,7 +149,6 @@ class Recipe:
     stages: tuple[StageRecipe, ...]
     calibration: CalibrationRecipe = field(default_factory=CalibrationRecipe)
     seed: int = 0
-    init: str | None = None
 
     def __post_init__(self) -> None:
         if not self.stages:

@@ -46,13 +46,18 @@ def stage_folder(runs: Path, recipe: Recipe, index: int) -> Path:
         "seed": recipe.seed,
         "data": asdict(recipe.data),
         "network": network,
-        "stages": [asdict(stage) for stage in stages],
+        "stages": [_decisive(stage) for stage in stages],
     }
-    if recipe.init is not None:
-        decisive["init"] = weights_digest(Path(recipe.init))
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]
     of = f"{recipe.data.name}-{recipe.network.backbone}-w{recipe.network.width}"
     return runs / "stages" / f"{of}-{index + 1}-{stages[-1].kind}-{stages[-1].neurons}-{digest}"
+
+
+def _decisive(stage: StageRecipe) -> dict[str, Any]:
+    """A stage's fields; of the weights it begins with, their digest, wherever they lie."""
+    values = asdict(stage)
+    init = values.pop("init")
+    return values if init is None else values | {"init": weights_digest(Path(init))}
 
 
 def build_network(recipe: Recipe, stage: StageRecipe, machine: Machine) -> SplitNetwork:
@@ -85,10 +90,10 @@ def train_stage(recipe: Recipe, index: int, data: TrainingData, runs: Path, mach
     stage = recipe.stages[index]
     torch.manual_seed(recipe.seed)
     network = build_network(recipe, stage, machine)
-    if index > 0:
+    if stage.init is not None:
+        log.info("begins with %s", take_what_fits(network, Path(stage.init)))
+    elif index > 0:
         load_weights(network, stage_folder(runs, recipe, index - 1) / WEIGHTS)
-    elif recipe.init is not None:
-        log.info("begins with %s", take_what_fits(network, Path(recipe.init)))
     set_trainable(network, stage)
     objective = StageObjective(network, stage, _teacher(recipe, index, runs, machine))
     on_device = Samples(data.train.frames.to(machine.device), data.train.labels.to(machine.device))
