@@ -15,7 +15,10 @@ from typing import Any
 
 import torch
 
+from shared.errors import ConfigError
+from shared.models.layers import MaxPool
 from shared.models.split import SplitNetwork
+from shared.network_spec import NetworkSpec
 from training import checkpoint
 from training.activations import ClipFloorShift, fused_recurrence, use
 from training.batches import Batches
@@ -80,7 +83,7 @@ def train_stage(recipe: Recipe, index: int, data: TrainingData, runs: Path, mach
         The file with the stage's weights.
 
     Raises:
-        ConfigError: the stage before it has not been run.
+        ConfigError: the stage before it has not been run, or it wants pictures too small for the network's poolings.
     """
     folder = stage_folder(runs, recipe, index)
     done = folder / WEIGHTS
@@ -88,6 +91,7 @@ def train_stage(recipe: Recipe, index: int, data: TrainingData, runs: Path, mach
         log.info("stage %s is done", folder.name)
         return done
     stage = recipe.stages[index]
+    _check_resolutions(recipe.network, stage)
     torch.manual_seed(recipe.seed)
     network = build_network(recipe, stage, machine)
     if stage.init is not None:
@@ -106,6 +110,22 @@ def train_stage(recipe: Recipe, index: int, data: TrainingData, runs: Path, mach
     if machine.world > 1:
         torch.distributed.barrier()
     return done
+
+
+def _check_resolutions(spec: NetworkSpec, stage: StageRecipe) -> None:
+    """A network leaves out the poolings that its input is too small for: of smaller pictures they leave nothing."""
+    for _, side in stage.resolutions:
+        if _poolings(replace(spec, input_shape=(spec.input_shape[0], side, side))) < _poolings(spec):
+            raise ConfigError(
+                f"stages.resolutions: pictures of {side} px are too small for the poolings of this {spec.backbone}, "
+                f"which was made for {spec.input_shape[1]} px"
+            )
+
+
+def _poolings(spec: NetworkSpec) -> int:
+    with torch.device("meta"):  # for its shape alone
+        network = SplitNetwork(replace(spec, bottleneck=None))
+    return sum(isinstance(module, MaxPool) for module in network.modules())
 
 
 def _teacher(recipe: Recipe, index: int, runs: Path, machine: Machine) -> SplitNetwork | None:
