@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -15,24 +16,41 @@ from shared.bundle import Manifest
 
 
 def plot_bits(manifests: Sequence[Manifest], path: Path) -> None:
-    """Test accuracy at full T against the bits of a frame; dotted, that of the uncompressed network."""
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    """Test accuracy at full T against the bits of a frame, a colour for each backbone on a data set.
+
+    Each point bears the place of its cut; dotted, the accuracy of the uncompressed network.
+    """
+    figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
+    networks: dict[str, list[Manifest]] = {}
     for manifest in manifests:
-        test = manifest.provenance["test"]
-        bits = prod(manifest.frame_shape)
-        (point,) = axes.plot([bits], [100 * test["accuracy_by_timestep"][-1]], "o", label=manifest.name)
-        if whole := test.get("uncompressed_accuracy_by_timestep"):
-            axes.axhline(100 * whole[-1], color=point.get_color(), linestyle=":", linewidth=1.0)
+        network = manifest.network
+        name = f"{network.backbone}, width {network.width}, on {manifest.provenance['data']['name']}"
+        networks.setdefault(name, []).append(manifest)
+    for name, members in networks.items():
+        tests = [manifest.provenance["test"] for manifest in members]
+        bits = [prod(manifest.frame_shape) for manifest in members]
+        accuracies = [100 * test["accuracy_by_timestep"][-1] for test in tests]
+        (points,) = axes.plot(bits, accuracies, "o", label=name)
+        for manifest, x, y in zip(members, bits, accuracies, strict=True):
+            axes.annotate(manifest.network.split, (x, y), (5, 4), textcoords="offset points", fontsize="x-small")
+        wholes = {100 * test["uncompressed_accuracy_by_timestep"][-1] for test in tests if _compared(test)}
+        for whole in wholes:
+            axes.axhline(whole, color=points.get_color(), linestyle=":", linewidth=1.0)
     axes.set(xscale="log", xlabel="bits of a frame, before the codec", ylabel="test accuracy at full T, %")
     axes.grid(alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside right upper", fontsize="small")
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
 
+def _compared(test: dict[str, Any]) -> bool:
+    return test.get("uncompressed_accuracy_by_timestep") is not None
+
+
 def plot_timesteps(manifests: Sequence[Manifest], path: Path) -> None:
     """Test accuracy against mean timesteps over all exit thresholds; the star is the calibrated one."""
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
+    axes.set_prop_cycle(color=[plt.get_cmap("tab20")(index) for index in range(20)])
     for manifest in manifests:
         test = manifest.provenance["test"]
         curve = test.get("curve", [])
@@ -44,6 +62,6 @@ def plot_timesteps(manifests: Sequence[Manifest], path: Path) -> None:
         axes.plot(*star, "*", color=line.get_color(), markersize=13)
     axes.set(xlabel="mean timesteps (squares: all samples at that timestep)", ylabel="test accuracy, %")
     axes.grid(alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside right upper", fontsize="small")
     figure.savefig(path, dpi=110)
     plt.close(figure)
