@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 
@@ -33,18 +32,14 @@ def plot_bits(manifests: Sequence[Manifest], path: Path) -> None:
         (points,) = axes.plot(bits, accuracies, "o", label=name)
         for manifest, x, y in zip(members, bits, accuracies, strict=True):
             axes.annotate(manifest.network.split, (x, y), (5, 4), textcoords="offset points", fontsize="x-small")
-        wholes = {100 * test["uncompressed_accuracy_by_timestep"][-1] for test in tests if _compared(test)}
-        for whole in wholes:
-            axes.axhline(whole, color=points.get_color(), linestyle=":", linewidth=1.0)
+        wholes = [test.get("uncompressed_accuracy_by_timestep") for test in tests]
+        for accuracy in {whole[-1] for whole in wholes if whole}:
+            axes.axhline(100 * accuracy, color=points.get_color(), linestyle=":", linewidth=1.0)
     axes.set(xscale="log", xlabel="bits of a frame, before the codec", ylabel="test accuracy at full T, %")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize="small")
     figure.savefig(path, dpi=110)
     plt.close(figure)
-
-
-def _compared(test: dict[str, Any]) -> bool:
-    return test.get("uncompressed_accuracy_by_timestep") is not None
 
 
 def plot_timesteps(manifests: Sequence[Manifest], path: Path) -> None:

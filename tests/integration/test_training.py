@@ -134,18 +134,17 @@ def test_a_stage_that_is_done_is_not_run_again(finished: Path, recipe: Path) -> 
 def test_a_stage_begins_with_other_weights(finished: Path, recipe: Path, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     shutil.copytree(finished / "runs", runs)
+    before = {*(runs / "stages").iterdir()}
     init = f"stages.1.init={finished / 'bundle'}"
     done = run(*command("bottleneck", recipe, runs, "--threads", "1", "--set", init))
     assert done.returncode == 0, done.stderr
     assert f"tensors from {finished / 'bundle'}" in done.stderr
-    assert len(list((runs / "stages").glob("*-2-bottleneck-*"))) == 2
+    (trained,) = {*(runs / "stages").iterdir()} - before
+    assert "-2-bottleneck-" in trained.name
     # A bottleneck stage leaves the rest as it was: as the bundle had it, not as the backbone stage left it.
-    (trained,) = {*(runs / "stages").glob("*-2-*/weights.safetensors")} - {
-        runs / path.relative_to(finished / "runs")
-        for path in (finished / "runs/stages").glob("*-2-*/weights.safetensors")
-    }
     readout = Bundle.open(finished / "bundle").weights("tail")["readout.linear.weight"]
-    np.testing.assert_array_equal(load_file(trained)["readout.linear.weight"], readout.astype(np.float32))
+    left = load_file(trained / "weights.safetensors")
+    np.testing.assert_array_equal(left["readout.linear.weight"], readout.astype(np.float32))
 
 
 def test_a_killed_run_goes_on_to_the_same_result(finished: Path, recipe: Path, tmp_path: Path) -> None:
