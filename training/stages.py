@@ -83,15 +83,16 @@ def train_stage(recipe: Recipe, index: int, data: TrainingData, runs: Path, mach
         The file with the stage's weights.
 
     Raises:
-        ConfigError: the stage before it has not been run, or it wants pictures too small for the network's poolings.
+        ConfigError: the stage before it has not been run, or one of the recipe's stages, be it a later one, wants
+            pictures too small for the network's poolings.
     """
+    _check_resolutions(recipe)
     folder = stage_folder(runs, recipe, index)
     done = folder / WEIGHTS
     if done.exists():
         log.info("stage %s is done", folder.name)
         return done
     stage = recipe.stages[index]
-    _check_resolutions(recipe.network, stage)
     torch.manual_seed(recipe.seed)
     network = build_network(recipe, stage, machine)
     if stage.init is not None:
@@ -112,14 +113,16 @@ def train_stage(recipe: Recipe, index: int, data: TrainingData, runs: Path, mach
     return done
 
 
-def _check_resolutions(spec: NetworkSpec, stage: StageRecipe) -> None:
+def _check_resolutions(recipe: Recipe) -> None:
     """A network leaves out the poolings that its input is too small for: of smaller pictures they leave nothing."""
-    for _, side in stage.resolutions:
-        if _poolings(replace(spec, input_shape=(spec.input_shape[0], side, side))) < _poolings(spec):
-            raise ConfigError(
-                f"stages.resolutions: pictures of {side} px are too small for the poolings of this {spec.backbone}, "
-                f"which was made for {spec.input_shape[1]} px"
-            )
+    spec = recipe.network
+    for index, stage in enumerate(recipe.stages):
+        for _, side in stage.resolutions:
+            if _poolings(replace(spec, input_shape=(spec.input_shape[0], side, side))) < _poolings(spec):
+                raise ConfigError(
+                    f"stages.{index}.resolutions: pictures of {side} px are too small for the poolings of this "
+                    f"{spec.backbone}, which was made for {spec.input_shape[1]} px"
+                )
 
 
 def _poolings(spec: NetworkSpec) -> int:

@@ -22,20 +22,27 @@ def data() -> TrainingData:
     return TrainingData(some, some, some, tuple("0123456789"), Normalisation(1 / 255, (0.0,) * 3, (1.0,) * 3), False)
 
 
-def with_resolutions(name: str, *resolutions: tuple[int, int]) -> Recipe:
+def with_resolutions(name: str, index: int, *resolutions: tuple[int, int]) -> Recipe:
     recipe = read_recipe(RECIPES / f"{name}.toml", ("network.width=4",))
-    first = replace(recipe.stages[0], batch_size=2, epochs=1, resolutions=resolutions)
-    return replace(recipe, stages=(first, *recipe.stages[1:]))
+    stages = list(recipe.stages)
+    stages[index] = replace(stages[index], batch_size=2, epochs=1, resolutions=resolutions)
+    return replace(recipe, stages=tuple(stages))
 
 
-def test_pictures_too_small_for_the_poolings_are_refused(tmp_path: Path, data: TrainingData) -> None:
-    recipe = with_resolutions("vgg16-cifar10-short", (0, 24))
-    with machine("cpu") as where, pytest.raises(ConfigError, match="24 px are too small for the poolings"):
+@pytest.mark.parametrize("index", [0, 2])
+def test_pictures_too_small_for_the_poolings_are_refused_at_once(
+    index: int, tmp_path: Path, data: TrainingData
+) -> None:
+    recipe = with_resolutions("vgg16-cifar10-short", index, (0, 24))
+    with (
+        machine("cpu") as where,
+        pytest.raises(ConfigError, match=f"stages.{index}.resolutions: pictures of 24 px are too small"),
+    ):
         train_stage(recipe, 0, data, tmp_path, where)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_network_without_poolings_takes_smaller_pictures(tmp_path: Path, data: TrainingData) -> None:
-    recipe = with_resolutions("resnet18-cifar10", (0, 16))
+    recipe = with_resolutions("resnet18-cifar10", 0, (0, 16))
     with machine("cpu", threads=1) as where:
         assert train_stage(recipe, 0, data, tmp_path, where).exists()
