@@ -86,12 +86,12 @@ def train_stage(recipe: Recipe, index: int, data: TrainingData, runs: Path, mach
         ConfigError: the stage before it has not been run, or one of the recipe's stages, be it a later one, wants
             pictures too small for the network's poolings.
     """
-    _check_resolutions(recipe)
     folder = stage_folder(runs, recipe, index)
     done = folder / WEIGHTS
     if done.exists():
         log.info("stage %s is done", folder.name)
         return done
+    _check_resolutions(recipe)
     stage = recipe.stages[index]
     torch.manual_seed(recipe.seed)
     network = build_network(recipe, stage, machine)
@@ -116,9 +116,10 @@ def train_stage(recipe: Recipe, index: int, data: TrainingData, runs: Path, mach
 def _check_resolutions(recipe: Recipe) -> None:
     """A network leaves out the poolings that its input is too small for: of smaller pictures they leave nothing."""
     spec = recipe.network
+    poolings = _poolings(spec)
     for index, stage in enumerate(recipe.stages):
         for _, side in stage.resolutions:
-            if _poolings(replace(spec, input_shape=(spec.input_shape[0], side, side))) < _poolings(spec):
+            if _poolings(replace(spec, input_shape=(spec.input_shape[0], side, side))) < poolings:
                 raise ConfigError(
                     f"stages.{index}.resolutions: pictures of {side} px are too small for the poolings of this "
                     f"{spec.backbone}, which was made for {spec.input_shape[1]} px"
