@@ -36,7 +36,7 @@ class DataRecipe:
 
     `held_out` samples are taken from the training part before anything sees them: half of the work of training goes by
     them (choosing the temperature and the threshold), none of the weights do. `limit` keeps the first samples of each
-    part only.
+    part of a known data set only.
     """
 
     name: str
@@ -44,6 +44,10 @@ class DataRecipe:
     binning: Binning = "count"
     allow_partial: bool = False
     limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.name == "folder" and self.limit is not None:
+            raise ConfigError("data.limit is not for a folder, which is read class by class: take pictures out of it")
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,10 @@ class StageRecipe:
             raise ConfigError(f"learning_rate is {self.learning_rate}: it must be positive")
         if not 0.0 <= self.average < 1.0:
             raise ConfigError(f"average is {self.average}: it must lie in [0, 1)")
+        if self.distill and self.kind == "backbone":
+            raise ConfigError("distill: a backbone stage trains the very network that others imitate, leave it at 0")
+        if self.imitate and self.kind != "bottleneck":
+            raise ConfigError("imitate belongs to bottleneck stages")
         if self.resolutions and self.neurons == "spiking":
             raise ConfigError("resolutions belong to quantised stages: membranes have the shape of full pictures")
 
@@ -157,8 +165,21 @@ class Recipe:
         kinds = [order.index(stage.kind) for stage in self.stages]
         if kinds != sorted(kinds):
             raise ConfigError("stages stand in the order backbone, bottleneck, finetune")
-        if self.network.bottleneck is None and "bottleneck" in (stage.kind for stage in self.stages):
+        found = {stage.kind for stage in self.stages}
+        if self.network.bottleneck is None and "bottleneck" in found:
             raise ConfigError("a bottleneck stage needs [network.bottleneck]")
+        if self.network.bottleneck is not None and found == {"backbone"}:
+            raise ConfigError("no stage trains [network.bottleneck]: add one of kind bottleneck or finetune")
+        if "backbone" not in found and any(stage.kind == "finetune" and stage.distill for stage in self.stages):
+            raise ConfigError("distill: without a backbone stage there is no uncompressed network to imitate")
+        neuron = self.network.neuron
+        if any(stage.neurons == "quantised" for stage in self.stages) and (
+            neuron.leak != 1.0 or neuron.initial_membrane != neuron.threshold / 2
+        ):
+            raise ConfigError(
+                "quantised stages train what integrates without a leak and begins at half its threshold: "
+                f"network.neuron needs leak = 1.0 and initial_membrane = {neuron.threshold / 2:g}"
+            )
 
 
 def uncompressed(recipe: Recipe) -> Recipe:

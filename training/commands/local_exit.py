@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from shared.bundle import Bundle, write_local_exit
+from shared.bundle import Bundle, Manifest, write_local_exit
 from shared.command_line import existing_path, option
 from training.calibrate import certainties, softmax
 from training.data import Samples, TrainingData, bundle_data
@@ -65,7 +65,7 @@ def add_local_exit(bundle: Bundle, data: TrainingData, spikes: Frames, budget: f
     """
     begun = time.monotonic()
     manifest = bundle.manifest
-    chosen = _calibration(manifest.provenance, budget)
+    chosen = _calibration(manifest, budget)
     network = _fit(spikes, spread(data.train.labels.numpy(), len(spikes)), manifest.network.classes)
     frames, labels = _spikes(bundle, data.held_out)
     cloud_right = cloud_answers(bundle, frames) == labels
@@ -85,13 +85,14 @@ def add_local_exit(bundle: Bundle, data: TrainingData, spikes: Frames, budget: f
     return write_local_exit(bundle, calibration.spec(network), network.weights(), provenance)
 
 
-def _calibration(provenance: Any, budget: float | None) -> CalibrationRecipe:
+def _calibration(manifest: Manifest, budget: float | None) -> CalibrationRecipe:
     """What the bundle's own exit was calibrated with, or another budget."""
-    known = provenance.get("calibration", {})
+    known = manifest.provenance.get("calibration", {})
     default = CalibrationRecipe()
     return CalibrationRecipe(
         budget=budget or float(known.get("budget", default.budget)),
         failure=float(known.get("failure", default.failure)),
+        measure=manifest.exit_policy.measure,
     )
 
 

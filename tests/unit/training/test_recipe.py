@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ConfigError
+from training.data import TrainingData
 from training.recipe import read_recipe, uncompressed
 from training.stages import stage_folder
 
@@ -26,21 +27,22 @@ def test_every_recipe_that_ships_is_read(path: Path) -> None:
         ('split = "layer1"', 'split = "layer9"', "layer9"),
         ("epochs = 5\n", "epochs = 0\n", "epochs"),
         ('kind = "bottleneck"', 'kind = "backbon"', "backbon"),
-        ('kind = "bottleneck"', 'kind = "finetune"\nresolutions = [[0, 16]]', None),
         ("learning_rate = 0.05", "learning_rate = -1.0", "learning_rate"),
         ("budget = 0.01", "budget = 2.0", "budget"),
         ("average = 0.98", "average = 1.5", "average"),
         ("bottleneck = {", "#", "bottleneck"),
         ("[data]", "[data", "no TOML"),
+        ('name = "digits"', 'name = "folder"\nlimit = 500', "data.limit"),
+        ('kind = "backbone"', 'kind = "backbone"\ndistill = 0.5', "distill"),
+        ('kind = "finetune"', 'kind = "finetune"\nimitate = 0.5', "imitate"),
+        ("threshold = 2.0,", "threshold = 2.0, leak = 0.9,", "leak = 1.0"),
+        ("threshold = 2.0,", "", "initial_membrane = 0.5"),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, named: str | None) -> None:
+def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, named: str) -> None:
     assert old in GOOD
     path = tmp_path / "changed.toml"
     path.write_text(GOOD.replace(old, new, 1))
-    if named is None:
-        assert read_recipe(path).stages[1].resolutions == ((0, 16),)
-        return
     with pytest.raises(ConfigError, match=named):
         read_recipe(path)
 
@@ -58,6 +60,20 @@ def test_stages_out_of_order(tmp_path: Path) -> None:
         read_recipe(path)
 
 
+def test_a_bottleneck_that_no_stage_trains(tmp_path: Path) -> None:
+    head, backbone, *_ = GOOD.split("[[stages]]")
+    path = tmp_path / "changed.toml"
+    path.write_text(f"{head}[[stages]]{backbone}")
+    with pytest.raises(ConfigError, match="no stage trains"):
+        read_recipe(path)
+
+
+def test_a_teacher_needs_a_backbone_stage() -> None:
+    recipe = read_recipe(RECIPES / "resnet18-digits.toml")
+    with pytest.raises(ConfigError, match="distill"):
+        replace(recipe, stages=recipe.stages[1:])
+
+
 def test_fields_are_changed_from_the_command_line() -> None:
     changes = ("name=other", "network.split=layer2", "network.bottleneck = {channels = 8}", "stages.0.epochs=3")
     recipe = read_recipe(RECIPES / "resnet18-digits.toml", changes)
@@ -72,24 +88,24 @@ def test_a_change_that_fits_nothing_is_named(change: str) -> None:
         read_recipe(RECIPES / "resnet18-digits.toml", (change,))
 
 
-def test_recipes_that_begin_alike_share_their_backbone(tmp_path: Path) -> None:
+def test_recipes_that_begin_alike_share_their_backbone(tmp_path: Path, data: TrainingData) -> None:
     path = RECIPES / "resnet18-digits.toml"
     one, other = read_recipe(path), read_recipe(path, ("name=other", "network.split=layer3"))
-    assert stage_folder(tmp_path, one, 0) == stage_folder(tmp_path, other, 0)
-    assert stage_folder(tmp_path, one, 1) != stage_folder(tmp_path, other, 1)
+    assert stage_folder(tmp_path, one, data, 0) == stage_folder(tmp_path, other, data, 0)
+    assert stage_folder(tmp_path, one, data, 1) != stage_folder(tmp_path, other, data, 1)
     longer = read_recipe(path, ("stages.0.epochs=21",))
-    assert stage_folder(tmp_path, one, 0) != stage_folder(tmp_path, longer, 0)
+    assert stage_folder(tmp_path, one, data, 0) != stage_folder(tmp_path, longer, data, 0)
 
 
-def test_the_uncompressed_network_shares_the_backbone_stage(tmp_path: Path) -> None:
+def test_the_uncompressed_network_shares_the_backbone_stage(tmp_path: Path, data: TrainingData) -> None:
     recipe = read_recipe(RECIPES / "resnet18-digits.toml")
     plain = uncompressed(recipe)
     assert plain.network.bottleneck is None
     assert [stage.kind for stage in plain.stages] == ["backbone"]
-    assert stage_folder(tmp_path, plain, 0) == stage_folder(tmp_path, recipe, 0)
+    assert stage_folder(tmp_path, plain, data, 0) == stage_folder(tmp_path, recipe, data, 0)
 
 
 def test_a_recipe_without_a_backbone_leaves_no_uncompressed_network() -> None:
-    recipe = read_recipe(RECIPES / "resnet18-digits.toml")
+    recipe = read_recipe(RECIPES / "resnet18-digits.toml", ("stages.2.distill=0.0",))
     with pytest.raises(ConfigError, match="backbone"):
         uncompressed(replace(recipe, stages=recipe.stages[1:]))
