@@ -24,7 +24,7 @@ from shared.spike_codec import CodecTables, SpikeCodec
 from shared.spike_codec.range_coder import PlainCoder
 from training.codec_fit import default_reach, fit_tables, train_dictionary
 from training.commands.codec import zero_order_bytes
-from training.spikes import Frames, bundle_spikes, dataset_samples, spread
+from training.spikes import Frames, bundle_samples, bundle_spikes, spread
 
 OTHERS = ("packed bits", "zstd, dictionary", "positions (varints)")
 """What the goal of the codec is counted from; zstd without a dictionary is never the best of these."""
@@ -53,12 +53,8 @@ def measure(
     """
     opened = Bundle.open(bundle)
     limit = min(limit, 200) if quick else limit
-    parts: list[Frames] = []
-    samples: list[NDArray[np.uint8]] = []
-    for part in ("train", "test"):
-        samples.append(spread(dataset_samples(opened, dataset, data, part, allow_partial=allow_partial), limit))
-        parts.append(bundle_spikes(opened, samples[-1]))
-    train, test = parts
+    samples = [spread(part, limit) for part in bundle_samples(opened, dataset, data, allow_partial=allow_partial)]
+    train, test = (bundle_spikes(opened, part) for part in samples)
     arrays = opened.codec_arrays()
     shape = opened.manifest.frame_shape
     tables = fit_tables(train) if arrays is None else CodecTables.from_arrays(arrays, shape)

@@ -17,13 +17,13 @@ from shared.errors import ConfigError
 from training import report
 from training.commands import codec, local_exit
 from training.commands.data import data as data_commands
-from training.commands.graphs import RUNTIMES, Runtime, add_graphs, dataset_reader, held_out_samples
+from training.commands.graphs import RUNTIMES, Runtime, add_graphs, held_out_samples
 from training.data import TrainingData, load_data
-from training.finished import export_bundle, read_calibration, run_calibration, run_evaluation
+from training.finished import export_bundle, run_calibration, run_evaluation
 from training.machine import Machine, machine
 from training.recipe import Kind, Recipe, read_recipe
 from training.recipe import uncompressed as uncompressed_recipe
-from training.spikes import bundle_spikes, spread
+from training.spikes import bundle_samples, bundle_spikes, spread
 from training.stages import train_stage
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -155,7 +155,7 @@ def evaluate(**settings: Any) -> None:
         if job.machine.leads:
             result = run_evaluation(job.recipe, job.data, job.runs, job.machine)
             report.print_evaluation(result)
-            report.plot_curve(result, read_calibration(job.recipe, job.runs), job.results / "exit-curve.png")
+            report.plot_curve(result, job.results / "exit-curve.png")
 
 
 _runtime_option = option(
@@ -192,8 +192,15 @@ def export(
     if bundle is not None:
         configure_logs(settings["log_format"], settings["log_level"])
         opened = Bundle.open(bundle)
-        held_out = partial(held_out_samples, opened, settings["data"])
-        _tell(add_graphs(opened, runtimes or ("onnx",), dataset_reader(opened, dataset, settings["data"]), held_out))
+        data = settings["data"]
+        _tell(
+            add_graphs(
+                opened,
+                runtimes or ("onnx",),
+                lambda: bundle_samples(opened, dataset, data, allow_partial=True)[0],
+                lambda: held_out_samples(opened, data),
+            )
+        )
         return
     with _job(**settings) as job:
         if job.machine.leads:
@@ -215,7 +222,7 @@ def everything(out: Path | None, runtimes: tuple[Runtime, ...], **settings: Any)
             report.print_calibration(run_calibration(job.recipe, job.data, job.runs, job.machine))
             result = run_evaluation(job.recipe, job.data, job.runs, job.machine)
             report.print_evaluation(result)
-            report.plot_curve(result, read_calibration(job.recipe, job.runs), job.results / "exit-curve.png")
+            report.plot_curve(result, job.results / "exit-curve.png")
             _export(job, out, runtimes)
 
 

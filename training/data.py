@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +44,16 @@ class TrainingData:
     normalisation: Normalisation
     simulated: bool
 
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all samples with their labels, part by part, and of the classes' names."""
+        digest = hashlib.sha256("\n".join(self.class_names).encode())
+        for part in (self.train, self.held_out, self.test):
+            digest.update(str(tuple(part.frames.shape)).encode())
+            digest.update(part.frames.numpy().data)
+            digest.update(part.labels.numpy().data)
+        return digest.hexdigest()
+
 
 def load_data(recipe: Recipe, root: Path | None) -> TrainingData:
     """The samples of a recipe, see `load_parts`."""
@@ -58,7 +70,7 @@ def bundle_data(bundle: Bundle, root: Path | None, dataset: str | None = None) -
 
     Raises:
         SourceError: the data set is missing, damaged or incomplete.
-        ConfigError: the provenance does not say what was held out, or names another data set.
+        ConfigError: the provenance does not say what was held out, or names another data set, or other samples.
     """
     provenance = bundle.manifest.provenance
     try:
@@ -70,11 +82,20 @@ def bundle_data(bundle: Bundle, root: Path | None, dataset: str | None = None) -
         ) from None
     if dataset not in (None, data.name):
         raise ConfigError(f"bundle {bundle.path} was trained on {data.name}, --dataset is {dataset}")
-    return load_parts(data, bundle.manifest.network, seed, root)
+    found = load_parts(data, bundle.manifest.network, seed, root)
+    if provenance.get("data_digest", found.digest) != found.digest:
+        raise ConfigError(
+            f"bundle {bundle.path} was trained on other samples than {data.name} has now: what was held out then is "
+            "not known any more; train it again, or name the data as it was"
+        )
+    return found
 
 
 def load_parts(data: DataRecipe, network: NetworkSpec, seed: int, root: Path | None) -> TrainingData:
     """Read a data set and cut its held-out part from the training part (seeded, the same share of each class).
+
+    The held-out samples come in random order, whatever the data set's: each part of them is then drawn like the rest,
+    which is what a calibration on some and a promise for the others rest on.
 
     Raises:
         SourceError: the data set is missing, damaged or incomplete.
@@ -91,13 +112,14 @@ def load_parts(data: DataRecipe, network: NetworkSpec, seed: int, root: Path | N
         raise ConfigError(f"{data.name} has {len(names)} classes, network.classes is {network.classes}")
     if not 0 < data.held_out < len(train):
         raise ConfigError(f"data.held_out is {data.held_out}: of {len(train)} training samples some must stay")
-    kept = _held_out(train.labels, data.held_out, seed)
+    held_out = _held_out(train.labels, data.held_out, seed)
+    trained = np.delete(np.arange(len(train)), held_out)
     return TrainingData(
-        train=_tensors(train.frames[~kept], train.labels[~kept]),
-        held_out=_tensors(train.frames[kept], train.labels[kept]),
+        train=_tensors(train.frames[trained], train.labels[trained]),
+        held_out=_tensors(train.frames[held_out], train.labels[held_out]),
         test=_tensors(test.frames, test.labels),
         class_names=names,
-        normalisation=_normalisation(train.frames[~kept], network.input_kind == "static"),
+        normalisation=_normalisation(train.frames[trained], network.input_kind == "static"),
         simulated=simulated,
     )
 
@@ -157,8 +179,8 @@ def _tensors(frames: Frames, labels: Labels) -> Samples:
     return Samples(torch.from_numpy(np.ascontiguousarray(frames)), torch.from_numpy(np.ascontiguousarray(labels)))
 
 
-def _held_out(labels: Labels, count: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """A mask over the training part: `count` samples, each class in its share, the same for the same seed."""
+def _held_out(labels: Labels, count: int, seed: int) -> Labels:
+    """Positions in the training part: `count` of them, each class in its share, in an order that says nothing."""
     random = np.random.default_rng(seed)
     # Shuffled, then sorted by the rank within the class: the first `count` are spread evenly over the classes.
     order = random.permutation(len(labels))
@@ -166,9 +188,7 @@ def _held_out(labels: Labels, count: int, seed: int) -> np.ndarray[tuple[int], n
     for label in np.unique(labels):
         members = order[labels[order] == label]
         rank[members] = np.arange(len(members)) / len(members)
-    mask: np.ndarray[tuple[int], np.dtype[np.bool_]] = np.zeros(len(labels), np.bool_)
-    mask[order[np.argsort(rank[order], kind="stable")][:count]] = True
-    return mask
+    return random.permutation(order[np.argsort(rank[order], kind="stable")][:count])
 
 
 def _normalisation(frames: Frames, static: bool) -> Normalisation:

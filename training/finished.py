@@ -1,7 +1,12 @@
-"""What a finished run gives: the network as it will be deployed, its calibration, its evaluation, its bundle."""
+"""What a finished run gives: the network as it will be deployed, its calibration, its evaluation, its bundle.
+
+Calibration and evaluation are files that say what they are of: a calibration of which network, an evaluation of which
+calibration. What has been trained, cut or calibrated anew since is refused, and never exported under older figures.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 from collections.abc import Sequence
@@ -25,25 +30,35 @@ from training.machine import Machine
 from training.provenance import commit
 from training.recipe import Recipe
 from training.stages import WEIGHTS, stage_folder
-from training.weights import load_weights
+from training.weights import load_weights, weights_digest
 
 CALIBRATION = "calibration.json"
 EVALUATION = "evaluation.json"
 
 
-def deployed_network(recipe: Recipe, runs: Path, machine: Machine) -> SplitNetwork:
+def deployed_network(recipe: Recipe, data: TrainingData, runs: Path, machine: Machine) -> SplitNetwork:
     """The last stage's weights as the bundle will hold them, rounded to float16, in the spiking network.
 
     Raises:
         ConfigError: the last stage has not been run.
     """
     network = SplitNetwork(recipe.network)
-    load_weights(network, stage_folder(runs, recipe, len(recipe.stages) - 1) / WEIGHTS)
+    load_weights(network, _last_weights(recipe, data, runs))
     with torch.no_grad():
         for value in network.state_dict().values():
             if value.is_floating_point():
                 value.copy_(value.half().float())
     return network.to(machine.device).eval().requires_grad_(False)
+
+
+def _last_weights(recipe: Recipe, data: TrainingData, runs: Path) -> Path:
+    return stage_folder(runs, recipe, data, len(recipe.stages) - 1) / WEIGHTS
+
+
+def _deployed_digest(recipe: Recipe, data: TrainingData, runs: Path) -> str:
+    """Of the network that a run ends in: its form and its weights."""
+    form = json.dumps(recipe.network.to_dict(), sort_keys=True)
+    return hashlib.sha256((form + weights_digest(_last_weights(recipe, data, runs))).encode()).hexdigest()
 
 
 def _answering(network: SplitNetwork) -> SplitNetwork:
@@ -57,7 +72,7 @@ def uncompressed_accuracy(recipe: Recipe, data: TrainingData, runs: Path, machin
 
     It is measured once and kept beside the stage's weights. None if the recipe has no backbone stage.
     """
-    kept = _kept_uncompressed(recipe, runs)
+    kept = _kept_uncompressed(recipe, data, runs)
     if kept is None:
         return None
     if not kept.exists():
@@ -69,10 +84,10 @@ def uncompressed_accuracy(recipe: Recipe, data: TrainingData, runs: Path, machin
     return measured
 
 
-def _kept_uncompressed(recipe: Recipe, runs: Path) -> Path | None:
+def _kept_uncompressed(recipe: Recipe, data: TrainingData, runs: Path) -> Path | None:
     """The file beside the last backbone stage's weights, for all recipes that begin with it; None without one."""
     backbones = [index for index, stage in enumerate(recipe.stages) if stage.kind == "backbone"]
-    return stage_folder(runs, recipe, backbones[-1]) / EVALUATION if backbones else None
+    return stage_folder(runs, recipe, data, backbones[-1]) / EVALUATION if backbones else None
 
 
 def _keep_accuracies(kept: Path, accuracies: list[float], samples: int) -> None:
@@ -81,28 +96,44 @@ def _keep_accuracies(kept: Path, accuracies: list[float], samples: int) -> None:
 
 def run_calibration(recipe: Recipe, data: TrainingData, runs: Path, machine: Machine) -> Calibration:
     """Choose temperature and threshold on the held-out samples and write them to `calibration.json`."""
-    network = _answering(deployed_network(recipe, runs, machine))
+    network = _answering(deployed_network(recipe, data, runs, machine))
     logits = mean_logits(network, data.held_out, data.normalisation, machine).numpy()
     chosen = recipe.calibration
     labels = data.held_out.labels.numpy()
     result = calibrate(logits, labels, chosen.measure, chosen.budget, chosen.failure)
-    _write(runs / recipe.name / CALIBRATION, asdict(result))
+    _write(runs / recipe.name / CALIBRATION, {"network": _deployed_digest(recipe, data, runs), **asdict(result)})
     return result
 
 
-def read_calibration(recipe: Recipe, runs: Path) -> Calibration:
+def read_calibration(recipe: Recipe, data: TrainingData, runs: Path) -> Calibration:
     """What `run_calibration` wrote.
 
     Raises:
-        ConfigError: it has not been run.
+        ConfigError: it has not been run, or was for another network.
     """
+    path = runs / recipe.name / CALIBRATION
     try:
-        values = json.loads((runs / recipe.name / CALIBRATION).read_text())
+        values = json.loads(path.read_text())
     except OSError:
-        raise ConfigError(
-            f"{runs / recipe.name / CALIBRATION} is missing: run `neucodex-train calibrate` first"
-        ) from None
+        raise ConfigError(f"{path} is missing: run `neucodex-train calibrate` first") from None
+    if values.pop("network", None) != _deployed_digest(recipe, data, runs):
+        raise ConfigError(f"{path} is of another network than the recipe's: run `neucodex-train calibrate` again")
     return Calibration(**{**values, "policy": ExitPolicy(**values["policy"])})
+
+
+def _read_evaluation(recipe: Recipe, runs: Path) -> dict[str, Any]:
+    """What `run_evaluation` wrote; nothing if it has not been run."""
+    path = runs / recipe.name / EVALUATION
+    if not path.exists():
+        return {}
+    values: dict[str, Any] = json.loads(path.read_text())
+    if values.pop("calibration", None) != _calibration_digest(recipe, runs):
+        raise ConfigError(f"{path} is of another calibration than the run's: run `neucodex-train evaluate` again")
+    return values
+
+
+def _calibration_digest(recipe: Recipe, runs: Path) -> str:
+    return hashlib.sha256((runs / recipe.name / CALIBRATION).read_bytes()).hexdigest()
 
 
 def run_evaluation(recipe: Recipe, data: TrainingData, runs: Path, machine: Machine) -> dict[str, Any]:
@@ -112,8 +143,8 @@ def run_evaluation(recipe: Recipe, data: TrainingData, runs: Path, machine: Mach
         Accuracy by timestep and with early exit, that of the uncompressed network by timestep, exits by timestep, spike
         rates by layer, operations, bits per frame.
     """
-    calibration = read_calibration(recipe, runs)
-    network = _answering(deployed_network(recipe, runs, machine))
+    calibration = read_calibration(recipe, data, runs)
+    network = _answering(deployed_network(recipe, data, runs, machine))
     logits = mean_logits(network, data.test, data.normalisation, machine).numpy()
     labels = data.test.labels.numpy()
     probabilities = softmax(logits, calibration.temperature)
@@ -123,7 +154,7 @@ def run_evaluation(recipe: Recipe, data: TrainingData, runs: Path, machine: Mach
     timesteps = len(right)
     accuracies = [float(value) for value in right.mean(1)]
     # What was measured here is the uncompressed network itself, unless a later stage went on from it.
-    if recipe.stages[-1].kind == "backbone" and (kept := _kept_uncompressed(recipe, runs)) is not None:
+    if recipe.stages[-1].kind == "backbone" and (kept := _kept_uncompressed(recipe, data, runs)) is not None:
         _keep_accuracies(kept, accuracies, len(labels))
     at_exit = right[steps - 1, np.arange(len(labels))]
     result: dict[str, Any] = {
@@ -134,23 +165,26 @@ def run_evaluation(recipe: Recipe, data: TrainingData, runs: Path, machine: Mach
         "accuracy_with_exit": float(at_exit.mean()),
         "mean_timesteps": float(steps.mean()),
         "exits_by_timestep": [int((steps == t).sum()) for t in range(1, timesteps + 1)],
+        "measure": calibration.policy.measure,
         "threshold": calibration.policy.threshold,
         "curve": _curve(certain, right),
         **spike_statistics(network, data.test, data.normalisation, machine),
     }
-    _write(runs / recipe.name / EVALUATION, result)
+    _write(runs / recipe.name / EVALUATION, {"calibration": _calibration_digest(recipe, runs), **result})
     return result
 
 
 def export_bundle(recipe: Recipe, data: TrainingData, runs: Path, out: Path, machine: Machine) -> Bundle:
-    """Write the bundle of a calibrated run; what it was measured to do goes into its provenance."""
-    calibration = read_calibration(recipe, runs)
-    network = deployed_network(recipe, runs, machine)
-    evaluation: dict[str, Any] = {}
-    if (file := runs / recipe.name / EVALUATION).exists():
-        evaluation = json.loads(file.read_text())
-        for long in ("layers", "operations"):
-            evaluation.pop(long, None)
+    """Write the bundle of a calibrated run; what it was measured to do goes into its provenance.
+
+    Raises:
+        ConfigError: it is not calibrated, or calibration or evaluation are of what it was before.
+    """
+    calibration = read_calibration(recipe, data, runs)
+    network = deployed_network(recipe, data, runs, machine)
+    evaluation = _read_evaluation(recipe, runs)
+    for long in ("layers", "operations"):
+        evaluation.pop(long, None)
     manifest = Manifest(
         name=recipe.name,
         network=recipe.network,
@@ -162,10 +196,11 @@ def export_bundle(recipe: Recipe, data: TrainingData, runs: Path, out: Path, mac
         exit_policy=calibration.policy,
         provenance={
             "data": asdict(recipe.data),
+            "data_digest": data.digest,
             "simulated_data": data.simulated,
             "seed": recipe.seed,
             "stages": [asdict(stage) for stage in recipe.stages],
-            "seconds": [_seconds(stage_folder(runs, recipe, index)) for index in range(len(recipe.stages))],
+            "seconds": [_seconds(stage_folder(runs, recipe, data, index)) for index in range(len(recipe.stages))],
             "calibration": {name: value for name, value in asdict(calibration).items() if name != "policy"},
             "test": evaluation,
             "commit": commit(),

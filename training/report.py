@@ -54,7 +54,7 @@ def print_evaluation(result: dict[str, Any]) -> None:
         console.print(shown)
 
 
-def plot_curve(result: dict[str, Any], calibration: Calibration, path: Path) -> None:
+def plot_curve(result: dict[str, Any], path: Path) -> None:
     """Accuracy against mean timesteps over all thresholds, the chosen one marked, as PNG."""
     import matplotlib as mpl  # noqa: PLC0415  slow to import, and only this needs it
 
@@ -64,7 +64,7 @@ def plot_curve(result: dict[str, Any], calibration: Calibration, path: Path) -> 
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     timesteps = [point[1] for point in result["curve"]]
     accuracies = [100 * point[2] for point in result["curve"]]
-    axes.plot(timesteps, accuracies, marker=".", label=f"exit by {calibration.policy.measure}")
+    axes.plot(timesteps, accuracies, marker=".", label=f"exit by {result['measure']}")
     fixed = [100 * value for value in result["accuracy_by_timestep"]]
     axes.plot(range(1, len(fixed) + 1), fixed, marker="s", linestyle="--", label="fixed timesteps")
     axes.plot(

@@ -15,7 +15,7 @@ from shared.datasets.registry import info, load_split
 from shared.errors import ConfigError
 from shared.models.inference import inference_form
 from shared.models.load import load_cloud, load_edge
-from training.data import to_input
+from training.data import bundle_data, to_input
 from training.progress import Progress
 
 BATCH = 50
@@ -26,22 +26,35 @@ Frames = NDArray[np.uint8]
 """[N, T, C, H, W], zeros and ones."""
 
 
-def dataset_samples(
-    bundle: Bundle, name: str, root: Path | None, part: Part, *, allow_partial: bool = False
-) -> NDArray[np.uint8]:
-    """One part of a data set in the size that a bundle takes: pictures [N, C, H, W] or event frames [N, T, C, H, W].
+def bundle_samples(
+    bundle: Bundle, name: str | None, root: Path | None, *, allow_partial: bool = False
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Training and test samples of a bundle: pictures [N, C, H, W] or event frames [N, T, C, H, W].
+
+    They are those that it was made with, where its provenance says which; what was held out from training is not in
+    them.
 
     Args:
-        bundle: says the size and the number of timesteps.
-        name: of the data set.
+        bundle: says the size and the number of timesteps, and what it was made with.
+        name: of the data set, which a bundle without provenance needs.
         root: where it is; None for one inside the package.
-        part: which.
         allow_partial: take the data set although recordings of it are missing.
 
     Raises:
         SourceError: the data set is missing or damaged.
-        ConfigError: its samples are not what the bundle takes.
+        ConfigError: no data set is named, it is not the one the bundle was made with, or its samples are not what the
+            bundle takes.
     """
+    if "held_out" in bundle.manifest.provenance.get("data", {}):
+        known = bundle_data(bundle, root, name)
+        return known.train.frames.numpy(), known.test.frames.numpy()
+    if name is None:
+        raise ConfigError(f"bundle {bundle.path} does not say what it was trained on: name it with --dataset")
+    train, test = (_named(bundle, name, root, part, allow_partial) for part in ("train", "test"))
+    return train, test
+
+
+def _named(bundle: Bundle, name: str, root: Path | None, part: Part, allow_partial: bool) -> NDArray[np.uint8]:
     spec = bundle.manifest.network
     known = info(name)
     if (known.kind, known.channels) != (spec.input_kind, spec.input_shape[0]):

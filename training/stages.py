@@ -34,12 +34,12 @@ log = logging.getLogger("neucodex.train")
 WEIGHTS = "weights.safetensors"
 
 
-def stage_folder(runs: Path, recipe: Recipe, index: int) -> Path:
+def stage_folder(runs: Path, recipe: Recipe, data: TrainingData, index: int) -> Path:
     """Where a stage's files are.
 
-    Its name carries a digest of all that decides the stage's outcome, so that a changed recipe never goes on from
-    another's weights, and recipes that begin alike share what they have in common. A backbone knows neither where it
-    will be cut nor what will stand there: one serves all splits.
+    Its name carries a digest of all that decides the stage's outcome, so that neither a changed recipe nor a data set
+    that has grown ever goes on from another's weights, and recipes that begin alike share what they have in common. A
+    backbone knows neither where it will be cut nor what will stand there: one serves all splits.
     """
     stages = recipe.stages[: index + 1]
     network = recipe.network.to_dict()
@@ -47,7 +47,7 @@ def stage_folder(runs: Path, recipe: Recipe, index: int) -> Path:
         network |= {"bottleneck": None, "split": None}
     decisive: dict[str, Any] = {
         "seed": recipe.seed,
-        "data": asdict(recipe.data),
+        "data": asdict(recipe.data) | {"digest": data.digest},
         "network": network,
         "stages": [_decisive(stage) for stage in stages],
     }
@@ -86,7 +86,7 @@ def train_stage(recipe: Recipe, index: int, data: TrainingData, runs: Path, mach
         ConfigError: the stage before it has not been run, or one of the recipe's stages, be it a later one, wants
             pictures too small for the network's poolings.
     """
-    folder = stage_folder(runs, recipe, index)
+    folder = stage_folder(runs, recipe, data, index)
     done = folder / WEIGHTS
     if done.exists():
         log.info("stage %s is done", folder.name)
@@ -98,9 +98,9 @@ def train_stage(recipe: Recipe, index: int, data: TrainingData, runs: Path, mach
     if stage.init is not None:
         log.info("begins with %s", take_what_fits(network, Path(stage.init)))
     elif index > 0:
-        load_weights(network, stage_folder(runs, recipe, index - 1) / WEIGHTS)
+        load_weights(network, stage_folder(runs, recipe, data, index - 1) / WEIGHTS)
     set_trainable(network, stage)
-    objective = StageObjective(network, stage, _teacher(recipe, index, runs, machine))
+    objective = StageObjective(network, stage, _teacher(recipe, data, index, runs, machine))
     on_device = Samples(data.train.frames.to(machine.device), data.train.labels.to(machine.device))
     kind = network.spec.input_kind
     batches = Batches(on_device, data.normalisation, stage, recipe.seed, index, kind, machine.rank, machine.world)
@@ -132,17 +132,19 @@ def _poolings(spec: NetworkSpec) -> int:
     return sum(isinstance(module, MaxPool) for module in network.modules())
 
 
-def _teacher(recipe: Recipe, index: int, runs: Path, machine: Machine) -> SplitNetwork | None:
+def _teacher(recipe: Recipe, data: TrainingData, index: int, runs: Path, machine: Machine) -> SplitNetwork | None:
     """The uncompressed network as its last stage left it, for a finetune stage that imitates it."""
     stage = recipe.stages[index]
     backbones = [i for i, other in enumerate(recipe.stages) if other.kind == "backbone"]
     if stage.kind != "finetune" or stage.distill == 0.0 or not backbones:
         return None
-    # A quantised one, if there is: one pass instead of T, and at least as accurate.
-    quantised = [i for i in backbones if recipe.stages[i].neurons == "quantised"]
+    # Of pictures a quantised one, if there is: one pass instead of T, and at least as accurate. Of events the last one,
+    # unless the stage sees no timesteps: a quantised network has only ever seen the mean of a clip's frames.
+    one_pass = recipe.network.input_kind == "static" or stage.neurons == "quantised"
+    quantised = [i for i in backbones if one_pass and recipe.stages[i].neurons == "quantised"]
     last = (quantised or backbones)[-1]
     best = replace(recipe.stages[last], levels=(max(recipe.stages[last].levels),))
     teacher = build_network(recipe, best, machine)
-    load_weights(teacher, stage_folder(runs, recipe, last) / WEIGHTS)
+    load_weights(teacher, stage_folder(runs, recipe, data, last) / WEIGHTS)
     teacher.eval().requires_grad_(False)
     return teacher

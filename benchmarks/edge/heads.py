@@ -17,8 +17,8 @@ from benchmarks.record import Target
 from edge_client.head_runner import Head, open_head
 from shared.bundle import Bundle
 from shared.datasets.registry import load_split
-from training.commands.graphs import add_graphs, dataset_reader
-from training.spikes import Frames, cloud_answers
+from training.commands.graphs import add_graphs
+from training.spikes import Frames, bundle_samples, cloud_answers
 
 PLAIN, OURS, INT8 = "plain snnTorch", "onnxruntime", "onnxruntime int8"
 FLOAT32 = ("torch.compile", OURS, "OpenVINO")
@@ -68,7 +68,8 @@ def with_graphs(rig: Rig) -> Bundle:
     copied = rig.folder / "with-graphs"
     if not copied.exists():
         shutil.copytree(bundle.path, copied)
-        add_graphs(Bundle.open(copied), ("onnx", "onnx-int8"), dataset_reader(bundle, rig.dataset, rig.data))
+        train, _ = bundle_samples(bundle, rig.dataset, rig.data, allow_partial=True)
+        add_graphs(Bundle.open(copied), ("onnx", "onnx-int8"), lambda: train)
     return Bundle.open(copied)
 
 

@@ -157,6 +157,8 @@ def test_a_killed_run_goes_on_to_the_same_result(finished: Path, recipe: Path, t
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
     assert not list(tmp_path.glob("stages/*-1-*/weights.safetensors"))
+    for lost in tmp_path.glob("stages/*-1-*/log.jsonl"):  # as if it had been killed before this was written
+        lost.unlink()
     done = run(*arguments)
     assert done.returncode == 0, done.stderr
     assert "goes on at epoch" in done.stderr
@@ -164,6 +166,16 @@ def test_a_killed_run_goes_on_to_the_same_result(finished: Path, recipe: Path, t
     assert undisturbed.keys() == resumed.keys()
     for name, value in undisturbed.items():
         assert np.array_equal(value, resumed[name]), name
+    assert logged(finished / "runs") == logged(tmp_path)
+
+
+def logged(runs: Path) -> list[dict[str, object]]:
+    """What stands in the first stage's log, but the time it took."""
+    (log,) = (runs / "stages").glob("*-1-*/log.jsonl")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert all(line.pop("seconds") > 0 for line in lines)
+    return lines
 
 
 def test_two_ranks_train_one_network(recipe: Path, tmp_path: Path) -> None:
@@ -175,6 +187,25 @@ def test_two_ranks_train_one_network(recipe: Path, tmp_path: Path) -> None:
     assert [line["epoch"] for line in lines] == [1, 2, 3]
     assert lines[-1]["loss"] < lines[0]["loss"]
     assert stage_weights(tmp_path, 1)
+
+
+def test_figures_of_an_earlier_calibration_or_network_are_not_exported(
+    finished: Path, recipe: Path, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    shutil.copytree(finished / "runs", runs)
+    export = ("export", recipe, runs, "--out", str(tmp_path / "bundle"), "--threads", "1")
+    assert run(*command("calibrate", recipe, runs, "--budget", "0.9", "--threads", "1")).returncode == 0
+    done = run(*command(*export))
+    assert done.returncode == 2
+    assert "evaluation.json is of another calibration" in done.stderr
+    longer = ("--set", "stages.2.epochs=2")
+    assert run(*command("finetune", recipe, runs, "--threads", "1", *longer)).returncode == 0
+    for verb in (export, ("evaluate", recipe, runs)):
+        done = run(*command(*verb, *longer))
+        assert done.returncode == 2
+        assert "calibration.json is of another network than the recipe's" in done.stderr
+    assert not (tmp_path / "bundle").exists()
 
 
 @pytest.mark.parametrize(
@@ -215,3 +246,8 @@ def test_from_a_folder_of_pictures_to_a_bundle(tmp_path: Path) -> None:
     bundle = Bundle.open(out)
     assert bundle.manifest.class_names == ("left", "right")
     assert bundle.manifest.provenance["test"]["accuracy_by_timestep"][-1] > 0.8
+    # The bundle says itself what it was made with: only where that lies has to be said.
+    pictures = ("--data", str(tmp_path / "pictures"))
+    for verb in (("export", "--runtime", "onnx-int8"), ("codec",), ("local-exit",)):
+        done = run(sys.executable, "-m", "training", *verb, "--bundle", str(out), *pictures)
+        assert done.returncode == 0, done.stderr

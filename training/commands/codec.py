@@ -13,13 +13,10 @@ from rich.table import Table
 
 from shared.bundle import Bundle, write_codec
 from shared.command_line import existing_path, option
-from shared.errors import ConfigError
 from shared.spike_codec import SpikeCodec
 from training.codec_fit import fit_tables
-from training.data import load_data
 from training.progress import Progress
-from training.recipe import read_recipe
-from training.spikes import Frames, bundle_spikes, dataset_samples, spread
+from training.spikes import Frames, bundle_samples, bundle_spikes, spread
 
 SAMPLES = 5000
 """More than these make no better tables."""
@@ -27,8 +24,7 @@ SAMPLES = 5000
 
 @click.command()
 @option("--bundle", type=existing_path, required=True, metavar="DIR", help="Gets the tables, in place of any it has.")
-@option("--dataset", metavar="NAME", help="What the bundle was trained on: fitted to its training part.")
-@option("--recipe", type=existing_path, metavar="FILE", help="Or the recipe that says so.")
+@option("--dataset", metavar="NAME", help="What the bundle was trained on; it says so itself.")
 @option("--data", type=existing_path, metavar="DIR", help="Where the data set is, if it is not in the package.")
 @option("--allow-partial", is_flag=True, help="Take the data set although recordings of it are missing.")
 @option("--limit", type=click.IntRange(min=1), default=SAMPLES, help="Samples to fit to, and to measure on.")
@@ -37,7 +33,6 @@ SAMPLES = 5000
 def codec(
     bundle: Path,
     dataset: str | None,
-    recipe: Path | None,
     data: Path | None,
     allow_partial: bool,
     limit: int,
@@ -48,12 +43,10 @@ def codec(
 
     The tables become part of the bundle and of its fingerprint: copy it to both machines anew.
     """
-    if (dataset is None) == (recipe is None):
-        raise ConfigError("name either --dataset or --recipe")
     if threads is not None:
         torch.set_num_threads(threads)
     opened = Bundle.open(bundle)
-    train, test = _samples(opened, dataset, recipe, data, allow_partial)
+    train, test = bundle_samples(opened, dataset, data, allow_partial=allow_partial)
     written = add_codec(opened, bundle_spikes(opened, spread(train, limit)), reach)
     show_sizes(written, bundle_spikes(written, spread(test, limit)))
     click.echo(f"bundle {written.path}, fingerprint {written.fingerprint.hex()[:16]}")
@@ -104,17 +97,3 @@ def zero_order_bytes(frames: NDArray[np.uint8]) -> float:
     share = frames.mean((1, 2, 3)).clip(1e-12, 1 - 1e-12)
     entropy = -(share * np.log2(share) + (1 - share) * np.log2(1 - share))
     return float(entropy.mean() * frames[0].size / 8)
-
-
-def _samples(
-    bundle: Bundle, dataset: str | None, recipe: Path | None, data: Path | None, allow_partial: bool
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Training and test samples."""
-    if recipe is not None:
-        loaded = load_data(read_recipe(recipe), data)
-        return loaded.train.frames.numpy(), loaded.test.frames.numpy()
-    assert dataset is not None
-    train, test = (
-        dataset_samples(bundle, dataset, data, part, allow_partial=allow_partial) for part in ("train", "test")
-    )
-    return train, test

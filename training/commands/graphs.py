@@ -14,7 +14,7 @@ from shared.bundle import Bundle, Extra, write_graphs
 from shared.errors import ConfigError
 from shared.models.load import load_edge
 from training.data import Samples, bundle_data
-from training.spikes import Frames, bundle_spikes, cloud_answers, dataset_samples, spread
+from training.spikes import Frames, bundle_spikes, cloud_answers, spread
 
 Runtime = Literal["onnx", "onnx-int8"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
@@ -64,18 +64,6 @@ def add_graphs(
                 graphs["head-step-int8"] = None
             return write_graphs(bundle, graphs, {"int8": measured})
     return write_graphs(bundle, graphs)
-
-
-def dataset_reader(bundle: Bundle, name: str | None, data: Path | None) -> Callable[[], NDArray[np.uint8]]:
-    """What reads the training part of a bundle's data set, which its provenance names unless `name` does."""
-
-    def read() -> NDArray[np.uint8]:
-        known = name or bundle.manifest.provenance.get("data", {}).get("name")
-        if not isinstance(known, str):
-            raise ConfigError("int8 needs samples to observe currents on: name the data set with --dataset")
-        return dataset_samples(bundle, known, data, "train", allow_partial=True)
-
-    return read
 
 
 def held_out_samples(bundle: Bundle, data: Path | None) -> Samples | None:

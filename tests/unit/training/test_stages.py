@@ -6,20 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from shared.bundle import Normalisation
 from shared.errors import ConfigError
-from training.data import Samples, TrainingData
+from training.data import TrainingData
 from training.machine import machine
-from training.recipe import Recipe, read_recipe
-from training.stages import train_stage
+from training.recipe import Neurons, Recipe, read_recipe
+from training.stages import WEIGHTS, _teacher, build_network, stage_folder, train_stage
+from training.weights import save_weights
 
 RECIPES = Path(__file__).parents[3] / "recipes"
-
-
-@pytest.fixture
-def data() -> TrainingData:
-    some = Samples(torch.zeros(4, 3, 32, 32, dtype=torch.uint8), torch.zeros(4, dtype=torch.long))
-    return TrainingData(some, some, some, tuple("0123456789"), Normalisation(1 / 255, (0.0,) * 3, (1.0,) * 3), False)
 
 
 def with_resolutions(name: str, index: int, *resolutions: tuple[int, int]) -> Recipe:
@@ -40,6 +34,35 @@ def test_pictures_too_small_for_the_poolings_are_refused_at_once(
     ):
         train_stage(recipe, 0, data, tmp_path, where)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "neurons", "taught_by"),
+    [
+        ("resnet18-cifar10", "quantised", 0),
+        ("resnet18-cifar10", "spiking", 0),  # one pass instead of T
+        ("vgg16-nmnist", "spiking", 1),
+        ("vgg16-nmnist", "quantised", 0),  # it sees no timesteps
+    ],
+)
+def test_whose_answers_are_imitated(
+    name: str, neurons: Neurons, taught_by: int, tmp_path: Path, data: TrainingData
+) -> None:
+    recipe = read_recipe(RECIPES / f"{name}.toml", ("network.width=4",))
+    last = replace(recipe.stages[-1], neurons=neurons, resolutions=())
+    recipe = replace(recipe, stages=(*recipe.stages[:-1], last))
+    backbones = [index for index, stage in enumerate(recipe.stages) if stage.kind == "backbone"]
+    with machine("cpu") as where:
+        for index in backbones:
+            network = build_network(recipe, recipe.stages[index], where)
+            torch.nn.init.constant_(network.cloud.readout.linear.bias, index)
+            folder = stage_folder(tmp_path, recipe, data, index)
+            folder.mkdir(parents=True)
+            save_weights(network, folder / WEIGHTS)
+        teacher = _teacher(recipe, data, len(recipe.stages) - 1, tmp_path, where)
+    assert teacher is not None
+    assert teacher.cloud.readout.linear.bias.unique().tolist() == [taught_by]
+    assert teacher.spec.input_kind == ("static" if taught_by == 0 else "events")
 
 
 def test_a_network_without_poolings_takes_smaller_pictures(tmp_path: Path, data: TrainingData) -> None:

@@ -1,0 +1,84 @@
+"""What a recipe's samples are cut into."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shared.bundle import write_bundle
+from shared.errors import ConfigError
+from shared.network_spec import NetworkSpec
+from tests.support.bundles import make_bundle
+from training.data import TrainingData, bundle_data, load_parts
+from training.recipe import DataRecipe
+
+FOLDER = DataRecipe(name="folder", held_out=40)
+SPEC = NetworkSpec(backbone="resnet18", input_shape=(1, 8, 8), classes=2, split="layer1", width=4)
+
+
+def make_pictures(root: Path, **classes: int) -> Path:
+    """A folder of pictures; which one it is stands in each."""
+    for label, (name, count) in enumerate(classes.items()):
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = np.full((8, 8), number + 100 * label, np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number:03d}.png")
+    return root
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    return make_pictures(tmp_path / "pictures", cats=100, dogs=100)
+
+
+def load(pictures: Path, seed: int = 0) -> TrainingData:
+    return load_parts(FOLDER, SPEC, seed, pictures)
+
+
+def test_no_sample_is_in_two_parts(pictures: Path) -> None:
+    data = load(pictures)
+    seen = [value for part in (data.train, data.held_out, data.test) for value in part.frames[:, 0, 0, 0].tolist()]
+    assert sorted(seen) == list(range(200))
+    assert [len(part) for part in (data.train, data.held_out, data.test)] == [120, 40, 40]
+
+
+def test_held_out_samples_of_a_set_in_order_of_class_are_mixed(pictures: Path) -> None:
+    held_out = load(pictures).held_out.labels
+    assert held_out.bincount().tolist() == [20, 20]
+    # The first fifth gives the temperature, the others the threshold: both have to be drawn alike.
+    assert held_out[:8].bincount(minlength=2).min() > 0
+    assert held_out[8:].bincount(minlength=2).min() > 0
+
+
+def test_the_seed_decides_what_is_held_out(pictures: Path) -> None:
+    assert load(pictures).held_out.frames.equal(load(pictures).held_out.frames)
+    assert not load(pictures).held_out.frames.equal(load(pictures, seed=1).held_out.frames)
+
+
+def test_a_picture_more_is_another_digest(pictures: Path) -> None:
+    before = load(pictures).digest
+    assert load(pictures).digest == before
+    Image.fromarray(np.full((8, 8), 255, np.uint8)).save(pictures / "cats/extra.png")
+    assert load(pictures).digest != before
+
+
+def test_another_name_of_a_class_is_another_digest(pictures: Path) -> None:
+    before = load(pictures).digest
+    (pictures / "dogs").rename(pictures / "hounds")
+    assert load(pictures).digest != before
+
+
+def test_a_bundle_knows_its_samples_again(pictures: Path, tmp_path: Path) -> None:
+    data = load(pictures)
+    provenance = {"data": {"name": "folder", "held_out": 40}, "seed": 0, "data_digest": data.digest}
+    silent = make_bundle(tmp_path / "bundle", input_shape=(1, 8, 8), classes=2)
+    manifest = replace(silent.manifest, provenance=provenance)
+    bundle = write_bundle(silent.path, manifest, silent.weights("head"), silent.weights("tail"))
+    assert bundle_data(bundle, pictures).held_out.frames.equal(data.held_out.frames)
+    (pictures / "cats/000.png").unlink()
+    with pytest.raises(ConfigError, match="other samples than folder has now"):
+        bundle_data(bundle, pictures)
