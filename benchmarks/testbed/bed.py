@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from benchmarks.testbed.command import Options
-from benchmarks.testbed.hold import held, pin
 from benchmarks.testbed.place import Place, Way
 from benchmarks.testbed.plan import Planned, Speeds, plan
-from benchmarks.testbed.processes import EdgeProcess, service
+from benchmarks.testbed.processes import EdgeProcess, pin, service
 from benchmarks.testbed.record_form import (
     Cloud,
     Columns,
     Edge,
-    EdgeMeans,
     EdgeProfile,
     Link,
     LinkProfile,
@@ -92,6 +90,8 @@ class Bed:
             whole_cloud_s = self._start_cloud(stack)
             edge = stack.enter_context(self._edge())
             edge.wait_ready()
+            if self._place.paces:
+                pin(edge.pid, self._edge_core)
             measured = {profile.name: self._measure_edge(edge, profile) for profile in edges}
             planned = self._plan(links, measured, whole_cloud_s)
             self._show(planned)
@@ -102,12 +102,10 @@ class Bed:
                     with self._place.link(link, self._services) as way:
                         probed = self._measure_link(link, way)
                         self._found.links[link.name] = probed
-                        for name in dict.fromkeys(run.edge for run in of_link):
-                            profile = measured[name].asked
-                            with self._held(edge, profile):
-                                for each in (run for run in of_link if run.edge == name):
-                                    progress.update(bar, description=f"{link.name}: {each.alternative.title}")
-                                    self._measure(edge, each, way, probed, lambda: progress.advance(bar))
+                        for each in of_link:
+                            progress.update(bar, description=f"{link.name}: {each.alternative.title}")
+                            share = self._share(measured[each.edge].asked)
+                            self._measure(edge, each, share, way, probed, lambda: progress.advance(bar))
         return self._testbed(measured, whole_cloud_s)
 
     def _start_cloud(self, stack: contextlib.ExitStack) -> float:
@@ -143,20 +141,16 @@ class Bed:
         python = sys.executable if options.edge_host is None else options.edge_python
         return EdgeProcess(self._place.edge_prefix, python, flags)
 
-    @contextlib.contextmanager
-    def _held(self, edge: EdgeProcess, profile: EdgeProfile) -> Iterator[EdgeMeans]:
-        if not self._place.can_hold:
-            yield "another machine"
-            return
-        with held(edge.pid, profile.share, self._edge_core) as means:
-            yield means
+    def _share(self, profile: EdgeProfile) -> float:
+        """Another machine is as fast as it is."""
+        return profile.share if self._place.paces else 1.0
 
     def _measure_edge(self, edge: EdgeProcess, profile: EdgeProfile) -> Edge:
-        with self._held(edge, profile) as means:
-            speed = edge.measure(3 if self._options.quick else 9)
+        share = self._share(profile)
+        speed = edge.measure(3 if self._options.quick else 9, share)
         return Edge(
             profile,
-            means,
+            "another machine" if not self._place.paces else "as it is" if share == 1.0 else "paced",
             round(speed["head_ms"], 4),
             round(speed["whole_ms"], 4),
             round(self._gmacs(speed["whole_ms"] / 1000), 3),
@@ -217,7 +211,7 @@ class Bed:
             self._console.print(f"link {link.name} could not be measured: {done.stderr.strip().splitlines()[-1:]}")
         return Link(link, way.means, way.means in ("cable", "netem", "tun") or bool(way.interface), **measured)
 
-    def _measure(self, edge: EdgeProcess, run: Planned, way: Way, link: Link, advance: Any) -> None:
+    def _measure(self, edge: EdgeProcess, run: Planned, share: float, way: Way, link: Link, advance: Any) -> None:
         found, alternative = self._found, run.alternative
         where = f"{alternative.name} over {run.link.name} from {run.edge}"
         if not run.n:
@@ -232,19 +226,21 @@ class Bed:
             "seconds": seconds,
             "sample_seconds": max(10 * SPARE * run.each_s, LONGEST_LEAST_S),
             "interface": way.interface,
+            "share": share,
             "warm_up": 1 if run.each_s > 1.0 else 3,
         }
+        counts: list[tuple[int, int] | None] = []
         for attempt in range(1, TRIES + 1):
-            before = way.counted()
+            counts.clear()
             try:
-                _, rows = edge.do(job, lambda _: advance())
+                _, rows = edge.do(job, lambda: counts.append(way.counted()), lambda _: advance())
                 break
             except NeucodexError as error:
                 self._console.print(f"{where}: {error}")
                 if attempt == TRIES:
                     found.passed_over.append(f"{where}: {error}")
                     return
-        after = way.counted()
+        before, after = counts[0], way.counted()
         counted = None if before is None or after is None else (after[0] - before[0], after[1] - before[1])
         columns = finish(rows, alternative, link, self._networks[alternative.network], counted)
         accuracy, by_column = figures(columns)

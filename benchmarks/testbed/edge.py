@@ -2,8 +2,9 @@
 
 `python -m benchmarks.testbed.edge --bundle DIR --uncompressed DIR --dataset NAME`, in a checkout. Each line of standard
 input is a job: {"alternative": {...}, "cloud": "HOST:PORT", "n": 200, "seconds": 60, "sample_seconds": 30,
-"interface": "tun0"}. Its rows come back a line each as they are measured, then {"done": ...}. {"measure": repeats}
-measures this machine. The end of the input ends it.
+"share": 0.1, "interface": "tun0"}. It says {"warm": true}, waits for a line, and then its rows come back a line each as
+they are measured, and {"done": ...}. {"measure": repeats, "share": 0.1} measures this machine, held to a share of a
+core (`benchmarks.testbed.pace`). The end of the input ends it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import click
 import grpc
 import numpy as np
 
+from benchmarks.testbed.pace import Pace, PacedHead
 from benchmarks.testbed.record_form import Alternative
 from benchmarks.testbed.ways import open_way
 from benchmarks.testbed.whole_network import WholeNetwork
@@ -49,33 +51,51 @@ class Worker:
         self._samples = [item for item in source if isinstance(item, Sample)]
         self._whole = WholeNetwork(bundles["uncompressed"], threads) if "uncompressed" in bundles else None
 
-    def measure(self, repeats: int) -> dict[str, Any]:
-        """Milliseconds of a timestep of the head and of the whole network here."""
-        pixels = self._samples[0].frames
-        head = open_head(self._bundles["bottleneck"], threads=self._threads)
-        timesteps, times = self._bundles["bottleneck"].manifest.network.timesteps, []
-        for _ in range(repeats):
-            began = time.perf_counter()
+    def measure(self, repeats: int, share: float) -> dict[str, Any]:
+        """Milliseconds of a timestep of the head and of the whole network here, held to a share of a core."""
+        pixels, pace, whole = self._samples[0].frames, Pace(share), self._whole
+        plain = open_head(self._bundles["bottleneck"], threads=self._threads)
+        head = PacedHead(plain, pace)
+        timesteps = self._bundles["bottleneck"].manifest.network.timesteps
+
+        def head_alone() -> None:
             sample = head.start(pixels)
             for _ in range(timesteps):
                 sample.step()
-            times.append((time.perf_counter() - began) / timesteps)
-        whole = self._whole.step_seconds(pixels, repeats) * 1000 if self._whole else None
-        return {"head_ms": float(np.median(times)) * 1000, "whole_ms": whole, "runtime": type(head).__name__}
+
+        def median_ms(classify: Callable[[], object]) -> float:
+            times = []
+            for _ in range(repeats):
+                pace.begin()
+                began = time.perf_counter()
+                classify()
+                pace.wait()
+                times.append((time.perf_counter() - began) / timesteps)
+            return float(np.median(times)) * 1000
+
+        return {
+            "head_ms": median_ms(head_alone),
+            "whole_ms": median_ms(lambda: whole.classify(pixels, early_exit=False)) if whole else None,
+            "runtime": type(plain).__name__,
+        }
 
     async def work(self, job: Mapping[str, Any]) -> dict[str, Any]:
         """One alternative over `n` samples, or as many as there is time for; their rows go to standard output."""
         alternative = build(Alternative, job["alternative"])
         bundle = self._bundles[alternative.network]
-        counters = Counters(job.get("interface", ""))
-        done, until = 0, time.monotonic() + job["seconds"]
-        async with open_way(alternative, bundle, job["cloud"], self._threads, self._whole) as way:
+        counters, pace = Counters(job.get("interface", "")), Pace(job["share"])
+        done = 0
+        async with open_way(alternative, bundle, job["cloud"], pace, self._threads, self._whole) as way:
             for sample in self._samples[: job.get("warm_up", WARM_UP)]:
                 await asyncio.wait_for(way.classify(sample), job["sample_seconds"])
-            before = counters.read()
+            # Whoever counts bytes elsewhere begins here.
+            say({"warm": True})
+            sys.stdin.readline()
+            before, until = counters.read(), time.monotonic() + job["seconds"]
             for sample in self._samples[: job["n"]]:
                 if time.monotonic() > until and done:
                     break
+                pace.begin()
                 row = await asyncio.wait_for(way.classify(sample), job["sample_seconds"])
                 now = counters.read()
                 if before is not None and now is not None:
@@ -132,7 +152,7 @@ def main(bundle: Path, uncompressed: Path | None, dataset: str, data: Path | Non
             job = json.loads(line)
             try:
                 if "measure" in job:
-                    say({"done": worker.measure(job["measure"])})
+                    say({"done": worker.measure(job["measure"], job["share"])})
                 else:
                     say(runner.run(worker.work(job)))
             except (NeucodexError, TimeoutError, OSError, grpc.aio.AioRpcError) as error:

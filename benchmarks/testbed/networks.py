@@ -39,6 +39,7 @@ def measure_network(bundle: Bundle, samples: Sequence[Sample]) -> Network:
         samples=len(samples),
         operations=tuple(LayerOperations(half=_half(layer["name"]), **layer) for layer in found["operations"]),
         spikes=tuple(LayerSpikes(half=_half(layer["name"]), **layer) for layer in found["layers"]),
+        local_exit_macs=float(manifest.provenance.get("local_exit", {}).get("operations", 0)),
     )
 
 

@@ -40,12 +40,15 @@ class Way:
 
 
 class Place(Protocol):
-    """What to put before commands of either side, where the cloud listens, and links."""
+    """What to put before commands of either side, where the cloud listens, and links.
+
+    `paces`: the edge is on this machine, and is made slower than it is.
+    """
 
     edge_prefix: tuple[str, ...]
     cloud_prefix: tuple[str, ...]
     listen: str
-    can_hold: bool
+    paces: bool
 
     def link(self, profile: LinkProfile, services: Mapping[str, str]) -> contextlib.AbstractContextManager[Way]:
         """A link of that profile for the block. `services`: name -> HOST:PORT where it listens."""
@@ -54,7 +57,7 @@ class Place(Protocol):
 class Namespaces:
     """Edge and cloud in a network namespace each; needs root. Shaped by netem where it is, else by a TUN process."""
 
-    can_hold = True
+    paces = True
     listen = "0.0.0.0:0"
 
     def __init__(self, cable: namespaces.Cable) -> None:
@@ -97,7 +100,7 @@ class Namespaces:
 class Loopback:
     """Both on this machine's loopback, for those who are not root: a TCP proxy delays and limits."""
 
-    can_hold = True
+    paces = True
     listen = "127.0.0.1:0"
     edge_prefix: tuple[str, ...] = ()
     cloud_prefix: tuple[str, ...] = ()
@@ -125,7 +128,7 @@ class Remote:
         interface: the other machine's, whose bytes are counted; "" for none.
     """
 
-    can_hold = False
+    paces = False
     cloud_prefix: tuple[str, ...] = ()
 
     def __init__(self, command: str, here: str, interface: str) -> None:

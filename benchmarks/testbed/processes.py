@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import queue
 import subprocess
 import sys
@@ -19,6 +20,13 @@ SILENCE_S = 700.0
 """Longer than any sample may take."""
 
 Row = dict[str, Any]
+
+
+def pin(pid: int, core: int) -> None:
+    """Let all threads of a process, and those that they start, run on one core alone."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(int(task.name), {core})
 
 
 @contextlib.contextmanager
@@ -66,20 +74,23 @@ class EdgeProcess:
         ready: dict[str, Any] = self._next(START_S)["ready"]
         return ready
 
-    def measure(self, repeats: int) -> dict[str, Any]:
+    def measure(self, repeats: int, share: float) -> dict[str, Any]:
         """The speed of its network, see `benchmarks.testbed.edge`."""
-        done, _ = self.do({"measure": repeats})
+        done, _ = self.do({"measure": repeats, "share": share})
         return done
 
-    def do(self, job: Mapping[str, Any], row: Callable[[Row], None] | None = None) -> tuple[dict[str, Any], list[Row]]:
-        """A job to its end; `row` is told of each sample.
+    def do(
+        self,
+        job: Mapping[str, Any],
+        warm: Callable[[], None] = lambda: None,
+        row: Callable[[Row], None] = lambda _: None,
+    ) -> tuple[dict[str, Any], list[Row]]:
+        """A job to its end. `warm` is told before its first sample, and held up until it returns; `row` of each sample.
 
         Raises:
             NeucodexError: it failed; the text says why.
         """
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(job) + "\n")
-        self._process.stdin.flush()
+        self._tell(json.dumps(job))
         rows: list[Row] = []
         while True:
             said = self._next(SILENCE_S)
@@ -87,9 +98,12 @@ class EdgeProcess:
                 return said["done"], rows
             if "failed" in said:
                 raise NeucodexError(f"the edge could not do it: {said['failed']}")
+            if "warm" in said:
+                warm()
+                self._tell("")
+                continue
             rows.append(said)
-            if row is not None:
-                row(said)
+            row(said)
 
     def __enter__(self) -> EdgeProcess:
         return self
@@ -103,6 +117,11 @@ class EdgeProcess:
         except subprocess.TimeoutExpired:
             end(self._process)
         self._reader.join()
+
+    def _tell(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
 
     def _next(self, within_s: float) -> dict[str, Any]:
         try:

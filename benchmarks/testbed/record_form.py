@@ -33,7 +33,8 @@ LinkMeans = Literal["cable", "netem", "tun", "proxy", "real"]
 """cable: two network namespaces and nothing between them; netem, tun: shaped by the kernel or by our forwarder;
 proxy: a TCP proxy on loopback; real: whatever lies between this machine and --edge-host."""
 
-EdgeMeans = Literal["as it is", "cgroup", "nice", "another machine"]
+EdgeMeans = Literal["as it is", "paced", "another machine", "cgroup"]
+"""paced: it waits off what it computes (pace.py); cgroup: by the kernel's quota, in records made before that."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,10 @@ class LayerSpikes:
 
 @dataclass(frozen=True)
 class Network:
-    """A bundle of the record, and what was measured of its network at full T over `samples` pictures."""
+    """A bundle of the record, and what was measured of its network at full T over `samples` pictures.
+
+    `local_exit_macs`: multiply-accumulates each time that the local exit is asked.
+    """
 
     bundle: str
     fingerprint: str
@@ -153,6 +157,7 @@ class Network:
     samples: int
     operations: tuple[LayerOperations, ...]
     spikes: tuple[LayerSpikes, ...]
+    local_exit_macs: float = 0.0
 
     @property
     def edge_macs(self) -> float:

@@ -57,10 +57,11 @@ def _row(
     on_edge = made.get("head_steps", 0)
     # A picture that was sent was not run here; the picture's own coding is not counted.
     macs = network.edge_macs if on_edge else 0.0
+    macs += network.local_exit_macs * made.get("local_exits", 0)
     accumulates = network.accumulates("edge") * on_edge
     if alternative.kind == "edge":
         accumulates += network.accumulates("cloud") * on_edge
-    awake_s = sum(made[part] for part in ("uplink_ms", "queue_ms", "tail_ms", "downlink_ms")) / 1000
+    awake_s = made.get("on_air_ms", 0.0) / 1000
     sent = made.get("message_bytes", 0) > 0
     radio_j = radio_joules(radio_of(link.asked.name), up, down, awake_s) if "link_up_bytes" in made else math.nan
     made |= {

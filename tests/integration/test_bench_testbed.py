@@ -13,7 +13,8 @@ from click.testing import CliRunner
 
 from benchmarks.__main__ import main_group
 from benchmarks.links import namespaces, tun
-from benchmarks.testbed.alternatives import QUICK
+from benchmarks.testbed.alternatives import ALTERNATIVES, QUICK
+from benchmarks.testbed.processes import EdgeProcess
 from benchmarks.testbed.record_form import CLOUD, EDGE, PARTS, Testbed, read_testbed
 
 N = 12
@@ -105,6 +106,19 @@ def test_each_figure_that_is_asked_for_stands_among_the_targets(record: tuple[Te
     ratio = next(target for target in targets if "float32" in target["name"])
     assert ratio["measured"] == 2048.0
     assert ratio["met"] is True
+
+
+def test_an_edge_waits_after_its_warm_up_and_before_its_first_sample() -> None:
+    """Bytes that are counted elsewhere are counted from here on."""
+    bundle = Path(__file__).parents[2] / "models/resnet18-digits"
+    (alternative,) = (each for each in ALTERNATIVES if each.name == "fallback")
+    job = {"alternative": vars(alternative), "cloud": "", "n": 3, "seconds": 60, "sample_seconds": 30, "share": 1.0}
+    order: list[str] = []
+    with EdgeProcess([], sys.executable, ["--bundle", str(bundle), "--dataset", "digits", "--limit", "3"]) as edge:
+        edge.wait_ready()
+        done, rows = edge.do(job, lambda: order.append("warm"), lambda _: order.append("row"))
+    assert order == ["warm", "row", "row", "row"]
+    assert (done["samples"], [row["local_exits"] for row in rows]) == (3, [row["timesteps"] for row in rows])
 
 
 def test_an_unknown_link_is_named() -> None:
