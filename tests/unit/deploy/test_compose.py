@@ -58,6 +58,12 @@ def test_they_start_in_order_of_health() -> None:
     assert "HEALTHCHECK" in (ROOT / "deploy/cloud.Dockerfile").read_text()
 
 
+def test_the_edge_classifies_the_data_set_that_it_is_told_to() -> None:
+    edge = services("docker-compose.yml")["edge"]
+    assert edge["environment"]["NEUCODEX_DATASET"] == "${DATASET:-digits}"
+    assert f"${{DATA_DIR:-no-data}}:{edge['environment']['NEUCODEX_DATA']}:ro" in edge["volumes"]
+
+
 def test_prometheus_looks_where_metrics_are() -> None:
     pair = services("docker-compose.yml")
     for job in yaml.safe_load((DEPLOYED / "prometheus.yml").read_text())["scrape_configs"]:
