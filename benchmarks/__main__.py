@@ -82,6 +82,15 @@ def results(models: Path, page: Path) -> None:
     rewrite(page, models, Path("benchmarks/records"))
 
 
+@main_group.command("scans")
+@option("--out", type=click.Path(path_type=Path), help="The record's folder.")
+def scans(out: Path | None) -> None:
+    """Bytes of the held-out digits as they were scanned."""
+    from benchmarks.scans import measure  # noqa: PLC0415
+
+    _record("scans", out, lambda _: measure())
+
+
 @main_group.command("messages")
 @_options
 @option("--bundle", type=click.Path(path_type=Path), default=Path("models/resnet18-digits"), help="What is served.")

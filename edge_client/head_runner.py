@@ -94,9 +94,9 @@ def normalise(frames: Frames, normalisation: Normalisation) -> NDArray[np.float3
 
 def _nothing_to_run(bundle: Bundle) -> str:
     if bundle.has("head-step"):
-        return "the edge's head needs onnxruntime or torch: pip install 'neucodex[edge]' or 'neucodex[edge-torch]'"
+        return "the edge's head needs onnxruntime or torch: pip install '.[edge]' or '.[edge-torch]' in a checkout"
     return (
         f"bundle {bundle.path} has no graphs for onnxruntime, and torch is not installed: where there is torch run "
         f"`neucodex-train export --bundle {bundle.path} --runtime onnx` and copy the bundle anew, "
-        "or pip install 'neucodex[edge-torch]'"
+        "or pip install '.[edge-torch]' in a checkout"
     )

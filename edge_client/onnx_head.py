@@ -40,7 +40,7 @@ class OnnxHead:
         try:
             from onnxruntime import OrtValue  # noqa: PLC0415  an edge may run on torch instead
         except ImportError:
-            raise ConfigError("--runtime onnx needs onnxruntime: pip install 'neucodex[edge]'") from None
+            raise ConfigError("--runtime onnx needs onnxruntime: pip install '.[edge]' in a checkout") from None
         self._value = OrtValue.ortvalue_from_numpy
         self._embed_session = _session(bundle, "head-embed", threads)
         self._step = Step(_session(bundle, "head-step-int8" if int8 else "head-step", threads))

@@ -109,5 +109,5 @@ def _pillow() -> ModuleType:
     try:
         from PIL import Image  # noqa: PLC0415  the extra `edge`
     except ImportError:
-        raise ConfigError("reading pictures needs Pillow: pip install 'neucodex[edge]'") from None
+        raise ConfigError("reading pictures needs Pillow: pip install '.[edge]' in a checkout") from None
     return Image

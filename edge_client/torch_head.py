@@ -36,7 +36,7 @@ class TorchHead:
         try:
             import torch  # noqa: PLC0415  the rest of the edge runs without it
         except ImportError:
-            raise ConfigError("--runtime torch needs torch: pip install 'neucodex[edge-torch]'") from None
+            raise ConfigError("--runtime torch needs torch: pip install '.[edge-torch]' in a checkout") from None
         from shared.models.inference import inference_form  # noqa: PLC0415  imports torch
         from shared.models.load import load_edge  # noqa: PLC0415  imports torch
 

@@ -74,7 +74,7 @@ def _open(video: str) -> tuple[cv2.VideoCapture, int]:
     try:
         import cv2  # noqa: PLC0415  the extra `video`
     except ImportError:
-        raise ConfigError("video needs OpenCV: pip install 'neucodex[video]'") from None
+        raise ConfigError("video needs OpenCV: pip install '.[video]' in a checkout") from None
     cv2.utils.logging.setLogLevel(
         cv2.utils.logging.LOG_LEVEL_SILENT
     )  # what it says of a file that it cannot open is in our message

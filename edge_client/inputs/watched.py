@@ -51,7 +51,7 @@ class WatchedFolder(Source):
         try:
             import watchfiles  # noqa: PLC0415  the extra `watch`
         except ImportError:
-            raise ConfigError("watching a folder needs watchfiles: pip install 'neucodex[watch]'") from None
+            raise ConfigError("watching a folder needs watchfiles: pip install '.[watch]' in a checkout") from None
         self._watch = watchfiles.watch
         self._folder = folder
         self._reader = reader

@@ -98,7 +98,7 @@ def open_picture(path: Path) -> Image.Image:
     try:
         from PIL import Image  # noqa: PLC0415 - only sets of compressed pictures need Pillow
     except ImportError:
-        raise SourceError("reading compressed pictures needs Pillow: pip install 'neucodex[edge]'") from None
+        raise SourceError("reading compressed pictures needs Pillow: pip install '.[edge]' in a checkout") from None
     try:
         with Image.open(path) as picture:
             return picture.convert("RGB")

@@ -112,7 +112,8 @@ def read_aedat4(path: Path) -> Events:
         tonic_io = import_module("tonic.io")
     except ImportError as error:
         raise SourceError(
-            f"{path}: AEDAT4 needs tonic and aedat ({error.name} is missing): pip install 'neucodex[events]' aedat"
+            f"{path}: AEDAT4 needs tonic and aedat ({error.name} is missing): "
+            "in a checkout, pip install '.[events]' aedat"
         ) from None
     _read_bytes(path, most=1)
     try:

@@ -250,12 +250,15 @@ def test_compose_takes_every_combination_of_its_files(docker: Engine, overlays: 
     files = [] if overlays == ("edge",) else ["docker-compose.yml"]
     files += [f"docker-compose.{overlay}.yml" for overlay in overlays]
     words = [word for file in files for word in ("-f", file)]
-    printed = docker.compose(REPOSITORY, *words, "config", CLOUD="cloud.test:50052", PATH="/usr/bin:/usr/sbin")
+    variables = {"CLOUD": "cloud.test:50052", "DATASET": "nmnist", "DATA_DIR": "/srv/data"}
+    printed = docker.compose(REPOSITORY, *words, "config", PATH="/usr/bin:/usr/sbin", **variables)
     services = yaml.safe_load(printed)["services"]
     if "edge" in overlays:
         assert services["edge"]["environment"]["NEUCODEX_CLOUD"] == "cloud.test:50052"
         return
     assert services.keys() == {"cloud", "edge", "prometheus", "grafana"}
+    assert services["edge"]["environment"]["NEUCODEX_DATASET"] == "nmnist"
+    assert "/srv/data" in str(services["edge"]["volumes"])
     assert (services["cloud"]["environment"]["NEUCODEX_INSECURE"] == "0") == ("tls" in overlays)
     assert services["cloud"]["image"].endswith("-cuda") == ("gpu" in overlays)
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.scans import bytes_of, held_out_scans
 from tests.support.bundles import make_bundle
 from tests.support.edges import ROOT, rename_classes
 from tests.support.processes import DEADLINE
@@ -32,6 +33,9 @@ def test_the_demo_shows_the_pair_and_ends_by_itself(tmp_path: Path) -> None:
         "float32 feature map", "packed spikes", "as PNG", "as JPEG", "latency p50 / p99",
     ):  # fmt: skip
         assert figure in run.stdout
+    shown = re.search(r"as PNG : bytes sent.*\((\d+) bytes\)", run.stdout)
+    assert shown is not None
+    assert int(shown[1]) == round(bytes_of(held_out_scans()[:12])["png"])
     pages = re.findall(r"http://127\.0\.0\.1:\d+/metrics", run.stderr)
     assert len(set(pages)) == 2
     cloud = re.search(r"cloud ready at (\S+),", run.stderr)

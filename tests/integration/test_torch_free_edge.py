@@ -72,5 +72,5 @@ def test_without_a_cloud_it_answers_by_itself() -> None:
 def test_torch_is_named_when_it_is_asked_for(cloud: CloudProcess) -> None:
     run = classify(cloud.listen, "--runtime", "torch", torch=False)
     assert run.code == 2
-    assert "--runtime torch needs torch: pip install 'neucodex[edge-torch]'" in run.err
+    assert "--runtime torch needs torch: pip install '.[edge-torch]' in a checkout" in run.err
     assert "Traceback" not in run.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import click
@@ -56,6 +57,18 @@ def test_they_start_in_order_of_health() -> None:
     pair = services("docker-compose.yml")
     assert pair["edge"]["depends_on"] == {"cloud": {"condition": "service_healthy"}}
     assert "HEALTHCHECK" in (ROOT / "deploy/cloud.Dockerfile").read_text()
+
+
+def test_the_edge_classifies_the_data_set_that_it_is_told_to() -> None:
+    edge = services("docker-compose.yml")["edge"]
+    assert edge["environment"]["NEUCODEX_DATASET"] == "${DATASET:-digits}"
+    assert f"${{DATA_DIR:-no-data}}:{edge['environment']['NEUCODEX_DATA']}:ro" in edge["volumes"]
+
+
+def test_the_page_sets_what_an_edge_alone_must_be_told_for_every_command() -> None:
+    needed = set(re.findall(r"\$\{(\w+):\?", (ROOT / "docker-compose.edge.yml").read_text()))
+    before = (ROOT / "docs/operations.md").read_text().partition("docker compose -f docker-compose.edge.yml")[0]
+    assert needed == set(re.findall(r"^ +echo (\w+)=\S+ > \.env", before, re.MULTILINE))
 
 
 def test_prometheus_looks_where_metrics_are() -> None:

@@ -156,4 +156,4 @@ def test_aedat4_with_and_without_its_reader() -> None:
         assert item.frames.sum() > 0
     else:
         assert isinstance(item, Unreadable)
-        assert "pip install 'neucodex[events]' aedat" in item.reason
+        assert "pip install '.[events]' aedat" in item.reason

@@ -115,7 +115,7 @@ def test_unknown_and_missing_files(tmp_path: Path) -> None:
 
 def test_aedat4_without_tonic_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "aedat", None)
-    with pytest.raises(SourceError, match=r"neucodex\[events\]"):
+    with pytest.raises(SourceError, match=r"'\.\[events\]'"):
         read_events(tmp_path / "a.aedat4")
 
 

@@ -1,0 +1,60 @@
+"""The held-out digits as they were scanned: what bytes sent for them are compared with.
+
+The network sees each 8 x 8 scan enlarged to 32 x 32, and as a file the enlargement is several times the scan.
+"""
+
+from __future__ import annotations
+
+from math import ceil, log2
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.record import Findings
+from edge_client.pictures import encoded_sizes
+from edge_client.summary import Summary
+from shared.datasets.digits import FILE, is_test
+
+LEVELS = 17
+"""A pixel is 0..16."""
+
+
+def held_out_scans() -> NDArray[np.uint8]:
+    """Uint8 [360, 8, 8], 0..16, in the order of the data set's test part."""
+    with np.load(FILE) as stored:
+        scans: NDArray[np.uint8] = stored["images"][is_test(stored["labels"].astype(np.int64))]
+    return scans
+
+
+def bytes_of(scans: NDArray[np.uint8]) -> dict[str, float]:
+    """Mean bytes of a scan in each form: its pixels packed, and as the files that `encoded_sizes` makes, white 255.
+
+    Args:
+        scans: uint8 [N, 8, 8], 0..16.
+    """
+    white = np.rint(scans * (255 / (LEVELS - 1))).astype(np.uint8)
+    files = np.array([encoded_sizes(scan[np.newaxis]) for scan in white], float)
+    bits = ceil(log2(LEVELS))
+    return {"packed": scans[0].size * bits / 8, "png": float(files[:, 0].mean()), "jpeg": float(files[:, 1].mean())}
+
+
+def compared_with_scans(figures: Summary) -> Summary:
+    """A summary of digits whose PNG and JPEG are those of the scans."""
+    sent = figures["payload_bytes_per_sample"]
+    if not sent:
+        return figures
+    sizes = bytes_of(held_out_scans()[: figures["samples"]])
+    forms = ("png", "jpeg")
+    return {
+        **figures,
+        **{f"{form}_bytes_per_sample": sizes[form] for form in forms},
+        **{f"ratio_{form}": sizes[form] / sent for form in forms},
+    }
+
+
+def measure() -> Findings:
+    """Sizes of all held-out scans."""
+    scans = held_out_scans()
+    sizes = bytes_of(scans)
+    named = {"5 bits a pixel": sizes["packed"], "PNG, optimised": sizes["png"], "JPEG q90": sizes["jpeg"]}
+    return Findings(n={"scans": len(scans)}, results={"mean bytes of a scan": named})

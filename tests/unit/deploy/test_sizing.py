@@ -1,0 +1,72 @@
+"""What docs/operations.md says of a fleet's size: figures of the records that it names, and products of them."""
+
+from __future__ import annotations
+
+import json
+from math import ceil
+from typing import Any
+
+import pytest
+
+from tests.support.prometheus import ROOT
+
+PAGE = (ROOT / "docs/operations.md").read_text().partition("## How much of it")[2].partition("\n## ")[0]
+ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if line.startswith("| ")]
+SHOWN = {name: value for name, value, *rest in ROWS if not rest}
+OVERHEAD = 14 + 26 + 52
+"""Bytes of a message beyond itself: framing, window updates, TCP/IP."""
+
+
+def results(record: str) -> Any:
+    path = f"benchmarks/records/{record}/record.json"
+    assert path in PAGE
+    return json.loads((ROOT / path).read_text())["results"]
+
+
+def lockstep(link: str) -> dict[str, float]:
+    """Means of the testbed's early exit in lockstep over this link."""
+    (run,) = (
+        run
+        for run in results("2026-11-26-testbed")["runs"]
+        if run["alternative"] == "bottleneck-exit" and run["link"] == link
+    )
+    return {name: figure["mean"] for name, figure in run["figures"].items()}
+
+
+STEPS = next(
+    row["steps_per_second"]["median"]
+    for row in results("2026-11-24-serving-cifar10")["throughput"]
+    if row["streams"] == 64
+)
+WIFI = lockstep("wifi")
+
+
+def test_the_figures_are_those_of_the_records() -> None:
+    assert SHOWN["steps a second, 64 streams"] == f"{STEPS:.0f}"
+    assert SHOWN["mean timesteps of a sample"] == f"{WIFI['timesteps']:.2f}"
+    assert SHOWN["so samples a second"] == f"{STEPS / WIFI['timesteps']:.0f}"
+    assert SHOWN["streams open at once, all served"] == f"{results('2026-11-24-serving-cifar10')['crowd']['served']:,}"
+    for way in ("up", "down"):
+        assert SHOWN[f"bytes of a sample on the link, {way}"] == f"{WIFI[f'link_{way}_bytes']:.0f}"
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row[0].startswith("10^")], ids=lambda row: row[0])
+def test_a_fleet_is_their_product(row: list[str]) -> None:
+    edges = 10 ** int(row[0].removeprefix("10^"))
+    cores = ceil(edges * 1.34 / (128 * 0.6))
+    shown = [float(cell.replace(",", "").removesuffix(" MB")) for cell in row[1:6]]
+    exact = [cores, max(cores, edges / 1000), edges * 253 * 8e-6, edges * 154 * 8e-6, (253 + 154) * 86_400e-6]
+    assert shown == pytest.approx(exact, rel=0.03)
+
+
+def test_the_rule_for_another_bundle_gives_what_was_counted() -> None:
+    answer = results("2026-11-25-messages")["lockstep"]["down: message, mean"]
+    assert f"message bytes + {OVERHEAD} t" in PAGE
+    assert f"down = {answer + OVERHEAD:.0f} t" in PAGE
+    up, down = (WIFI["message_bytes"] + OVERHEAD * WIFI["timesteps"], (answer + OVERHEAD) * WIFI["timesteps"])
+    assert f"These give {up:.0f} and {down:.0f} bytes" in PAGE
+    for link in ("loopback", "lan", "lte", "3g", "lora", "satellite"):
+        counted = lockstep(link)
+        up = counted["message_bytes"] + OVERHEAD * counted["timesteps"]
+        assert 0.905 < up / counted["link_up_bytes"] < 1.005
+        assert 0.835 < (answer + OVERHEAD) * counted["timesteps"] / counted["link_down_bytes"] < 1.005
