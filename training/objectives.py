@@ -36,10 +36,8 @@ class StageObjective(nn.Module):
         teacher = self._teacher[0]
         if self.stage.distill == 0.0 or teacher is None:
             return logits, logits.new_zeros(())
-        # A teacher without timesteps knows the mean of a clip's frames.
-        seen = frames.mean(0) if teacher.spec.input_kind == "static" and frames.dim() == 5 else frames
         with torch.no_grad():
-            answer = teacher(seen)
+            answer = teacher(frames)
         return logits, self.stage.distill * distillation(logits.float(), answer.float())
 
     def _through_bottleneck(self, frames: Tensor) -> tuple[Tensor, Tensor]:

@@ -138,10 +138,10 @@ def _teacher(recipe: Recipe, data: TrainingData, index: int, runs: Path, machine
     backbones = [i for i, other in enumerate(recipe.stages) if other.kind == "backbone"]
     if stage.kind != "finetune" or stage.distill == 0.0 or not backbones:
         return None
-    # Of pictures a quantised one, if there is: one pass instead of T, and at least as accurate. Of events the last one,
-    # unless the stage sees no timesteps: a quantised network has only ever seen the mean of a clip's frames.
-    one_pass = recipe.network.input_kind == "static" or stage.neurons == "quantised"
-    quantised = [i for i in backbones if one_pass and recipe.stages[i].neurons == "quantised"]
+    # A quantised one, if there is. Of pictures: one pass instead of T, and at least as accurate. Of events it has only
+    # seen the mean of a clip, and a spiking stage asks it frame by frame: its doubts teach early answers no worse than
+    # its answers to the mean, or than the spiking network (docs/decisions/0006-muon-and-mixed-levels.md).
+    quantised = [i for i in backbones if recipe.stages[i].neurons == "quantised"]
     last = (quantised or backbones)[-1]
     best = replace(recipe.stages[last], levels=(max(recipe.stages[last].levels),))
     teacher = build_network(recipe, best, machine)
