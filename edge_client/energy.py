@@ -9,6 +9,7 @@ from edge_client.power_meter import PowerMeter
 from edge_client.verdict import Verdict
 from shared.bundle import Manifest
 from shared.energy import RADIOS, Measured, Modelled, RadioName, compute_joules, edge_cost, radio_joules
+from shared.exit_policy import ExitPolicy
 from shared.messages import StepResult
 from shared.wire import FRAMING_BYTES, cloud_to_wire
 
@@ -26,19 +27,28 @@ class EnergyAccount:
 
     Args:
         manifest: of the bundle; its measured firing rates stand for those of each sample.
+        policy: that decides; answers carry the confidences that it needs.
         radio: that carries the bytes.
         asks_first: the local exit is asked before anything is sent.
         meter: None if there is none.
     """
 
-    def __init__(self, manifest: Manifest, radio: RadioName, *, asks_first: bool, meter: PowerMeter | None) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        policy: ExitPolicy,
+        radio: RadioName,
+        *,
+        asks_first: bool,
+        meter: PowerMeter | None,
+    ) -> None:
         self._cost = edge_cost(manifest)
         self._radio = RADIOS[radio]
         self._local_exit_macs = float(manifest.provenance.get("local_exit", {}).get("operations", 0))
         self._asks_first = asks_first
         self._meter = meter
         self._counted = meter.joules() if meter else 0.0
-        needed = manifest.exit_policy.confidences_needed
+        needed = policy.confidences_needed
         confidences, named = (0.1,) * (needed or manifest.network.classes), tuple(range(needed))
         answer = StepResult(1 << 14, 1, confidences, named, queue_us=1 << 10, compute_us=1 << 10)
         self._answer_bytes = cloud_to_wire(answer).ByteSize() + FRAMING_BYTES + PACKET_BYTES

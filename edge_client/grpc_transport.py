@@ -24,6 +24,7 @@ from protos import co_inference_pb2 as pb
 from protos import co_inference_pb2_grpc as pb_grpc
 from shared.bundle import Bundle
 from shared.errors import CloudUnavailable, NeucodexError, WireError
+from shared.exit_policy import ExitPolicy
 from shared.messages import EdgeMessage, Frame, Open, Ready, Rejection, Stop
 from shared.wire import cloud_from_wire, edge_to_wire
 
@@ -102,11 +103,12 @@ class GrpcTransport:
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
-    def of(cls, bundle: Bundle, target: Target, security: LinkSecurity, connect_deadline_s: float) -> GrpcTransport:
-        """One that runs this bundle, and asks for no more confidences than its exit policy needs."""
-        manifest = bundle.manifest
-        needed = manifest.exit_policy.confidences_needed
-        return cls(target, security, bundle.fingerprint, manifest.network.classes, connect_deadline_s, top_k=needed)
+    def of(
+        cls, bundle: Bundle, policy: ExitPolicy, target: Target, security: LinkSecurity, connect_deadline_s: float
+    ) -> GrpcTransport:
+        """One that runs this bundle, and asks for no more confidences than the policy that decides needs."""
+        classes, needed = bundle.manifest.network.classes, policy.confidences_needed
+        return cls(target, security, bundle.fingerprint, classes, connect_deadline_s, top_k=needed)
 
     async def open(self) -> Ready:
         # The name, not the number: for proxies that choose by it.

@@ -41,7 +41,7 @@ async def classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputConfi
         NeucodexError: the run could not start, or could not go on; what was done until then has been reported.
     """
     bundle = Bundle.open(config.bundle)
-    config.exit_policy(bundle.manifest.exit_policy)
+    policy = config.exit_policy(bundle.manifest.exit_policy)
     with _results(config, inputs, outputs, bundle) as results, _power_meter(outputs) as meter:
         source = open_source(inputs, bundle.manifest, results.skip if results else nothing_done)
         metrics = _serve_metrics(outputs)
@@ -59,7 +59,7 @@ async def classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputConfi
             metrics,
             picture_sizes=outputs.picture_sizes,
             results=results,
-            energy=EnergyAccount(bundle.manifest, outputs.radio, asks_first=config.local_exit, meter=meter),
+            energy=EnergyAccount(bundle.manifest, policy, outputs.radio, asks_first=config.local_exit, meter=meter),
             on_link=view.link_changed if view else lambda _: None,
         )
         try:

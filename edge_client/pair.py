@@ -64,8 +64,10 @@ async def open_pair(config: EdgeConfig, bundle: Bundle, observer: Observer) -> A
 
 
 def _link(config: EdgeConfig, bundle: Bundle, observer: Observer) -> CloudLink:
+    policy = config.exit_policy(bundle.manifest.exit_policy)
+
     def connect(target: Target, within_s: float) -> GrpcTransport:
-        return GrpcTransport.of(bundle, target, config.security, within_s)
+        return GrpcTransport.of(bundle, policy, target, config.security, within_s)
 
     return CloudLink(config.clouds, connect, config.connect_deadline_s, Backoff(), on_change=observer.link_changed)
 

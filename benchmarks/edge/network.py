@@ -39,7 +39,7 @@ async def edge(
     manifest = bundle.manifest
 
     def connect(target: Target, within_s: float) -> GrpcTransport:
-        return GrpcTransport.of(bundle, target, IN_CLEAR, within_s)
+        return GrpcTransport.of(bundle, manifest.exit_policy, target, IN_CLEAR, within_s)
 
     host, _, port = address.rpartition(":")
     link = CloudLink([(host, int(port))], connect, WITHIN_S, Backoff())

@@ -25,6 +25,7 @@ from edge_client.sources import Sample
 from edge_client.torch_head import TorchHead
 from shared.bundle import Bundle, write_codec
 from shared.errors import CloudRefused
+from shared.exit_policy import ExitPolicy, Measure, certainty
 from shared.network_spec import BottleneckSpec
 from shared.spike_codec import SpikeCodec
 from tests.support.bundles import load_split, make_bundle, random_inputs, reference_confidences, wire_frames
@@ -103,6 +104,15 @@ async def test_events_get_the_whole_networks_answer(
     assert_as_the_whole_network(bundles["events"], events, run)
 
 
+@pytest.mark.parametrize(("measure", "threshold"), [("max_probability", 0.5), ("margin", 0.2), ("entropy", 0.25)])
+async def test_certainty_is_measured_as_the_run_says(
+    bundles: dict[str, Bundle], cloud: CloudProcess, measure: Measure, threshold: float
+) -> None:
+    run = await edge_here(bundles["squeezed"], cloud.listen, INPUTS["squeezed"], measure=measure, threshold=threshold)
+    assert_as_the_whole_network(bundles["squeezed"], INPUTS["squeezed"], run, ExitPolicy(measure, threshold))
+    assert len({line["timesteps"] for line in run.lines}) > 1
+
+
 @pytest.mark.parametrize(("lookahead", "in_flight"), [(2, 1), (4, 1), ("auto", 1), (1, 3), (4, 8), ("auto", 4)])
 async def test_lookahead_and_company_give_the_answers_of_lockstep(
     bundles: dict[str, Bundle], cloud: CloudProcess, lookahead: Any, in_flight: int
@@ -124,7 +134,7 @@ async def test_samples_in_flight_together_wait_for_a_slot_and_get_the_same_answe
         host, _, port = narrow.listen.rpartition(":")
 
         def connect(target: Target, within_s: float) -> GrpcTransport:
-            return GrpcTransport.of(bundle, target, IN_CLEAR, within_s)
+            return GrpcTransport.of(bundle, manifest.exit_policy, target, IN_CLEAR, within_s)
 
         link = CloudLink([(host, int(port))], connect, 10.0, Backoff())
         link.start()
@@ -157,10 +167,13 @@ async def test_an_edge_with_other_codec_tables_is_refused(
         await edge_here(other, cloud.listen, INPUTS["squeezed"])
 
 
-def assert_as_the_whole_network(bundle: Bundle, inputs: InputConfig, run: EdgeRun) -> None:
-    """Prediction, confidence and exit of every line are those of SplitNetwork under the bundle's policy."""
+def assert_as_the_whole_network(
+    bundle: Bundle, inputs: InputConfig, run: EdgeRun, policy: ExitPolicy | None = None
+) -> None:
+    """Prediction, confidence and exit of every line are those of SplitNetwork under the policy, or the bundle's own."""
     assert run.code == 0, run.err
     manifest = bundle.manifest
+    policy = policy or manifest.exit_policy
     network = load_split(bundle)
     samples = [item for item in open_source(inputs, manifest) if isinstance(item, Sample)]
     for sample, line in zip(samples, run.lines, strict=True):
@@ -168,8 +181,11 @@ def assert_as_the_whole_network(bundle: Bundle, inputs: InputConfig, run: EdgeRu
         batched = frames.unsqueeze(0) if frames.dim() == 3 else frames.unsqueeze(1)
         confidences = reference_confidences(network, batched, manifest.temperature)[:, 0]
         best = confidences.max(dim=-1).values
-        assert ((best - manifest.exit_policy.threshold).abs() > TOLERANCE).all(), "too close to call: another seed"
-        certain = [t for t, value in enumerate(best.tolist(), 1) if value >= manifest.exit_policy.threshold]
+        certainties = [certainty(policy.measure, answer) for answer in confidences.tolist()]
+        assert all(abs(value - policy.threshold) > TOLERANCE for value in certainties), (
+            "too close to call: another seed"
+        )
+        certain = [t for t, value in enumerate(certainties, 1) if value >= policy.threshold]
         exit_at = certain[0] if certain else manifest.network.timesteps
         assert line["timesteps"] == exit_at
         assert line["confidence"] == pytest.approx(float(best[exit_at - 1]), abs=TOLERANCE)

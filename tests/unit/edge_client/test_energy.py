@@ -7,6 +7,7 @@ from edge_client.energy import EnergyAccount
 from edge_client.verdict import Step, Verdict
 from shared.bundle import Bundle, Manifest
 from shared.energy import AC_J, MAC_J, RADIOS, Meter, compute_joules
+from shared.exit_policy import ExitPolicy
 
 MODELS = Path(__file__).resolve().parents[3] / "models"
 
@@ -33,7 +34,7 @@ class Counting:
 
 
 def test_operations_of_every_timestep_made_are_charged(manifest: Manifest) -> None:
-    account = EnergyAccount(manifest, "none", asks_first=False, meter=None)
+    account = EnergyAccount(manifest, manifest.exit_policy, "none", asks_first=False, meter=None)
     one, two = (account.charge(verdict(head_steps=steps)).modelled for steps in (1, 2))
     assert one is not None
     assert two is not None
@@ -44,7 +45,7 @@ def test_operations_of_every_timestep_made_are_charged(manifest: Manifest) -> No
 
 
 def test_the_radio_is_awake_from_the_first_byte_to_the_verdict(manifest: Manifest) -> None:
-    account = EnergyAccount(manifest, "wifi", asks_first=False, meter=None)
+    account = EnergyAccount(manifest, manifest.exit_policy, "wifi", asks_first=False, meter=None)
     short, long = (account.charge(verdict(on_air_s=seconds)).modelled for seconds in (0.02, 1.02))
     silent = account.charge(verdict(0, wire_bytes=0, on_air_s=0.0)).modelled
     assert short is not None
@@ -55,9 +56,20 @@ def test_the_radio_is_awake_from_the_first_byte_to_the_verdict(manifest: Manifes
     assert silent.radio_j == 0.0
 
 
+def test_an_answer_costs_what_the_policy_in_force_has_it_carry(manifest: Manifest) -> None:
+    one, two, ten = (
+        EnergyAccount(manifest, ExitPolicy(measure), "wifi", asks_first=False, meter=None).charge(verdict()).modelled
+        for measure in ("max_probability", "margin", "entropy")
+    )
+    assert one is not None
+    assert two is not None
+    assert ten is not None
+    assert one.radio_j < two.radio_j < ten.radio_j
+
+
 def test_asking_the_local_exit_is_charged(manifest: Manifest) -> None:
     asked, not_asked = (
-        EnergyAccount(manifest, "none", asks_first=first, meter=None).charge(verdict()).modelled
+        EnergyAccount(manifest, manifest.exit_policy, "none", asks_first=first, meter=None).charge(verdict()).modelled
         for first in (True, False)
     )
     assert asked is not None
@@ -68,7 +80,7 @@ def test_asking_the_local_exit_is_charged(manifest: Manifest) -> None:
 
 def test_a_meters_joules_go_to_the_verdict_that_comes_next(manifest: Manifest) -> None:
     meter = Counting()
-    account = EnergyAccount(manifest, "none", asks_first=False, meter=meter)
+    account = EnergyAccount(manifest, manifest.exit_policy, "none", asks_first=False, meter=meter)
     meter.count = 7.0
     first = account.charge(verdict()).measured
     second = account.charge(verdict()).measured
@@ -80,6 +92,6 @@ def test_a_meters_joules_go_to_the_verdict_that_comes_next(manifest: Manifest) -
 
 def test_nothing_is_made_up(manifest: Manifest) -> None:
     bare = replace(manifest, provenance={})
-    energy = EnergyAccount(bare, "wifi", asks_first=True, meter=None).charge(verdict())
+    energy = EnergyAccount(bare, bare.exit_policy, "wifi", asks_first=True, meter=None).charge(verdict())
     assert energy.modelled is None
     assert energy.measured is None
