@@ -170,10 +170,9 @@ class CoInference:
         try:
             stream = await self._link.stream(until - self._clock())
         except TimeoutError:
-            trouble = self._link.trouble()
             if until < flight.deadline:
-                raise trouble from None
-            raise self._too_late(flight, str(trouble)) from None
+                raise self._link.trouble() from None
+            raise self._too_late(flight, str(self._link.trouble())) from None
         flight.start(self._number(), stream)
         flight.lost_before = False
         flight.progress = self._clock()

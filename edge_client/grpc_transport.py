@@ -132,7 +132,7 @@ class GrpcTransport:
 
     def send(self, frame: Frame) -> None:
         if self._end is not None:
-            raise self._end
+            raise self._end.anew()
         self._inboxes.setdefault(frame.sample, Inbox()).leaving += 1
         self._frames.append(frame)
         self._more.set()
@@ -279,10 +279,10 @@ class GrpcTransport:
         """The first reason stands."""
         if self._end is not None:
             return
-        self._end = why
+        self._end = why.anew()
         self._ended.set()
         for inbox in self._inboxes.values():
-            inbox.end(why)
+            inbox.end(self._end)
 
     async def _why_it_ended(self) -> NeucodexError:
         assert self._call is not None

@@ -70,7 +70,7 @@ class Inbox:
         if self.answers:
             return self.answers.popleft()
         if self._end is not None:
-            raise self._end
+            raise self._end.anew()
         if self._nudged:
             self._nudged = False
             return None

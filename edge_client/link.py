@@ -43,7 +43,7 @@ class Link(Protocol):
         """When the last stream was lost, or the link made, by the loop's clock; None while a stream is open."""
 
     def trouble(self) -> CloudUnavailable:
-        """Why there is no stream, for people."""
+        """Why there is no stream, for people; a new one each time, to be raised."""
 
 
 class CloudLink:
@@ -103,7 +103,7 @@ class CloudLink:
         until = self._clock() + within_s
         while self._present() is None:
             if self._refused is not None:
-                raise self._refused
+                raise self._refused.anew()
             if self._task is not None and self._task.done():
                 self._task.result()  # raises what ended it, which nothing should
             try:
@@ -115,7 +115,7 @@ class CloudLink:
 
     def trouble(self) -> CloudUnavailable:
         named = [join_address(address) for address in self._addresses]
-        return self._lost or not_there(named, self._connect_deadline_s)
+        return not_there(named, self._connect_deadline_s) if self._lost is None else self._lost.anew()
 
     async def close(self) -> None:
         """End the stream and try no more."""

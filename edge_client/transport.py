@@ -64,10 +64,10 @@ class Transport(Protocol):
 
     @property
     def ended(self) -> NeucodexError | None:
-        """Why the stream is lost; None while it lives."""
+        """Why the stream is lost, never raised itself; None while it lives."""
 
     async def lost(self) -> NeucodexError:
-        """Wait until the stream has ended, and say why."""
+        """Wait until the stream has ended, and say why, as `ended`."""
 
     async def close(self) -> None:
         """End the stream; the cloud frees what it held. May be called twice, and before `open`."""

@@ -15,11 +15,20 @@ NeucodexError
 
 from __future__ import annotations
 
+import copy
+from typing import TypeVar
+
+_Error = TypeVar("_Error", bound="NeucodexError")
+
 
 class NeucodexError(Exception):
     """Base of all; its text is one line, fit to be shown to a person."""
 
     exit_code = 1
+
+    def anew(self: _Error) -> _Error:
+        """The same, never raised. One that is kept, or raised to several, holds every frame that it went through."""
+        return copy.copy(self)
 
 
 class ConfigError(NeucodexError):

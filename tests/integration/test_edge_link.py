@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import weakref
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import grpc
 import grpc.aio
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edge_client.addresses import Target
 from edge_client.backoff import Backoff
@@ -18,15 +22,17 @@ from edge_client.co_inference import CoInference
 from edge_client.grpc_transport import GrpcTransport
 from edge_client.link import CloudLink
 from edge_client.lookahead import FixedLookahead
+from edge_client.loss import LossPolicy
 from edge_client.security import IN_CLEAR
 from protos import co_inference_pb2 as pb
 from protos import co_inference_pb2_grpc as pb_grpc
 from shared.exit_policy import ExitPolicy
 from shared.spike_codec import SpikeCodec
-from tests.unit.edge_client.fakes import SHAPE, CountingHead, T, sample
+from tests.unit.edge_client.fakes import SHAPE, CountingHead, CountingRun, T, sample
 
 READY = pb.CloudMessage(ready=pb.Ready(max_open_samples=4, sample_idle_timeout_ms=60_000))
 SAMPLES = 12
+POLICY = ExitPolicy("max_probability", 0.9)
 
 
 class Forgetful(pb_grpc.CoInferenceServicer):
@@ -75,6 +81,19 @@ async def served(servicer: Forgetful, *options: tuple[str, int]) -> AsyncIterato
         await server.stop(None)
 
 
+@asynccontextmanager
+async def linked(*addresses: tuple[str, int], on_change: Callable[[bool], None] = bool) -> AsyncIterator[CloudLink]:
+    def connect(target: Target, within_s: float) -> GrpcTransport:
+        return GrpcTransport(target, IN_CLEAR, bytes(32), 2, within_s)
+
+    link = CloudLink(addresses, connect, 5.0, Backoff(0.01, 0.1, random.Random(0)), on_change=on_change)
+    link.start()
+    try:
+        yield link
+    finally:
+        await link.close()
+
+
 async def classify_all(*addresses: tuple[str, int], lookahead: int = 1, in_flight: int = 1) -> tuple[list[Any], int]:
     """Verdicts of all samples, and how many streams it took."""
     opened = 0
@@ -83,26 +102,47 @@ async def classify_all(*addresses: tuple[str, int], lookahead: int = 1, in_fligh
         nonlocal opened
         opened += up
 
-    def connect(target: Target, within_s: float) -> GrpcTransport:
-        return GrpcTransport(target, IN_CLEAR, bytes(32), 2, within_s)
+    async with linked(*addresses, on_change=count) as link:
+        network = CoInference(
+            CountingHead(), SpikeCodec(SHAPE), link, POLICY, T,
+            lookahead=FixedLookahead(lookahead), in_flight=in_flight,
+        )  # fmt: skip
+        gate = asyncio.Semaphore(in_flight)
 
-    link = CloudLink(addresses, connect, 5.0, Backoff(0.01, 0.1, random.Random(0)), on_change=count)
-    link.start()
-    network = CoInference(
-        CountingHead(), SpikeCodec(SHAPE), link, ExitPolicy("max_probability", 0.9), T,
-        lookahead=FixedLookahead(lookahead), in_flight=in_flight,
-    )  # fmt: skip
-    gate = asyncio.Semaphore(in_flight)
+        async def one(number: int) -> Any:
+            async with gate:
+                return await network.classify(sample(number % 15))
 
-    async def one(number: int) -> Any:
-        async with gate:
-            return await network.classify(sample(number % 15))
+        try:
+            return list(await asyncio.gather(*(one(number) for number in range(SAMPLES)))), opened
+        finally:
+            network.close()
 
-    try:
-        return list(await asyncio.gather(*(one(number) for number in range(SAMPLES)))), opened
-    finally:
-        network.close()
-        await link.close()
+
+class Watched(CountingHead):
+    """Knows what is left of the samples that it started."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._left: list[weakref.ref[Any]] = []
+
+    def start(self, frames: NDArray[np.uint8]) -> CountingRun:
+        run = super().start(frames)
+        self._left += [weakref.ref(frames), weakref.ref(run)]
+        return run
+
+    @property
+    def held(self) -> list[Any]:
+        return [left() for left in self._left if left() is not None]
+
+
+class SurelyOne:
+    """A local exit without doubts."""
+
+    policy = POLICY
+
+    def confidences(self, mean_spikes: NDArray[np.float32]) -> tuple[float, ...]:
+        return (0.0, 1.0)
 
 
 def assert_all_answered(verdicts: list[Any]) -> None:
@@ -137,3 +177,24 @@ async def test_streams_go_round_all_addresses() -> None:
     assert_all_answered(verdicts)
     assert abs(first.streams - second.streams) <= 1
     assert first.streams >= 3
+
+
+async def test_nothing_is_left_of_a_sample_that_lost_its_stream_or_found_none() -> None:
+    head, codec = Watched(), SpikeCodec(SHAPE)
+    cloud = AsyncExitStack()
+    async with (
+        cloud,
+        linked(await cloud.enter_async_context(served(Forgetful(T + 2, grpc.StatusCode.UNAVAILABLE)))) as link,
+    ):
+        waiting = CoInference(head, codec, link, POLICY, T)
+        assert [(await waiting.classify(sample(number))).answered_by for number in range(3)] == ["cloud"] * 3
+        gc.collect()
+        assert not head.held
+        await cloud.aclose()
+        while link.down_since is None:  # noqa: ASYNC110  the link is told a moment later
+            await asyncio.sleep(0)
+        at_once = LossPolicy("fallback", 0.0)
+        falling_back = CoInference(head, codec, link, POLICY, T, loss=at_once, local_exit=SurelyOne())
+        assert [(await falling_back.classify(sample(number))).answered_by for number in range(3)] == ["edge"] * 3
+        gc.collect()
+        assert not head.held

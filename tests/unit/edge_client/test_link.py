@@ -110,7 +110,7 @@ async def test_a_lost_stream_is_followed_by_one_at_the_next_address() -> None:
         assert it.down_since is not None
         second = await it.stream(1.0)
         assert second is not first
-        assert it.trouble() is GONE
+        assert str(it.trouble()) == "gone"
     assert machines.tried == ["127.0.0.1:1", "127.0.0.2:2"]
     assert told == [True, False, True, False]
 
@@ -164,6 +164,19 @@ async def test_a_refusal_counts_when_every_cloud_refuses() -> None:
         assert machines.tried == ["127.0.0.1:1", "127.0.0.2:2"]
     async with link(Machines(REFUSED, GONE, REFUSED), ONE, TWO) as it:
         assert (await it.stream(1.0)).target.address == "127.0.0.2:2"  # type: ignore[attr-defined]
+
+
+async def test_an_error_is_raised_once() -> None:
+    machines = Machines(None, *[REFUSED] * 4)
+    async with link(machines, ONE) as it:
+        await it.stream(1.0)
+        machines.transports[0].end(GONE)
+        raised = [it.trouble(), it.trouble()]
+        for _ in range(2):
+            with pytest.raises(CloudRefused, match="another bundle") as caught:
+                await it.stream(1.0)
+            raised.append(caught.value)
+    assert len({id(error) for error in (GONE, REFUSED, *raised)}) == 6
 
 
 async def test_names_are_tried_machine_by_machine() -> None:
