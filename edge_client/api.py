@@ -23,7 +23,7 @@ from edge_client.security import LinkSecurity
 from edge_client.sources import Sample
 from edge_client.verdict import Verdict
 from shared.bundle import Bundle
-from shared.command_line import parse_address
+from shared.command_line import existing_path, parse_address
 from shared.errors import ConfigError
 from shared.messages import RejectionCode
 
@@ -68,7 +68,7 @@ class Edge:
                 raise ConfigError(f"there is no option {name}: known are {', '.join(sorted(OPTIONS))}")
         clouds = (cloud,) if isinstance(cloud, str) else tuple(cloud)
         self._config = EdgeConfig(
-            Path(bundle).expanduser(),
+            existing_path(str(bundle)),
             tuple(map(parse_address, clouds)),
             security=LinkSecurity() if security is None else security,
             in_flight=in_flight,

@@ -1,11 +1,18 @@
-"""What the user names to the files that are meant."""
+"""What the user names to the files that are meant.
+
+os.path looks them up: Path raises for a name that is too long, and for what may not be looked at.
+"""
+
+# ruff: noqa: PTH110, PTH112, PTH113, PTH207
 
 from __future__ import annotations
 
 import glob
 from collections.abc import Collection, Sequence
+from os.path import exists, isdir, isfile
 from pathlib import Path
 
+from shared.command_line import existing_path
 from shared.errors import SourceError
 
 
@@ -20,15 +27,15 @@ def find_files(names: Sequence[str], suffixes: Collection[str], what: str) -> li
     """
     found: dict[Path, None] = {}
     for name in names:
-        path = Path(name).expanduser()
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+        path = existing_path(name)
+        if isdir(path):
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and isfile(p))
             if not inside:
                 raise SourceError(f"no {what} in folder {name}: it holds none of {', '.join(sorted(suffixes))}")
             found.update(dict.fromkeys(inside))
-        elif path.exists():
+        elif exists(path):
             found[path] = None
         else:
-            matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207  Path.glob takes no absolute pattern
-            found.update(dict.fromkeys(Path(match) for match in matches if Path(match).is_file()) or {path: None})
+            matches = sorted(glob.glob(str(path), recursive=True))  # Path.glob takes no absolute pattern
+            found.update(dict.fromkeys(Path(match) for match in matches if isfile(match)) or {path: None})
     return list(found)

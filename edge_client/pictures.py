@@ -33,22 +33,36 @@ def read_picture(path: Path, shape: Shape) -> NDArray[np.uint8]:
     Raises:
         SourceError: it cannot be read; the text says why and does not repeat the path.
     """
-    channels, height, width = shape
     pillow = _pillow()
     try:
         with pillow.open(path) as picture:
-            return from_image(picture, (channels, height, width))
+            return _fitted(picture, shape)
     except FileNotFoundError:
         raise SourceError("no such file, and no pattern that matches one") from None
     except pillow.UnidentifiedImageError:
         raise SourceError("no picture in a format that is known here") from None
-    # A damaged file makes Pillow's readers raise nearly anything: SyntaxError, struct.error, IndexError...
     except Exception as error:
-        raise SourceError(f"damaged or too large: {error}") from None
+        raise _damaged(error) from None
 
 
 def from_image(picture: Image, shape: Shape) -> NDArray[np.uint8]:
-    """A Pillow picture as uint8 of `shape` [C, H, W], see `read_picture`."""
+    """A Pillow picture, whose pixels may not be read yet, as uint8 of `shape` [C, H, W], see `read_picture`.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    try:
+        return _fitted(picture, shape)
+    except Exception as error:
+        raise _damaged(error) from None
+
+
+def _damaged(error: Exception) -> SourceError:
+    """A damaged file makes Pillow's readers raise nearly anything: SyntaxError, struct.error, IndexError..."""
+    return SourceError(f"damaged or too large: {getattr(error, 'strerror', None) or error}")
+
+
+def _fitted(picture: Image, shape: Shape) -> NDArray[np.uint8]:
     from PIL import Image, ImageOps  # noqa: PLC0415  the extra `edge`
 
     channels, height, width = shape

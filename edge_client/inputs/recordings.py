@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from edge_client.head_runner import Frames
 from edge_client.sources import Sample
 from shared.bundle import Manifest
 from shared.datasets.base import Binning
-from shared.datasets.event_files import DVS128, READERS, read_events
-from shared.datasets.events import Events, bin_events, extent
+from shared.datasets.event_files import DVS128, READERS, events_among, read_arrays, read_events
+from shared.datasets.events import NUMBERS, Events, bin_events, extent
 from shared.errors import SourceError
 
 Sensor = tuple[int, int]
@@ -61,10 +62,12 @@ class RecordingReader:
         """
         suffix = path.suffix.lower()
         if suffix == ".npz":
-            stored = _frames_in_npz(path, self.shape)
-            if stored is not None:
-                return stored
-        events = read_events(path)
+            arrays = read_arrays(path)
+            if "x" not in arrays:
+                return _frames_among(arrays, path, self.shape)
+            events = events_among(arrays, path)
+        else:
+            events = read_events(path)
         try:
             return self.bin(events, (DVS128, DVS128) if suffix == ".aedat" else None)
         except SourceError as error:
@@ -90,15 +93,8 @@ class RecordingReader:
         return bin_events(events, timesteps, sensor, size=height, by=self._binning)
 
 
-def _frames_in_npz(path: Path, shape: tuple[int, ...]) -> Frames | None:
-    """The one array of `shape` in the file; None for a file of events."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            if "x" in stored:
-                return None
-            arrays: dict[str, NDArray[Any]] = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, AttributeError, TypeError):
-        return None  # read_events says what is wrong with it
+def _frames_among(arrays: Mapping[str, NDArray[Any]], path: Path, shape: tuple[int, ...]) -> Frames:
+    """The one array of `shape`."""
     fitting = [name for name, array in arrays.items() if array.shape == shape]
     if len(fitting) != 1:
         there = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items()) or "nothing"
@@ -115,7 +111,7 @@ def whole_counts(frames: NDArray[Any], what: str) -> Frames:
     Raises:
         SourceError: they are no whole numbers in 0..255.
     """
-    counts = frames.astype(np.uint8)
-    if not np.array_equal(counts, frames):
+    counts = frames.astype(np.uint8) if frames.dtype.kind in NUMBERS else None
+    if counts is None or not np.array_equal(counts, frames):
         raise SourceError(f"{what}: event counts must be whole numbers in 0..255")
     return counts

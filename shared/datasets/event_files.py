@@ -16,9 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from io import BytesIO
 from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
+from numpy.lib.format import read_array
+from numpy.typing import NDArray
 
 from shared.datasets.events import Events, make_events
 from shared.errors import SourceError
@@ -26,6 +31,8 @@ from shared.errors import SourceError
 OVERFLOW_ROW = 240
 OVERFLOW_STEP = 1 << 13
 DVS128 = 128
+NPY = ".npy"
+"""What the files in an .npz file end in."""
 
 
 def read_bin(path: Path) -> Events:
@@ -128,14 +135,42 @@ def read_npz(path: Path) -> Events:
     """Arrays `x`, `y`, `t` (us) and `polarity` or `p` (1 is ON), all [n].
 
     Raises:
-        SourceError: not an npz file, an array is missing, or their lengths differ.
+        SourceError: not an npz file, damaged, an array is missing, or their lengths differ.
     """
+    return events_among(read_arrays(path), path)
+
+
+def events_among(arrays: Mapping[str, NDArray[Any]], path: Path) -> Events:
+    """The events of an .npz file's arrays, see `read_npz`; `path` is for people.
+
+    Raises:
+        SourceError: an array is missing, or their lengths differ.
+    """
+    names = ("x", "y", "polarity" if "polarity" in arrays else "p", "t")
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        raise SourceError(f"{path}: not an npz file of events with x, y, t and polarity (no {', '.join(missing)})")
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            polarity = stored["polarity"] if "polarity" in stored else stored["p"]
-            return make_events(stored["x"], stored["y"], polarity, stored["t"])
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError) as error:
-        raise SourceError(f"{path}: not an npz file of events with x, y, t and polarity ({error})") from None
+        return make_events(*(arrays[name] for name in names))
+    except SourceError as error:
+        raise SourceError(f"{path}: {error}") from None
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of an .npz file, by name.
+
+    Raises:
+        SourceError: not an npz file, or damaged.
+    """
+    _read_bytes(path, most=1)
+    try:
+        # Not np.load: it reads an array to its end, and no further, so that a checksum is not always looked at.
+        with ZipFile(path) as stored:
+            files = {name: BytesIO(stored.read(name)) for name in stored.namelist() if name.endswith(NPY)}
+        return {name.removesuffix(NPY): read_array(file, allow_pickle=False) for name, file in files.items()}
+    # A damaged file makes zipfile, its decompressors and numpy raise nearly anything: BadZipFile, zlib.error...
+    except Exception as error:
+        raise SourceError(f"{path}: damaged or not an npz file ({error}): replace the file") from None
 
 
 READERS: Mapping[str, Callable[[Path], Events]] = {
@@ -163,8 +198,8 @@ def _read_bytes(path: Path, most: int = -1) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(most)
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read ({error.strerror})") from None
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise SourceError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
 def _skip_lines(raw: bytes, mark: bytes) -> int:

@@ -17,15 +17,26 @@ Events = NDArray[np.void]
 ON, OFF = 0, 1
 """Channel of each polarity in a frame."""
 
+NUMBERS = "biuf"
+"""Kinds of numpy types that are numbers."""
+
 MOST = 255
 """A pixel's count in one frame saturates here (uint8); real recordings at T=5 stay under 25."""
 
 
 def make_events(x: ArrayLike, y: ArrayLike, polarity: ArrayLike, t: ArrayLike) -> Events:
-    """Events from four arrays [n], put into order of time (a stable sort: equal times keep their order)."""
-    times = np.asarray(t, np.int64)
-    events = np.empty(times.shape, EVENT)
-    events["x"], events["y"], events["polarity"], events["t"] = x, y, np.asarray(polarity, bool), times
+    """Events from four arrays [n], put into order of time (a stable sort: equal times keep their order).
+
+    Raises:
+        SourceError: they are not numbers, or not as many of each.
+    """
+    columns = [np.asarray(values) for values in (x, y, polarity, t)]
+    count = columns[0].size
+    if not all(column.shape == (count,) and column.dtype.kind in NUMBERS for column in columns):
+        raise SourceError("x, y, t and polarity must be lists of numbers, equally long")
+    times = columns[3].astype(np.int64)
+    events = np.empty(count, EVENT)
+    events["x"], events["y"], events["polarity"], events["t"] = *columns[:2], columns[2].astype(bool), times
     if np.any(times[1:] < times[:-1]):
         events = events[np.argsort(times, kind="stable")]
     return events
@@ -78,4 +89,7 @@ def _frame_index(events: Events, timesteps: int, by: Binning) -> NDArray[np.int6
     t = events["t"].astype(np.int64)
     if not len(t):
         return t
-    return np.asarray((t - t[0]) * timesteps // (t[-1] - t[0] + 1), np.int64)
+    duration = int(t[-1]) - int(t[0]) + 1
+    if duration * timesteps > np.iinfo(np.int64).max:
+        raise SourceError(f"its events last {duration} us: times are needed in us")
+    return np.asarray((t - t[0]) * timesteps // duration, np.int64)

@@ -117,8 +117,15 @@ async def test_all_forms_of_events_have_the_same_verdict(cloud: CloudProcess, ev
                 await opened.classify(wrong)
 
 
-async def test_what_is_no_picture_is_said_and_the_edge_goes_on(cloud: CloudProcess, digit: dict[int, Any]) -> None:
+async def test_what_is_no_picture_is_said_and_the_edge_goes_on(
+    cloud: CloudProcess, digit: dict[int, Any], tmp_path: Path
+) -> None:
+    Image.effect_noise((64, 64), 50).save(tmp_path / "torn.png")
+    (tmp_path / "torn.png").write_bytes((tmp_path / "torn.png").read_bytes()[:-500])
     async with edge(cloud) as opened:
+        # Pillow reads the pixels when they are asked for.
+        with Image.open(tmp_path / "torn.png") as torn, pytest.raises(SourceError, match="damaged"):
+            await opened.classify(torn)
         shapes = [np.zeros((2, 5, 7), np.uint8), np.zeros(4, np.uint8), np.zeros((0, 4), np.uint8)]
         for wrong in (digit[1].astype(np.float32), *shapes, 7, None, "x.png"):
             with pytest.raises(SourceError):

@@ -11,6 +11,7 @@ from PIL import Image
 from edge_client.config import InputConfig
 from edge_client.inputs.files import ListedFiles
 from edge_client.inputs.pictures import PictureReader
+from edge_client.inputs.recordings import RecordingReader
 from edge_client.sources import Sample, Unreadable, nothing_done
 from shared.errors import ConfigError
 from tests.unit.edge_client.manifests import manifest
@@ -58,6 +59,27 @@ def test_a_line_is_read_when_its_sample_is_asked_for(folder: Path) -> None:
     assert asked == ["a.png", "b.png"]
     # Two were the limit, the one that is done included.
     assert next(items, None) is None
+
+
+@pytest.mark.parametrize("name", ["~$scan.png", "~no one/scan.png", "x" * 256, "a\0b.png", "x" * 5000 + "/*.png"])
+def test_a_name_that_no_file_has_is_one_that_cannot_be_read(
+    folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    lines = [name, "a.png"]
+    wrong, good = ListedFiles(lines, PictureReader(manifest()), nothing_done, None)
+    assert isinstance(wrong, Unreadable)
+    assert isinstance(good, Sample)
+    assert (wrong.name, good.name) == (name, "a.png")
+    of_events = manifest((2, 34, 34), ("a", "b"), "events")
+    (wrong,) = ListedFiles([f"{name}.bin"], RecordingReader(of_events), nothing_done, None)
+    assert isinstance(wrong, Unreadable)
+
+
+def test_a_tilde_that_is_nobodys_is_a_letter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir((folder / "a.png").rename(folder / "~$scan.png").parent)
+    (item,) = ListedFiles(["~$scan.png"], PictureReader(manifest()), nothing_done, None)
+    assert isinstance(item, Sample)
 
 
 def test_the_list_stands_alone() -> None:

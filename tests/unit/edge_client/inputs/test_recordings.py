@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from edge_client.config import InputConfig
 from edge_client.inputs.choose import open_source
@@ -108,6 +110,50 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path: Path) -> No
         assert item.name == str(tmp_path / name)
         assert reason in item.reason
         assert str(tmp_path) not in item.reason
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@given(
+    of_events=st.booleans(),
+    packed=st.booleans(),
+    cut=st.booleans(),
+    place=st.integers(0, 1 << 16),
+    bits=st.integers(1, 255),
+)
+@example(of_events=False, packed=True, cut=False, place=120, bits=8)  # the array's own header: it begins elsewhere
+def test_a_damaged_npz_file_is_read_or_refused(
+    tmp_path: Path, of_events: bool, packed: bool, cut: bool, place: int, bits: int
+) -> None:
+    path, recorded = tmp_path / "x.npz", events(60)
+    arrays = {name: recorded[name] for name in ("x", "y", "t", "polarity")}
+    frames = bin_events(recorded, 5, (34, 34))
+    (np.savez_compressed if packed else np.savez)(path, **(arrays if of_events else {"frames": frames}))
+    whole = path.read_bytes()
+    at = place % len(whole)
+    path.write_bytes(whole[:at] + (b"" if cut else bytes([whole[at] ^ bits]) + whole[at + 1 :]))
+    (item,) = take(InputConfig(events=(str(path),)), of())
+    if isinstance(item, Sample):
+        assert (item.frames == frames).all()
+    else:
+        assert item.reason
+        assert str(path) not in item.reason
+
+
+def test_events_that_are_none_are_named(tmp_path: Path) -> None:
+    good = {name: events()[name] for name in ("x", "y", "t", "polarity")}
+    wrong = {
+        "short": {**good, "x": good["x"][1:]},
+        "square": {name: column.reshape(2, -1) for name, column in good.items()},
+        "single": {name: column[0] for name, column in good.items()},
+        "words": {**good, "t": good["t"].astype(str)},
+        "endless": {**good, "t": np.linspace(-9e18, 9e18, len(good["t"]))},
+        "letters": {"frames": np.full((5, 2, 34, 34), "a")},
+    }
+    for name, arrays in wrong.items():
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+    names = tuple(str(tmp_path / f"{name}.npz") for name in wrong)
+    for item in take(InputConfig(events=names, binning="time"), of()):
+        assert isinstance(item, Unreadable)
 
 
 def test_a_bundle_of_pictures_takes_none() -> None:

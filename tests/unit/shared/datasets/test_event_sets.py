@@ -94,6 +94,18 @@ def test_simulated_frames(tmp_path: Path) -> None:
         load_split("cifar10dvs-sim", tmp_path, "test", size=8, timesteps=4, allow_partial=True)
 
 
+def test_damaged_simulated_frames_are_named(tmp_path: Path) -> None:
+    simulated(tmp_path, np.ones((2, 3, 2, 8, 8), np.uint8))
+    (path,) = (tmp_path / "cifar10dvs-sim").iterdir()
+    with np.load(path) as stored:
+        np.savez_compressed(path, **stored)
+    packed = bytearray(path.read_bytes())
+    packed[60:70] = bytes(10)
+    path.write_bytes(packed)
+    with pytest.raises(SourceError, match=r"test_8x8_T3_count\.npz: damaged \(Error -3 .*simulate it again"):
+        load_split("cifar10dvs-sim", tmp_path, "test", size=8, timesteps=3, allow_partial=True)
+
+
 def test_simulated_frames_of_the_wrong_shape(tmp_path: Path) -> None:
     simulated(tmp_path, np.ones((2, 3, 1, 8, 8), np.uint8))
     with pytest.raises(SourceError, match="damaged, frames are"):
