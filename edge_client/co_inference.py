@@ -144,9 +144,10 @@ class CoInference:
                     await self._find_stream(flight)
                 await self._send_ahead(flight)
                 answer = await self._receive(flight)
-            except CloudUnavailable:
+            except (CloudUnavailable, CloudRefused):
                 if flight.stream is None:
                     raise  # it was looked for in vain
+                # Another cloud may serve where this one refuses; the link says when all of them do.
                 flight.stream = None
                 continue
             if isinstance(answer, Rejection):

@@ -35,7 +35,7 @@ class Link(Protocol):
 
         Raises:
             TimeoutError: there is none within `within_s` seconds.
-            CloudRefused: every cloud that answered refused this edge.
+            CloudRefused: every cloud refused this edge, one after the other, be it on a stream that was open.
         """
 
     @property

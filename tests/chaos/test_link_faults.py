@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 from pathlib import Path
 
@@ -90,6 +91,26 @@ async def test_a_cloud_that_drains_is_left_for_the_next_one(
     assert_undisturbed(whole, done.lines)
     assert done.summary["reconnects"] == 1
     assert "draining" in first.log.read_text()
+
+
+async def test_a_cloud_that_retires_the_bundle_is_left_for_the_next_one(
+    bundle: Bundle, cloud: CloudProcess, whole: list[Line], tmp_path: Path
+) -> None:
+    """The first cloud answers what is open, and refuses the sample that comes then."""
+    served = tmp_path / "bundles"
+    for name, one in (("ours", bundle), ("another", SHIPPED)):
+        shutil.copytree(one.path, served / name)
+    with cloud_process(tmp_path / "cloud", [], "--bundles-dir", str(served)) as first:
+        running = asyncio.create_task(edge_here(bundle, (first.listen, cloud.listen), DIGITS))
+        await asyncio.to_thread(
+            wait_for, lambda: first.metric("neucodex_cloud_frames_total") >= 20, "the run to be on its way"
+        )
+        shutil.rmtree(served / "ours")
+        first.signal(signal.SIGHUP)
+        done = await running
+    assert done.code == 0, done.err
+    assert_undisturbed(whole, done.lines)
+    assert done.summary["reconnects"] == 1
 
 
 async def test_a_run_that_waits_may_begin_before_its_cloud(

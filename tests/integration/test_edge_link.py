@@ -26,6 +26,7 @@ from edge_client.loss import LossPolicy
 from edge_client.security import IN_CLEAR
 from protos import co_inference_pb2 as pb
 from protos import co_inference_pb2_grpc as pb_grpc
+from shared.errors import CloudRefused
 from shared.exit_policy import ExitPolicy
 from shared.spike_codec import SpikeCodec
 from tests.unit.edge_client.fakes import SHAPE, CountingHead, CountingRun, T, sample
@@ -69,8 +70,22 @@ class Forgetful(pb_grpc.CoInferenceServicer):
                 await context.abort(self.status, "go elsewhere")
 
 
+class Retired(pb_grpc.CoInferenceServicer):
+    """Takes a stream, and refuses its first frame."""
+
+    def __init__(self) -> None:
+        self.streams = 0
+
+    async def Infer(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
+        self.streams += 1
+        await context.read()
+        await context.write(READY)
+        await context.read()
+        await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "go elsewhere")
+
+
 @asynccontextmanager
-async def served(servicer: Forgetful, *options: tuple[str, int]) -> AsyncIterator[tuple[str, int]]:
+async def served(servicer: pb_grpc.CoInferenceServicer, *options: tuple[str, int]) -> AsyncIterator[tuple[str, int]]:
     server = grpc.aio.server(options=options)
     pb_grpc.add_CoInferenceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -177,6 +192,22 @@ async def test_streams_go_round_all_addresses() -> None:
     assert_all_answered(verdicts)
     assert abs(first.streams - second.streams) <= 1
     assert first.streams >= 3
+
+
+async def test_a_cloud_that_refuses_in_the_middle_of_a_sample_is_left_for_the_next() -> None:
+    retired, other = Retired(), Forgetful(None, None)
+    async with served(retired) as one, served(other) as another, linked(one, another) as link:
+        verdict = await CoInference(CountingHead(), SpikeCodec(SHAPE), link, POLICY, T).classify(sample())
+    assert (verdict.prediction, verdict.timesteps, verdict.payload_bytes) == (1, T, T + 1)
+    assert (retired.streams, other.streams) == (1, 1)
+
+
+async def test_clouds_that_take_a_stream_and_refuse_its_sample_are_asked_once_each() -> None:
+    clouds = [Retired(), Retired()]
+    async with served(clouds[0]) as one, served(clouds[1]) as another, linked(one, another) as link:
+        with pytest.raises(CloudRefused, match="go elsewhere"):
+            await CoInference(CountingHead(), SpikeCodec(SHAPE), link, POLICY, T).classify(sample())
+        assert [cloud.streams for cloud in clouds] == [1, 1]
 
 
 async def test_nothing_is_left_of_a_sample_that_lost_its_stream_or_found_none() -> None:
