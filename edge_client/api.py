@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import fields
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 from edge_client.co_inference import AnsweredHere, CoInference
 from edge_client.config import EdgeConfig
 from edge_client.inputs.convert import converter
+from edge_client.link_errors import closed
 from edge_client.pair import open_pair
 from edge_client.security import LinkSecurity
 from edge_client.sources import Sample
@@ -82,6 +83,7 @@ class Edge:
         self._network: CoInference | None = None
         self._room = asyncio.Semaphore(in_flight)
         self._open = contextlib.AsyncExitStack()
+        self._calls: set[asyncio.Task[Verdict]] = set()
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -105,8 +107,12 @@ class Edge:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the stream."""
+        """End the calls that are under way, and the stream."""
         self._network = None
+        calls = tuple(self._calls)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
         await self._open.aclose()
 
     async def classify(self, given: Input) -> Verdict:
@@ -120,10 +126,25 @@ class Edge:
         Raises:
             SourceError: it cannot be read, or does not fit the bundle.
             SampleRejected: there was no verdict within the sample's deadline.
-            CloudUnavailable, CloudRefused: there is no cloud, and `on_loss` says fail.
+            CloudUnavailable, CloudRefused: there is no cloud, and `on_loss` says fail; or this Edge was closed before
+                there was a verdict.
+            RuntimeError: it is not open.
         """
         if self._network is None:
             raise RuntimeError("this Edge is not open: `async with Edge(...) as edge`")
+        call = asyncio.create_task(self._classify(given, self._network))
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        try:
+            await asyncio.wait({call})
+            if call.cancelled():
+                raise closed()
+            return call.result()
+        finally:
+            call.cancel()  # whoever called was: the sample is given up
+            del call  # what it raised would hold itself
+
+    async def _classify(self, given: Input, network: CoInference) -> Verdict:
         number = next(self._numbers)
         async with self._room:
             if isinstance(given, np.ndarray) and given.shape == self._converter.shape:
@@ -131,7 +152,7 @@ class Edge:
             else:
                 # To read and to scale takes its time: not from the samples that are under way.
                 frames = await asyncio.to_thread(self._converter.frames, given)
-            return await self._network.classify(Sample(number, f"sample {number}", None, frames))
+            return await network.classify(Sample(number, f"sample {number}", None, frames))
 
     @classmethod
     def blocking(cls, bundle: str | Path, cloud: str | Sequence[str], **options: Any) -> EdgeSync:
@@ -144,6 +165,8 @@ class EdgeSync:
 
     def __init__(self, bundle: str | Path, cloud: str | Sequence[str], **options: Any) -> None:
         self._edge = Edge(bundle, cloud, **options)
+        self._gate = threading.Lock()
+        """Held while work is handed to the loop, or the loop is taken away: none is handed to a loop that has ended."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
@@ -163,7 +186,7 @@ class EdgeSync:
         self._thread = threading.Thread(target=self._loop.run_forever, name="edge", daemon=True)
         self._thread.start()
         try:
-            self._wait(self._edge.__aenter__())
+            self._wait(self._edge.__aenter__)
         except BaseException:
             self._end()
             raise
@@ -172,21 +195,21 @@ class EdgeSync:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the stream, and the thread."""
+        """End the calls of other threads, the stream, and the thread."""
         try:
-            self._wait(self._edge.__aexit__(kind, error, trace))
+            self._wait(lambda: self._edge.__aexit__(kind, error, trace))
         finally:
             self._end()
 
     def classify(self, given: Input) -> Verdict:
         """As of `Edge`."""
-        if self._loop is None:
-            raise RuntimeError("this edge is not open: `with Edge.blocking(...) as edge`")
-        return self._wait(self._edge.classify(given))
+        return self._wait(lambda: self._edge.classify(given))
 
-    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
-        assert self._loop is not None
-        future: Future[T] = asyncio.run_coroutine_threadsafe(work, self._loop)
+    def _wait(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        with self._gate:
+            if self._loop is None:
+                raise RuntimeError("this edge is not open: `with Edge.blocking(...) as edge`")
+            future: Future[T] = asyncio.run_coroutine_threadsafe(work(), self._loop)
         try:
             return future.result()
         except BaseException:
@@ -194,14 +217,24 @@ class EdgeSync:
             raise
 
     def _end(self) -> None:
-        loop, thread = self._loop, self._thread
+        with self._gate:
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
         assert loop is not None
         assert thread is not None
-        self._loop = self._thread = None
-        asyncio.run_coroutine_threadsafe(loop.shutdown_default_executor(), loop).result()
+        asyncio.run_coroutine_threadsafe(_end_tasks(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+async def _end_tasks() -> None:
+    """Cancel what still runs in this loop, and wait for it: nobody waits for ever for what a stopped loop owes."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_default_executor()
 
 
 class _Watcher:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from edge_client.addresses import Address, Target, resolve
 from edge_client.backoff import Backoff
-from edge_client.link_errors import not_there
+from edge_client.link_errors import closed, not_there
 from edge_client.transport import Transport
 from shared.command_line import join_address
 from shared.errors import CloudRefused, CloudUnavailable, NeucodexError
@@ -35,6 +35,7 @@ class Link(Protocol):
 
         Raises:
             TimeoutError: there is none within `within_s` seconds.
+            CloudUnavailable: the link was closed.
             CloudRefused: every cloud refused this edge, one after the other, be it on a stream that was open.
         """
 
@@ -86,7 +87,8 @@ class CloudLink:
         self._refused: CloudRefused | None = None
         self._lost: CloudUnavailable | None = None
         self._answerable = asyncio.Event()
-        """Set while `stream` has something to say: a stream is open, or all clouds refused."""
+        """Set while `stream` has something to say: a stream is open, all clouds refused, or the link is over."""
+        self._over = False
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -101,7 +103,9 @@ class CloudLink:
 
     async def stream(self, within_s: float) -> Transport:
         until = self._clock() + within_s
-        while self._present() is None:
+        while self._over or self._present() is None:
+            if self._over:
+                raise closed()
             if self._refused is not None:
                 raise self._refused.anew()
             if self._task is not None and self._task.done():
@@ -118,7 +122,9 @@ class CloudLink:
         return not_there(named, self._connect_deadline_s) if self._lost is None else self._lost.anew()
 
     async def close(self) -> None:
-        """End the stream and try no more."""
+        """End the stream and try no more; who waits for one is told."""
+        self._over = True
+        self._answerable.set()
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

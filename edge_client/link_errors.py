@@ -48,6 +48,11 @@ def not_reached(address: str, details: str) -> CloudUnavailable:
     return CloudUnavailable(f"no stream to {address} ({' '.join(details.split())})")
 
 
+def closed() -> CloudUnavailable:
+    """The edge itself was closed."""
+    return CloudUnavailable("this edge was closed")
+
+
 def spoke_wrongly(address: str, what: str) -> CloudRefused:
     """The cloud sent something that the protocol does not allow."""
     return CloudRefused(f"the cloud at {address} breaks the protocol ({what}): {_REFUSALS[_WRONG_VERSION]}")

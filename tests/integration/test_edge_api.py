@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from shared.bundle import Bundle
 from shared.datasets import load_split
 from shared.errors import BundleError, CloudRefused, CloudUnavailable, ConfigError, SourceError
 from tests.support.bundles import make_bundle
-from tests.support.processes import CloudProcess, cloud_process
+from tests.support.dark_link import DarkLink
+from tests.support.processes import DEADLINE, CloudProcess, cloud_process, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / "models" / "resnet18-digits"
@@ -154,6 +156,65 @@ def test_a_cloud_that_dies_is_an_error_with_fail_and_threads_end(digit: dict[int
         with pytest.raises(CloudUnavailable):
             opened.classify(digit[2])
         assert not opened.connected
+
+
+@pytest.mark.parametrize("on_loss", ["wait", "fallback"])
+async def test_calls_are_told_that_the_edge_was_closed_under_them(
+    cloud: CloudProcess, digit: dict[int, Any], on_loss: str
+) -> None:
+    async with DarkLink(cloud.listen) as dark:
+        options: dict[str, Any] = {"on_loss": on_loss, "fallback_after_s": 600.0, "in_flight": 2}
+        async with Edge(DIGITS, dark.listen, security=IN_CLEAR, **options) as opened:
+            assert (await opened.classify(digit[3])).prediction == 3
+            dark.darken()
+            # Two are on their way, one waits for its turn.
+            calls = [asyncio.create_task(opened.classify(digit[label])) for label in range(3)]
+            while len(opened._calls) < 3:  # noqa: ASYNC110  there is no event for it
+                await asyncio.sleep(0)
+        for call in calls:
+            with pytest.raises(CloudUnavailable, match="this edge was closed"):
+                await asyncio.wait_for(call, DEADLINE)
+        with pytest.raises(RuntimeError, match="not open"):
+            await opened.classify(digit[3])
+
+
+async def test_a_call_that_is_given_up_frees_its_slot(cloud: CloudProcess, digit: dict[int, Any]) -> None:
+    async with edge(cloud, threshold=1.0) as opened:
+        call = asyncio.create_task(opened.classify(digit[3]))
+        while not opened._calls:  # noqa: ASYNC110  there is no event for it
+            await asyncio.sleep(0)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert (await opened.classify(digit[3])).prediction == 3
+    assert cloud.metric("neucodex_cloud_slots_in_use") == 0.0
+
+
+async def test_threads_are_told_that_the_edge_was_closed_under_them(cloud: CloudProcess, digit: dict[int, Any]) -> None:
+    told: SimpleQueue[object] = SimpleQueue()
+
+    def call() -> None:
+        try:
+            told.put(opened.classify(digit[3]))
+        except Exception as error:
+            told.put(error)
+
+    def close_under_them() -> None:
+        with opened:
+            assert opened.classify(digit[3]).prediction == 3
+            dark.darken()
+            for _ in range(3):
+                threading.Thread(target=call, daemon=True).start()
+            wait_for(lambda: len(opened._edge._calls) == 3, "the calls to be under way")
+
+    async with DarkLink(cloud.listen) as dark:
+        opened = Edge.blocking(DIGITS, dark.listen, security=IN_CLEAR)
+        await asyncio.to_thread(close_under_them)
+        for _ in range(3):
+            error = await asyncio.to_thread(told.get, timeout=DEADLINE)
+            assert isinstance(error, CloudUnavailable)
+            assert str(error) == "this edge was closed"
+    assert no_thread_of_ours()
 
 
 def test_what_is_wrong_is_said_at_once(cloud: CloudProcess, tmp_path: Path) -> None:

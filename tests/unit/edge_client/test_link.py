@@ -179,6 +179,30 @@ async def test_an_error_is_raised_once() -> None:
     assert len({id(error) for error in (GONE, REFUSED, *raised)}) == 6
 
 
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_link_that_is_closed_says_so_to_who_waits_and_who_asks(lost: bool) -> None:
+    class Ticking(Clock):
+        def __call__(self) -> float:
+            self.now += 0.1
+            return self.now
+
+        async def sleep(self, seconds: float) -> None:
+            await asyncio.Event().wait()
+
+    machines = Machines()
+    async with link(machines, ONE, clock=Ticking()) as it:
+        await it.stream(1.0)
+        if lost:
+            machines.transports[0].end(GONE)
+        waiting = asyncio.create_task(it.stream(60.0)) if lost else None
+        await asyncio.sleep(0)
+        await it.close()
+        for asked in (waiting, it.stream(60.0)):
+            if asked is not None:
+                with pytest.raises(CloudUnavailable, match="this edge was closed"):
+                    await asked
+
+
 async def test_names_are_tried_machine_by_machine() -> None:
     targets = await resolve([("localhost", 7), ("127.0.0.1", 8)], random.Random(0))
     assert targets[-1] == Target("127.0.0.1:8", "127.0.0.1:8")
