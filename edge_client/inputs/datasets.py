@@ -40,12 +40,12 @@ class DatasetSource(Source):
         number = 0
         for split in registry.stream(self._request):
             for frames, label in zip(split.frames, split.labels, strict=True):
-                if number == self.count:
-                    return
                 name = f"{self._request.name}/test/{number}"
                 if not self._skip(name):
                     yield Sample(number, name, self._labels[int(label)], frames)
                 number += 1
+                if number == self.count:
+                    return
 
 
 def _labels_in_bundle(name: str, classes: tuple[str, ...], manifest: Manifest) -> tuple[int | None, ...]:

@@ -72,13 +72,13 @@ class ListedFiles(Source):
         for line in self._lines:
             name = line.rstrip("\r\n")
             for path in self._found(name) if name else ():
-                if number == self.count:
-                    return
                 if isinstance(path, Unreadable):
                     yield path
                 elif not self._skip(str(path)):
                     yield read_item(self._reader, number, path)
                 number += 1
+                if number == self.count:
+                    return
 
     def _found(self, name: str) -> Sequence[Path | Unreadable]:
         try:

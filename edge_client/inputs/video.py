@@ -46,7 +46,7 @@ class VideoSource(Source):
 
         frame = 0
         try:
-            while self._limit is None or frame < self._limit * self._every:
+            while self._limit is None or frame <= (self._limit - 1) * self._every:
                 name = f"{self._video}#{frame}"
                 wanted = frame % self._every == 0 and not self._skip(name)
                 if not self._capture.grab():

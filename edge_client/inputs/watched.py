@@ -75,8 +75,6 @@ class WatchedFolder(Source):
             taken.difference_update(path for path in changed if not path.exists())
             waiting.update((path, Waiting(now)) for path in changed if path not in taken)
             for path in [path for path, file in waiting.items() if now - file.since >= SETTLE_S]:
-                if number == self.count:
-                    return
                 if self._skip(str(path)):
                     item = None
                 elif (item := self._read(number, path, waiting[path], now)) is None:
@@ -88,6 +86,8 @@ class WatchedFolder(Source):
                     taken.add(path)
                 if item is not None:
                     yield item
+                if number == self.count:
+                    return
             waiting = {path: file for path, file in waiting.items() if path.exists()}
 
     def _read(self, number: int, path: Path, file: Waiting, now: float) -> Item | None:

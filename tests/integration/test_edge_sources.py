@@ -13,7 +13,7 @@ from PIL import Image
 
 from shared.bundle import Bundle
 from tests.support.edges import edge_process, run_edge
-from tests.support.processes import CloudProcess, cloud_process
+from tests.support.processes import DEADLINE, CloudProcess, cloud_process
 
 cv2 = pytest.importorskip("cv2")
 
@@ -45,6 +45,14 @@ def test_names_on_standard_input_are_answered_as_they_come(bundle: Bundle, cloud
         rest, err = edge.communicate()
     assert edge.returncode == 0, err
     assert json.loads(rest)["summary"]["samples"] == 3
+
+
+def test_a_limit_ends_a_run_whose_input_stays_open(bundle: Bundle, cloud: CloudProcess, tmp_path: Path) -> None:
+    with edge_process(*flags(bundle, cloud), "--images", "-", "--limit", "1") as edge:
+        assert edge.stdin is not None
+        edge.stdin.write(f"{draw(tmp_path / 'a.png', 0)}\n")
+        edge.stdin.flush()
+        assert edge.wait(DEADLINE) == 0
 
 
 def test_ctrl_c_while_it_waits_for_a_name(bundle: Bundle, cloud: CloudProcess, tmp_path: Path) -> None:

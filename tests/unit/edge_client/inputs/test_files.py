@@ -57,8 +57,9 @@ def test_a_line_is_read_when_its_sample_is_asked_for(folder: Path) -> None:
     assert asked == []
     assert Path(next(items).name).name == "b.png"
     assert asked == ["a.png", "b.png"]
-    # Two were the limit, the one that is done included.
+    # Two were the limit, the one that is done included: no further line is waited for.
     assert next(items, None) is None
+    assert asked == ["a.png", "b.png"]
 
 
 @pytest.mark.parametrize("name", ["~$scan.png", "~no one/scan.png", "x" * 256, "a\0b.png", "x" * 5000 + "/*.png"])

@@ -115,6 +115,21 @@ def test_pictures_are_turned_upright(tmp_path: Path) -> None:
     assert (frames[0, :8] == 0).all()
 
 
+def test_nothing_is_read_beyond_the_limit(tmp_path: Path) -> None:
+    for digit, content in enumerate((bytes(50), b"damaged")):
+        path = tmp_path / "N-MNIST" / "Test" / str(digit) / "00001.bin"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+    of_events = manifest((2, 34, 34), input_kind="events")
+    first, both = (
+        open_source(InputConfig(dataset="nmnist", data=tmp_path, allow_partial=True, limit=limit), of_events)
+        for limit in (1, 2)
+    )
+    assert len(list(first)) == 1
+    with pytest.raises(SourceError, match="damaged"):
+        list(both)
+
+
 def test_limit_counts_samples(tmp_path: Path) -> None:
     for number in range(5):
         save(tmp_path / f"{number}.png")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from edge_client.config import InputConfig
 from edge_client.inputs.choose import open_source
+from edge_client.inputs.video import VideoSource
 from edge_client.sources import Sample, Skip, nothing_done
 from shared.errors import ConfigError, SourceError
 from tests.unit.edge_client.manifests import manifest
@@ -54,6 +56,24 @@ def test_every_nth_frame_in_its_own_colours(video: Path, every: int, limit: int 
 def test_frames_that_are_done_are_passed_over(video: Path) -> None:
     names = [sample.name for sample in take(video, 2, skip=lambda name: name.endswith(("#0", "#4")))]
     assert names == [f"{video}#{number}" for number in (2, 6, 8, 10)]
+
+
+def test_no_frame_is_waited_for_beyond_the_limit(video: Path) -> None:
+    class Counted:
+        grabbed = 0
+
+        def __init__(self, capture: Any) -> None:
+            self.retrieve, self.release, self._capture = capture.retrieve, capture.release, capture
+
+        def grab(self) -> bool:
+            self.grabbed += 1
+            return bool(self._capture.grab())
+
+    source = open_source(InputConfig(video=str(video), every=3, limit=2), RGB)
+    assert isinstance(source, VideoSource)
+    source._capture = counted = Counted(source._capture)  # type: ignore[assignment]
+    assert len(list(source)) == 2
+    assert counted.grabbed == 4
 
 
 def test_what_is_no_video(tmp_path: Path) -> None:

@@ -142,6 +142,13 @@ def test_what_is_done_is_left_out_and_the_limit_counts_it(tmp_path: Path) -> Non
         assert [run.name(), run.name(), run.next()] == ["b.png", "c.png", None]
 
 
+def test_the_limit_ends_it_when_nothing_more_comes(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(picture())
+    with watching(tmp_path, limit=2) as run:
+        assert [run.name(), run.name(), run.next()] == ["a.png", "b.png", None]
+
+
 def test_a_folder_that_is_not_there_or_goes_away(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no such folder"):
         open_source(InputConfig(watch=tmp_path / "missing"), manifest())
