@@ -16,14 +16,14 @@ from shared.wire import FRAMING_BYTES, cloud_to_wire
 
 @dataclass(frozen=True)
 class SampleEnergy:
-    """Of one sample. `measured` is everything since the verdict before, other programs and waiting included."""
+    """Of one sample. `measured` is all since the verdict before or `begin`, other programs and waiting included."""
 
     modelled: Modelled | None
     measured: Measured | None
 
 
 class EnergyAccount:
-    """Charges each verdict.
+    """Charges each verdict. `begin` when the first sample is asked for.
 
     Args:
         manifest: of the bundle; its measured firing rates stand for those of each sample.
@@ -47,11 +47,16 @@ class EnergyAccount:
         self._local_exit_macs = float(manifest.provenance.get("local_exit", {}).get("operations", 0))
         self._asks_first = asks_first
         self._meter = meter
-        self._counted = meter.joules() if meter else 0.0
+        self._counted = 0.0
         needed = policy.confidences_needed
         confidences, named = (0.1,) * (needed or manifest.network.classes), tuple(range(needed))
         answer = StepResult(1 << 14, 1, confidences, named, queue_us=1 << 10, compute_us=1 << 10)
         self._answer_bytes = cloud_to_wire(answer).ByteSize() + FRAMING_BYTES + PACKET_BYTES
+
+    def begin(self) -> None:
+        """What the meter has counted until now is no sample's."""
+        if self._meter is not None:
+            self._counted = self._meter.joules()
 
     def charge(self, verdict: Verdict) -> SampleEnergy:
         """What this sample cost; in the order in which verdicts are told."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -106,7 +107,7 @@ class Counted:
 class Sampled:
     """A meter that a thread looks at every `period_s` seconds, so that watts are integrated and no wrap is missed.
 
-    One that fails is given up with a warning: its last count stands. Close it.
+    One that fails, or whose joules get fewer, is given up with a warning: its last count stands. Close it.
     """
 
     def __init__(self, meter: PowerMeter, period_s: float = PERIOD_S) -> None:
@@ -124,7 +125,7 @@ class Sampled:
         with self._lock:
             if not self._ended.is_set():
                 try:
-                    self._joules = self._meter.joules()
+                    self._joules = self._further(self._meter.joules())
                 except (OSError, ValueError) as error:
                     log.warning("the power meter (%s) cannot be read any more: %s", self.kind, error)
                     self._ended.set()
@@ -134,6 +135,11 @@ class Sampled:
         """End the thread; the count stands."""
         self._ended.set()
         self._thread.join()
+
+    def _further(self, joules: float) -> float:
+        if joules < self._joules:
+            raise ValueError(f"it went back, from {self._joules:g} J to {joules:g} J")
+        return joules
 
     def _look(self) -> None:
         while not self._ended.wait(self._period_s):
@@ -167,11 +173,11 @@ def of_file(path: Path) -> PowerMeter:
         known = {name.lower(): at for at, name in enumerate(names)}
         for name, factor in JOULES.items():
             if name in known:
-                return Counted("file", lambda at=known[name], by=factor: by * float(_table(path)[1][at]))  # type: ignore[misc]
+                return Counted("file", lambda at=known[name], by=factor: by * _value(path, at))  # type: ignore[misc]
         for name in WATTS:
             if name in known:
-                return Integrated("file", lambda at=known[name]: float(_table(path)[1][at]))  # type: ignore[misc]
-    except (OSError, ValueError, IndexError) as error:
+                return Integrated("file", lambda at=known[name]: _value(path, at))  # type: ignore[misc]
+    except (OSError, ValueError) as error:
         raise ConfigError(f"--power-meter is {path}: it cannot be read ({error})") from None
     raise ConfigError(
         f"--power-meter is {path}: no column of it is {', '.join([*JOULES, *WATTS])}; its first line must name them"
@@ -212,8 +218,27 @@ def _whole(file: Path) -> int:
     return int(_text(file))
 
 
+def _value(path: Path, column: int) -> float:
+    """The last whole line's value in a column.
+
+    Raises:
+        OSError, ValueError: there is none.
+    """
+    _, values = _table(path)
+    if column >= len(values):
+        raise ValueError(f"its last line has {len(values)} of at least {column + 1} columns")
+    value = float(values[column])
+    if not math.isfinite(value):
+        raise ValueError(f"its last line says {value}")
+    return value
+
+
 def _table(path: Path) -> tuple[list[str], list[str]]:
-    """The names of the columns, and the last whole line's values; the end alone of a long file is read."""
+    """The names of the columns, and the last whole line's values; the end alone of a long file is read.
+
+    Raises:
+        OSError, ValueError: it cannot be read, or is no table.
+    """
     with path.open("rb") as file:
         first = file.readline().decode()
         with contextlib.suppress(OSError):
@@ -223,4 +248,7 @@ def _table(path: Path) -> tuple[list[str], list[str]]:
         raise ValueError("it holds no values yet")
     dialect = next((mark for mark in ",;\t" if mark in first), None)
     split = (lambda line: next(csv.reader([line], delimiter=dialect))) if dialect else str.split
-    return [name.strip() for name in split(first.strip())], split(lines[-1].strip())
+    try:
+        return [name.strip() for name in split(first.strip())], split(lines[-1].strip())
+    except csv.Error as error:
+        raise ValueError(f"it is no table: {error}") from None

@@ -75,6 +75,8 @@ class Session:
             OutputError: a verdict cannot be written.
         """
         began = self._clock()
+        if self._energy is not None:
+            self._energy.begin()
         reader = Reader(source)
         reading: asyncio.Task[Item | None] | None = asyncio.create_task(reader.next())
         under_way: UnderWay = deque()

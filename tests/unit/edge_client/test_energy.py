@@ -81,7 +81,9 @@ def test_asking_the_local_exit_is_charged(manifest: Manifest) -> None:
 def test_a_meters_joules_go_to_the_verdict_that_comes_next(manifest: Manifest) -> None:
     meter = Counting()
     account = EnergyAccount(manifest, manifest.exit_policy, "none", asks_first=False, meter=meter)
-    meter.count = 7.0
+    meter.count = 100.0  # connecting, loading
+    account.begin()
+    meter.count = 102.0
     first = account.charge(verdict()).measured
     second = account.charge(verdict()).measured
     assert first is not None

@@ -1,3 +1,4 @@
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -122,7 +123,11 @@ def test_the_end_alone_of_a_long_file_is_read(tmp_path: Path) -> None:
     assert meter.joules() == pytest.approx(2.5)
 
 
-@pytest.mark.parametrize("text", ["", "energy_J\n", "volts\n5\n", "energy_J\nmuch\n"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "energy_J\n", "volts\n5\n", "energy_J\nmuch\n", "t,energy_J\n1\n", "energy_J\n\n", "energy_J\nnan\n",
+     "x" * 200_000 + ",energy_J\n1,2\n"],
+)  # fmt: skip
 def test_a_file_that_is_no_meters_is_refused_by_name(tmp_path: Path, text: str) -> None:
     file = tmp_path / "meter.csv"
     file.write_text(text)
@@ -130,6 +135,34 @@ def test_a_file_that_is_no_meters_is_refused_by_name(tmp_path: Path, text: str) 
         of_file(file)
     with pytest.raises(ConfigError, match="cannot be read"):
         of_file(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("head", "shown"),
+    [
+        ("time,energy_J", "\n"),
+        ("time,energy_J", "2\n"),
+        ("time energy_J", "\n"),
+        ("time energy_J", "2 inf\n"),
+        ("time energy_J", "2 nan\n"),
+        ("time energy_J", "2 -7\n"),
+        ("time power_W", "2 -1e9\n"),
+    ],
+)
+def test_a_meter_that_shows_what_none_can_is_given_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, head: str, shown: str
+) -> None:
+    file = tmp_path / "meter.txt"
+    file.write_text(f"{head}\n{'0,5' if ',' in head else '0 5'}\n")
+    with contextlib.closing(Sampled(of_file(file), period_s=60.0)) as meter:
+        before = meter.joules()
+        for _ in range(2):
+            with file.open("a") as written:
+                written.write(shown)
+            assert meter.joules() == before
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+        "the power meter (file) cannot be read any more"
+    ]
 
 
 def test_a_thread_looks_and_a_meter_that_goes_away_keeps_its_count(

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from edge_client.energy import EnergyAccount
 from edge_client.report import JsonReport, Notes
 from edge_client.session import Session
 from edge_client.sources import Item, Sample, Source, Unreadable
 from edge_client.verdict import Verdict
+from shared.energy import Meter
 from shared.errors import CloudUnavailable, SampleRejected, SourceError
 from shared.metrics import EDGE_METRICS, Metrics
 from tests.support.processes import DEADLINE
 from tests.unit.edge_client.fakes import sample
+from tests.unit.edge_client.manifests import manifest
 
 
 class Items(Source):
@@ -72,11 +76,11 @@ class Network:
 
 
 class Run:
-    def __init__(self) -> None:
+    def __init__(self, energy: EnergyAccount | None = None) -> None:
         self.out, self.err = io.StringIO(), io.StringIO()
         metrics = Metrics(EDGE_METRICS)
         self.session = Session(
-            JsonReport(self.out, ("a", "b")), Notes(self.err, None, None), metrics, picture_sizes=False
+            JsonReport(self.out, ("a", "b")), Notes(self.err, None, None), metrics, picture_sizes=False, energy=energy
         )
 
     def told(self) -> list[str]:
@@ -119,6 +123,22 @@ async def test_what_fails_and_what_cannot_be_read_have_their_place() -> None:
     assert run.told() == ["sample0", "sample2", "sample3"]
     assert run.err.getvalue() == "skipped: x.png: torn\nfailed: no\n"
     assert (len(run.session.done), run.session.failed, run.session.unreadable) == (2, 1, 1)
+
+
+async def test_what_was_spent_before_the_first_sample_was_asked_for_is_no_samples() -> None:
+    class Rising:
+        kind: Meter = "rapl"
+        looks = 0
+
+        def joules(self) -> float:
+            self.looks += 1
+            return 1000.0 + self.looks
+
+    bundle, meter = manifest(), Rising()
+    run = Run(EnergyAccount(bundle, bundle.exit_policy, "none", asks_first=False, meter=meter))
+    assert meter.looks == 0
+    await run.session.classify_all(Items([sample(0), sample(1)]), Network())  # type: ignore[arg-type]
+    assert [json.loads(line)["measured_j"] for line in run.out.getvalue().splitlines()] == [1.0, 1.0]
 
 
 async def test_the_oldest_verdicts_are_forgotten_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
