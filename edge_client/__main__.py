@@ -223,7 +223,7 @@ def classify(
     """Classify pictures or a data set's test part together with a cloud."""
     configure_logs(log_format, log_level)
     inputs = InputConfig(
-        images=() if events else (*images, *more),
+        images=images if events else (*images, *more),
         events=(*events, *more) if events else (),
         dataset=dataset,
         data=data,

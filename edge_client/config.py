@@ -56,8 +56,10 @@ class InputConfig:
             "--video": self.video,
             "--dataset": self.dataset,
         }
-        if sum(bool(given) for given in kinds.values()) != 1:
-            raise ConfigError(f"say what to classify: one of {', '.join(kinds)}")
+        said = [flag for flag, value in kinds.items() if value]
+        if len(said) != 1:
+            both = f"; {' and '.join(said)} were given, here or in the environment" if said else ""
+            raise ConfigError(f"say what to classify: one of {', '.join(kinds)}{both}")
         if STANDARD_INPUT in (*self.images, *self.events) and len(self.images) + len(self.events) > 1:
             raise ConfigError(f"{STANDARD_INPUT} takes names from standard input, and stands alone")
         if self.every < 1:

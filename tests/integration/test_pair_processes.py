@@ -162,6 +162,7 @@ async def test_a_damaged_head(bundle: Bundle, cloud: CloudProcess, tmp_path: Pat
         (["--dataset", "digits", "--threshold", "1.5"], 2, ["--threshold is 1.5", "0..1"]),
         (["--dataset", "cifar10"], 4, ["cifar10", "no class in common", "choose another"]),
         ([], 2, ["--images", "--dataset"]),
+        (["--images", "a.png", "--events", "b.bin", "c.bin"], 2, ["one of", "--images and --events were given"]),
     ],
 )
 def test_what_is_wrong_here_is_said_in_one_line(bundle: Bundle, flags: list[str], code: int, said: list[str]) -> None:
@@ -170,6 +171,15 @@ def test_what_is_wrong_here_is_said_in_one_line(bundle: Bundle, flags: list[str]
     assert run.code == code
     assert run.out == ""
     assert_one_line(run.err, *said)
+
+
+def test_a_source_in_the_environment_does_not_beat_another_ones_flag(bundle: Bundle) -> None:
+    run = run_edge(
+        "--bundle", str(bundle.path), "--cloud", "127.0.0.1:1", "--images", "a.png",
+        environment={"NEUCODEX_EVENTS": "b.bin"},
+    )  # fmt: skip
+    assert run.code == 2
+    assert_one_line(run.err, "--images and --events were given, here or in the environment")
 
 
 def test_no_cloud_within_the_deadline(bundle: Bundle) -> None:
