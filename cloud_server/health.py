@@ -2,6 +2,9 @@
 
 It answers beside the CoInference service and, where asked for, on a port of its own in clear, for probes that speak no
 TLS, such as the kubelet's.
+
+Of its methods there is `Check` alone, which the kubelet, Envoy and grpc_health_probe ask. A `Watch` is a stream that a
+stranger may open and never read; the standard has UNIMPLEMENTED for servers without it, and clients go on without.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2
 
 from cloud_server.listening import bind
 from cloud_server.security import IN_CLEAR
@@ -19,18 +22,30 @@ SERVICE = health.SERVICE_NAME
 LONGEST_REQUEST = 1024
 """Bytes: a request names a service."""
 
+MOST_CHECKS = 16
+"""Checks of one connection that wait to be read, on the port of its own."""
+
 
 class Health:
-    """NOT_SERVING until told otherwise."""
+    """NOT_SERVING until told otherwise.
+
+    Attributes:
+        serving: whether load balancers should send edges here. Setting it waits for nobody.
+    """
 
     def __init__(self, services: tuple[str, ...]) -> None:
+        self.serving = False
         self._services = ("", *services)
-        self._servicer: Any = health.aio.HealthServicer()
         self._alone: grpc.aio.Server | None = None
 
-    def add_to(self, server: grpc.aio.Server) -> None:
-        """Answer health checks on this server."""
-        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
+    def handler(self) -> grpc.GenericRpcHandler:
+        """The service for `grpc.aio.Server.add_generic_rpc_handlers`."""
+        check: Any = grpc.unary_unary_rpc_method_handler(
+            self._check,
+            request_deserializer=health_pb2.HealthCheckRequest.FromString,
+            response_serializer=health_pb2.HealthCheckResponse.SerializeToString,
+        )
+        return grpc.method_handlers_generic_handler(SERVICE, {"Check": check})
 
     async def listen(self, address: tuple[str, int], *, shared: bool) -> tuple[str, int]:
         """Answer health checks on a port of its own too; returns it. `shared` lets other processes take it as well.
@@ -39,9 +54,13 @@ class Health:
             ConfigError: it is taken, or not this machine's.
         """
         self._alone = grpc.aio.server(
-            options=[("grpc.so_reuseport", int(shared)), ("grpc.max_receive_message_length", LONGEST_REQUEST)]
+            options=[
+                ("grpc.so_reuseport", int(shared)),
+                ("grpc.max_receive_message_length", LONGEST_REQUEST),
+                ("grpc.max_concurrent_streams", MOST_CHECKS),
+            ]
         )
-        self.add_to(self._alone)
+        self._alone.add_generic_rpc_handlers((self.handler(),))
         bound = bind(self._alone, address, IN_CLEAR, "--health")
         await self._alone.start()
         return bound
@@ -51,8 +70,8 @@ class Health:
         if self._alone is not None:
             await self._alone.stop(None)
 
-    async def set(self, *, serving: bool) -> None:
-        """Whether load balancers should send edges here; those who watch are told at once."""
+    async def _check(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        if request.service not in self._services:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no such service here")
         states = health_pb2.HealthCheckResponse
-        for service in self._services:
-            await self._servicer.set(service, states.SERVING if serving else states.NOT_SERVING)
+        return states(status=states.SERVING if self.serving else states.NOT_SERVING)

@@ -12,6 +12,9 @@ from shared.errors import ConfigError
 MOST_METADATA = 8 * 1024
 """Bytes of headers that a stream may begin with: a token and what proxies add."""
 
+SPARE_STREAMS = 32
+"""Streams of one connection beyond `max_streams`: for health checks, and for those that are told they are too many."""
+
 
 def server_options(config: CloudConfig, longest_message: int) -> list[tuple[str, int]]:
     """gRPC's settings: message size, keepalive, and who may share the port."""
@@ -19,6 +22,8 @@ def server_options(config: CloudConfig, longest_message: int) -> list[tuple[str,
         # Of one process alone: or a second server on the same port would start and take half of the streams.
         ("grpc.so_reuseport", int(config.processes > 1)),
         ("grpc.max_receive_message_length", longest_message),
+        # Calls that are over count until they are read: a peer that reads nothing would pile them up.
+        ("grpc.max_concurrent_streams", config.max_streams + SPARE_STREAMS),
         # A peer that vanished without a word gives its slots back.
         ("grpc.keepalive_time_ms", round(config.keepalive * 1000)),
         ("grpc.keepalive_timeout_ms", round(config.keepalive * 500)),

@@ -50,11 +50,9 @@ async def serve(config: CloudConfig, child: Child | None = None) -> None:
     served = Served(config, service, metrics)
     health = Health((SERVICE,))
     server = grpc.aio.server(options=server_options(config, served.longest_message))
-    server.add_generic_rpc_handlers((service.handler(),))
-    health.add_to(server)
+    server.add_generic_rpc_handlers((service.handler(), health.handler()))
     if config.shows_itself:
         reflection.enable_server_reflection((SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
-    await health.set(serving=False)
     stopped = _signals(signal.SIGTERM) if child else _signals(signal.SIGTERM, signal.SIGINT)
     hung_up = _signals(signal.SIGHUP)
     beside = [asyncio.create_task(beat(metrics))]
@@ -72,13 +70,13 @@ async def serve(config: CloudConfig, child: Child | None = None) -> None:
         if child is not None:
             await child.wait_for_go(names, lambda: stopped.put_nowait(None))
         served.offer()
-        await health.set(serving=True)
+        health.serving = True
         if child is None:
             announce(config.ready_file, addresses, names)
         beside.append(asyncio.create_task(_reload(served, hung_up)))
         await stopped.get()
         log.info("draining for at most %g s", config.drain_timeout)
-        await health.set(serving=False)
+        health.serving = False
         await _drain(service, config.drain_timeout, stopped)
     finally:
         for task in beside:

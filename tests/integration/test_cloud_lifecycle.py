@@ -40,8 +40,9 @@ def impatient(tmp_path: Path, bundle: Bundle) -> Iterator[CloudProcess]:
         yield process
 
 
-async def health(cloud: CloudProcess) -> int:
-    async with grpc.aio.insecure_channel(cloud.listen) as channel:
+async def health(address: str | None) -> int:
+    assert address is not None
+    async with grpc.aio.insecure_channel(address) as channel:
         answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
         return answer.status
 
@@ -129,7 +130,7 @@ async def test_what_nobody_waits_for_any_more_is_not_computed(tmp_path, bundle, 
 
 
 async def test_sigterm_under_load_finishes_open_samples_and_takes_no_new_ones(tmp_path, bundle, frames):
-    with cloud_process(tmp_path, [bundle.path], "--drain-timeout", "30") as cloud:
+    with cloud_process(tmp_path, [bundle.path], "--drain-timeout", "30", "--health", "127.0.0.1:0") as cloud:
         busy = [RawEdge(cloud.listen, bundle) for _ in range(4)]
         idle = RawEdge(cloud.listen, bundle)
         for edge in (*busy, idle):
@@ -139,7 +140,8 @@ async def test_sigterm_under_load_finishes_open_samples_and_takes_no_new_ones(tm
                 await edge.step(0, timestep, frames[timestep - 1])
         cloud.signal(signal.SIGTERM)
         assert await idle.end() is grpc.StatusCode.UNAVAILABLE
-        assert await health(cloud) == health_pb2.HealthCheckResponse.NOT_SERVING
+        for address in (cloud.listen, cloud.probed):
+            assert await health(address) == health_pb2.HealthCheckResponse.NOT_SERVING
         late = RawEdge(cloud.listen, bundle)
         assert await late.end() is grpc.StatusCode.UNAVAILABLE
         assert "draining" in await late.call.details()
