@@ -40,7 +40,10 @@ class Child:
     logs: tuple[LogFormat, str]
 
     async def wait_for_go(self, bundles: list[str], lost: Callable[[], None]) -> None:
-        """Tell the parent that all is warm, and wait until it says to serve; `lost` is called when it is gone."""
+        """Tell the parent that all is warm, and wait until it says to serve; `lost` is called when it is gone.
+
+        Without a parent there is nobody to say it: then this does not return.
+        """
         loop = asyncio.get_running_loop()
         go: asyncio.Future[None] = loop.create_future()
 
@@ -49,12 +52,11 @@ class Child:
                 said = self.line.recv()
             except (EOFError, OSError):
                 loop.remove_reader(self.line.fileno())
-                said = None
                 lost()
-            if not go.done():
-                # Without a parent there is nobody to say go: serve, to drain at once.
+                return
+            assert said == GO
+            if not go.done():  # told to stop meanwhile
                 go.set_result(None)
-            assert said in (GO, None)
 
         loop.add_reader(self.line.fileno(), heard)
         self.line.send(bundles)

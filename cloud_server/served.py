@@ -133,11 +133,16 @@ async def _warm_up(engine: Engine, lane: Lane) -> None:
     loop = asyncio.get_running_loop()
     warm: asyncio.Future[None] = loop.create_future()
 
-    def warmed_up(error: Exception | None) -> None:
+    def settle(error: Exception | None) -> None:
+        if warm.done():  # nobody waits any more
+            return
         if error is None:
-            loop.call_soon_threadsafe(warm.set_result, None)
+            warm.set_result(None)
         else:
-            loop.call_soon_threadsafe(warm.set_exception, error)
+            warm.set_exception(error)
+
+    def warmed_up(error: Exception | None) -> None:
+        loop.call_soon_threadsafe(settle, error)
 
     engine.add(lane, warmed_up)
     await warm

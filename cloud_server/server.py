@@ -6,6 +6,8 @@ import asyncio
 import logging
 import signal
 import sys
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import grpc
 from grpc_reflection.v1alpha import reflection
@@ -23,6 +25,8 @@ from shared.metrics import CLOUD_METRICS, Metrics
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread in Python code makes room for another that asks. The engine asks after each
 operation that computes without the GIL: with Python's 5 ms a burst of messages could hold a batch up that long."""
@@ -32,7 +36,7 @@ LAST_WRITES = 1.0
 
 
 async def serve(config: CloudConfig, child: Child | None = None) -> None:
-    """Serve until SIGTERM or SIGINT, then drain and return.
+    """Serve until SIGTERM or SIGINT, then drain and return; told so before it serves, it leaves what it was doing.
 
     Args:
         config: what is served, and how.
@@ -58,23 +62,26 @@ async def serve(config: CloudConfig, child: Child | None = None) -> None:
     beside = [asyncio.create_task(beat(metrics))]
     try:
         if child is not None and not child.early:
-            await served.begin()
+            await _unless_told(stopped, served.begin())
         addresses = {"listen": bind(server, config.listen, config.security, "--listen")}
         if config.health is not None:
             addresses["health"] = await health.listen(config.health, shared=config.processes > 1)
         addresses["metrics"] = (config.metrics[0], 0 if child else metrics.serve(*config.metrics))
         await server.start()
         if child is None or child.early:
-            await served.begin()
+            await _unless_told(stopped, served.begin())
         names = [lane.name for lane in served.lanes]
         if child is not None:
-            await child.wait_for_go(names, lambda: stopped.put_nowait(None))
+            await _unless_told(stopped, child.wait_for_go(names, lambda: stopped.put_nowait(None)))
         served.offer()
         health.serving = True
         if child is None:
             announce(config.ready_file, addresses, names)
         beside.append(asyncio.create_task(_reload(served, hung_up)))
         await stopped.get()
+    except _Told:
+        log.info("told to stop before it served")
+    else:
         log.info("draining for at most %g s", config.drain_timeout)
         health.serving = False
         await _drain(service, config.drain_timeout, stopped)
@@ -87,6 +94,26 @@ async def serve(config: CloudConfig, child: Child | None = None) -> None:
         await served.end()
         withdraw(config.ready_file)
     log.info("stopped")
+
+
+class _Told(Exception):
+    """To stop."""
+
+
+async def _unless_told(stopped: asyncio.Queue[None], work: Coroutine[Any, Any, T]) -> T:
+    """Do `work`, and give what it gives.
+
+    Raises:
+        _Told: there was an order to stop before it was done; it is cancelled.
+    """
+    doing, told = asyncio.create_task(work), asyncio.create_task(stopped.get())
+    await asyncio.wait((doing, told), return_when=asyncio.FIRST_COMPLETED)
+    if told.done():
+        doing.cancel()
+        await asyncio.gather(doing, return_exceptions=True)
+        raise _Told
+    told.cancel()
+    return doing.result()
 
 
 def _signals(*numbers: signal.Signals) -> asyncio.Queue[None]:
@@ -109,12 +136,10 @@ async def _reload(served: Served, hung_up: asyncio.Queue[None]) -> None:
 
 async def _drain(service: CoInference, timeout: float, stopped: asyncio.Queue[None]) -> None:
     """Drain; a second signal is an order to hurry."""
-    drained = asyncio.create_task(service.drain(timeout))
-    hurried = asyncio.create_task(stopped.get())
-    await asyncio.wait((drained, hurried), return_when=asyncio.FIRST_COMPLETED)
-    hurried.cancel()
-    if not drained.done():
+    try:
+        drained = await _unless_told(stopped, service.drain(timeout))
+    except _Told:
         log.warning("told to stop twice: not waiting for open samples")
-        drained.cancel()
-    elif not drained.result():
-        log.warning("drain timeout: some samples were still open; their edges start them anew elsewhere")
+    else:
+        if not drained:
+            log.warning("drain timeout: some samples were still open; their edges start them anew elsewhere")

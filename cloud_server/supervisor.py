@@ -8,6 +8,7 @@ along, which their edges open anew, and is replaced.
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 import os
 import signal
@@ -37,6 +38,9 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """Seconds before a child that died is replaced; doubled each time, until one has lived for `LONGEST_PAUSE`."""
+
+STUCK_AFTER = 30.0
+"""Seconds that children have for their end, beyond the drain where they served, before they are killed."""
 
 Announcement = Callable[[Sequence[str]], None]
 """Called once with the bundles' names, when requests are served."""
@@ -102,6 +106,8 @@ class Supervisor:
         """When the places that are empty are to be filled, on the monotonic clock."""
         self._serving = False
         self._stopping = False
+        self._deadline = math.inf
+        """When the children must have ended, on the same clock."""
         self._code = 0
 
     def run(self, ready: Announcement) -> int:
@@ -122,6 +128,9 @@ class Supervisor:
                         self._warmed(child, ready)
                     if child.process.sentinel in happened:
                         self._ended(child)
+                if any(self._children) and time.monotonic() >= self._deadline:
+                    log.error("processes that were told to stop are stuck: killed")
+                    self.kill()
 
     def kill(self) -> None:
         """End what still runs, at once."""
@@ -143,15 +152,16 @@ class Supervisor:
                 self._children[place] = _Running(process, ours, now)
 
     def _patience(self) -> float | None:
-        """Seconds until a place is to be filled."""
-        if self._stopping or None not in self._children:
-            return None
-        due = min(self._due[place] for place, child in enumerate(self._children) if child is None)
-        return max(0.0, due - time.monotonic())
+        """Seconds until a place is to be filled, or what is left is to be killed."""
+        empty = [] if self._stopping else [place for place, child in enumerate(self._children) if child is None]
+        due = min((self._due[place] for place in empty), default=self._deadline)
+        return None if due == math.inf else max(0.0, due - time.monotonic())
 
     def _signalled(self, number: int) -> None:
         if number != signal.SIGHUP:
             self._stopping = True
+            patience = STUCK_AFTER + (self._config.drain_timeout if self._serving else 0.0)
+            self._deadline = min(self._deadline, time.monotonic() + patience)
             number = signal.SIGTERM
         for child in self._children:
             if child is not None and child.process.pid is not None and child.process.is_alive():

@@ -105,6 +105,19 @@ def cloud_process(
 
     Its log and ready file are written into `folder`. `module` is what is run: a cloud, or one with a fault built in.
     """
+    with starting_cloud(folder, bundles, *flags, module=module) as (process, log):
+        ready = folder / "ready.json"
+        wait_for(lambda: ready.exists() or process.poll() is not None, "the cloud to be ready")
+        assert process.poll() is None, f"the cloud ended with {process.returncode}: {log.read_text()}"
+        said = json.loads(ready.read_text())
+        yield CloudProcess(process, said["listen"], said["metrics"], log, said.get("health"))
+
+
+@contextmanager
+def starting_cloud(
+    folder: Path, bundles: Sequence[Path], *flags: str, module: str = "cloud_server"
+) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """As `cloud_process`, just started: the process and its log."""
     folder.mkdir(parents=True, exist_ok=True)
     ready, log = folder / "ready.json", folder / "cloud.log"
     command = [sys.executable, "-m", module]
@@ -119,10 +132,7 @@ def cloud_process(
             [*command, *flags], stderr=standard_error, env={**environment, "OMP_NUM_THREADS": "1"}, cwd=_root()
         )
     try:
-        wait_for(lambda: ready.exists() or process.poll() is not None, "the cloud to be ready")
-        assert process.poll() is None, f"the cloud ended with {process.returncode}: {log.read_text()}"
-        said = json.loads(ready.read_text())
-        yield CloudProcess(process, said["listen"], said["metrics"], log, said.get("health"))
+        yield process, log
     finally:
         if process.poll() is None:
             process.kill()

@@ -1,0 +1,42 @@
+"""A cloud that is told to stop, or loses one of its processes, before all are warm."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+
+from shared.bundle import Bundle
+from tests.support.processes import DEADLINE, starting_cloud, wait_for
+from tests.support.stalled_cloud import STALLED
+
+STALLED_CLOUD = "tests.support.stalled_cloud"
+WARM = "slots, "
+
+
+def test_sigterm_while_it_warms_up_ends_it(tmp_path: Path, bundle: Bundle) -> None:
+    with starting_cloud(tmp_path, [bundle.path], module=STALLED_CLOUD) as (cloud, log):
+        wait_for(lambda: STALLED in log.read_text(), "the warm-up")
+        cloud.send_signal(signal.SIGTERM)
+        assert cloud.wait(DEADLINE) == 0
+        assert "Traceback" not in log.read_text()
+
+
+def test_sigterm_while_one_process_warms_up_ends_all(tmp_path: Path, bundle: Bundle) -> None:
+    with starting_cloud(tmp_path, [bundle.path], "--processes", "2", module=STALLED_CLOUD) as (cloud, log):
+        wait_for(lambda: STALLED in log.read_text() and WARM in log.read_text(), "one to be warm, one on its way")
+        cloud.send_signal(signal.SIGTERM)
+        assert cloud.wait(DEADLINE) == 0
+        assert "Traceback" not in log.read_text()
+
+
+def test_a_process_that_dies_before_all_are_warm_ends_the_others(tmp_path: Path, bundle: Bundle) -> None:
+    with starting_cloud(tmp_path, [bundle.path], "--processes", "2", module=STALLED_CLOUD) as (cloud, log):
+        wait_for(lambda: STALLED in log.read_text() and WARM in log.read_text(), "one to be warm, one on its way")
+        found = re.search(rf"(\d+) {STALLED}", log.read_text())
+        assert found is not None
+        os.kill(int(found[1]), signal.SIGKILL)
+        assert cloud.wait(DEADLINE) == 1
+        assert "ended with -9 before all were ready" in log.read_text()
+        assert "Traceback" not in log.read_text()

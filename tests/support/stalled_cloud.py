@@ -1,0 +1,26 @@
+"""`python -m tests.support.stalled_cloud`: a cloud that never gets warm: of two processes the second."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import os
+
+from cloud_server.__main__ import main
+from cloud_server.served import Served
+
+STALLED = "is stalled"
+"""Its log says so, with the number of the process before it."""
+
+
+async def _stall(_: Served) -> None:
+    logging.getLogger(__name__).info("%d %s", os.getpid(), STALLED)
+    await asyncio.Event().wait()
+
+
+if multiprocessing.current_process().name != "neucodex-cloud-0":
+    Served.begin = _stall  # type: ignore[method-assign]
+
+if __name__ == "__main__":
+    main()
