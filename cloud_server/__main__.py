@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ def command(
     SIGTERM and SIGINT drain: new streams are refused, open samples finish, and the exit code is 0. SIGHUP looks for
     bundles again: new ones are served, those that are gone are retired.
     """
+    # It would end a process that does not listen to it yet; so it waits until somebody does.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     configure_logs(log_format, log_level)
     config = CloudConfig(
         tuple(existing_path(path) for path in bundles),

@@ -117,10 +117,11 @@ async def _unless_told(stopped: asyncio.Queue[None], work: Coroutine[Any, Any, T
 
 
 def _signals(*numbers: signal.Signals) -> asyncio.Queue[None]:
-    """Filled by these signals, once each time."""
+    """Filled by these signals, once each time; also by one that was held back until now."""
     asked: asyncio.Queue[None] = asyncio.Queue()
     for number in numbers:
         asyncio.get_running_loop().add_signal_handler(number, asked.put_nowait, None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
     return asked
 
 

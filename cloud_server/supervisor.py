@@ -147,7 +147,10 @@ class Supervisor:
                 cores = share_of_cores(sorted(_cores()), place, len(self._children))
                 told = Child(self._config, cores, not self._serving, theirs, self._logs)
                 process = _SPAWN.Process(target=run_child, args=(told,), name=f"neucodex-cloud-{place}", daemon=True)
+                # It inherits what is held back: SIGHUP waits until it can look again, for it may have looked already.
+                held_back = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
                 process.start()
+                signal.pthread_sigmask(signal.SIG_SETMASK, held_back)
                 theirs.close()  # so that the child's end is seen as the line's, and ours as theirs
                 self._children[place] = _Running(process, ours, now)
 
@@ -246,9 +249,10 @@ def _reserved(listen: tuple[str, int], flag: str) -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def _signals(*numbers: signal.Signals) -> Iterator[Connection]:
-    """A connection on which the numbers of these signals come."""
+    """A connection on which the numbers of these signals come; also of one that was held back until now."""
     heard, tell = _SPAWN.Pipe(duplex=False)
     before = {number: signal.signal(number, lambda caught, _: tell.send(int(caught))) for number in numbers}
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
     try:
         yield heard
     finally:

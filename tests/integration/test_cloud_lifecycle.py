@@ -176,8 +176,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *fl
     """The command in this process, for errors that end it: (exit code, standard error)."""
     monkeypatch.setattr("sys.argv", ["neucodex-cloud", "--insecure", *flags])
     monkeypatch.setattr(command_line, "configure_logs", lambda *_: None)
+    held_back = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     with pytest.raises(SystemExit) as ended:
         command_line.main()
+    signal.pthread_sigmask(signal.SIG_SETMASK, held_back)
     return int(ended.value.code or 0), capsys.readouterr().err
 
 

@@ -1,4 +1,4 @@
-"""A cloud that is told to stop, or loses one of its processes, before all are warm."""
+"""A cloud that is told to stop or to reload, or loses one of its processes, before all are warm."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import re
 import signal
 from pathlib import Path
 
+import pytest
+
 from shared.bundle import Bundle
-from tests.support.processes import DEADLINE, starting_cloud, wait_for
+from tests.support.processes import DEADLINE, cloud_process, starting_cloud, wait_for
 from tests.support.stalled_cloud import STALLED
 
 STALLED_CLOUD = "tests.support.stalled_cloud"
@@ -40,3 +42,12 @@ def test_a_process_that_dies_before_all_are_warm_ends_the_others(tmp_path: Path,
         assert cloud.wait(DEADLINE) == 1
         assert "ended with -9 before all were ready" in log.read_text()
         assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_sighup_while_it_starts_is_heard_when_it_serves(tmp_path: Path, bundle: Bundle, processes: int) -> None:
+    flags = ("--processes", str(processes))
+    with cloud_process(tmp_path, [bundle.path], *flags, module="tests.support.hung_up_cloud") as cloud:
+        wait_for(lambda: cloud.log.read_text().count("bundles reloaded") == processes, "all to have looked again")
+        cloud.signal(signal.SIGTERM)
+        assert cloud.wait() == 0
