@@ -100,30 +100,42 @@ class Served:
             await asyncio.to_thread(self._engine.stop)
 
     async def _warm(self, engine: Engine, bundles: Sequence[Bundle]) -> list[Lane]:
+        """Lanes of all of these bundles, or of none."""
         held = [lane.name for lane in (*self.lanes, *self._retiring.values())]
-        lanes = []
-        for bundle, name in zip(bundles, lane_names(bundles, held), strict=True):
-            lane = await asyncio.to_thread(load_lane, bundle, name, self._config, self._device)
-            try:
-                await _warm_up(engine, lane)
-            except RuntimeError as error:
-                raise ConfigError(
-                    f"the first steps failed: lower --max-batch or --slots if memory is short ({error})"
-                ) from error
-            self._metrics.know("bundle", name)
-            self._metrics.set("neucodex_cloud_slots", lane.slots.count, bundle=name)
-            log.info(
-                "bundle %s, fingerprint %s: %d slots, %.1f MB of state when all are used",
-                name, lane.fingerprint.hex()[:12], lane.slots.count, lane.slots.count * lane.slots.bytes_per_row / 1e6,
-            )  # fmt: skip
-            lanes.append(lane)
+        lanes: list[Lane] = []
+        try:
+            for bundle, name in zip(bundles, lane_names(bundles, held), strict=True):
+                lanes.append(await self._warm_one(engine, bundle, name))
+        except Exception:
+            for lane in lanes:
+                self._remove(engine, lane)
+            raise
         return lanes
+
+    async def _warm_one(self, engine: Engine, bundle: Bundle, name: str) -> Lane:
+        lane = await asyncio.to_thread(load_lane, bundle, name, self._config, self._device)
+        try:
+            await _warm_up(engine, lane)
+        except RuntimeError as error:
+            raise ConfigError(
+                f"the first steps failed: lower --max-batch or --slots if memory is short ({error})"
+            ) from error
+        self._metrics.know("bundle", name)
+        self._metrics.set("neucodex_cloud_slots", lane.slots.count, bundle=name)
+        log.info(
+            "bundle %s, fingerprint %s: %d slots, %.1f MB of state when all are used",
+            name, lane.fingerprint.hex()[:12], lane.slots.count, lane.slots.count * lane.slots.bytes_per_row / 1e6,
+        )  # fmt: skip
+        return lane
+
+    def _remove(self, engine: Engine, lane: Lane) -> None:
+        engine.remove(lane)
+        self._metrics.set("neucodex_cloud_slots", 0, bundle=lane.name)
 
     async def _retire(self, lane: Lane) -> None:
         assert self._engine is not None
         await self._service.retire(lane)
-        self._engine.remove(lane)
-        self._metrics.set("neucodex_cloud_slots", 0, bundle=lane.name)
+        self._remove(self._engine, lane)
         log.info("bundle %s is retired: its last stream has ended", lane.name)
         del self._retiring[asyncio.current_task()]  # type: ignore[arg-type]
 
