@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import grpc
@@ -42,13 +43,25 @@ _GONE = (grpc.aio.InternalError, grpc.aio.UsageError)
 
 @dataclass(eq=False)
 class _Stream:
+    """A conversation, until its end is decided; then what is queued in the outbox is all that is left of it."""
+
     session: Session
     outbox: Outbox
+    forget: Callable[[], None]
+    reader: asyncio.Task[None] = field(init=False)
     half_closed: bool = False
     """The edge sends nothing more; what it sent is still answered."""
     farewell: End | None = None
     """How the stream ends once its open samples are done."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def end(self, end: End) -> None:
+        """Decide the end, once: slots are free and nothing more is read, however long the last messages take."""
+        self.outbox.end(end)
+        self.reader.cancel()
+        self.session.close()
+        self.forget()
+        self.ended.set()
 
     def send_away(self, farewell: End) -> None:
         """Take no new samples, and end when the open ones are done."""
@@ -58,9 +71,9 @@ class _Stream:
 
     def end_if_done(self) -> None:
         if self.farewell is not None and self.session.open_samples == 0:
-            self.outbox.end(self.farewell)
+            self.end(self.farewell)
         elif self.half_closed and not self.session.unanswered:
-            self.outbox.end(End())
+            self.end(End())
 
 
 class CoInference:
@@ -74,7 +87,8 @@ class CoInference:
         self._engine: Engine | None = None
         self._watch: IdleWatch[Sample] = IdleWatch(config.sample_idle_timeout)
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._streams: dict[Session, _Stream] = {}
+        self._streams: dict[int, _Stream] = {}
+        """By their sessions' keys."""
         self._admission = Admission(config.max_streams, config.max_streams_per_peer)
         self._draining = False
         self._empty = asyncio.Event()
@@ -99,7 +113,7 @@ class CoInference:
         self._lanes[lane.fingerprint] = lane
 
     async def retire(self, lane: Lane) -> None:
-        """Let no more streams of a bundle in, and wait until those open have finished their open samples and ended."""
+        """Let no more streams of a bundle in, and wait until those open have finished their open samples."""
         del self._lanes[lane.fingerprint]
         streams = [stream for stream in self._streams.values() if stream.session.lane is lane]
         for stream in streams:
@@ -113,7 +127,7 @@ class CoInference:
         for outcome in outcomes:
             sample: Sample = outcome.work.token
             sample.session.settle(sample, outcome)
-            touched.add(sample.session)
+            touched.add(sample.session.key)
         self._end_what_is_done(touched)
 
     async def drain(self, timeout: float) -> bool:
@@ -129,7 +143,7 @@ class CoInference:
             await asyncio.wait_for(self._empty.wait(), timeout)
         except (TimeoutError, asyncio.TimeoutError):
             for stream in list(self._streams.values()):
-                stream.outbox.end(_DRAINING)
+                stream.end(_DRAINING)
             return False
         return True
 
@@ -150,8 +164,12 @@ class CoInference:
         self._metrics.set("neucodex_cloud_streams", self._admission.streams)
         try:
             self._authenticate(context)
-            lane, opened = await self._admit(requests)
-            await self._converse(lane, opened, requests, context)
+            key, outbox = self._begin(*await self._admit(requests), requests)
+            try:
+                await _write(outbox, context)
+            finally:
+                if key in self._streams:
+                    self._streams[key].end(End())
         except Refused as refused:
             self._metrics.count("neucodex_cloud_refused_streams_total", reason=refused.reason)
             await _abort(refused.end, context)
@@ -173,7 +191,11 @@ class CoInference:
         self._refuse_unless_serving()  # waiting for Open may have taken long
         return choose_lane(opened, self._lanes), opened
 
-    async def _converse(self, lane: Lane, opened: Open, requests: AsyncIterator[bytes], context: Context) -> None:
+    def _begin(self, lane: Lane, opened: Open, requests: AsyncIterator[bytes]) -> tuple[int, Outbox]:
+        """Begin a conversation; gives its key and what is to be written.
+
+        Who writes holds these alone: a bundle that is retired is not kept in memory by somebody who does not read.
+        """
         assert self._engine is not None
         outbox = Outbox(self._config.max_outgoing)
         session = Session(
@@ -186,22 +208,17 @@ class CoInference:
             send=outbox.put,
             clock=time.monotonic,
         )
-        stream = self._streams[session] = _Stream(session, outbox)
+        stream = _Stream(session, outbox, partial(self._forget, session.key))
+        stream.reader = asyncio.create_task(self._read(stream, requests))
+        self._streams[session.key] = stream
         self._empty.clear()
         outbox.put(Ready(self._config.max_open_samples, round(self._config.sample_idle_timeout * 1000)))
-        reader = asyncio.create_task(self._read(stream, requests))
-        try:
-            async for message in outbox.messages():
-                await context.write(cloud_to_wire(message))
-            if outbox.how is not None and outbox.how.code is not grpc.StatusCode.OK:
-                await _abort(outbox.how, context)
-        finally:
-            reader.cancel()
-            session.close()
-            del self._streams[session]
-            stream.ended.set()
-            if not self._streams:
-                self._empty.set()
+        return session.key, outbox
+
+    def _forget(self, key: int) -> None:
+        self._streams.pop(key, None)
+        if not self._streams:
+            self._empty.set()
 
     async def _read(self, stream: _Stream, requests: AsyncIterator[bytes]) -> None:
         """Take in what the edge sends; while its answers pile up, nothing more is read and gRPC holds it back."""
@@ -214,14 +231,14 @@ class CoInference:
             stream.half_closed = True
             stream.end_if_done()
         except WireError as error:
-            stream.outbox.end(End(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
+            stream.end(End(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
         except (grpc.aio.AbortError, *_GONE) as error:
             # The connection broke, or the stream has its status already.
             log.debug("a stream cannot be read any more: %s", error)
-            stream.outbox.end(End(grpc.StatusCode.INTERNAL, "the stream cannot be read any more"))
+            stream.end(End(grpc.StatusCode.INTERNAL, "the stream cannot be read any more"))
         except Exception:
             log.exception("a message of a stream could not be handled")
-            stream.outbox.end(End(grpc.StatusCode.INTERNAL, "the cloud failed: open another stream"))
+            stream.end(End(grpc.StatusCode.INTERNAL, "the cloud failed: open another stream"))
 
     def _receive(self, stream: _Stream, message: EdgeMessage) -> None:
         if isinstance(message, Frame):
@@ -244,12 +261,12 @@ class CoInference:
         expired = self._watch.expired(time.monotonic())
         for sample in expired:
             sample.session.expire(sample)
-        self._end_what_is_done({sample.session for sample in expired})
+        self._end_what_is_done({sample.session.key for sample in expired})
         self._watch_the_time()
 
-    def _end_what_is_done(self, sessions: Iterable[Session]) -> None:
-        for session in sessions:
-            stream = self._streams.get(session)
+    def _end_what_is_done(self, keys: Iterable[int]) -> None:
+        for key in keys:
+            stream = self._streams.get(key)
             if stream is not None:
                 stream.end_if_done()
 
@@ -259,6 +276,14 @@ class CoInference:
         if self._engine is None:
             wait = "warming up: try again soon, or go to another replica"
             raise Refused("warming_up", grpc.StatusCode.UNAVAILABLE, wait)
+
+
+async def _write(outbox: Outbox, context: Context) -> None:
+    """Write what is queued, as it comes, and the end."""
+    async for message in outbox.messages():
+        await context.write(cloud_to_wire(message))
+    if outbox.how is not None and outbox.how.code is not grpc.StatusCode.OK:
+        await _abort(outbox.how, context)
 
 
 async def _abort(end: End, context: Context) -> None:

@@ -69,8 +69,8 @@ class Session:
     ) -> None:
         self.lane = lane
         self.draining = False
+        self.key = next(_keys)
         self._engine = engine
-        self._key = next(_keys)
         self._top_k = top_k
         self._max_open = max_open
         self._watch = watch
@@ -181,7 +181,7 @@ class Session:
 
     def _accept(self, sample: Sample, frame: Frame) -> None:
         assert sample.row is not None, "a finished sample has all its results"
-        if not self._engine.submit(self.lane, self._key, sample.key, Work(sample, sample.row, frame)):
+        if not self._engine.submit(self.lane, self.key, sample.key, Work(sample, sample.row, frame)):
             reason = f"{self.lane.scheduler.bound} frames wait already: try again or go to another replica"
             self._reject(frame.sample, RejectionCode.NO_SLOT, reason, self.lane.retry_after_ms)
             return

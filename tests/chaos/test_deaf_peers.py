@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from shared.bundle import Bundle
+from shared.messages import Open
+from shared.wire import edge_to_wire
 from tests.support.deaf_peer import DeafPeer
 from tests.support.processes import cloud_process, wait_for
+from tests.support.raw_edge import METHOD
 
 HEALTH = "/grpc.health.v1.Health/"
 PORTS = ("--health", "127.0.0.1:0")
@@ -30,6 +33,17 @@ async def test_who_asks_for_health_and_takes_no_answer_holds_nothing_up(
             cloud.signal(signal.SIGTERM)
             await asyncio.to_thread(wait_for, lambda: cloud.process.poll() is not None, "the cloud to end")
         assert cloud.wait() == 0
+
+
+async def test_a_drain_does_not_wait_until_what_is_over_is_read(tmp_path: Path, bundle: Bundle) -> None:
+    with cloud_process(tmp_path, [bundle.path], "--drain-timeout", "600") as cloud:
+        async with DeafPeer(cloud.listen) as edge:
+            opened = edge_to_wire(Open(bundle.fingerprint)).SerializeToString()
+            await edge.answer(edge.call(METHOD, opened, half_close=False))
+            cloud.signal(signal.SIGTERM)
+            await asyncio.to_thread(wait_for, lambda: cloud.process.poll() is not None, "the cloud to end")
+        assert cloud.wait() == 0
+        assert "Traceback" not in cloud.log.read_text()
 
 
 async def test_answers_that_nobody_takes_do_not_pile_up(tmp_path: Path, bundle: Bundle) -> None:
