@@ -29,6 +29,7 @@ from cloud_server.child import GO, Child, run_child
 from cloud_server.config import CloudConfig
 from cloud_server.joint_metrics import JointMetrics
 from cloud_server.listening import cannot_listen
+from cloud_server.process_metrics import ProcessMetrics
 from cloud_server.ready import announce, withdraw
 from cloud_server.threads import usable_cores
 from shared.command_line import LogFormat
@@ -73,11 +74,12 @@ def supervise(config: CloudConfig, logs: tuple[LogFormat, str]) -> int:
         folder = held.enter_context(tempfile.TemporaryDirectory(prefix="neucodex-metrics-"))
         # The children's prometheus_client finds it as it is imported, and counts in files that are read together here.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        registry = CollectorRegistry()
-        registry.register(JointMetrics(Path(folder)))
-        addresses["metrics"] = (config.metrics[0], export(registry, *config.metrics))
         children = replace(config, listen=listen, health=addresses.get("health"), ready_file=None)
         supervisor = Supervisor(children, logs, folder)
+        registry = CollectorRegistry()
+        registry.register(JointMetrics(Path(folder)))
+        registry.register(ProcessMetrics(supervisor.pids))
+        addresses["metrics"] = (config.metrics[0], export(registry, *config.metrics))
         try:
             return supervisor.run(lambda bundles: announce(config.ready_file, addresses, bundles))
         finally:
@@ -131,6 +133,15 @@ class Supervisor:
                 if any(self._children) and time.monotonic() >= self._deadline:
                     log.error("processes that were told to stop are stuck: killed")
                     self.kill()
+
+    def pids(self) -> dict[str, int]:
+        """Of the parent and of those children that run, by their places. May be called from any thread."""
+        children = {
+            str(place): child.process.pid
+            for place, child in enumerate(self._children)
+            if child is not None and child.process.pid is not None
+        }
+        return {"parent": os.getpid(), **children}
 
     def kill(self) -> None:
         """End what still runs, at once."""

@@ -67,6 +67,9 @@ async def test_they_share_the_load_and_one_that_dies_is_replaced(cloud, folder, 
 
     before = children(cloud)
     assert len(before) == 2
+    for process in ("parent", "0", "1"):
+        for name in ("process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds"):
+            assert cloud.metric(name, process=process) > 0
     os.kill(before[0], signal.SIGKILL)
     lost = 0
     for number, edge in enumerate(edges):
