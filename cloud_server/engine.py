@@ -31,8 +31,12 @@ log = logging.getLogger(__name__)
 CHUNK = 16
 """Frames that the helper decodes before it looks anew; the engine waits for no more than these."""
 
+BARREN = 3
+"""Batches of a lane in a row that answered nothing, after which it is tried whether anything can still be stepped."""
 
 WarmedUp = Callable[[Exception | None], None]
+
+Broken = Callable[[Lane, Exception], None]
 
 _OVER = object()
 
@@ -47,8 +51,9 @@ class _WarmUp:
 class Engine:
     """Takes batches from the lanes' schedulers in turn and runs them.
 
-    All methods may be called from any thread. `deliver` and `warmed_up` are called by the engine's own threads and must
-    not block them: `deliver` once a batch with all of its outcomes, one call at a time and in the batches' order.
+    All methods may be called from any thread. `deliver`, `broken` and `warmed_up` are called by the engine's own
+    threads and must not block them: `deliver` once a batch with all of its outcomes, one call at a time and in the
+    batches' order; `broken` whenever a lane was found unable to step anything.
 
     Args:
         threads: of a step on the CPU; None for as many as make a step of the first lane fastest.
@@ -58,12 +63,14 @@ class Engine:
         self,
         *,
         deliver: Deliver,
+        broken: Broken,
         metrics: Metrics,
         threads: int | None = None,
     ) -> None:
         self._lanes: list[Lane] = []
         self._warming: deque[_WarmUp] = deque()
         self._deliver = deliver
+        self._broken = broken
         self._metrics = metrics
         self._runner = BatchRunner(metrics, Decoder())
         self._threads = threads
@@ -208,6 +215,17 @@ class Engine:
                 self._aside.notify()
         if not hand_over:
             self._tell(stepped)
+        lane.barren = 0 if stepped.rows else lane.barren + 1
+        if lane.barren >= BARREN:
+            self._try(lane)
+
+    def _try(self, lane: Lane) -> None:
+        """Tell samples that break their own steps from a lane that steps nothing any more, by a silent one of ours."""
+        lane.barren = 0
+        try:
+            self._runner.trial(lane, 1)
+        except Exception as error:
+            self._broken(lane, error)
 
     def _tell(self, stepped: Stepped) -> None:
         lane = stepped.lane

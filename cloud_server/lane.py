@@ -24,6 +24,7 @@ class Lane:
     """A bundle's codec, network, slots and queue, and its name in metrics and messages.
 
     `batch_seconds` is how long its batches take of late; the engine keeps it, for advice on when to try again.
+    `barren` is how many of them in a row have answered nothing; the engine's too.
     `pasts` holds for each row what the codec must know of the frames that are committed there; it is the engine's too.
     """
 
@@ -35,6 +36,7 @@ class Lane:
     slots: StateSlots
     scheduler: Scheduler[Work]
     batch_seconds: float = field(default=0.0)
+    barren: int = 0
     pasts: dict[int, Past] = field(default_factory=dict)
 
     @property

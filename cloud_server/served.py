@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import NoReturn
 
 from cloud_server.catalogue import longest_message, read_bundles
 from cloud_server.config import CloudConfig
@@ -14,7 +15,7 @@ from cloud_server.service import CoInference
 from cloud_server.tail import torch_device
 from cloud_server.work import Outcome
 from shared.bundle import Bundle
-from shared.errors import ConfigError, NeucodexError
+from shared.errors import ConfigError, EngineFailed, NeucodexError
 from shared.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Served:
         """Those offered; the ones retired are not among them, though their streams may still finish."""
         self._retiring: dict[asyncio.Task[None], Lane] = {}
         self._engine: Engine | None = None
+        self._failure: asyncio.Queue[EngineFailed] = asyncio.Queue()
 
     async def begin(self) -> None:
         """Load and warm all bundles; nothing is offered yet.
@@ -52,9 +54,14 @@ class Served:
         def deliver(outcomes: Sequence[Outcome]) -> None:
             loop.call_soon_threadsafe(self._service.settle, outcomes)
 
+        def broken(lane: Lane, error: Exception) -> None:
+            why = f"{type(error).__name__}: {error}".partition("\n")[0]
+            failure = EngineFailed(f"bundle {lane.name}: no step succeeds any more ({why}): start the process anew")
+            loop.call_soon_threadsafe(self._failure.put_nowait, failure)
+
         one = self._device.type == "cuda" or self._config.batch_invariant
         threads = 1 if one else self._config.threads
-        self._engine = Engine(deliver=deliver, metrics=self._metrics, threads=threads)
+        self._engine = Engine(deliver=deliver, broken=broken, metrics=self._metrics, threads=threads)
         self._engine.start()
         self.lanes = await self._warm(self._engine, self._first)
 
@@ -64,6 +71,14 @@ class Served:
         self._service.serve(self._engine)
         for lane in self.lanes:
             self._service.offer(lane)
+
+    async def failure(self) -> NoReturn:
+        """Wait until the engine fails for good.
+
+        Raises:
+            EngineFailed: it did.
+        """
+        raise await self._failure.get()
 
     async def reload(self) -> None:
         """Look for bundles again: new ones are warmed and offered, those that are gone are retired.

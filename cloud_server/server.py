@@ -21,6 +21,7 @@ from cloud_server.listening import bind, server_options
 from cloud_server.ready import announce, withdraw
 from cloud_server.served import Served
 from cloud_server.service import SERVICE, CoInference
+from shared.errors import EngineFailed
 from shared.metrics import CLOUD_METRICS, Metrics
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ async def serve(config: CloudConfig, child: Child | None = None) -> None:
     Raises:
         ConfigError: an address is taken, there is no such device, or no memory for the slots.
         BundleError: a bundle cannot be served.
+        EngineFailed: nothing can be stepped any more; all streams are sent away.
     """
     withdraw(config.ready_file)
     config.security.check(config.listen)
@@ -78,13 +80,12 @@ async def serve(config: CloudConfig, child: Child | None = None) -> None:
         if child is None:
             announce(config.ready_file, addresses, names)
         beside.append(asyncio.create_task(_reload(served, hung_up)))
-        await stopped.get()
+        await _unless_told(stopped, served.failure())
     except _Told:
-        log.info("told to stop before it served")
-    else:
-        log.info("draining for at most %g s", config.drain_timeout)
-        health.serving = False
-        await _drain(service, config.drain_timeout, stopped)
+        await _drain(service, health, config.drain_timeout, stopped)
+    except EngineFailed:
+        await _drain(service, health, 0.0, stopped)
+        raise
     finally:
         for task in beside:
             task.cancel()
@@ -135,8 +136,10 @@ async def _reload(served: Served, hung_up: asyncio.Queue[None]) -> None:
             log.exception("bundles are not reloaded")
 
 
-async def _drain(service: CoInference, timeout: float, stopped: asyncio.Queue[None]) -> None:
-    """Drain; a second signal is an order to hurry."""
+async def _drain(service: CoInference, health: Health, timeout: float, stopped: asyncio.Queue[None]) -> None:
+    """Drain; another signal is an order to hurry."""
+    log.info("draining for at most %g s", timeout)
+    health.serving = False
     try:
         drained = await _unless_told(stopped, service.drain(timeout))
     except _Told:

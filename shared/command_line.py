@@ -100,7 +100,7 @@ def run(command: click.Command) -> None:
     """Run a click command as this process: our errors become one line on standard error and their exit code.
 
     Exit codes: 0 all done, 1 some samples failed, 2 wrong usage or configuration, 3 bundle, 4 input, 5 cloud not
-    reachable, 6 cloud refused, 7 results cannot be written, 130 interrupted.
+    reachable, 6 cloud refused, 7 results cannot be written, 8 the cloud's engine failed for good, 130 interrupted.
     """
     try:
         code = command.main(standalone_mode=False)

@@ -8,6 +8,7 @@ NeucodexError
 |-- OutputError           results cannot be written
 |-- WireError             bytes or messages from the other side break the protocol
 |   `-- CodecError        a frame does not decode to the bundle's shape
+|-- EngineFailed          the cloud cannot step anything any more
 |-- CloudUnavailable      no cloud within the deadline, or the link was lost
 |-- CloudRefused          the cloud is there and will not serve this edge; trying again does not help
 `-- SampleRejected        the cloud gave up one sample; the stream lives on
@@ -65,6 +66,12 @@ class WireError(NeucodexError):
 
 class CodecError(WireError):
     """Bytes that do not decode to exactly one frame of the bundle's shape."""
+
+
+class EngineFailed(NeucodexError):
+    """The cloud's engine cannot step anything any more: only another process can."""
+
+    exit_code = 8
 
 
 class CloudUnavailable(NeucodexError):

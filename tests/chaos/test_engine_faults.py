@@ -13,18 +13,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cloud_server.engine import BARREN
 from shared.bundle import Bundle
 from shared.messages import RejectionCode
-from tests.support.faulty_cloud import poison
+from tests.support.faulty_cloud import last_straw, poison
 from tests.support.known import SAMPLES, assert_close
 from tests.support.processes import CloudProcess, cloud_process, wait_for
 from tests.support.raw_edge import RawEdge
 
+FAULTY = "tests.support.faulty_cloud"
+
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle) -> Iterator[CloudProcess]:
-    folder, module = tmp_path_factory.mktemp("cloud"), "tests.support.faulty_cloud"
-    with cloud_process(folder, [bundle.path], module=module) as process:
+    with cloud_process(tmp_path_factory.mktemp("cloud"), [bundle.path], module=FAULTY) as process:
         yield process
         assert "its samples are stepped one by one" in process.log.read_text(), "no batch held the poison and others"
 
@@ -55,6 +57,49 @@ async def test_a_frame_that_breaks_the_engine_is_rejected_alone(witness, cloud, 
     for edge in edges:
         await edge.close()
     assert cloud.metric("neucodex_cloud_rejections_total", reason="internal") >= 40
+
+
+async def until_it_ends(edge: RawEdge, frame: NDArray[np.uint8]) -> grpc.StatusCode:
+    """One sample after the other, each rejected, until the stream ends."""
+    for sample in range(BARREN):
+        await _lenient_send(edge, sample, 1, frame)
+        with contextlib.suppress(grpc.aio.AioRpcError, EOFError):
+            assert (await edge.rejection()).code is RejectionCode.INTERNAL
+    return await edge.end()
+
+
+async def test_samples_that_break_their_own_steps_alone_end_nothing(witness, cloud, bundle, frames, expected):
+    async with RawEdge(cloud.listen, bundle) as edge:
+        for sample in range(3 * BARREN):
+            await edge.send_frame(sample, 1, poison(bundle.manifest.frame_shape))
+            assert (await edge.rejection()).code is RejectionCode.INTERNAL
+        assert_close((await edge.step(99, 1, frames[0, 0])).confidences, expected, 0, 1)
+
+
+async def test_an_engine_that_fails_for_good_ends_its_process(tmp_path: Path, bundle: Bundle) -> None:
+    with cloud_process(tmp_path, [bundle.path], module=FAULTY) as cloud:
+        async with RawEdge(cloud.listen, bundle) as edge, RawEdge(cloud.listen, bundle) as idle:
+            assert await until_it_ends(edge, last_straw(bundle.manifest.frame_shape)) is grpc.StatusCode.UNAVAILABLE
+            assert await idle.end() is grpc.StatusCode.UNAVAILABLE
+            assert await asyncio.to_thread(cloud.wait) == 8
+        last = cloud.log.read_text().splitlines()[-1]
+        assert last.startswith(f"error: bundle {bundle.manifest.name}: no step succeeds any more (RuntimeError")
+
+
+async def test_a_process_whose_engine_fails_for_good_is_replaced(tmp_path: Path, bundle: Bundle, frames, expected):
+    with cloud_process(tmp_path, [bundle.path], "--processes", "2", module=FAULTY) as cloud:
+        async with RawEdge(cloud.listen, bundle) as edge:
+            assert await until_it_ends(edge, last_straw(bundle.manifest.frame_shape)) is grpc.StatusCode.UNAVAILABLE
+        await asyncio.to_thread(
+            wait_for, lambda: "ended with 8: another takes its place" in cloud.log.read_text(), "its end to be seen"
+        )
+        await asyncio.to_thread(
+            wait_for, lambda: cloud.metric("neucodex_cloud_slots") == 2 * 256, "another to take its place"
+        )
+        async with RawEdge(cloud.listen, bundle) as edge:
+            assert_close((await edge.step(0, 1, frames[0, 0])).confidences, expected, 0, 1)
+        cloud.signal(signal.SIGTERM)
+        assert await asyncio.to_thread(cloud.wait) == 0
 
 
 async def test_sigterm_under_load_loses_no_open_sample(tmp_path: Path, bundle: Bundle, frames, expected):

@@ -73,8 +73,9 @@ class Running:
         self._arrived = threading.Condition()
         self.errors: list[Exception | None] = []
         """What went wrong warming each lane up, if anything did."""
+        self.broken: list[Lane] = []
         self._lanes = lanes
-        self.engine = Engine(deliver=self._deliver, metrics=metrics, threads=1)
+        self.engine = Engine(deliver=self._deliver, broken=self._break, metrics=metrics, threads=1)
 
     def __enter__(self) -> Running:
         self.engine.start()
@@ -93,12 +94,22 @@ class Running:
             self.errors.append(error)
             self._arrived.notify()
 
+    def _break(self, lane: Lane, _: Exception) -> None:
+        with self._arrived:
+            self.broken.append(lane)
+            self._arrived.notify()
+
     def _deliver(self, outcomes: Sequence[Outcome]) -> None:
         with self._arrived:
             self.outcomes.extend(outcomes)
             self.deliveries += 1
             self.delivered_by.add(threading.current_thread().name)
             self._arrived.notify()
+
+    def wait_until_broken(self) -> None:
+        """Wait until a lane was found unable to step anything."""
+        with self._arrived:
+            assert self._arrived.wait_for(lambda: bool(self.broken), DEADLINE)
 
     def wait(self, count: int) -> list[Outcome]:
         """All outcomes so far, once there are `count`."""

@@ -1,4 +1,7 @@
-"""`python -m tests.support.faulty_cloud`: a cloud whose engine fails on one certain frame, whoever sends it."""
+"""`python -m tests.support.faulty_cloud`: a cloud whose engine fails on one certain frame, whoever sends it.
+
+After another it fails for good: of several processes the one that got it.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +22,30 @@ def poison(shape: Shape) -> NDArray[np.uint8]:
     return np.ones(shape, np.uint8)
 
 
+def last_straw(shape: Shape) -> NDArray[np.uint8]:
+    """The frame [C, H, W] after which it steps nothing any more."""
+    frame = poison(shape)
+    frame.flat[0] = 0
+    return frame
+
+
 def _break(tail: type[Tail]) -> None:
     sound = tail.step
+    broken = False
 
     def step(self: Tail, frames: Sequence[Spikes], timesteps: Sequence[int], state: Rows) -> Stepped:
+        nonlocal broken
         stepped = sound(self, frames, timesteps, state)  # after the state was overwritten: a retry must not see that
-        if any(frame.all() for frame in frames):
+        broken = broken or any(np.array_equal(frame, last_straw(frame.shape)) for frame in frames)
+        if broken or any(frame.all() for frame in frames):
             raise RuntimeError("poisoned")
         return stepped
 
     tail.step = step  # type: ignore[method-assign]
 
 
-if __name__ == "__main__":
+if __name__ in ("__main__", "__mp_main__"):
     _break(Tail)
+
+if __name__ == "__main__":
     main()

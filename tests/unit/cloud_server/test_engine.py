@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cloud_server.batch_runner import BatchRunner
 from cloud_server.config import CloudConfig
+from cloud_server.engine import BARREN
 from cloud_server.lane import Lane, load_lane
 from cloud_server.scheduler import buckets
 from cloud_server.work import Failed, Work
@@ -161,6 +162,30 @@ def test_the_engine_outlives_its_own_mistakes(lane, frames, expected, caplog):
         running.engine._runner.step = sound  # type: ignore[method-assign]
         running.engine.submit(lane, 0, 1, make_work(lane, frames, 1, 1))
         assert_answer(running.wait(2)[1], expected)
+
+
+def test_a_lane_that_steps_nothing_any_more_is_told_of(lane, frames, caplog):
+    caplog.set_level(logging.CRITICAL)
+    with Running([lane], lane_metrics()) as running:
+        lane.tail.step = lambda *_: 1 / 0  # type: ignore[assignment,method-assign]
+        for sample in range(BARREN):
+            assert not running.broken
+            running.engine.submit(lane, 0, sample, make_work(lane, frames, sample, 1))
+            running.wait(sample + 1)
+        running.wait_until_broken()
+    assert running.broken == [lane]
+
+
+def test_samples_that_break_their_own_steps_alone_are_no_broken_lane(lane, frames, expected, caplog):
+    caplog.set_level(logging.CRITICAL)
+    with Running([lane], lane_metrics()) as running:
+        Breaks(lane, frames[0, 1])
+        for count in range(3 * BARREN):
+            running.engine.submit(lane, 0, count, make_work(lane, frames, 1, 1))
+            assert isinstance(running.wait(count + 1)[-1], Failed)
+        running.engine.submit(lane, 0, "sound", make_work(lane, frames, 0, 1))
+        assert_answer(running.wait(3 * BARREN + 1)[-1], expected)
+    assert not running.broken
 
 
 def test_a_tail_that_cannot_step_is_known_before_it_serves(lane, frames):
