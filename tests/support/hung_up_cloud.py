@@ -17,7 +17,8 @@ class _HangUp:
             os.kill(os.getpid(), signal.SIGHUP)
 
 
-sys.meta_path.insert(0, _HangUp())  # type: ignore[arg-type]
+if __name__ in ("__main__", "__mp_main__"):
+    sys.meta_path.insert(0, _HangUp())  # type: ignore[arg-type]
 
 if __name__ == "__main__":
     main()
