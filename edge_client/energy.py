@@ -8,7 +8,16 @@ from edge_client.co_inference import PACKET_BYTES
 from edge_client.power_meter import PowerMeter
 from edge_client.verdict import Verdict
 from shared.bundle import Manifest
-from shared.energy import RADIOS, Measured, Modelled, RadioName, compute_joules, edge_cost, radio_joules
+from shared.energy import (
+    RADIOS,
+    Measured,
+    Modelled,
+    RadioName,
+    compute_joules,
+    edge_cost,
+    local_exit_macs,
+    radio_joules,
+)
 from shared.exit_policy import ExitPolicy
 from shared.messages import StepResult
 from shared.wire import FRAMING_BYTES, cloud_to_wire
@@ -44,7 +53,7 @@ class EnergyAccount:
     ) -> None:
         self._cost = edge_cost(manifest)
         self._radio = RADIOS[radio]
-        self._local_exit_macs = float(manifest.provenance.get("local_exit", {}).get("operations", 0))
+        self._local_exit_macs = local_exit_macs(manifest)
         self._asks_first = asks_first
         self._meter = meter
         self._counted = 0.0

@@ -118,6 +118,11 @@ def radio_joules(radio: Radio, up_bytes: float, down_bytes: float, awake_s: floa
     return up_bytes * radio.up_j_per_byte + down_bytes * radio.down_j_per_byte + awake_s * radio.listening_w
 
 
+def local_exit_macs(manifest: Manifest) -> float:
+    """Multiply-accumulates each time that the bundle's local exit is asked; 0 where there is none."""
+    return float(manifest.provenance.get("local_exit", {}).get("operations", 0))
+
+
 def edge_cost(manifest: Manifest) -> Cost | None:
     """What head and encoder ask for: the first layer counted from the specification, the others with the firing rates
     that the bundle was measured to have. None for a bundle that was never evaluated.

@@ -11,6 +11,7 @@ from benchmarks.testbed.record_form import LayerOperations, LayerSpikes, Network
 from benchmarks.testbed.whole_network import TailRun, WholeNetwork
 from edge_client.sources import Sample
 from shared.bundle import Bundle
+from shared.energy import local_exit_macs
 from shared.models.load import load_cloud, load_edge
 from shared.models.split import SplitNetwork
 from shared.operations import Half
@@ -39,7 +40,7 @@ def measure_network(bundle: Bundle, samples: Sequence[Sample]) -> Network:
         samples=len(samples),
         operations=tuple(LayerOperations(half=_half(layer["name"]), **layer) for layer in found["operations"]),
         spikes=tuple(LayerSpikes(half=_half(layer["name"]), **layer) for layer in found["layers"]),
-        local_exit_macs=float(manifest.provenance.get("local_exit", {}).get("operations", 0)),
+        local_exit_macs=local_exit_macs(manifest),
     )
 
 
