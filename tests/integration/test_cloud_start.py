@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,14 @@ STALLED_CLOUD = "tests.support.stalled_cloud"
 WARM = "slots, "
 
 
+@contextmanager
+def half_warm_cloud(folder: Path, bundle: Bundle) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """Of two processes one is warm and the other never will be; with the log."""
+    with starting_cloud(folder, [bundle.path], "--processes", "2", module=STALLED_CLOUD) as (cloud, log):
+        wait_for(lambda: STALLED in log.read_text() and WARM in log.read_text(), "one to be warm, one on its way")
+        yield cloud, log
+
+
 def test_sigterm_while_it_warms_up_ends_it(tmp_path: Path, bundle: Bundle) -> None:
     with starting_cloud(tmp_path, [bundle.path], module=STALLED_CLOUD) as (cloud, log):
         wait_for(lambda: STALLED in log.read_text(), "the warm-up")
@@ -26,16 +37,14 @@ def test_sigterm_while_it_warms_up_ends_it(tmp_path: Path, bundle: Bundle) -> No
 
 
 def test_sigterm_while_one_process_warms_up_ends_all(tmp_path: Path, bundle: Bundle) -> None:
-    with starting_cloud(tmp_path, [bundle.path], "--processes", "2", module=STALLED_CLOUD) as (cloud, log):
-        wait_for(lambda: STALLED in log.read_text() and WARM in log.read_text(), "one to be warm, one on its way")
+    with half_warm_cloud(tmp_path, bundle) as (cloud, log):
         cloud.send_signal(signal.SIGTERM)
         assert cloud.wait(DEADLINE) == 0
         assert "Traceback" not in log.read_text()
 
 
 def test_a_process_that_dies_before_all_are_warm_ends_the_others(tmp_path: Path, bundle: Bundle) -> None:
-    with starting_cloud(tmp_path, [bundle.path], "--processes", "2", module=STALLED_CLOUD) as (cloud, log):
-        wait_for(lambda: STALLED in log.read_text() and WARM in log.read_text(), "one to be warm, one on its way")
+    with half_warm_cloud(tmp_path, bundle) as (cloud, log):
         found = re.search(rf"(\d+) {STALLED}", log.read_text())
         assert found is not None
         os.kill(int(found[1]), signal.SIGKILL)
