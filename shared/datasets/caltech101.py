@@ -90,19 +90,19 @@ def list_class_files(
 
 
 def open_picture(path: Path) -> Image.Image:
-    """The picture in `path`, decoded, as RGB.
+    """The picture in `path`, decoded, as RGB, turned upright as its EXIF data say.
 
     Raises:
         SourceError: Pillow is not installed, or the file is damaged or no picture.
     """
     try:
-        from PIL import Image  # noqa: PLC0415 - only sets of compressed pictures need Pillow
+        from PIL import Image, ImageOps  # noqa: PLC0415 - only sets of compressed pictures need Pillow
     except ImportError:
         raise SourceError("reading compressed pictures needs Pillow: pip install '.[edge]' in a checkout") from None
     try:
         with Image.open(path) as picture:
-            return picture.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            return ImageOps.exif_transpose(picture).convert("RGB")
+    except Exception as error:  # a damaged file makes Pillow's readers raise nearly anything
         raise SourceError(f"{path}: damaged or not a picture ({error}): replace the file") from None
 
 

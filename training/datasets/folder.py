@@ -1,4 +1,4 @@
-"""A user's own pictures: one subfolder for each class, any format that Pillow reads."""
+"""A user's own pictures: one subfolder for each class."""
 
 from __future__ import annotations
 

@@ -55,6 +55,15 @@ def test_grey_pictures_become_three_channels(tmp_path: Path) -> None:
     assert (read_square(tmp_path / "grey.png", 8) == 77).all()
 
 
+def test_a_picture_is_turned_upright_as_a_camera_says(tmp_path: Path) -> None:
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    pixels[:4] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    Image.fromarray(pixels).save(tmp_path / "x.png", exif=exif)
+    np.testing.assert_array_equal(read_square(tmp_path / "x.png", 8).transpose(1, 2, 0), pixels[::-1])
+
+
 def test_partial_set_keeps_labels_and_mixes_classes(tmp_path: Path) -> None:
     for name in ("Leopards", "ant"):
         for number in range(1, 6):
