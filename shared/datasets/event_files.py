@@ -33,6 +33,7 @@ OVERFLOW_STEP = 1 << 13
 DVS128 = 128
 NPY = ".npy"
 """What the files in an .npz file end in."""
+EVENT_ARRAYS = frozenset({"x", "y", "t", "polarity", "p"})
 
 
 def read_bin(path: Path) -> Events:
@@ -157,7 +158,7 @@ def events_among(arrays: Mapping[str, NDArray[Any]], path: Path) -> Events:
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """All arrays of an .npz file, by name.
+    """The arrays of an .npz file, by name; of one with events (an `x`) theirs alone, whatever stands beside them.
 
     Raises:
         SourceError: not an npz file, or damaged.
@@ -166,8 +167,11 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         # Not np.load: it reads an array to its end, and no further, so that a checksum is not always looked at.
         with ZipFile(path) as stored:
-            files = {name: BytesIO(stored.read(name)) for name in stored.namelist() if name.endswith(NPY)}
-        return {name.removesuffix(NPY): read_array(file, allow_pickle=False) for name, file in files.items()}
+            names = [name.removesuffix(NPY) for name in stored.namelist() if name.endswith(NPY)]
+            if "x" in names:
+                names = [name for name in names if name in EVENT_ARRAYS]
+            files = {name: BytesIO(stored.read(name + NPY)) for name in names}
+        return {name: read_array(file, allow_pickle=False) for name, file in files.items()}
     # A damaged file makes zipfile, its decompressors and numpy raise nearly anything: BadZipFile, zlib.error...
     except Exception as error:
         raise SourceError(f"{path}: damaged or not an npz file ({error}): replace the file") from None

@@ -98,6 +98,8 @@ def test_npz(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     np.savez(path, x=[1, 2], y=[3, 4], t=[20, 10], p=[1, 0])
     assert read_events(path).tolist() == [(2, 4, False, 10), (1, 3, True, 20)]
+    np.savez(path, x=[1, 2], y=[3, 4], t=[20, 10], p=[1, 0], camera=np.array({"name": "any object"}))
+    assert read_events(path).tolist() == [(2, 4, False, 10), (1, 3, True, 20)]
     np.savez(path, x=[1, 2])
     with pytest.raises(SourceError, match=r"a\.npz"):
         read_events(path)
