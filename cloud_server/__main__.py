@@ -64,8 +64,9 @@ def command(
     SIGTERM and SIGINT drain: new streams are refused, open samples finish, and the exit code is 0. SIGHUP looks for
     bundles again: new ones are served, those that are gone are retired.
     """
-    # It would end a process that does not listen to it yet; so it waits until somebody does.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    # SIGHUP would end a process that does not listen to it yet, and the kernel drops a container's SIGTERM then: they
+    # wait until somebody listens.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGTERM})
     configure_logs(log_format, log_level)
     config = CloudConfig(
         tuple(existing_path(path) for path in bundles),

@@ -158,8 +158,8 @@ class Supervisor:
                 cores = share_of_cores(sorted(_cores()), place, len(self._children))
                 told = Child(self._config, cores, not self._serving, theirs, self._logs)
                 process = _SPAWN.Process(target=run_child, args=(told,), name=f"neucodex-cloud-{place}", daemon=True)
-                # It inherits what is held back: SIGHUP waits until it can look again, for it may have looked already.
-                held_back = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+                # It inherits what is held back: these wait until it listens.
+                held_back = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGTERM})
                 process.start()
                 signal.pthread_sigmask(signal.SIG_SETMASK, held_back)
                 theirs.close()  # so that the child's end is seen as the line's, and ours as theirs

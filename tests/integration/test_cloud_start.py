@@ -14,8 +14,10 @@ import pytest
 
 from shared.bundle import Bundle
 from tests.support.processes import DEADLINE, cloud_process, starting_cloud, wait_for
+from tests.support.signalled_cloud import NUMBER
 from tests.support.stalled_cloud import STALLED
 
+SIGNALLED_CLOUD = "tests.support.signalled_cloud"
 STALLED_CLOUD = "tests.support.stalled_cloud"
 WARM = "slots, "
 
@@ -32,6 +34,15 @@ def test_sigterm_while_it_warms_up_ends_it(tmp_path: Path, bundle: Bundle) -> No
     with starting_cloud(tmp_path, [bundle.path], module=STALLED_CLOUD) as (cloud, log):
         wait_for(lambda: STALLED in log.read_text(), "the warm-up")
         cloud.send_signal(signal.SIGTERM)
+        assert cloud.wait(DEADLINE) == 0
+        assert "Traceback" not in log.read_text()
+
+
+def test_sigterm_while_it_imports_ends_it_as_told(
+    tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(NUMBER, str(int(signal.SIGTERM)))
+    with starting_cloud(tmp_path, [bundle.path], module=SIGNALLED_CLOUD) as (cloud, log):
         assert cloud.wait(DEADLINE) == 0
         assert "Traceback" not in log.read_text()
 
@@ -54,9 +65,11 @@ def test_a_process_that_dies_before_all_are_warm_ends_the_others(tmp_path: Path,
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_sighup_while_it_starts_is_heard_when_it_serves(tmp_path: Path, bundle: Bundle, processes: int) -> None:
-    flags = ("--processes", str(processes))
-    with cloud_process(tmp_path, [bundle.path], *flags, module="tests.support.hung_up_cloud") as cloud:
+def test_sighup_while_it_starts_is_heard_when_it_serves(
+    tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, processes: int
+) -> None:
+    monkeypatch.setenv(NUMBER, str(int(signal.SIGHUP)))
+    with cloud_process(tmp_path, [bundle.path], "--processes", str(processes), module=SIGNALLED_CLOUD) as cloud:
         wait_for(lambda: cloud.log.read_text().count("bundles reloaded") == processes, "all to have looked again")
         cloud.signal(signal.SIGTERM)
         assert cloud.wait() == 0
