@@ -9,6 +9,8 @@ early exit costs, and a mean of zeros and ones, so the test is the exact binomia
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +61,7 @@ def calibrate(
         budget: accuracy that early exit may cost, 0.005 for half a point.
         failure: probability, over the draw of the held-out samples, that it costs more.
     """
-    cut = max(1, int(len(labels) * TEMPERATURE_SHARE))
+    cut = for_temperature(len(labels))
     temperature = fit_temperature(logits[:, :cut], labels[:cut])
     probabilities = softmax(logits[:, cut:], temperature)
     rest = labels[cut:]
@@ -85,6 +87,18 @@ def calibrate(
         full_accuracy=float(right[-1].mean()),
         promise=promise,
     )
+
+
+def least_held_out(budget: float, failure: float) -> int:
+    """How many held-out samples there must be for any threshold to be certified: none lost among the n that choose it
+    has a probability of (1 - budget)^n."""
+    choosing = math.ceil(math.log(failure) / math.log1p(-budget))
+    return next(count for count in itertools.count(choosing) if count - for_temperature(count) >= choosing)
+
+
+def for_temperature(held_out: int) -> int:
+    """How many of the held-out samples, the first, give the temperature; the others choose the threshold."""
+    return max(1, int(held_out * TEMPERATURE_SHARE))
 
 
 def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> float:

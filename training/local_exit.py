@@ -23,11 +23,11 @@ from shared.bundle import LocalExitSpec
 from shared.exit_policy import ExitPolicy, Measure
 from shared.network_spec import Shape
 from training.calibrate import (
-    TEMPERATURE_SHARE,
     certainties,
     choose_threshold,
     exit_timesteps,
     fit_temperature,
+    for_temperature,
     softmax,
 )
 from training.spikes import Frames
@@ -192,7 +192,7 @@ def calibrate(
         budget: the risk allowed, beside the one that the cloud's early exit may take.
         failure: probability, over the draw of the held-out samples, that it is higher.
     """
-    cut = max(1, int(len(labels) * TEMPERATURE_SHARE))
+    cut = for_temperature(len(labels))
     temperature = fit_temperature(logits[:, :cut], labels[:cut])
     probabilities = softmax(logits[:, cut:], temperature)
     right = probabilities.argmax(-1) == labels[cut:]

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from training.calibrate import Calibration
+from training.calibrate import Calibration, least_held_out
 
 
 def print_calibration(result: Calibration) -> None:
@@ -18,8 +18,16 @@ def print_calibration(result: Calibration) -> None:
     table.add_row("exit", f"{result.policy.measure} >= {result.policy.threshold:g}")
     table.add_row("mean timesteps", f"{result.mean_timesteps:.3f}")
     table.add_row("accuracy with exit / at full T", f"{result.accuracy:.2%} / {result.full_accuracy:.2%}")
-    table.add_row("promise", result.promise or "none: more held-out samples or a larger budget are needed")
+    table.add_row("promise", result.promise or no_promise(result.budget, result.failure))
     Console().print(table)
+
+
+def no_promise(budget: float, failure: float) -> str:
+    """Why none is made, and what is to be done."""
+    return (
+        f"none, and a threshold of 1: at {budget:.2%} it takes {least_held_out(budget, failure)} held-out samples "
+        "(data.held_out), more where some go wrong, or a larger calibration.budget"
+    )
 
 
 def print_evaluation(result: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from training.local_exit import LocalCalibration, LocalExitNetwork, calibrate, f
 from training.progress import Progress
 from training.provenance import commit
 from training.recipe import CalibrationRecipe
+from training.report import no_promise
 from training.spikes import Frames, bundle_spikes, cloud_answers, spread
 
 SAMPLES = 10_000
@@ -132,5 +133,5 @@ def _show(calibration: LocalCalibration, test: dict[str, Any]) -> None:
     table.add_row("sure when", f"{calibration.policy.measure} >= {calibration.policy.threshold:g}")
     table.add_row("sure after the first timestep", f"{test['answered_before_a_byte']:.2%}")
     table.add_row("  turned from right to wrong by it", f"{test['lost_by_that']:.2%}")
-    table.add_row("promise", calibration.promise or "none: more held-out samples or a larger budget are needed")
+    table.add_row("promise", calibration.promise or no_promise(calibration.budget, calibration.failure))
     Console().print(table)

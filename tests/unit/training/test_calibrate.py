@@ -4,7 +4,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.exit_policy import certainty
-from training.calibrate import calibrate, certainties, choose_threshold, exit_timesteps, fit_temperature, softmax
+from training.calibrate import (
+    calibrate,
+    certainties,
+    choose_threshold,
+    exit_timesteps,
+    fit_temperature,
+    least_held_out,
+    softmax,
+)
 
 CLASSES = 5
 
@@ -58,6 +66,17 @@ def test_too_few_samples_promise_nothing() -> None:
     result = calibrate(logits, labels, "margin", budget=0.005, failure=0.1)
     assert result.promise is None
     assert result.policy.threshold == 1.0
+
+
+@pytest.mark.parametrize(("budget", "failure", "least"), [(0.005, 0.1, 574), (0.01, 0.1, 287), (0.3, 0.2, 6)])
+def test_the_fewest_samples_that_may_promise_anything_do_if_all_are_right(
+    budget: float, failure: float, least: int
+) -> None:
+    labels = np.arange(least) % CLASSES
+    logits = np.tile(30.0 * np.eye(CLASSES)[labels], (4, 1, 1))
+    assert least_held_out(budget, failure) == least
+    assert calibrate(logits, labels, "margin", budget, failure).promise is not None
+    assert calibrate(logits[:, 1:], labels[1:], "margin", budget, failure).promise is None
 
 
 def test_a_larger_budget_never_exits_later() -> None:
