@@ -15,6 +15,7 @@ from shared.models.split import SplitNetwork
 from training.data import Samples, to_input
 from training.losses import running_mean
 from training.machine import Machine
+from training.spikes import spread
 
 BATCH = 100
 STATISTICS_SAMPLES = 1000
@@ -47,7 +48,7 @@ def accuracy_by_timestep(
 def spike_statistics(
     network: SplitNetwork, samples: Samples, normalisation: Normalisation, machine: Machine
 ) -> dict[str, Any]:
-    """What the first `STATISTICS_SAMPLES` samples cost, at full T.
+    """What at most `STATISTICS_SAMPLES` samples, from all over them, cost at full T.
 
     Returns:
         layers: for each neuron layer its name, shape and spike rate (spikes per neuron and timestep);
@@ -60,7 +61,7 @@ def spike_statistics(
     """
     network.eval()
     counter = _SpikeCounter(network)
-    some = samples.frames[:STATISTICS_SAMPLES]
+    some = torch.from_numpy(spread(samples.frames.numpy(), STATISTICS_SAMPLES))
     try:
         for start in range(0, len(some), BATCH):
             taken = some[start : start + BATCH].to(machine.device)
