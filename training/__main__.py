@@ -197,7 +197,7 @@ def export(
             add_graphs(
                 opened,
                 runtimes or ("onnx",),
-                lambda: bundle_samples(opened, dataset, data, allow_partial=True)[0],
+                lambda: bundle_samples(opened, dataset, data)[0],
                 lambda: held_out_samples(opened, data),
             )
         )

@@ -32,29 +32,26 @@ def bundle_samples(
     """Training and test samples of a bundle: pictures [N, C, H, W] or event frames [N, T, C, H, W].
 
     They are those that it was made with, where its provenance says which; what was held out from training is not in
-    them.
+    them. In a partial set nobody knows what was held out: its samples are all of its two parts.
 
     Args:
         bundle: says the size and the number of timesteps, and what it was made with.
         name: of the data set, which a bundle without provenance needs.
         root: where it is; None for one inside the package.
-        allow_partial: take the data set although recordings of it are missing.
+        allow_partial: take the data set although recordings of it are missing that the bundle was made with.
 
     Raises:
         SourceError: the data set is missing or damaged.
         ConfigError: no data set is named, it is not the one the bundle was made with, or its samples are not what the
             bundle takes.
     """
-    if "held_out" in bundle.manifest.provenance.get("data", {}):
+    made_with = bundle.manifest.provenance.get("data", {})
+    if "held_out" in made_with and not allow_partial:
         known = bundle_data(bundle, root, name)
         return known.train.frames.numpy(), known.test.frames.numpy()
+    name = name or made_with.get("name")
     if name is None:
         raise ConfigError(f"bundle {bundle.path} does not say what it was trained on: name it with --dataset")
-    train, test = (_named(bundle, name, root, part, allow_partial) for part in ("train", "test"))
-    return train, test
-
-
-def _named(bundle: Bundle, name: str, root: Path | None, part: Part, allow_partial: bool) -> NDArray[np.uint8]:
     spec = bundle.manifest.network
     known = info(name)
     if (known.kind, known.channels) != (spec.input_kind, spec.input_shape[0]):
@@ -62,9 +59,19 @@ def _named(bundle: Bundle, name: str, root: Path | None, part: Part, allow_parti
             f"data set {name} has {known.kind} samples of {known.channels} channels, the bundle takes "
             f"{spec.input_kind} samples of {spec.input_shape}: choose the set it was trained on"
         )
-    return load_split(
-        name, root, part, size=spec.input_shape[1], timesteps=spec.timesteps, allow_partial=allow_partial
-    ).frames
+
+    def frames(part: Part) -> NDArray[np.uint8]:
+        return load_split(
+            name,
+            root,
+            part,
+            size=spec.input_shape[1],
+            timesteps=spec.timesteps,
+            binning=made_with.get("binning", "count"),
+            allow_partial=allow_partial,
+        ).frames
+
+    return frames("train"), frames("test")
 
 
 def spread(samples: NDArray[Value], limit: int | None) -> NDArray[Value]:

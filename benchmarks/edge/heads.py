@@ -68,7 +68,7 @@ def with_graphs(rig: Rig) -> Bundle:
     copied = rig.folder / "with-graphs"
     if not copied.exists():
         shutil.copytree(bundle.path, copied)
-        train, _ = bundle_samples(bundle, rig.dataset, rig.data, allow_partial=True)
+        train, _ = bundle_samples(bundle, rig.dataset, rig.data)
         add_graphs(Bundle.open(copied), ("onnx", "onnx-int8"), lambda: train)
     return Bundle.open(copied)
 

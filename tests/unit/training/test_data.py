@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shared.bundle import write_bundle
-from shared.errors import ConfigError
+from shared.bundle import Bundle, write_bundle
+from shared.datasets.event_files import write_bin
+from shared.datasets.events import make_events
+from shared.errors import ConfigError, SourceError
 from shared.network_spec import NetworkSpec
 from tests.support.bundles import make_bundle
 from training.data import TrainingData, bundle_data, load_parts
 from training.recipe import DataRecipe
+from training.spikes import bundle_samples
 
 FOLDER = DataRecipe(name="folder", held_out=40)
 SPEC = NetworkSpec(backbone="resnet18", input_shape=(1, 8, 8), classes=2, split="layer1", width=4)
@@ -72,13 +75,31 @@ def test_another_name_of_a_class_is_another_digest(pictures: Path) -> None:
     assert load(pictures).digest != before
 
 
+def say_made_with(bundle: Bundle, **provenance: object) -> Bundle:
+    """The bundle, which now says what it was made with."""
+    manifest = replace(bundle.manifest, provenance=provenance)
+    return write_bundle(bundle.path, manifest, bundle.weights("head"), bundle.weights("tail"))
+
+
 def test_a_bundle_knows_its_samples_again(pictures: Path, tmp_path: Path) -> None:
     data = load(pictures)
-    provenance = {"data": {"name": "folder", "held_out": 40}, "seed": 0, "data_digest": data.digest}
     silent = make_bundle(tmp_path / "bundle", input_shape=(1, 8, 8), classes=2)
-    manifest = replace(silent.manifest, provenance=provenance)
-    bundle = write_bundle(silent.path, manifest, silent.weights("head"), silent.weights("tail"))
+    bundle = say_made_with(silent, data={"name": "folder", "held_out": 40}, seed=0, data_digest=data.digest)
     assert bundle_data(bundle, pictures).held_out.frames.equal(data.held_out.frames)
     (pictures / "cats/000.png").unlink()
     with pytest.raises(ConfigError, match="other samples than folder has now"):
         bundle_data(bundle, pictures)
+
+
+def test_a_partial_set_stands_in_for_the_whole_one_where_it_may(tmp_path: Path) -> None:
+    for part in ("Train", "Test"):
+        path = tmp_path / "N-MNIST" / part / "3/00001.bin"
+        path.parent.mkdir(parents=True)
+        write_bin(path, make_events([3, 4], [3, 4], [1, 1], [0, 1]))
+    silent = make_bundle(tmp_path / "bundle", input_shape=(2, 34, 34), input_kind="events")
+    made_with = {"name": "nmnist", "held_out": 6000, "binning": "time"}
+    bundle = say_made_with(silent, data=made_with, seed=0, data_digest="of the whole set")
+    with pytest.raises(SourceError, match="1 of 60000 recordings"):
+        bundle_samples(bundle, None, tmp_path)
+    train, test = bundle_samples(bundle, None, tmp_path, allow_partial=True)
+    assert train.shape == test.shape == (1, 4, 2, 34, 34)
