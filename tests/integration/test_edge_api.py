@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_client import Edge
+from edge_client import Edge, pair
+from edge_client.head_runner import Frames, Head, HeadRun, open_head
 from edge_client.security import IN_CLEAR
 from shared.bundle import Bundle
 from shared.datasets import load_split
 from shared.errors import BundleError, CloudRefused, CloudUnavailable, ConfigError, SourceError
+from shared.spike_codec import Spikes
 from tests.support.bundles import make_bundle
 from tests.support.dark_link import DarkLink
 from tests.support.processes import DEADLINE, CloudProcess, cloud_process, wait_for
@@ -41,7 +43,9 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="module")
 def cloud(events: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudProcess]:
-    with cloud_process(tmp_path_factory.mktemp("cloud"), [DIGITS, events.path]) as running:
+    """It gives no sample up by itself: what frees a slot here is the edge."""
+    folder = tmp_path_factory.mktemp("cloud")
+    with cloud_process(folder, [DIGITS, events.path], "--sample-idle-timeout", "600") as running:
         yield running
 
 
@@ -178,16 +182,54 @@ async def test_calls_are_told_that_the_edge_was_closed_under_them(
             await opened.classify(digit[3])
 
 
-async def test_a_call_that_is_given_up_frees_its_slot(cloud: CloudProcess, digit: dict[int, Any]) -> None:
+class HeldHead:
+    """A head whose samples wait before their second timestep until `let_go` is set."""
+
+    def __init__(self, head: Head) -> None:
+        self._head = head
+        self.let_go = threading.Event()
+
+    def start(self, frames: Frames) -> HeadRun:
+        return HeldRun(self._head.start(frames), self.let_go)
+
+
+class HeldRun:
+    def __init__(self, run: HeadRun, let_go: threading.Event) -> None:
+        self._run = run
+        self._let_go = let_go
+        self._steps = 0
+
+    def step(self) -> Spikes:
+        self._steps += 1
+        if self._steps == 2:
+            self._let_go.wait()
+        return self._run.step()
+
+
+async def test_a_call_that_is_given_up_frees_its_slot(
+    cloud: CloudProcess, digit: dict[int, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[HeldHead] = []
+
+    def open_held(*options: Any) -> HeldHead:
+        held.append(HeldHead(open_head(*options)))
+        return held[0]
+
+    def slots() -> float:
+        return cloud.metric("neucodex_cloud_slots_in_use")
+
+    monkeypatch.setattr(pair, "open_head", open_held)
     async with edge(cloud, threshold=1.0) as opened:
-        call = asyncio.create_task(opened.classify(digit[3]))
-        while not opened._calls:  # noqa: ASYNC110  there is no event for it
-            await asyncio.sleep(0)
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
+        try:
+            call = asyncio.create_task(opened.classify(digit[3]))
+            await asyncio.to_thread(wait_for, lambda: slots() == 1.0, "the sample to have a slot")
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            await asyncio.to_thread(wait_for, lambda: slots() == 0.0, "its slot to be free while its head still works")
+        finally:
+            held[0].let_go.set()
         assert (await opened.classify(digit[3])).prediction == 3
-    assert cloud.metric("neucodex_cloud_slots_in_use") == 0.0
 
 
 async def test_threads_are_told_that_the_edge_was_closed_under_them(cloud: CloudProcess, digit: dict[int, Any]) -> None:

@@ -1,21 +1,10 @@
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
 from benchmarks.testbed.pace import Pace, PacedHead
-
-
-class Clock:
-    """CPU time that passes when a test says so, and what was waited."""
-
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.cpu = 5.0
-        self.waited: list[float] = []
-        patch.setattr(time, "process_time", lambda: self.cpu)
-        patch.setattr(time, "sleep", self.waited.append)
+from tests.unit.benchmarks.testbed.clock import Clock
 
 
 @pytest.fixture
