@@ -122,9 +122,12 @@ async def test_a_picture_file(clock: Clock, pace: Pace, monkeypatch: pytest.Monk
     row = await Picture(Call(clock), jpeg, pace).classify(SAMPLE)
     assert row["payload_bytes"] == len(b"a file")
     waited_off(clock, 2 * REST_S)
+    assert len(clock.waited) == 2, "for the file before it is sent"
 
 
-async def test_float32_features(clock: Clock, pace: Pace, bundle: Any) -> None:
+async def test_float32_features(clock: Clock, pace: Pace, bundle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ways, "request_features", spending(clock, b"features"))
     row = await Float32(Call(clock), PacedHead(Head(clock), pace), bundle).classify(SAMPLE)
     assert row["timesteps"] == row["head_steps"] == 2
-    waited_off(clock, 2 * STEP_S + 2 * REST_S)
+    waited_off(clock, 2 * STEP_S + 4 * REST_S)
+    assert len(clock.waited) == 5, "for each message before it is sent"
