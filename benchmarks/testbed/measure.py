@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,8 @@ def measure(folder: Path, options: Options) -> Findings:
     Raises:
         ConfigError: something asked for is not there.
     """
+    if not hasattr(os, "sched_setaffinity"):
+        raise ConfigError("the testbed gives edge and cloud a core each, which needs Linux: run it there")
     links, edges = choose_links(options.links), choose_edges(options.edges)
     if options.main_link not in options.links or options.main_edge not in options.edges:
         raise ConfigError("--main-link and --main-edge must be among --links and --edges")

@@ -33,8 +33,9 @@ LinkMeans = Literal["cable", "netem", "tun", "proxy", "real"]
 """cable: two network namespaces and nothing between them; netem, tun: shaped by the kernel or by our forwarder;
 proxy: a TCP proxy on loopback; real: whatever lies between this machine and --edge-host."""
 
-EdgeMeans = Literal["as it is", "paced", "another machine", "cgroup"]
-"""paced: it waits off what it computes (pace.py); cgroup: by the kernel's quota, in records made before that."""
+EdgeMeans = Literal["as it is", "paced", "another machine", "cgroup", "nice"]
+"""paced: it waits off what it computes (pace.py); in records made before that cgroup: by the kernel's quota, or, where
+nobody could set one, nice: hardly."""
 
 
 @dataclass(frozen=True)

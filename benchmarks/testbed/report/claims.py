@@ -37,6 +37,17 @@ def claims(testbed: Testbed) -> list[Claim]:
     ]
 
 
+def caution(testbed: Testbed) -> str:
+    """What of the record is kinder to the pair than the machines it stands for; "" for most."""
+    if all(edge.means != "cgroup" for edge in testbed.edges):
+        return ""
+    return (
+        "The edges of this record were held by the kernel's quota, which hardly holds a process that often waits: the "
+        "pair's latency is lower here than on an edge of that share of a core. Its radio is charged for too short a "
+        "time, and its local exit not at all. docs/results.md says by how much."
+    )
+
+
 def _transfer(testbed: Testbed) -> Claim:
     network = testbed.networks.get("bottleneck")
     text = ("data transfer", "up to 2048x fewer bits")
