@@ -26,6 +26,10 @@ log = logging.getLogger(__name__)
 STEADY_S = 1.0
 """A stream that lived longer was a good one: the next pause is a short one again."""
 
+LEAST_TRY_S = 2.0
+"""A try has so long, or the whole deadline, however many machines share it: TCP, TLS, HTTP/2 and Open take up to four
+round trips, of half a second each over a satellite. A share that is shorter would cut off every try for ever."""
+
 
 class Link(Protocol):
     """Where the loop gets its stream from."""
@@ -54,7 +58,7 @@ class CloudLink:
         addresses: of clouds that serve the same bundle, in the order in which they are tried. A name that stands for
             several machines is tried machine by machine.
         connect: makes an unopened transport to one machine, for a try of at most so many seconds.
-        connect_deadline_s: for one round of all machines.
+        connect_deadline_s: shared by all machines, so that a round takes no longer; but each has `LEAST_TRY_S`.
         backoff: pauses between tries.
         on_change: told whenever a stream is open (True) or lost (False).
         clock: seconds; the loop's.
@@ -140,8 +144,9 @@ class CloudLink:
                 await self._pause()
                 continue
             failures: list[NeucodexError] = []
+            try_s = max(self._connect_deadline_s / len(targets), min(self._connect_deadline_s, LEAST_TRY_S))
             for target in targets:
-                why = await self._visit(target, self._connect_deadline_s / len(targets))
+                why = await self._visit(target, try_s)
                 failures.append(why)
                 # Else whoever waits for the first stream is told, and says it.
                 if isinstance(why, CloudRefused) and (self._lost is not None or len(targets) > 1):

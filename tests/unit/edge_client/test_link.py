@@ -69,12 +69,15 @@ class Machines:
 async def link(
     machines: Machines,
     *addresses: tuple[str, int],
+    deadline_s: float = 5.0,
     clock: Clock | None = None,
     on_change: Callable[[bool], None] = print,
 ) -> AsyncIterator[CloudLink]:
     clock = clock or Clock()
     backoff = Backoff(0.1, 3.0, random.Random(0))
-    made = CloudLink(addresses, machines.connect, 5.0, backoff, on_change=on_change, clock=clock, sleep=clock.sleep)
+    made = CloudLink(
+        addresses, machines.connect, deadline_s, backoff, on_change=on_change, clock=clock, sleep=clock.sleep
+    )
     made.start()
     try:
         yield made
@@ -97,6 +100,17 @@ async def test_tries_go_round_all_addresses_with_growing_pauses() -> None:
     for failures, pause in enumerate(clock.slept):
         assert 0.0 <= pause <= min(3.0, 0.1 * 2**failures)
     assert max(clock.slept[:3]) < 0.4 < max(clock.slept[10:])
+
+
+@pytest.mark.parametrize(("deadline_s", "try_s"), [(5.0, 2.0), (64.0, 4.0), (0.5, 0.5)])
+async def test_a_try_is_long_enough_for_a_handshake_however_many_machines_there_are(
+    deadline_s: float, try_s: float
+) -> None:
+    machines = Machines(*[GONE] * 20)
+    pods = [(f"127.0.0.{number}", 1) for number in range(1, 17)]
+    async with link(machines, *pods, deadline_s=deadline_s) as it:
+        await it.stream(1000.0)
+    assert machines.within == [try_s] * 21
 
 
 async def test_a_lost_stream_is_followed_by_one_at_the_next_address() -> None:
