@@ -193,6 +193,7 @@ class CoInference:
                 if flight.sent > flight.answered:
                     break
                 await frames.get(flight.sent)
+                flight.progress = self._clock()  # until now the cloud had nothing to answer
             flight.send_next(self._clock())
         following = len(frames.made) + 1
         if following <= plan.makeable(flight.seen, self._timesteps):

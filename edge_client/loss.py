@@ -30,7 +30,7 @@ class LossPolicy:
         return cls(on_loss, patience[on_loss])
 
     def answer_by(self, deadline: float, progress: float) -> float:
-        """The moment until which a sample waits for an answer; `progress` is when it last had one."""
+        """The moment until which a sample waits for an answer; `progress` is since when silence counts."""
         return min(deadline, progress + self.patience_s) if self.on_loss == "fallback" else deadline
 
     def stream_by(self, deadline: float, down_since: float | None) -> float:

@@ -31,7 +31,8 @@ class OpenSample:
 
     `number` is its name on the wire, a new one for each start. `steps` are those whose result is known, over all
     starts; `sent_frames` (one for each frame sent) and `answered` belong to this start, which is on `stream`, None
-    while it is on none. `progress` is the moment of the last answer, or of getting a stream.
+    while it is on none. `progress` is since when the cloud's silence counts: the moment of the last answer, of getting
+    a stream, or of having the frame for which the sample waited.
     """
 
     sample: Sample

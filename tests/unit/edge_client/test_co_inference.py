@@ -19,9 +19,9 @@ from edge_client.verdict import Step, Verdict
 from shared.errors import CloudUnavailable, SampleRejected, WireError
 from shared.exit_policy import ExitPolicy
 from shared.messages import Rejection, RejectionCode, StepResult, Stop
-from shared.spike_codec import SpikeCodec
+from shared.spike_codec import SpikeCodec, Spikes
 from shared.wire import FRAMING_BYTES, message_bytes
-from tests.unit.edge_client.fakes import SHAPE, Clock, CountingHead, FakeLink, FakeTransport, T, sample
+from tests.unit.edge_client.fakes import SHAPE, Clock, CountingHead, CountingRun, FakeLink, FakeTransport, T, sample
 
 SURE = (0.05, 0.95)
 UNSURE = (0.6, 0.4)
@@ -333,6 +333,32 @@ async def test_fallback_answers_for_a_cloud_that_is_silent_and_frees_the_slot() 
     verdict = await network.classify(sample())
     assert (verdict.answered_by, verdict.timesteps, verdict.payload_bytes) == ("edge", 1, 1)
     assert transport.stopped == transport.attempts
+
+
+@pytest.mark.parametrize("in_flight", [1, 32])
+@pytest.mark.parametrize("rejections", [{}, {(1, 1): rejection(RejectionCode.NO_SLOT, 50)}])
+async def test_the_time_of_the_head_is_not_the_silence_of_the_cloud(
+    rejections: dict[tuple[int, int], Rejection], in_flight: int
+) -> None:
+    clock = Clock()
+
+    class Slow(CountingHead):
+        def start(self, frames: NDArray[np.uint8]) -> CountingRun:
+            return SlowRun(self, 0)
+
+    class SlowRun(CountingRun):
+        def step(self) -> Spikes:
+            clock.now += 0.15
+            return super().step()
+
+    transport = FakeTransport({3: SURE}, UNSURE, rejections)
+    network = loop(
+        transport, clock,
+        head=Slow(), in_flight=in_flight, loss=LossPolicy("fallback", 0.1), local_exit=SpikeCounter(1),
+    )  # fmt: skip
+    verdict = await network.classify(sample())
+    network.close()
+    assert (verdict.answered_by, verdict.timesteps) == ("cloud", 3)
 
 
 @pytest.mark.parametrize("code", [RejectionCode.INVALID_FRAME, RejectionCode.INTERNAL, RejectionCode.NO_SLOT])
