@@ -66,7 +66,9 @@ def retry_after_s(trailing: Iterable[tuple[str, str | bytes]]) -> float:
             with contextlib.suppress(DecodeError):
                 for detail in Status.FromString(value).details:
                     if detail.Unpack(info):
-                        return float(min(max(0.0, info.retry_delay.ToTimedelta().total_seconds()), MOST_RETRY_S))
+                        # Not ToTimedelta: a peer may ask for more than that can hold.
+                        asked_s: float = info.retry_delay.seconds + info.retry_delay.nanos / 1e9
+                        return min(max(0.0, asked_s), MOST_RETRY_S)
     return 0.0
 
 

@@ -17,7 +17,7 @@ from grpc_status import rpc_status
 
 from edge_client.addresses import Target
 from edge_client.grpc_transport import GrpcTransport
-from edge_client.link_errors import retry_after_s
+from edge_client.link_errors import MOST_RETRY_S, retry_after_s
 from edge_client.security import IN_CLEAR
 from protos import co_inference_pb2 as pb
 from protos import co_inference_pb2_grpc as pb_grpc
@@ -148,6 +148,21 @@ async def test_a_busy_cloud_says_how_long_to_leave_it_alone() -> None:
         with pytest.raises(CloudUnavailable, match="busy") as caught:
             await transport.open()
     assert caught.value.retry_after_s == 1.5
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [
+        (Duration(seconds=10**14), MOST_RETRY_S),
+        (Duration(seconds=-(10**14)), 0.0),
+        (Duration(seconds=2**63 - 1, nanos=2**31 - 1), MOST_RETRY_S),
+        (Duration(seconds=1, nanos=-(2**31)), 0.0),
+    ],
+)
+def test_no_cloud_keeps_an_edge_away_for_longer_than_is_good(asked: Duration, seconds: float) -> None:
+    status = Status(code=8)
+    status.details.add().Pack(RetryInfo(retry_delay=asked))
+    assert retry_after_s((("grpc-status-details-bin", status.SerializeToString()),)) == seconds
 
 
 @pytest.mark.parametrize(
