@@ -188,8 +188,9 @@ async def _health(ask: Callable[[], Awaitable[health_pb2.HealthCheckResponse]], 
         )
         raise Problem(said, f"no gRPC server answers there: check --cloud; {both}") from None
     if status != health_pb2.HealthCheckResponse.SERVING:
-        name = health_pb2.HealthCheckResponse.ServingStatus.Name(status)
-        raise Problem(name, "it is starting or draining: wait until it serves, or name another cloud")
+        known = health_pb2.HealthCheckResponse.ServingStatus
+        said = known.Name(status) if status in known.values() else f"health status {status}"
+        raise Problem(said, "it is starting or draining: wait until it serves, or name another cloud")
     return "SERVING"
 
 

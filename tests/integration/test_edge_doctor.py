@@ -11,13 +11,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc.aio
 import numpy as np
 import pytest
 import trustme
 from click.testing import CliRunner
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from numpy.typing import NDArray
 
 from edge_client.__main__ import cli
@@ -116,6 +117,22 @@ async def test_another_grpc_server() -> None:
         await server.stop(None)
     assert outline(found)[-1] == ("health", 6)
     assert "no neucodex-cloud" in found[-1].todo
+
+
+async def test_a_health_that_nobody_knows() -> None:
+    class Odd(health_pb2_grpc.HealthServicer):
+        async def Check(self, request: Any, context: Any) -> health_pb2.HealthCheckResponse:
+            return health_pb2.HealthCheckResponse(status=cast(Any, 99))
+
+    server = grpc.aio.server()
+    health_pb2_grpc.add_HealthServicer_to_server(Odd(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        found = await findings(f"127.0.0.1:{port}")
+    finally:
+        await server.stop(None)
+    assert (found[-1].check, found[-1].said, found[-1].exit_code) == ("health", "health status 99", 5)
 
 
 async def test_a_cloud_that_drains(bundle: Bundle, frames: NDArray[np.uint8], tmp_path: Path) -> None:
