@@ -221,8 +221,10 @@ class GrpcTransport:
             message = await self._call.read()
         except grpc.aio.AioRpcError:
             raise await self._why_it_ended() from None
-        if not isinstance(message, pb.CloudMessage):  # grpc.aio.EOF
+        if message is grpc.aio.EOF:
             raise await self._why_it_ended()
+        if not isinstance(message, pb.CloudMessage):  # gRPC's None for bytes that are none; the stream has not ended
+            raise spoke_wrongly(self._target.address, "bytes that are no CloudMessage")
         try:
             return cloud_from_wire(message, self._classes, self._top_k)
         except WireError as error:

@@ -237,6 +237,32 @@ async def test_a_cloud_that_breaks_the_protocol(first: pb.CloudMessage, later: p
             await use(transport)
 
 
+@pytest.mark.parametrize("before", [[], [READY.SerializeToString()]])
+async def test_bytes_that_are_no_message_end_the_stream(before: list[bytes]) -> None:
+    async def infer(request_iterator: Any, context: Any) -> None:
+        for message in (*before, b"\xff"):
+            await context.write(message)
+        await context.read()
+        await context.read()
+
+    async def use(transport: GrpcTransport) -> None:
+        await transport.open()
+        raise await asyncio.wait_for(transport.lost(), 5.0)
+
+    server = grpc.aio.server()
+    methods = {"Infer": grpc.stream_stream_rpc_method_handler(infer)}
+    service = pb.DESCRIPTOR.services_by_name["CoInference"].full_name
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with link(f"127.0.0.1:{port}") as transport:
+            with pytest.raises(CloudRefused, match="breaks the protocol"):
+                await use(transport)
+    finally:
+        await server.stop(None)
+
+
 @pytest.mark.parametrize("how", ["ends", "aborts", "dies"])
 async def test_a_lost_link_reaches_every_waiting_sample_and_every_later_call(how: str) -> None:
     go = asyncio.Event()
