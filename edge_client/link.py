@@ -87,9 +87,12 @@ class CloudLink:
         self._down_since: float | None = clock()
         self._failures = 0
         self._opened_at = 0.0
-        self._warned = ""
+        self._warned: set[str] = set()
+        """What was said since the last stream was opened."""
         self._refused: CloudRefused | None = None
         self._lost: CloudUnavailable | None = None
+        self._failed: NeucodexError | None = None
+        """Why the last try was in vain; None where none was since a stream was open."""
         self._answerable = asyncio.Event()
         """Set while `stream` has something to say: a stream is open, all clouds refused, or the link is over."""
         self._over = False
@@ -123,7 +126,8 @@ class CloudLink:
 
     def trouble(self) -> CloudUnavailable:
         named = [join_address(address) for address in self._addresses]
-        return not_there(named, self._connect_deadline_s) if self._lost is None else self._lost.anew()
+        trouble = not_there(named, self._connect_deadline_s) if self._lost is None else self._lost.anew()
+        return trouble if self._failed is None else CloudUnavailable(f"{trouble}; the last try: {self._failed}")
 
     async def close(self) -> None:
         """End the stream and try no more; who waits for one is told."""
@@ -140,6 +144,7 @@ class CloudLink:
             try:
                 targets = await resolve(self._addresses, self._backoff.chance)
             except CloudUnavailable as error:
+                self._failed = error
                 self._warn(error)
                 await self._pause()
                 continue
@@ -149,7 +154,7 @@ class CloudLink:
                 why = await self._visit(target, try_s)
                 failures.append(why)
                 # Else whoever waits for the first stream is told, and says it.
-                if isinstance(why, CloudRefused) and (self._lost is not None or len(targets) > 1):
+                if self._lost is not None or (isinstance(why, CloudRefused) and len(targets) > 1):
                     self._warn(why)
                 self._refuse(why if len(failures) == len(targets) and _all_refused(failures) else None)
                 # There is no sense in asking a cloud that wants to be left alone, unless there is another to ask first.
@@ -165,8 +170,7 @@ class CloudLink:
             why = await transport.lost()
             self._closed(why)
         except NeucodexError as error:
-            log.debug("%s", error)
-            why = error
+            self._failed = why = error
         finally:
             if self._open is transport:  # this edge is done
                 self._open = None
@@ -187,7 +191,8 @@ class CloudLink:
         self._opened_at = self._clock()
         self._down_since = None
         self._refused = None
-        self._warned = ""
+        self._failed = None
+        self._warned.clear()
         self._answerable.set()
         self._on_change(True)
 
@@ -199,6 +204,7 @@ class CloudLink:
         self._answerable.clear()
         if isinstance(why, CloudUnavailable):
             self._lost = why
+            self._warned.add(str(why))
             log.warning("%s; connecting again", why)
         # A cloud that takes streams and drops them at once is not asked more often than one that takes none.
         if self._down_since - self._opened_at > STEADY_S:
@@ -207,8 +213,8 @@ class CloudLink:
 
     def _warn(self, what: NeucodexError) -> None:
         """Once: tries go on for as long as it stays so."""
-        if str(what) != self._warned:
-            self._warned = str(what)
+        if str(what) not in self._warned:
+            self._warned.add(str(what))
             log.warning("%s", what)
 
     def _refuse(self, refusal: NeucodexError | None) -> None:

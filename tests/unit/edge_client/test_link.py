@@ -13,7 +13,7 @@ import pytest
 from edge_client.addresses import Target, resolve
 from edge_client.backoff import Backoff
 from edge_client.link import CloudLink
-from shared.errors import CloudRefused, CloudUnavailable, NeucodexError
+from shared.errors import CloudRefused, CloudUnavailable, ConfigError, NeucodexError
 from shared.messages import Ready
 from tests.unit.edge_client.fakes import Clock
 
@@ -249,10 +249,42 @@ async def test_a_failure_that_nobody_thought_of_is_not_waited_for() -> None:
         await it.close()
 
 
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
 async def test_what_stays_wrong_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     machines = Machines(*[REFUSED] * 20)
     async with link(machines, ONE, TWO) as it:
         while len(machines.tried) <= 20:  # noqa: ASYNC110
             await asyncio.sleep(0)
         assert await it.stream(1.0)
-    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == ["another bundle"]
+    assert warnings(caplog) == ["another bundle"]
+
+
+async def test_why_there_is_no_stream_again_is_said_once_for_each_reason_and_outage(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    expired, unreadable = CloudUnavailable("expired"), ConfigError("--token-file t: cannot be read")
+    machines, clock = Machines(None, *[expired, unreadable] * 5, None, expired), Clock()
+    async with link(machines, ONE, clock=clock) as it:
+        for _ in range(2):
+            await it.stream(100.0)
+            machines.transports[-1].end(GONE)
+        await it.stream(100.0)
+    reasons = ["gone; connecting again", "expired", "--token-file t: cannot be read"]
+    assert warnings(caplog) == [*reasons, *reasons[:2]]
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_whoever_has_no_stream_is_told_why_the_last_try_failed(lost: bool) -> None:
+    machines = Machines(*[None] * lost, GONE, ConfigError("--token-file t: cannot be read"))
+    async with link(machines, ONE) as it:
+        if lost:
+            await it.stream(1.0)
+            machines.transports[0].end(CloudUnavailable("drained"))
+        while len(machines.tried) < 2 + lost:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        said = str(it.trouble())
+    assert said.startswith("drained; " if lost else "no cloud at 127.0.0.1:1 within 5 s: ")
+    assert said.endswith("; the last try: --token-file t: cannot be read")
