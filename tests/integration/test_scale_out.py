@@ -25,6 +25,8 @@ from tests.support.edges import rename_classes
 from tests.support.envoy import CONFIG, PROGRAM, Envoy, envoy
 from tests.support.processes import CloudProcess, cloud_process, wait_for
 
+pytestmark = pytest.mark.skipif(not PROGRAM.exists(), reason="no Envoy here: it comes with `make setup` on Linux")
+
 EDGES = 32
 SAMPLES = 12
 PAUSE_S = 0.3
