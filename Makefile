@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-# The PyTorch to install, and where from. On x86 Linux the default package index brings several GB of CUDA libraries:
+# The PyTorch to install, and where from. On Linux the default package index brings several GB of CUDA libraries:
 # TORCH_INDEX names another index (PyTorch's own for CPU wheels, say); CUDA=1 says that CUDA is wanted.
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
@@ -94,7 +94,7 @@ COMPOSED = REVISION=$$(git rev-parse --short HEAD 2>/dev/null || echo unknown) T
 	-f docker-compose.yml $(if $(GPU),-f docker-compose.gpu.yml) $(if $(TLS),-f docker-compose.tls.yml)
 
 up: ## the pair, Prometheus and Grafana in containers; GPU=1, TLS=1
-	@if [ "$$(uname -m)" = x86_64 ] && [ -z "$(GPU)$(CUDA)$(TORCH_INDEX)" ]; then \
+	@if [ -z "$(GPU)$(CUDA)$(TORCH_INDEX)" ]; then \
 		echo "error: this would build PyTorch with several GB of CUDA libraries into the cloud's image."; \
 		echo "Name an index with CPU wheels (TORCH_INDEX=..., see pytorch.org's install page), or say GPU=1."; exit 2; fi
 	$(COMPOSED) up --build --detach

@@ -1,7 +1,7 @@
 # The cloud: decoder, tail, scheduler. `docker build -f deploy/cloud.Dockerfile .` in the top folder.
 #
 # CPU:  --build-arg TORCH_INDEX=... with an index that has CPU wheels (PyTorch's install page has its address); without it
-#       an x86 build brings CUDA's libraries.
+#       the build brings CUDA's libraries.
 # CUDA: without TORCH_INDEX; the NVIDIA container runtime brings the driver. Or a base image that brings its own PyTorch:
 #       --build-arg BASE=... --build-arg TORCH= --build-arg VENV_FLAGS=--system-site-packages
 ARG BASE=python:3.11-slim-bookworm
