@@ -43,6 +43,8 @@ def machine(
 ) -> Iterator[Machine]:
     """Set this process up to compute; under torchrun it joins the other ranks (nccl on CUDA, gloo on CPU).
 
+    float32 is float32 on a GPU too, as in the deployed pair: convolutions in TF32 are turned off.
+
     Args:
         device: "cpu", "cuda", or "auto" for CUDA where there is one.
         precision: "fp32", "bf16", or "auto" for bf16 where the hardware multiplies it natively. (A CPU without
@@ -56,6 +58,7 @@ def machine(
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--device cuda: this PyTorch sees no CUDA device; use --device cpu")
     chosen = "cuda" if device == "auto" and torch.cuda.is_available() else device if device != "auto" else "cpu"
+    torch.backends.cudnn.allow_tf32 = False  # by its older name, which every torch from 2.4 on has
     if threads is not None:
         torch.set_num_threads(threads)
     bfloat16 = precision == "bf16" or (precision == "auto" and _native_bfloat16(chosen))

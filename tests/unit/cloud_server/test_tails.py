@@ -145,6 +145,12 @@ def test_a_recorded_step_is_one_call(bundle: Bundle, frames: NDArray[np.uint8]) 
     assert traced < 50 < plain
 
 
+def test_float32_is_not_tf32(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    Tail(bundle, CPU)
+    assert not torch.backends.cudnn.allow_tf32
+
+
 def test_half_floats_are_for_gpus(bundle: Bundle) -> None:
     with pytest.raises(ConfigError, match="--device cuda"):
         CloudConfig((bundle.path,), precision="fp16")
