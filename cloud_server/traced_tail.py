@@ -7,6 +7,7 @@ operations in the same order: its results are those of the plain tail, bit for b
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Callable
 
@@ -45,8 +46,21 @@ class TracedTail(Tail):
             # Of iterating over timesteps, of which a step has one, and of TorchScript's age: docs/decisions/0008.
             warnings.simplefilter("ignore")
             traced = torch.jit.trace(step, (spikes, counts, state.membranes, state.logits), check_trace=False)  # type: ignore[no-untyped-call]
-            recorded: Callable[..., Tensor] = torch.jit.freeze(traced)
+            recorded: Callable[..., Tensor] = torch.jit.freeze(_on_its_own(traced))
         return recorded
+
+
+def _on_its_own(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+    """The same, written and read again.
+
+    Freezing makes the weights constants of the code, and all code that a process traces is kept in one place until it
+    ends (pytorch/pytorch#96726): a retired tail's weights would stay. What is read has a place of its own.
+    """
+    file = io.BytesIO()
+    torch.jit.save(module, file)
+    file.seek(0)
+    read: torch.jit.ScriptModule = torch.jit.load(file)  # type: ignore[no-untyped-call]
+    return read
 
 
 class _Step(nn.Module):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +26,7 @@ from shared.bundle import Bundle
 from shared.datasets.registry import load_split
 from shared.errors import ConfigError
 from shared.models.load import load_edge
+from tests.support.bundles import make_bundle
 from tests.support.engine import LANE, assert_answer, batch_runner, make_work, run_batch
 from tests.support.known import SAMPLES, TOLERANCE
 
@@ -143,6 +147,24 @@ def test_a_recorded_step_is_one_call(bundle: Bundle, frames: NDArray[np.uint8]) 
         calls.append(len(seen))
     plain, traced = calls
     assert traced < 50 < plain
+
+
+def resident_mb() -> float:
+    """Memory that this process holds, without what waits to be freed and what malloc keeps for later."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def test_a_tail_that_is_dropped_leaves_no_weights_behind(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path, split="layer3", width=64)
+    weights_mb = sum(value.numel() * value.element_size() for value in Tail(bundle, CPU).network.parameters()) / 1e6
+    assert weights_mb > 30
+    TracedTail(bundle, CPU)  # what the first one loads stays
+    before = resident_mb()
+    for _ in range(4):
+        TracedTail(bundle, CPU)
+    assert resident_mb() - before < 2 * weights_mb
 
 
 def test_float32_is_not_tf32(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
