@@ -145,6 +145,7 @@ class Engine:
             with torch.inference_mode():
                 while (job := self._next_step()) is not None:
                     job()
+                    del job  # it holds a lane, which may be retired while this thread waits
         finally:
             with self._lock:
                 self._ended = True
@@ -160,14 +161,18 @@ class Engine:
                 if self._warms:
                     return partial(self._warm_up, self._warming[0])
                 now = time.perf_counter()
-                for turn, lane in enumerate(self._lanes):
-                    batch = lane.scheduler.take(now)
-                    if batch:
-                        self._lanes.append(self._lanes.pop(turn))
-                        return partial(self._run_batch, lane, batch)
+                if (job := self._next_batch(now)) is not None:
+                    return job
                 if not self._warming:
                     pauses = (lane.scheduler.pause(now) for lane in self._lanes)
                     self._ready.wait(min((pause for pause in pauses if pause is not None), default=None))
+        return None
+
+    def _next_batch(self, now: float) -> Callable[[], None] | None:
+        for turn, lane in enumerate(self._lanes):
+            if batch := lane.scheduler.take(now):
+                self._lanes.append(self._lanes.pop(turn))
+                return partial(self._run_batch, lane, batch)
         return None
 
     def _warm_up(self, warming: _WarmUp) -> None:
@@ -243,6 +248,7 @@ class Engine:
         """The helper's thread: tell what is untold, then decode what comes next."""
         while (job := self._next_job()) is not None:
             job()
+            del job  # as in _run
 
     def _next_job(self) -> Callable[[], None] | None:
         """Wait until there is something to do; None when the engine has ended and all is told."""

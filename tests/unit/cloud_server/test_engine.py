@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -253,6 +255,28 @@ def test_while_a_batch_runs_the_next_is_decoded_and_the_last_delivered(lane, fra
             assert_answer(outcome, expected)
     for sample in range(SAMPLES):
         assert [o.work.frame.timestep for o in running.outcomes if o.work.frame.sample == sample] == [1, 2]
+
+
+def test_threads_that_wait_hold_no_lane_that_was_removed(bundle, frames):
+    lanes = [load_lane(bundle, LANE, CloudConfig((bundle.path,), slots=8, max_batch=4), torch.device("cpu"))]
+    gone = weakref.ref(lanes[0])
+
+    def is_gone() -> bool:
+        gc.collect()
+        return gone() is None
+
+    gate = Gate(lanes[0])
+    with Running(lanes, lane_metrics()) as running:
+        gate.close()
+        for timestep in (1, 2):
+            for sample in range(SAMPLES):
+                running.engine.submit(lanes[0], sample, sample, make_work(lanes[0], frames, sample, timestep))
+        gate.let_through(2 * SAMPLES)
+        running.wait(2 * SAMPLES)
+        assert "engine-helper" in running.delivered_by
+        running.engine.remove(lanes.pop())
+        del gate
+        wait_for(is_gone, "the lane to be gone")
 
 
 def test_with_nothing_else_to_do_the_engine_delivers_itself(lane, frames, expected):
