@@ -135,7 +135,8 @@ class Engine:
     def drop(self, lane: Lane, sample: Hashable) -> None:
         """Forget a sample's waiting frames; the outcome of a running one is still delivered."""
         with self._lock:
-            lane.scheduler.drop(sample)
+            if lane.scheduler.drop(sample):
+                self._show_queue(lane)
 
     def _run(self) -> None:
         """The engine's thread."""
@@ -212,6 +213,7 @@ class Engine:
                 lane.scheduler.drop(batch[position].sample)
             now = time.perf_counter()
             lane.scheduler.finish(batch, now)
+            self._show_queue(lane)
             # Handing over pays only if another step can begin at once; and what is told must stay in order.
             busy = any(each.scheduler.pause(now) == 0.0 for each in self._lanes)
             hand_over = busy or self._telling or bool(self._untold)
@@ -236,9 +238,12 @@ class Engine:
         lane = stepped.lane
         try:
             self._deliver(self._runner.outcomes(stepped))
-            self._metrics.set("neucodex_cloud_queue_length", len(lane.scheduler), bundle=lane.name)
         except Exception:
             log.exception("bundle %s: the answers of a batch of %d are lost", lane.name, len(stepped.batch))
+
+    def _show_queue(self, lane: Lane) -> None:
+        """With the lock, lest an older length be shown last."""
+        self._metrics.set("neucodex_cloud_queue_length", len(lane.scheduler), bundle=lane.name)
 
     def _wake_helper(self) -> None:
         self._fresh = 0

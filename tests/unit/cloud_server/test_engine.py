@@ -257,6 +257,27 @@ def test_while_a_batch_runs_the_next_is_decoded_and_the_last_delivered(lane, fra
         assert [o.work.frame.timestep for o in running.outcomes if o.work.frame.sample == sample] == [1, 2]
 
 
+def test_frames_that_are_dropped_wait_no_more(lane, frames):
+    metrics, gate = lane_metrics(), Gate(lane)
+
+    def waiting() -> float | None:
+        return metrics.registry.get_sample_value("neucodex_cloud_queue_length", {"bundle": LANE})
+
+    with Running([lane], metrics) as running:
+        gate.close()
+        for timestep in (1, 2):
+            for sample in range(SAMPLES):
+                running.engine.submit(lane, sample, sample, make_work(lane, frames, sample, timestep))
+        gate.let_through(1)
+        running.wait(1)
+        assert waiting()
+        for sample in range(SAMPLES):
+            running.engine.drop(lane, sample)
+        assert waiting() == 0
+        gate.let_through(2 * SAMPLES)
+    assert waiting() == 0
+
+
 def test_threads_that_wait_hold_no_lane_that_was_removed(bundle, frames):
     lanes = [load_lane(bundle, LANE, CloudConfig((bundle.path,), slots=8, max_batch=4), torch.device("cpu"))]
     gone = weakref.ref(lanes[0])
