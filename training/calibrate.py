@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 from scipy.stats import binom
 
 from shared.exit_policy import ExitPolicy, Measure
@@ -34,8 +34,8 @@ GRID = np.round(np.concatenate([np.arange(1.0, 0.98, -0.001), np.arange(0.98, 0.
 class Calibration:
     """The outcome: what the bundle stores, and what it was seen to do on the held-out samples.
 
-    `promise` is None when even the most careful threshold could not be certified: then the policy never exits early
-    in practice (threshold 1), and more held-out samples or a larger budget are needed.
+    `promise` is None when even the most careful threshold could not be certified: then the policy exits early only
+    when fully certain (threshold 1), and more held-out samples or a larger budget are needed.
     """
 
     temperature: float
@@ -63,7 +63,7 @@ def calibrate(
     """
     cut = for_temperature(len(labels))
     temperature = fit_temperature(logits[:, :cut], labels[:cut])
-    probabilities = softmax(logits[:, cut:], temperature)
+    probabilities = cloud_confidences(logits[:, cut:], temperature)
     rest = labels[cut:]
     certain = certainties(measure, probabilities)
     right = probabilities.argmax(-1) == rest
@@ -113,10 +113,14 @@ def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> float:
     return round(float(np.exp(found.x)), 4)
 
 
-def softmax(logits: Floats, temperature: float) -> Floats:
-    """Confidences as the cloud computes them, over the last axis."""
-    confidences: Floats = np.exp(log_softmax(logits.astype(np.float64) / temperature, axis=-1))
-    return confidences
+def cloud_confidences(logits: Floats, temperature: float) -> Floats:
+    """Softmax over the last axis in float32, as the cloud computes it and sends it.
+
+    There a lead of 16.6 temperatures over all other logits is 1 exactly, and passes a threshold of 1; in float64 it is
+    not.
+    """
+    confidences: NDArray[np.float32] = softmax(logits.astype(np.float32) / temperature, axis=-1)
+    return confidences.astype(np.float64)
 
 
 def certainties(measure: Measure, probabilities: Floats) -> Floats:

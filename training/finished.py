@@ -23,7 +23,7 @@ from shared.exit_policy import ExitPolicy
 from shared.models.inference import inference_form
 from shared.models.load import export_weights
 from shared.models.split import SplitNetwork
-from training.calibrate import Calibration, calibrate, certainties, exit_timesteps, softmax
+from training.calibrate import Calibration, calibrate, certainties, cloud_confidences, exit_timesteps
 from training.data import TrainingData
 from training.evaluate import accuracy_by_timestep, mean_logits, spike_statistics
 from training.machine import Machine
@@ -147,7 +147,7 @@ def run_evaluation(recipe: Recipe, data: TrainingData, runs: Path, machine: Mach
     network = _answering(deployed_network(recipe, data, runs, machine))
     logits = mean_logits(network, data.test, data.normalisation, machine).numpy()
     labels = data.test.labels.numpy()
-    probabilities = softmax(logits, calibration.temperature)
+    probabilities = cloud_confidences(logits, calibration.temperature)
     certain = certainties(calibration.policy.measure, probabilities)
     steps = exit_timesteps(certain, calibration.policy.threshold)
     right = probabilities.argmax(-1) == labels

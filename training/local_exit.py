@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -28,7 +29,6 @@ from training.calibrate import (
     exit_timesteps,
     fit_temperature,
     for_temperature,
-    softmax,
 )
 from training.spikes import Frames
 
@@ -171,6 +171,12 @@ def logits_by_timestep(network: LocalExitNetwork, frames: Frames) -> NDArray[np.
     return found
 
 
+def confidences(logits: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """Softmax over the last axis in float64, as the edge computes it; the cloud's is float32."""
+    shares: NDArray[np.float64] = softmax(logits / temperature, axis=-1)
+    return shares
+
+
 def calibrate(
     logits: NDArray[np.float64],
     cloud_right: NDArray[np.bool_],
@@ -194,7 +200,7 @@ def calibrate(
     """
     cut = for_temperature(len(labels))
     temperature = fit_temperature(logits[:, :cut], labels[:cut])
-    probabilities = softmax(logits[:, cut:], temperature)
+    probabilities = confidences(logits[:, cut:], temperature)
     right = probabilities.argmax(-1) == labels[cut:]
     certain = certainties(measure, probabilities[0])
     # As two timesteps: the exit after the first, else the cloud's last word.

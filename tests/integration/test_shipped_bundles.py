@@ -20,7 +20,7 @@ from shared.models.load import load_cloud, load_edge
 from shared.models.split import SplitNetwork
 from tests.support.processes import cloud_process
 from tests.support.real_data import UNPACK, unpack
-from training.calibrate import certainties, exit_timesteps, softmax
+from training.calibrate import certainties, cloud_confidences, exit_timesteps
 from training.data import Samples
 from training.evaluate import mean_logits
 from training.machine import Machine
@@ -140,6 +140,6 @@ def classify_here(
     network.edge, network.cloud = load_edge(bundle), load_cloud(bundle)
     samples = Samples(torch.from_numpy(split.frames[:count]), torch.from_numpy(split.labels[:count]))
     logits = mean_logits(network, samples, manifest.normalisation, Machine(torch.device("cpu"), False)).numpy()
-    certain = certainties(manifest.exit_policy.measure, softmax(logits, manifest.temperature))
+    certain = certainties(manifest.exit_policy.measure, cloud_confidences(logits, manifest.temperature))
     exits = exit_timesteps(certain, manifest.exit_policy.threshold)
     return logits.argmax(-1)[exits - 1, np.arange(count)], exits, split.labels[:count]

@@ -15,9 +15,9 @@ from rich.table import Table
 
 from shared.bundle import Bundle, Manifest, write_local_exit
 from shared.command_line import existing_path, option
-from training.calibrate import certainties, softmax
+from training.calibrate import certainties
 from training.data import Samples, TrainingData, bundle_data
-from training.local_exit import LocalCalibration, LocalExitNetwork, calibrate, fit, logits_by_timestep
+from training.local_exit import LocalCalibration, LocalExitNetwork, calibrate, confidences, fit, logits_by_timestep
 from training.progress import Progress
 from training.provenance import commit
 from training.recipe import CalibrationRecipe
@@ -107,7 +107,7 @@ def _measure(
 ) -> dict[str, Any]:
     """What the exit does on test samples, beside the cloud at full T."""
     frames, labels = _spikes(bundle, samples)
-    probabilities = softmax(logits_by_timestep(network, frames), calibration.temperature)
+    probabilities = confidences(logits_by_timestep(network, frames), calibration.temperature)
     right = probabilities.argmax(-1) == labels
     sure = certainties(calibration.policy.measure, probabilities[0]) >= calibration.policy.threshold
     cloud_right = cloud_answers(bundle, frames) == labels

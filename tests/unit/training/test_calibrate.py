@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -8,10 +9,10 @@ from training.calibrate import (
     calibrate,
     certainties,
     choose_threshold,
+    cloud_confidences,
     exit_timesteps,
     fit_temperature,
     least_held_out,
-    softmax,
 )
 
 CLASSES = 5
@@ -30,7 +31,7 @@ def test_the_promise_is_kept() -> None:
     """The share of held-out draws for which early exit costs more than the budget is at most the stated one."""
     budget, failure, draws = 0.02, 0.2, 300
     logits, labels = population(200_000, seed=0)
-    certain = certainties("max_probability", softmax(logits, 1.0))
+    certain = certainties("max_probability", cloud_confidences(logits, 1.0))
     right = logits.argmax(-1) == labels
     everyone = np.arange(len(labels))
     true_risk: dict[float, float] = {}
@@ -94,10 +95,21 @@ def test_the_temperature_undoes_a_scale(scale: float) -> None:
 @given(st.lists(st.floats(-5, 5), min_size=2, max_size=8), st.sampled_from(["max_probability", "margin", "entropy"]))
 @settings(deadline=None)
 def test_arrays_and_the_edges_policy_agree(logits: list[float], measure: str) -> None:
-    probabilities = softmax(np.array(logits), 1.3)
+    probabilities = cloud_confidences(np.array(logits), 1.3)
     assert certainties(measure, probabilities) == pytest.approx(certainty(measure, probabilities.tolist()), abs=1e-9)
 
 
 def test_exit_is_the_first_timestep_that_passes() -> None:
     certain = np.array([[0.2, 0.9, 0.1], [0.8, 0.1, 0.2], [0.9, 0.95, 0.3]])
     assert exit_timesteps(certain, 0.7).tolist() == [2, 1, 3]
+
+
+def test_certainty_is_the_clouds() -> None:
+    """Of two logits ever farther apart, the same are fully certain as where the cloud's operation computes them."""
+    temperature = 0.8
+    logits = np.stack([np.arange(0.0, 40.0, 0.5), np.zeros(80)], axis=-1)
+    cloud = torch.softmax(torch.from_numpy(logits).float() / temperature, dim=-1).double().numpy()
+    ours = cloud_confidences(logits, temperature)
+    assert np.array_equal(ours.max(-1) >= 1.0, cloud.max(-1) >= 1.0)
+    assert 0 < (cloud.max(-1) >= 1.0).sum() < 80
+    np.testing.assert_allclose(ours, cloud, rtol=1e-6)
