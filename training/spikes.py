@@ -47,8 +47,8 @@ def bundle_samples(
     """
     made_with = bundle.manifest.provenance.get("data", {})
     if "held_out" in made_with and not allow_partial:
-        known = bundle_data(bundle, root, name)
-        return known.train.frames.numpy(), known.test.frames.numpy()
+        data = bundle_data(bundle, root, name)
+        return data.train.frames.numpy(), data.test.frames.numpy()
     name = name or made_with.get("name")
     if name is None:
         raise ConfigError(f"bundle {bundle.path} does not say what it was trained on: name it with --dataset")
