@@ -23,6 +23,7 @@ from shared.exit_policy import ExitPolicy
 from shared.models.inference import inference_form
 from shared.models.load import export_weights
 from shared.models.split import SplitNetwork
+from shared.network_spec import NetworkSpec
 from training.calibrate import Calibration, calibrate, certainties, cloud_confidences, exit_timesteps
 from training.data import TrainingData
 from training.evaluate import accuracy_by_timestep, mean_logits, spike_statistics
@@ -42,8 +43,13 @@ def deployed_network(recipe: Recipe, data: TrainingData, runs: Path, machine: Ma
     Raises:
         ConfigError: the last stage has not been run.
     """
-    network = SplitNetwork(recipe.network)
-    load_weights(network, _last_weights(recipe, data, runs))
+    return _rounded(recipe.network, _last_weights(recipe, data, runs), machine)
+
+
+def _rounded(spec: NetworkSpec, weights: Path, machine: Machine) -> SplitNetwork:
+    """A network with the weights of a stage as a bundle holds them."""
+    network = SplitNetwork(spec)
+    load_weights(network, weights)
     with torch.no_grad():
         for value in network.state_dict().values():
             if value.is_floating_point():
@@ -68,7 +74,8 @@ def _answering(network: SplitNetwork) -> SplitNetwork:
 
 
 def uncompressed_accuracy(recipe: Recipe, data: TrainingData, runs: Path, machine: Machine) -> list[float] | None:
-    """By timestep, on the test samples: the spiking network with the backbone stages' weights, without a bottleneck.
+    """By timestep, on the test samples: the spiking network with the backbone stages' weights, without a bottleneck,
+    rounded as in its own bundle (`export --uncompressed`).
 
     It is measured once and kept beside the stage's weights. None if the recipe has no backbone stage.
     """
@@ -76,9 +83,7 @@ def uncompressed_accuracy(recipe: Recipe, data: TrainingData, runs: Path, machin
     if kept is None:
         return None
     if not kept.exists():
-        network = SplitNetwork(replace(recipe.network, bottleneck=None))
-        load_weights(network, kept.parent / WEIGHTS)
-        network = _answering(network.to(machine.device).eval().requires_grad_(False))
+        network = _answering(_rounded(replace(recipe.network, bottleneck=None), kept.parent / WEIGHTS, machine))
         _keep_accuracies(kept, accuracy_by_timestep(network, data.test, data.normalisation, machine), len(data.test))
     measured: list[float] = json.loads(kept.read_text())["accuracy_by_timestep"]
     return measured
