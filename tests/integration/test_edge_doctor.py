@@ -107,14 +107,18 @@ async def test_a_port_that_takes_connections_and_says_nothing() -> None:
     assert outline(found) == [("name", 0), ("tcp", 0), ("tls", 0), ("health", 5)]
 
 
-async def test_another_grpc_server() -> None:
-    server = grpc.aio.server()
+async def findings_at(server: grpc.aio.Server) -> list[Finding]:
+    """What is found at a gRPC server, which runs for as long as it takes."""
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
-        found = await findings(f"127.0.0.1:{port}")
+        return await findings(f"127.0.0.1:{port}")
     finally:
         await server.stop(None)
+
+
+async def test_another_grpc_server() -> None:
+    found = await findings_at(grpc.aio.server())
     assert outline(found)[-1] == ("health", 6)
     assert "no neucodex-cloud" in found[-1].todo
 
@@ -126,12 +130,7 @@ async def test_a_health_that_nobody_knows() -> None:
 
     server = grpc.aio.server()
     health_pb2_grpc.add_HealthServicer_to_server(Odd(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        found = await findings(f"127.0.0.1:{port}")
-    finally:
-        await server.stop(None)
+    found = await findings_at(server)
     assert (found[-1].check, found[-1].said, found[-1].exit_code) == ("health", "health status 99", 5)
 
 

@@ -7,11 +7,6 @@ from benchmarks.testbed.pace import Pace, PacedHead
 from tests.unit.benchmarks.testbed.clock import Clock
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch)
-
-
 def test_what_was_computed_is_waited_off_once(clock: Clock) -> None:
     pace = Pace(0.25)
     clock.cpu += 0.002

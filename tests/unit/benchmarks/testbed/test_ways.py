@@ -31,11 +31,6 @@ POLICY = ExitPolicy("max_probability", 0.9)
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch)
-
-
-@pytest.fixture
 def pace(clock: Clock) -> Pace:
     return Pace(SHARE)
 
