@@ -48,19 +48,20 @@ class Findings:
 
 
 class Clock:
-    """Notes when and under which load a benchmark began; `write` is called at its end."""
+    """Notes when, from which commit and under which load a benchmark began; `write` is called at its end."""
 
     def __init__(self, benchmark: str) -> None:
         self._benchmark = benchmark
         self._started = datetime.now(timezone.utc)
         self._from = time.monotonic()
+        self._commit = commit()  # before its own files change
         self._machine = machine()
 
     def write(self, findings: Findings, out: Path) -> Path:
         """Write `out/record.json`."""
         record = {
             "benchmark": self._benchmark,
-            "commit": commit(),
+            "commit": self._commit,
             "command": command(),
             "machine": self._machine,
             "started": self._started.isoformat(timespec="seconds"),
