@@ -21,7 +21,7 @@ def choices_table(advice: Advice) -> Table:
         caption_justify="left",
         box=SIMPLE,
     )
-    for name in ("bundle", "threshold", "ahead", "ms", "bytes", "acc. %", "drop", "uJ"):
+    for name in ("bundle", "threshold", "ahead", "ms", "bytes", "acc. %", "drop", "mJ"):
         table.add_column(name, justify="left" if name == "bundle" else "right", no_wrap=True)
     for choice in advice.choices[:SHOWN]:
         known = choice.compute_j is not None and choice.radio_j is not None
@@ -34,7 +34,7 @@ def choices_table(advice: Advice) -> Table:
             f"{choice.link_bytes:,.0f}",
             f"{choice.accuracy:.2f}",
             f"{choice.drop:.2f}",
-            f"{1e6 * joules:,.1f}" if known else "-",
+            f"{1e3 * joules:.3g}" if known else "-",
         )
     return table
 
