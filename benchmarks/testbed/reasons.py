@@ -32,7 +32,7 @@ def of_accuracy(found: Testbed, pair: Run) -> str:
     early = found.drop(full_t, pair)
     if bottleneck is None or early is None:
         return ""
-    return f"{bottleneck[0]:.2f} of it by the bottleneck, {early[0]:.2f} by the early exit"
+    return f"{bottleneck.points:.2f} of it by the bottleneck, {early.points:.2f} by the early exit"
 
 
 def of_latency(found: Testbed, pair: Run, jpeg: Run) -> str:

@@ -19,6 +19,9 @@ from shared.errors import ConfigError
 from shared.operations import Half
 from shared.plain_data import build
 
+NORMAL_95 = 1.96
+"""Standard errors on either side of a mean within which it lies in 95 % of cases."""
+
 SAMPLES = "samples.npz"
 EDGE, CLOUD = 0, 1
 """Values of the column `answered_by`."""
@@ -33,9 +36,8 @@ LinkMeans = Literal["cable", "netem", "tun", "proxy", "real"]
 """cable: two network namespaces and nothing between them; netem, tun: shaped by the kernel or by our forwarder;
 proxy: a TCP proxy on loopback; real: whatever lies between this machine and --edge-host."""
 
-EdgeMeans = Literal["as it is", "paced", "another machine", "cgroup", "nice"]
-"""paced: it waits off what it computes (pace.py); in records made before that cgroup: by the kernel's quota, or, where
-nobody could set one, nice: hardly."""
+EdgeMeans = Literal["as it is", "paced", "another machine"]
+"""paced: it waits off what it computes (pace.py)."""
 
 
 @dataclass(frozen=True)
@@ -287,6 +289,24 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Drop:
+    """Points of accuracy by which one run lies below another on the n pictures that both were given.
+
+    low, high: 95 % of the mean of the paired differences, by its standard error.
+    """
+
+    points: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def of(self) -> str:
+        """How far to trust it, in words."""
+        return f"of the {self.n:,} pictures that both classified, 95 %: {self.low:.1f} to {self.high:.1f} points"
+
+
+@dataclass(frozen=True)
 class Trace:
     """A picture to look at: uint8 [C, H, W], the spikes on the wire uint8 [T, C', H', W'], confidences [T, classes]."""
 
@@ -328,16 +348,17 @@ class Testbed:
         of = (link or self.main[0], edge or self.main[1])
         return next((run for run in self.runs if run.alternative == alternative and (run.link, run.edge) == of), None)
 
-    def drop(self, best: Run | None, other: Run | None) -> tuple[float, int] | None:
-        """Points of accuracy by which `other` lies below `best` on the pictures that both were given, and how many.
-
-        None where there are none.
-        """
+    def drop(self, best: Run | None, other: Run | None) -> Drop | None:
+        """By how much `other` lies below `best`; None where they have no picture in common."""
         if best is None or other is None:
             return None
         one, two = self.columns[best.key], self.columns[other.key]
         _, at, also = np.intersect1d(one.sample, two.sample, return_indices=True)
-        return (100 * float(one.right[at].mean() - two.right[also].mean()), len(at)) if len(at) else None
+        if not len(at):
+            return None
+        lost = 100 * (one.right[at].astype(np.float64) - two.right[also])
+        mean, spread = float(lost.mean()), NORMAL_95 * float(lost.std()) / len(at) ** 0.5
+        return Drop(mean, mean - spread, mean + spread, len(at))
 
 
 def to_results(testbed: Testbed) -> dict[str, Any]:

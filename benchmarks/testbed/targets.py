@@ -53,12 +53,12 @@ def _accuracy(found: Testbed) -> Target:
     return Target(
         "accuracy of the uncompressed network at full T - the pair's",
         1.0,
-        None if lost is None else round(lost[0], 2),
+        None if lost is None else round(lost.points, 2),
         "points",
         "lower",
         _note(found, pair, whole)
         if pair is None or lost is None
-        else _joined(f"of the {lost[1]} pictures that both classified", reasons.of_accuracy(found, pair)),
+        else _joined(lost.of, reasons.of_accuracy(found, pair)),
     )
 
 

@@ -37,17 +37,6 @@ def claims(testbed: Testbed) -> list[Claim]:
     ]
 
 
-def caution(testbed: Testbed) -> str:
-    """What of the record is kinder to the pair than the machines it stands for; "" for most."""
-    if all(edge.means != "cgroup" for edge in testbed.edges):
-        return ""
-    return (
-        "The edges of this record were held by the kernel's quota, which hardly holds a process that often waits: the "
-        "pair's latency is lower here than on an edge of that share of a core. Its radio is charged for too short a "
-        "time, and its local exit not at all. docs/results.md says by how much."
-    )
-
-
 def _transfer(testbed: Testbed) -> Claim:
     network = testbed.networks.get("bottleneck")
     text = ("data transfer", "up to 2048x fewer bits")
@@ -97,11 +86,10 @@ def _drop(testbed: Testbed, full: Run | None, alone: Run | None) -> Claim:
     lost = testbed.drop(alone, full)
     if lost is None:
         return Claim(*text, NOT_MEASURED, None, "NeuCODEX and edge only were given no picture in common")
-    drop, both = lost
     return Claim(
-        *text, f"{drop:.2f} points", drop < 2,
+        *text, f"{lost.points:.2f} points", lost.points < 2,
         f"{100 * full.accuracy.mean:.2f} % with bottleneck and early exit, {100 * alone.accuracy.mean:.2f} % of the "
-        f"whole network at full T; the drop is of the {both:,} pictures that both classified",
+        f"whole network at full T; the drop is {lost.of}",
     )  # fmt: skip
 
 

@@ -17,7 +17,6 @@ from benchmarks.testbed.report.claims import (
     ALTERNATIVE_COLUMNS,
     Claim,
     alternatives_table,
-    caution,
     claims,
     links_table,
     target_rows,
@@ -93,7 +92,6 @@ def html(record: Record) -> str:
         testbed=testbed,
         n=_main_n(testbed),
         quick="--quick" in record.facts["command"],
-        caution=caution(testbed),
         claims=claims(testbed),
         targets=target_rows(testbed),
         verdict=verdict,
@@ -115,7 +113,6 @@ def markdown(record: Record) -> str:
         f"# The testbed: {testbed.dataset}",
         f"Written by `make report` from a record of {record.facts['started']} (commit {record.facts['commit']}): "
         f"`{record.facts['command']}`. The page with the figures: [{HTML}]({HTML}).",
-        *([f"**{beware}**"] if (beware := caution(testbed)) else []),
         "## The paper's claims",
         _claims_table(("claim", "paper", "measured", "", "how"), claims(testbed)),
         "## What was to be reached",

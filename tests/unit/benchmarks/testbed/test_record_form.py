@@ -68,5 +68,9 @@ def test_a_drop_is_of_the_pictures_that_both_were_given() -> None:
     few = made_columns(3, 4)
     right = replace(few, predicted=few.label)
     both = replace(made, runs=(pair, whole), columns={**made.columns, whole.key: right})
-    assert both.drop(whole, pair) == (pytest.approx(100 / 3), 3)
+    lost = both.drop(whole, pair)
+    assert lost is not None
+    assert (lost.points, lost.n) == (pytest.approx(100 / 3), 3)
+    spread = 196 * (2 / 9 / 3) ** 0.5  # of one picture in three
+    assert [lost.low, lost.high] == pytest.approx([100 / 3 - spread, 100 / 3 + spread], rel=1e-3)
     assert both.drop(None, pair) is None

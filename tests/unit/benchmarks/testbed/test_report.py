@@ -94,14 +94,6 @@ def test_markdown_keeps_a_bar_in_a_title_inside_its_cell(record: Record) -> None
     assert "| edge \\| only |" in markdown(replace(record, testbed=barred))
 
 
-def test_a_record_whose_edge_was_hardly_held_says_so(record: Record) -> None:
-    edges = tuple(replace(edge, means="cgroup") for edge in record.testbed.edges)
-    held = replace(record, testbed=replace(record.testbed, edges=edges))
-    for page in (html, markdown):
-        assert "were held by the kernel" in page(held)
-        assert "were held by the kernel" not in page(record)
-
-
 def test_a_goal_says_what_its_figures_hang_on(record: Record) -> None:
     notes = {target.name: target.note for target in targets(record.testbed)}
     assert "its file 1107 bytes" in notes["JPEG q90's payload bytes : the pair's"]
