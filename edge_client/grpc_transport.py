@@ -48,6 +48,9 @@ STOP_WAITS_S = 0.1
 """So long a Stop that frees nothing but a slot waits for a frame to travel with: a packet fewer on the link for each
 sample, where one follows the other."""
 
+OPENINGS = 8
+"""Streams that are opened, at most, to hear from a server why it refuses. On loopback one in six loses that."""
+
 CHANNEL_OPTIONS = (
     ("grpc.keepalive_time_ms", KEEPALIVE_S * 1000),
     ("grpc.keepalive_timeout_ms", DEAD_LINK_S * 1000),
@@ -115,9 +118,8 @@ class GrpcTransport:
         options = (*CHANNEL_OPTIONS, ("grpc.default_authority", self._target.named))
         self._channel = self._security.channel(self._target, options)
         stub: pb_grpc.CoInferenceAsyncStub = pb_grpc.CoInferenceStub(self._channel)  # type: ignore[assignment]
-        self._call = stub.Infer(None, metadata=self._security.metadata())
         try:
-            ready = await asyncio.wait_for(self._handshake(), self._connect_deadline_s)
+            ready = await asyncio.wait_for(self._handshake(stub), self._connect_deadline_s)
         except (asyncio.TimeoutError, TimeoutError):  # one and the same from Python 3.11 on
             await self.close()
             raise not_in_time(self._target.address, self._connect_deadline_s) from None
@@ -201,12 +203,28 @@ class GrpcTransport:
         stops, self._stops = self._stops, []
         return stops
 
-    async def _handshake(self) -> Ready:
-        await self._write(Open(self._fingerprint, self._top_k))
+    async def _handshake(self, stub: pb_grpc.CoInferenceAsyncStub) -> Ready:
+        await self._begin(stub)
         ready = await self._read()
         if not isinstance(ready, Ready):
             raise spoke_wrongly(self._target.address, f"its first message is a {type(ready).__name__}, not Ready")
         return ready
+
+    async def _begin(self, stub: pb_grpc.CoInferenceAsyncStub) -> None:
+        """Open a stream and write Open, again where grpc.aio lost the status of a server that refused meanwhile.
+
+        A write that fails because the server has ended the stream sets INTERNAL if the server's own status has not been
+        taken in yet (grpc/grpc#36066); an edge with a wrong token would then try for ever, and never hear why.
+        """
+        opening = edge_to_wire(Open(self._fingerprint, self._top_k))
+        for left in reversed(range(OPENINGS)):
+            self._call = stub.Infer(None, metadata=self._security.metadata())
+            try:
+                await self._call.write(opening)
+                return
+            except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                if not left or await self._call.code() is not grpc.StatusCode.INTERNAL:
+                    raise await self._why_it_ended() from None
 
     async def _write(self, message: EdgeMessage, stops: Sequence[Stop] = ()) -> None:
         assert self._call is not None

@@ -136,6 +136,19 @@ async def test_a_refused_stream_says_why(code: grpc.StatusCode, expected: type[E
         assert address in str(caught.value)
 
 
+async def test_a_stream_that_is_refused_before_its_open_is_read_says_why() -> None:
+    """As a cloud does that knows no such token: what it says may arrive while Open is still being written."""
+
+    async def script(context: Any) -> None:
+        await context.abort(grpc.StatusCode.UNAUTHENTICATED, "no such token")
+
+    async with cloud(script) as (address, _):
+        for _ in range(40):  # each of these lost its status with a chance of one in six
+            async with link(address) as transport:
+                with pytest.raises(CloudRefused, match="no such token"):
+                    await transport.open()
+
+
 async def test_a_busy_cloud_says_how_long_to_leave_it_alone() -> None:
     status = Status(code=8, message="busy")
     status.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=1, nanos=500_000_000)))
