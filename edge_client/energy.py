@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from edge_client.co_inference import PACKET_BYTES
-from edge_client.power_meter import PowerMeter
 from edge_client.verdict import Verdict
 from shared.bundle import Manifest
 from shared.energy import (
     RADIOS,
     Measured,
+    Meter,
     Modelled,
     RadioName,
     compute_joules,
@@ -25,10 +26,22 @@ from shared.wire import FRAMING_BYTES, cloud_to_wire
 
 @dataclass(frozen=True)
 class SampleEnergy:
-    """Of one sample. `measured` is all since the verdict before or `begin`, other programs and waiting included."""
+    """Of one sample. `measured` is all since the verdict before or `begin`, other programs and waiting included;
+    None without a meter, and once it is given up."""
 
     modelled: Modelled | None
     measured: Measured | None
+
+
+class Joules(Protocol):
+    """A meter as edge_client.power_meter.Sampled is one."""
+
+    @property
+    def kind(self) -> Meter:
+        """What it is."""
+
+    def joules(self) -> float | None:
+        """Up to now; None once it cannot be read any more."""
 
 
 class EnergyAccount:
@@ -49,14 +62,14 @@ class EnergyAccount:
         radio: RadioName,
         *,
         asks_first: bool,
-        meter: PowerMeter | None,
+        meter: Joules | None,
     ) -> None:
         self._cost = edge_cost(manifest)
         self._radio = RADIOS[radio]
         self._local_exit_macs = local_exit_macs(manifest)
         self._asks_first = asks_first
         self._meter = meter
-        self._counted = 0.0
+        self._counted: float | None = None
         needed = policy.confidences_needed
         confidences, named = (0.1,) * (needed or manifest.network.classes), tuple(range(needed))
         answer = StepResult(1 << 14, 1, confidences, named, queue_us=1 << 10, compute_us=1 << 10)
@@ -87,4 +100,6 @@ class EnergyAccount:
         if self._meter is None:
             return None
         before, self._counted = self._counted, self._meter.joules()
+        if before is None or self._counted is None:
+            return None
         return Measured(self._counted - before, self._meter.kind)

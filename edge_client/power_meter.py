@@ -107,7 +107,7 @@ class Counted:
 class Sampled:
     """A meter that a thread looks at every `period_s` seconds, so that watts are integrated and no wrap is missed.
 
-    One that fails, or whose joules get fewer, is given up with a warning: its last count stands. Close it.
+    One that fails, or whose joules get fewer, is given up with a warning. Close it.
     """
 
     def __init__(self, meter: PowerMeter, period_s: float = PERIOD_S) -> None:
@@ -116,18 +116,19 @@ class Sampled:
         self._period_s = period_s
         self._lock = threading.Lock()
         self._ended = threading.Event()
-        self._joules = 0.0
+        self._joules: float | None = 0.0
         self._thread = threading.Thread(target=self._look, name="power meter", daemon=True)
         self._thread.start()
 
-    def joules(self) -> float:
-        """Up to now."""
+    def joules(self) -> float | None:
+        """Up to now, or to when it was closed; None once it is given up."""
         with self._lock:
-            if not self._ended.is_set():
+            if self._joules is not None and not self._ended.is_set():
                 try:
-                    self._joules = self._further(self._meter.joules())
+                    self._joules = _further(self._joules, self._meter.joules())
                 except (OSError, ValueError) as error:
                     log.warning("the power meter (%s) cannot be read any more: %s", self.kind, error)
+                    self._joules = None
                     self._ended.set()
             return self._joules
 
@@ -136,14 +137,15 @@ class Sampled:
         self._ended.set()
         self._thread.join()
 
-    def _further(self, joules: float) -> float:
-        if joules < self._joules:
-            raise ValueError(f"it went back, from {self._joules:g} J to {joules:g} J")
-        return joules
-
     def _look(self) -> None:
         while not self._ended.wait(self._period_s):
             self.joules()
+
+
+def _further(before: float, now: float) -> float:
+    if now < before:
+        raise ValueError(f"it went back, from {before:g} J to {now:g} J")
+    return now
 
 
 def discover(root: Path = Path("/")) -> PowerMeter | None:

@@ -27,9 +27,9 @@ class Counting:
     kind: Meter = "rapl"
 
     def __init__(self) -> None:
-        self.count = 5.0
+        self.count: float | None = 5.0
 
-    def joules(self) -> float:
+    def joules(self) -> float | None:
         return self.count
 
 
@@ -90,6 +90,9 @@ def test_a_meters_joules_go_to_the_verdict_that_comes_next(manifest: Manifest) -
     assert second is not None
     assert (first.joules, first.meter) == (2.0, "rapl")
     assert second.joules == 0.0
+    meter.count = None
+    assert account.charge(verdict()).measured is None
+    assert account.charge(verdict()).measured is None
 
 
 def test_nothing_is_made_up(manifest: Manifest) -> None:

@@ -155,25 +155,29 @@ def test_a_meter_that_shows_what_none_can_is_given_up(
     file = tmp_path / "meter.txt"
     file.write_text(f"{head}\n{'0,5' if ',' in head else '0 5'}\n")
     with contextlib.closing(Sampled(of_file(file), period_s=60.0)) as meter:
-        before = meter.joules()
+        assert meter.joules() is not None
         for _ in range(2):
             with file.open("a") as written:
                 written.write(shown)
-            assert meter.joules() == before
+            assert meter.joules() is None
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
         "the power meter (file) cannot be read any more"
     ]
 
 
-def test_a_thread_looks_and_a_meter_that_goes_away_keeps_its_count(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    meter = Sampled(found(rapl(tmp_path, 0)), period_s=0.001)
-    rapl(tmp_path, 4_000_000)
-    wait_for(lambda: meter._joules > 0, "the thread to look")
-    assert meter.joules() == pytest.approx(4.0)
-    (tmp_path / "sys/class/powercap/intel-rapl:0/energy_uj").unlink()
-    assert meter.joules() == pytest.approx(4.0)
+def test_a_thread_looks_and_sees_that_a_meter_has_gone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with contextlib.closing(Sampled(found(rapl(tmp_path, 0)), period_s=0.001)) as meter:
+        rapl(tmp_path, 4_000_000)
+        wait_for(lambda: meter._joules == 4.0, "the thread to look")
+        (tmp_path / "sys/class/powercap/intel-rapl:0/energy_uj").unlink()
+        wait_for(lambda: meter._joules is None, "the thread to see it")
     assert "cannot be read any more" in caplog.text
+
+
+def test_a_closed_meter_keeps_its_count(tmp_path: Path) -> None:
+    meter = Sampled(found(rapl(tmp_path, 0)), period_s=60.0)
+    rapl(tmp_path, 4_000_000)
+    assert meter.joules() == pytest.approx(4.0)
     meter.close()
+    rapl(tmp_path, 9_000_000)
     assert meter.joules() == pytest.approx(4.0)
