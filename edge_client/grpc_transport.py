@@ -216,9 +216,9 @@ class GrpcTransport:
         A write that fails because the server has ended the stream sets INTERNAL if the server's own status has not been
         taken in yet (grpc/grpc#36066); an edge with a wrong token would then try for ever, and never hear why.
         """
-        opening = edge_to_wire(Open(self._fingerprint, self._top_k))
+        opening, metadata = edge_to_wire(Open(self._fingerprint, self._top_k)), self._security.metadata()
         for left in reversed(range(OPENINGS)):
-            self._call = stub.Infer(None, metadata=self._security.metadata())
+            self._call = stub.Infer(None, metadata=metadata)
             try:
                 await self._call.write(opening)
                 return
