@@ -17,6 +17,7 @@ Shape = tuple[int, int, int]
 
 Backbone = Literal["resnet18", "vgg16"]
 Stem = Literal["cifar", "imagenet"]
+Shortcut = Literal["currents", "spikes"]
 InputKind = Literal["static", "events"]
 Surrogate = Literal["atan", "fast_sigmoid", "sigmoid", "triangular"]
 
@@ -25,8 +26,8 @@ SPLITS: Mapping[str, tuple[str, ...]] = {
     "vgg16": ("block1", "block2", "block3", "block4", "block5"),
 }
 
-RESNET_BLOCKS = 2
-"""Residual blocks of each layer1..layer4 of ResNet-18."""
+RESNET_BLOCKS = (2, 2, 2, 2)
+"""Residual blocks of layer1..layer4 of the published ResNet-18."""
 
 VGG_CONVOLUTIONS = (2, 2, 3, 3, 3)
 """Of VGG-16's block1..block5; each block ends in max pooling."""
@@ -82,7 +83,9 @@ class NetworkSpec:
     """One spiking backbone, where it is cut, and what stands at the cut.
 
     `width` is the number of channels of the first stage (64 is the published full width; the others follow it).
-    `bottleneck` None sends the split's own spikes.
+    `bottleneck` None sends the split's own spikes. `blocks` and `shortcut` are resnet18's: how many residual blocks
+    layer1..layer4 have, and what goes along their shortcuts: `currents`, or `spikes` as in the published network
+    (`shared.models.layers` has both).
     """
 
     backbone: Backbone
@@ -95,6 +98,8 @@ class NetworkSpec:
     input_kind: InputKind = "static"
     neuron: NeuronSpec = field(default_factory=NeuronSpec)
     bottleneck: BottleneckSpec | None = None
+    blocks: tuple[int, ...] = RESNET_BLOCKS
+    shortcut: Shortcut = "currents"
 
     def __post_init__(self) -> None:
         if self.backbone not in SPLITS:
@@ -105,6 +110,12 @@ class NetworkSpec:
             raise SpecError(f"stem is {self.stem!r}: one of {', '.join(get_args(Stem))}")
         if self.stem == "imagenet" and self.backbone == "vgg16":
             raise SpecError("stem 'imagenet' belongs to resnet18: vgg16 has none, leave it at 'cifar'")
+        if self.shortcut not in get_args(Shortcut):
+            raise SpecError(f"shortcut is {self.shortcut!r}: one of {', '.join(get_args(Shortcut))}")
+        if len(self.blocks) != len(RESNET_BLOCKS) or min(self.blocks) < 1:
+            raise SpecError(f"blocks is {self.blocks}: four numbers of at least 1, for layer1 to layer4")
+        if self.backbone == "vgg16" and (self.blocks != RESNET_BLOCKS or self.shortcut != "currents"):
+            raise SpecError("blocks and shortcut belong to resnet18: vgg16 has no residual blocks, leave them out")
         if self.input_kind not in get_args(InputKind):
             raise SpecError(f"input_kind is {self.input_kind!r}: one of {', '.join(get_args(InputKind))}")
         if len(self.input_shape) != 3 or min(self.input_shape) < 1:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
-from shared.network_spec import RESNET_BLOCKS, SPLITS, VGG_CONVOLUTIONS, NetworkSpec, Shape
+from shared.network_spec import SPLITS, VGG_CONVOLUTIONS, NetworkSpec, Shape
 
 Half = Literal["edge", "cloud"]
 
@@ -64,14 +64,14 @@ def _stage(spec: NetworkSpec, index: int, shape: Shape) -> tuple[list[int], Shap
         operations, shape = _convolution(shape, spec.width, *((7, 2) if imagenet else (3, 1)))
         # Max pooling over 3 with padding 1 and stride 2 rounds up.
         return [operations], (shape[0], -(-shape[1] // 2), -(-shape[2] // 2)) if imagenet else shape
-    return _residual(shape, spec.width << (index - 1), 2 if index > 1 else 1)
+    return _residual(shape, spec.width << (index - 1), 2 if index > 1 else 1, spec.blocks[index - 1])
 
 
-def _residual(shape: Shape, channels: int, stride: int) -> tuple[list[int], Shape]:
+def _residual(shape: Shape, channels: int, stride: int, blocks: int) -> tuple[list[int], Shape]:
     layers = []
     if stride != 1 or shape[0] != channels:
         layers.append(_convolution(shape, channels, 1, stride)[0])
-    for _ in range(RESNET_BLOCKS):
+    for _ in range(blocks):
         for step in (stride, 1):
             operations, shape = _convolution(shape, channels, 3, step)
             layers.append(operations)

@@ -138,6 +138,43 @@ class ResidualStage(SpikingModule):
         return x, tuple(after)
 
 
+class ResidualBlock(SpikingModule):
+    """ResNet's basic block as published, its neurons where the ReLUs were: spikes go along the shortcut.
+
+    Out fires what the branch (convolution, neuron, convolution) and the shortcut add up to, so that the weights of an
+    ordinary ResNet serve (He et al., "Deep Residual Learning for Image Recognition", CVPR 2016). A shortcut that
+    changes nothing carries each spike at the charge that it took, one threshold.
+    """
+
+    def __init__(self, in_shape: Shape, channels: int, neuron: NeuronSpec, stride: int = 1) -> None:
+        super().__init__()
+        self.in_shape = in_shape
+        same = stride == 1 and in_shape[0] == channels
+        self.shortcut = Charge(neuron.threshold) if same else ConvNorm(in_shape, channels, kernel=1, stride=stride)
+        self.inner = SpikingConv(in_shape, channels, neuron, stride=stride)
+        self.out_shape = self.inner.out_shape
+        self.outer = ConvNorm(self.out_shape, channels)
+        self.end = Neuron(self.out_shape, neuron)
+        self.neurons = (self.inner.neuron, self.end)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        hidden, inner = self.inner(x, state[:1])
+        current = fold_time(self.outer, hidden) + fold_time(self.shortcut, x)
+        spikes, end = self.end(current, state[1])
+        return spikes, (*inner, end)
+
+
+class Charge(nn.Module):
+    """Spikes as the current that they took: multiplied by the threshold, which is no parameter."""
+
+    def __init__(self, threshold: float) -> None:
+        super().__init__()
+        self.threshold = threshold
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if self.threshold == 1.0 else x * self.threshold
+
+
 class Gain(nn.Module):
     """Multiply by one learned number: what spikes of 0 and 1 are worth as a current."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from shared.models.layers import ConvNorm, MaxPool, ResidualStage, SpikingModule
-from shared.network_spec import RESNET_BLOCKS, NetworkSpec, Shape
+from shared.models.layers import Chain, ConvNorm, MaxPool, ResidualBlock, ResidualStage, SpikingModule
+from shared.network_spec import NetworkSpec, Shape
 
 
 def resnet18_entry(spec: NetworkSpec) -> tuple[ConvNorm, list[SpikingModule]]:
@@ -18,12 +18,17 @@ def resnet18_entry(spec: NetworkSpec) -> tuple[ConvNorm, list[SpikingModule]]:
 
 
 def resnet18_stages(spec: NetworkSpec) -> dict[str, Callable[[Shape], SpikingModule]]:
-    """How to build layer1..layer4 from their input's shape: two residual blocks each.
+    """How to build layer1..layer4 from their input's shape: as many residual blocks each as `spec.blocks` says.
 
     Every layer after the first halves the map and doubles the channels.
     """
 
     def layer(shape: Shape, index: int) -> SpikingModule:
-        return ResidualStage(shape, spec.width << index, spec.neuron, 2 if index > 0 else 1, RESNET_BLOCKS)
+        channels, stride, blocks = spec.width << index, 2 if index > 0 else 1, spec.blocks[index]
+        if spec.shortcut == "currents":
+            return ResidualStage(shape, channels, spec.neuron, stride, blocks)
+        first = ResidualBlock(shape, channels, spec.neuron, stride)
+        rest = [ResidualBlock(first.out_shape, channels, spec.neuron) for _ in range(1, blocks)]
+        return Chain(shape, [first, *rest])
 
     return {f"layer{index + 1}": partial(layer, index=index) for index in range(4)}

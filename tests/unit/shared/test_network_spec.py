@@ -19,6 +19,8 @@ specs = st.sampled_from(sorted(SPLITS)).flatmap(
         width=st.integers(1, 64),
         timesteps=st.integers(1, 16),
         stem=st.just("cifar"),
+        blocks=st.tuples(*[st.integers(1, 3)] * 4) if backbone == "resnet18" else st.just((2, 2, 2, 2)),
+        shortcut=st.sampled_from(["currents", "spikes"] if backbone == "resnet18" else ["currents"]),
         input_kind=st.sampled_from(["static", "events"]),
         neuron=st.builds(NeuronSpec, leak=st.floats(0.1, 1.0), threshold=st.floats(0.5, 4.0)),
         bottleneck=st.none() | st.builds(BottleneckSpec, st.integers(1, 64), st.sampled_from([1, 2, 4, 8])),
@@ -44,6 +46,11 @@ def test_plain_values_and_back(spec: NetworkSpec) -> None:
         ({"stem": "none"}, "stem"),
         ({"input_kind": "sound"}, "input_kind"),
         ({"depth": 3}, "depth"),
+        ({"blocks": [2, 2, 2]}, "blocks"),
+        ({"blocks": [2, 2, 0, 2]}, "blocks"),
+        ({"shortcut": "none"}, "shortcut"),
+        ({"backbone": "vgg16", "split": "block1", "blocks": [2, 2, 2, 3]}, "blocks"),
+        ({"backbone": "vgg16", "split": "block1", "shortcut": "spikes"}, "shortcut"),
         ({"neuron": {"leak": 0.0}}, "leak"),
         ({"neuron": {"threshold": -1.0}}, "threshold"),
         ({"neuron": {"initial_membrane": 1.5}}, "initial_membrane"),
@@ -56,6 +63,11 @@ def test_plain_values_and_back(spec: NetworkSpec) -> None:
 def test_what_is_wrong_is_named(change: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         NetworkSpec.from_dict(VALID | change)
+
+
+def test_what_was_written_before_there_were_blocks_and_shortcuts_is_read_as_it_was() -> None:
+    spec = NetworkSpec.from_dict(VALID)
+    assert (spec.blocks, spec.shortcut) == ((2, 2, 2, 2), "currents")
 
 
 def test_a_missing_field_is_named() -> None:

@@ -1,12 +1,12 @@
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import nn
 
 from shared.models.split import SplitNetwork
-from shared.network_spec import SPLITS, BottleneckSpec, NetworkSpec
+from shared.network_spec import SPLITS, BottleneckSpec, NetworkSpec, Shortcut
 from shared.operations import count, dense
 
 EVERY_SPLIT = [(backbone, split) for backbone, splits in SPLITS.items() for split in splits]
@@ -53,6 +53,15 @@ def test_the_stem_for_large_pictures() -> None:
     seen = hooked(spec)
     assert dense(spec, "edge", real_valued=True) == seen["edge.embedding"]
     assert dense(spec, "cloud") == seen["cloud"]
+
+
+@pytest.mark.parametrize("shortcut", get_args(Shortcut))
+def test_other_blocks_and_shortcuts(shortcut: Shortcut) -> None:
+    spec = NetworkSpec(
+        "resnet18", (3, 17, 17), 5, "layer1", width=4, timesteps=1, blocks=(1, 2, 1, 3), shortcut=shortcut
+    )
+    seen = hooked(spec)
+    assert (dense(spec, "edge"), dense(spec, "cloud")) == (seen["edge"], seen["cloud"])
 
 
 def test_resnet18_of_cifar10_has_its_published_size() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from shared.models.inference import in_place_recurrence, inference_form
 from shared.models.neuron import inference_recurrence
+from shared.models.split import SplitNetwork
 from shared.network_spec import SPLITS, Backbone, BottleneckSpec, NetworkSpec, NeuronSpec
 from tests.support.bundles import lively_network, random_inputs
 
@@ -23,11 +26,19 @@ def make_spec(backbone: Backbone, split: str, bottleneck: BottleneckSpec | None)
 
 @pytest.mark.parametrize("bottleneck", [None, BottleneckSpec(2, 1), BottleneckSpec(1, 2)], ids=str)
 @pytest.mark.parametrize(("backbone", "split"), CUTS)
-@torch.inference_mode()
 def test_the_same_spikes_and_logits_for_every_cut(
     backbone: Backbone, split: str, bottleneck: BottleneckSpec | None
 ) -> None:
-    network = lively_network(make_spec(backbone, split, bottleneck), seed=5)
+    check_form(lively_network(make_spec(backbone, split, bottleneck), seed=5))
+
+
+def test_the_same_where_spikes_go_along_the_shortcuts() -> None:
+    spec = replace(make_spec("resnet18", "layer2", BottleneckSpec(2, 2)), shortcut="spikes", blocks=(1, 2, 2, 1))
+    check_form(lively_network(spec, seed=5))
+
+
+@torch.inference_mode()
+def check_form(network: SplitNetwork) -> None:
     edge, cloud = inference_form(network.edge), inference_form(network.cloud)
     currents = network.currents(random_inputs(network.spec, BATCH, seed=4))
     fast_currents = edge.embed(random_inputs(network.spec, BATCH, seed=4).unsqueeze(0))[0]

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from shared.models.layers import Charge, ResidualBlock
 from shared.models.split import CloudNetwork, EdgeNetwork, SplitNetwork
 from shared.network_spec import SPLITS, BottleneckSpec, NetworkSpec
 
@@ -29,11 +30,22 @@ def spec_of(backbone: str, split: str, bottleneck: BottleneckSpec | None = None,
 
 @pytest.mark.parametrize(("backbone", "split"), EVERY_SPLIT)
 @pytest.mark.parametrize("bottleneck", BOTTLENECKS)
-@torch.no_grad()
 def test_stepping_both_halves_is_the_whole_run_at_once(
     backbone: str, split: str, bottleneck: BottleneckSpec | None
 ) -> None:
-    network = make(spec_of(backbone, split, bottleneck))
+    check_steps(make(spec_of(backbone, split, bottleneck)))
+
+
+@pytest.mark.parametrize("split", SPLITS["resnet18"])
+@pytest.mark.parametrize("threshold", [1.0, 2.0])
+def test_so_it_is_where_spikes_go_along_the_shortcuts(split: str, threshold: float) -> None:
+    neuron = {"threshold": threshold, "initial_membrane": threshold / 2}
+    more = {"shortcut": "spikes", "blocks": [1, 2, 2, 3], "neuron": neuron}
+    check_steps(make(spec_of("resnet18", split, BottleneckSpec(2, 2), **more)))
+
+
+@torch.no_grad()
+def check_steps(network: SplitNetwork) -> None:
     pictures = torch.rand(3, 3, 16, 16)
     at_once = network(pictures)
     current = network.edge.embed(pictures.unsqueeze(0))[0]
@@ -61,6 +73,24 @@ def test_the_cut_does_not_change_the_network(backbone: str) -> None:
         state |= {name: value for name, value in first.state_dict().items() if "readout" in name}
         other.load_state_dict(state)
         torch.testing.assert_close(other(pictures), expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_a_block_of_spikes_is_the_published_one() -> None:
+    """Held against its formula, written out: what fires is branch plus shortcut, layer by layer, block by block."""
+    network = make(spec_of("resnet18", "layer4", shortcut="spikes", blocks=[1, 2, 1, 1]))
+    blocks = [module for module in network.modules() if isinstance(module, ResidualBlock)]
+    assert [isinstance(block.shortcut, Charge) for block in blocks] == [True, False, True, False, False]
+    assert [block.out_shape for block in blocks] == [(4, 16, 16), (8, 8, 8), (8, 8, 8), (16, 4, 4), (32, 2, 2)]
+    for block in blocks:
+        x = (torch.rand(1, 3, *block.in_shape) > 0.7).float()
+        state = tuple(torch.rand(3, *neuron.shape) for neuron in block.neurons)
+        spikes, after = block(x, state)
+        inner = block.inner.current(x[0]) + state[0] - (state[0] > 1.0).float()
+        end = block.outer((inner > 1.0).float()) + block.shortcut(x[0]) + state[1] - (state[1] > 1.0).float()
+        torch.testing.assert_close(after, (inner, end))
+        assert torch.equal(spikes[0], (end > 1.0).float())
+    assert torch.equal(Charge(2.0)(x), 2.0 * x)
 
 
 @pytest.mark.parametrize("backbone", SPLITS)
