@@ -1,20 +1,17 @@
-"""A trained model on disk: a folder with `manifest.json`, `head.safetensors` and `tail.safetensors`.
+"""A trained model on disk: a folder with a manifest, the weights of head and tail, and what makes them faster.
 
-The manifest names the SHA-256 of each file, and the fingerprint is the SHA-256 of the manifest's bytes: a machine that
-holds only one half still proves which bundle it belongs to. Nothing is pickled, and no torch is needed to read one.
-
-Other files may be there too (`EXTRAS`): the tables of the spike codec, the local exit, the head for a runtime without
-torch. The manifest names their hashes as well, so an edge and a cloud with different ones have different fingerprints.
+The manifest (`shared/manifest.py`) names the SHA-256 of each file, and the fingerprint is the SHA-256 of the manifest's
+bytes: a machine that holds only one half still proves which bundle it belongs to. Nothing is pickled, and no torch is
+needed to read one.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,86 +20,50 @@ from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 from shared.errors import BundleError, ConfigError
-from shared.exit_policy import ExitPolicy
-from shared.network_spec import NetworkSpec, Shape
-from shared.plain_data import build
+from shared.execution import Execution
+from shared.manifest import (
+    EXTRAS,
+    ExecutionSpec,
+    Extra,
+    Half,
+    LocalExitSpec,
+    Manifest,
+    Part,
+    StoredFile,
+    file_name,
+    read_manifest,
+    write_manifest,
+)
 
-FORMAT = "neucodex-bundle"
-VERSION = 1
 MANIFEST = "manifest.json"
 
-Half = Literal["head", "tail"]
-Extra = Literal["codec", "exit", "head-embed", "head-step", "head-step-int8"]
-Part = Half | Extra
 Weights = Mapping[str, NDArray[Any]]
-
-HALVES: tuple[Half, ...] = get_args(Half)
-EXTRAS: tuple[Extra, ...] = get_args(Extra)
-"""What a bundle may hold besides.
-
-codec: the spike codec's tables, needed on both machines;  exit: the weights of the edge's local exit;  head-embed,
-head-step: the head as ONNX graphs, the first convolution and all that has state;  head-step-int8: the latter quantised.
-"""
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """What the head expects: (pixel * scale - mean) / std for each channel; pixels are 0..255, events are counts."""
-
-    scale: float
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class LocalExitSpec:
-    """The small classifier of the edge: how its input and its feature map are pooled, and its own calibration.
-
-    `pools` are the sides of the squares over which the mean spikes, and then the features, are averaged. `exit_policy`
-    says when the edge may answer with it before anything was sent.
-    """
-
-    pools: tuple[int, int]
-    temperature: float
-    exit_policy: ExitPolicy
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """Everything about a bundle but its weights.
-
-    `frame_shape` is the shape of the spikes on the wire, `split_shape` that of the feature map they stand for.
-    `temperature` divides the mean logits before the softmax. `provenance` says how the bundle came to be (data set,
-    recipe, commit, seed, accuracies); it is for people. `local_exit` is there where the part `exit` is.
-    """
-
-    name: str
-    network: NetworkSpec
-    frame_shape: Shape
-    split_shape: Shape
-    class_names: tuple[str, ...]
-    normalisation: Normalisation
-    temperature: float
-    exit_policy: ExitPolicy
-    provenance: Mapping[str, Any]
-    local_exit: LocalExitSpec | None = None
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle: its manifest is read and checked, its weights are read when asked for."""
+    """An opened bundle, seen through one of its executions: tables and local exit are those of `execution`.
+
+    The manifest is read and checked, weights are read when asked for.
+    """
 
     path: Path
     manifest: Manifest
     fingerprint: bytes
-    digests: Mapping[Part, str]
+    files: Mapping[Part, StoredFile]
+    execution: Execution
 
     @classmethod
-    def open(cls, path: Path) -> Bundle:
+    def open(cls, path: Path, execution: Execution | None = None) -> Bundle:
         """Read and check the manifest of the bundle in folder `path`.
 
+        Args:
+            path: of the folder.
+            execution: the one to run; None for the bundle's default.
+
         Raises:
-            BundleError: there is none, it is damaged, or another version of this program wrote it.
+            BundleError: there is no bundle, it is damaged, or another version of this program wrote it.
+            ConfigError: it has no such execution.
         """
         try:
             raw = (path / MANIFEST).read_bytes()
@@ -111,8 +72,27 @@ class Bundle:
                 f"no bundle at {path}: cannot read {MANIFEST} ({error.strerror}); "
                 "name a folder such as models/resnet18-digits"
             ) from None
-        manifest, digests = _parse(raw, path)
-        return cls(path, manifest, hashlib.sha256(raw).digest(), digests)
+        manifest, files = read_manifest(raw, f"bundle {path}: {MANIFEST}")
+        bundle = cls(path, manifest, hashlib.sha256(raw).digest(), files, manifest.default_execution)
+        return bundle if execution is None else bundle.run_as(execution)
+
+    def run_as(self, execution: Execution) -> Bundle:
+        """The same bundle seen through another execution.
+
+        Raises:
+            ConfigError: it has no such execution.
+        """
+        if execution not in self.manifest.executions:
+            raise ConfigError(
+                f"bundle {self.path} has no execution {execution!r}, only {', '.join(self.manifest.executions)}: give "
+                f"it one with `neucodex-train executions --bundle {self.path}`, or choose another --execution"
+            )
+        return replace(self, execution=execution)
+
+    @property
+    def settings(self) -> ExecutionSpec:
+        """How the chosen execution runs and is read."""
+        return self.manifest.executions[self.execution]
 
     def weights(self, half: Half) -> Weights:
         """The parameters of one half by name, as they are on disk.
@@ -124,7 +104,7 @@ class Bundle:
 
     def has(self, part: Part) -> bool:
         """Whether the manifest names that part."""
-        return part in self.digests
+        return part in self.files
 
     def codec_arrays(self) -> Weights | None:
         """The tables of the spike codec by name, or None for a bundle without; `CodecTables` checks them.
@@ -132,7 +112,7 @@ class Bundle:
         Raises:
             BundleError: the manifest names them, and the file is missing or another.
         """
-        return self._arrays("codec") if self.has("codec") else None
+        return self._own_arrays("codec")
 
     def local_exit_weights(self) -> Weights | None:
         """The weights of the local exit by name, or None for a bundle without.
@@ -140,7 +120,7 @@ class Bundle:
         Raises:
             BundleError: the manifest names them, and the file is missing or another.
         """
-        return self._arrays("exit") if self.has("exit") else None
+        return self._own_arrays("exit")
 
     def graph(self, part: Extra) -> bytes | None:
         """A part that is an ONNX graph, or None for a bundle without.
@@ -150,23 +130,32 @@ class Bundle:
         """
         return self._read(part) if self.has(part) else None
 
+    def own(self, kind: str) -> Extra:
+        """The part of that kind, `codec` or `exit`, which belongs to the chosen execution."""
+        return cast(Extra, f"{kind}-{self.execution}")
+
+    def _own_arrays(self, kind: str) -> Weights | None:
+        part = self.own(kind)
+        return self._arrays(part) if self.has(part) else None
+
     def _arrays(self, part: Part) -> Weights:
         raw = self._read(part)
         try:
             return load_safetensors(raw)
         except (SafetensorError, ValueError) as error:
-            raise BundleError(f"bundle {self.path}: {file_name(part)} is no safetensors file ({error})") from None
+            name = self.files[part].name
+            raise BundleError(f"bundle {self.path}: {name} is no safetensors file ({error})") from None
 
     def _read(self, part: Part) -> bytes:
-        file = self.path / file_name(part)
+        stored = self.files[part]
         try:
-            raw = file.read_bytes()
+            raw = (self.path / stored.name).read_bytes()
         except OSError as error:
-            raise BundleError(f"bundle {self.path}: cannot read {file.name} ({error.strerror})") from None
-        if hashlib.sha256(raw).hexdigest() != self.digests[part]:
+            raise BundleError(f"bundle {self.path}: cannot read {stored.name} ({error.strerror})") from None
+        if hashlib.sha256(raw).hexdigest() != stored.sha256:
             raise BundleError(
-                f"bundle {self.path}: {file.name} is not the file its manifest names (damaged or from another bundle); "
-                "copy the whole folder anew"
+                f"bundle {self.path}: {stored.name} is not the file its manifest names (damaged or from another "
+                "bundle); copy the whole folder again"
             )
         return raw
 
@@ -178,81 +167,86 @@ def write_bundle(path: Path, manifest: Manifest, head: Weights, tail: Weights) -
         The bundle as `Bundle.open` reads it back.
     """
     path.mkdir(parents=True, exist_ok=True)
-    digests: dict[Part, str] = {}
+    files: dict[Part, StoredFile] = {}
     halves: tuple[tuple[Half, Weights], ...] = (("head", head), ("tail", tail))
     for half, weights in halves:
         raw = save_safetensors({name: _on_disk(value) for name, value in weights.items()})
         (path / file_name(half)).write_bytes(raw)
-        digests[half] = hashlib.sha256(raw).hexdigest()
+        files[half] = _stored(half, raw)
     for part in EXTRAS:
         (path / file_name(part)).unlink(missing_ok=True)
     # The manifest comes last: a run that is killed between the files leaves a bundle that does not open.
-    (path / MANIFEST).write_text(_to_text(manifest, digests))
+    (path / MANIFEST).write_bytes(write_manifest(manifest, files))
     return Bundle.open(path)
 
 
 def write_codec(bundle: Bundle, arrays: Weights) -> Bundle:
-    """Write the spike codec's tables into a bundle, in place of those it may have. It gets another fingerprint by it.
+    """Write the spike codec's tables for the bundle's execution, in place of those it may have.
 
     Returns:
-        The bundle as `Bundle.open` reads it back.
+        The bundle as `Bundle.open` reads it back, with another fingerprint.
     """
-    return _write_parts(bundle, bundle.manifest, {"codec": _pack(arrays)})
+    return write_parts(bundle, bundle.manifest, {bundle.own("codec"): _pack(arrays)})
 
 
-def write_local_exit(bundle: Bundle, spec: LocalExitSpec, weights: Weights, provenance: Mapping[str, Any]) -> Bundle:
-    """Write a local exit into a bundle, in place of the one it may have; it gets another fingerprint by it.
+def write_local_exit(bundle: Bundle, spec: LocalExitSpec, weights: Weights, measured: Mapping[str, Any]) -> Bundle:
+    """Write a local exit for the bundle's execution, in place of the one it may have.
 
     Args:
-        bundle: gets it.
+        bundle: the one that is changed.
         spec: for the manifest.
         weights: by name; floating-point ones are stored as float16.
-        provenance: how it came to be, for the manifest's `provenance["local_exit"]`.
+        measured: how it came to be and what it does, for the execution's `measured["local_exit"]`.
 
     Returns:
-        The bundle as `Bundle.open` reads it back.
+        The bundle as `Bundle.open` reads it back, with another fingerprint.
     """
-    manifest = replace(
-        bundle.manifest, local_exit=spec, provenance={**bundle.manifest.provenance, "local_exit": provenance}
-    )
-    return _write_parts(bundle, manifest, {"exit": _pack({name: _on_disk(value) for name, value in weights.items()})})
+    settings = bundle.settings
+    settings = replace(settings, local_exit=spec, measured={**settings.measured, "local_exit": measured})
+    manifest = bundle.manifest.with_execution(bundle.execution, settings)
+    packed = _pack({name: _on_disk(value) for name, value in weights.items()})
+    return write_parts(bundle, manifest, {bundle.own("exit"): packed})
 
 
 def write_graphs(
-    bundle: Bundle, graphs: Mapping[Extra, bytes | None], provenance: Mapping[str, Any] | None = None
+    bundle: Bundle, graphs: Mapping[Extra, bytes | None], measured: Mapping[str, Any] | None = None
 ) -> Bundle:
-    """Write ONNX graphs into a bundle, in place of those it may have; it gets another fingerprint by it.
+    """Write ONNX graphs into a bundle, in place of those it may have.
 
     Args:
-        bundle: gets them.
+        bundle: the one that is changed.
         graphs: by part; None removes one.
-        provenance: of them, joins the manifest's.
+        measured: joins that of the bundle's execution.
 
     Returns:
-        The bundle as `Bundle.open` reads it back.
+        The bundle as `Bundle.open` reads it back, with another fingerprint.
     """
-    manifest = replace(bundle.manifest, provenance={**bundle.manifest.provenance, **(provenance or {})})
-    return _write_parts(bundle, manifest, graphs)
+    settings = replace(bundle.settings, measured={**bundle.settings.measured, **(measured or {})})
+    return write_parts(bundle, bundle.manifest.with_execution(bundle.execution, settings), graphs)
 
 
-def file_name(part: Part) -> str:
-    """The name of the file that holds a part."""
-    return f"{part}.onnx" if part.startswith("head-") else f"{part}.safetensors"
-
-
-def _write_parts(bundle: Bundle, manifest: Manifest, parts: Mapping[Extra, bytes | None]) -> Bundle:
-    digests = {part: digest for part, digest in bundle.digests.items() if part not in parts}
-    digests.update({part: hashlib.sha256(raw).hexdigest() for part, raw in parts.items() if raw is not None})
+def write_parts(bundle: Bundle, manifest: Manifest, parts: Mapping[Extra, bytes | None]) -> Bundle:
+    """Write a changed manifest and some parts, None for those to be removed; see `write_graphs`."""
+    files = {part: stored for part, stored in bundle.files.items() if part not in parts}
+    files.update({part: _stored(part, raw) for part, raw in parts.items() if raw is not None})
     contents = {file_name(part): raw for part, raw in parts.items() if raw is not None}
-    contents[MANIFEST] = _to_text(manifest, digests).encode()
+    for part, stored in files.items():
+        if stored.name != file_name(part):  # a file of format version 1 under its older name
+            contents[file_name(part)] = (bundle.path / stored.name).read_bytes()
+            files[part] = replace(stored, name=file_name(part))
+    contents[MANIFEST] = write_manifest(manifest, files)
     # Each beside its place first: a run that is killed leaves the old bundle, or for a moment one that does not open.
     for name, content in contents.items():
         (bundle.path / f"{name}.partial").write_bytes(content)
     for name in contents:
         (bundle.path / f"{name}.partial").replace(bundle.path / name)
-    for part in parts.keys() - digests.keys():
-        (bundle.path / file_name(part)).unlink(missing_ok=True)
-    return Bundle.open(bundle.path)
+    for name in {stored.name for stored in bundle.files.values()} - {stored.name for stored in files.values()}:
+        (bundle.path / name).unlink(missing_ok=True)
+    return Bundle.open(bundle.path, bundle.execution)
+
+
+def _stored(part: Part, raw: bytes) -> StoredFile:
+    return StoredFile(file_name(part), hashlib.sha256(raw).hexdigest())
 
 
 def _pack(arrays: Weights) -> bytes:
@@ -262,56 +256,3 @@ def _pack(arrays: Weights) -> bytes:
 def _on_disk(value: NDArray[Any]) -> NDArray[Any]:
     stored = value.astype(np.float16) if np.issubdtype(value.dtype, np.floating) else value
     return np.asarray(stored, order="C")
-
-
-def _to_text(manifest: Manifest, digests: Mapping[Part, str]) -> str:
-    described = asdict(manifest)
-    if manifest.local_exit is None:
-        del described["local_exit"]  # so that a bundle without one keeps the bytes, and the fingerprint, that it had
-    values = {
-        "format": FORMAT,
-        "version": VERSION,
-        **described,
-        "files": {part: {"sha256": digest} for part, digest in digests.items()},
-    }
-    return json.dumps(values, indent=2, sort_keys=True) + "\n"
-
-
-def _parse(raw: bytes, path: Path) -> tuple[Manifest, dict[Part, str]]:
-    where = f"bundle {path}: {MANIFEST}"
-    try:
-        values = json.loads(raw)
-    except ValueError as error:
-        raise BundleError(f"{where} is no JSON ({error}); copy the whole folder anew") from None
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise BundleError(f"{where} does not describe a {FORMAT}")
-    if values.get("version") != VERSION:
-        raise BundleError(f"{where} has version {values.get('version')!r}: this program reads version {VERSION}")
-    try:
-        parts: tuple[Part, ...] = (*HALVES, *(part for part in EXTRAS if part in values["files"]))
-        digests = {part: str(values["files"][part]["sha256"]) for part in parts}
-        described = {name: value for name, value in values.items() if name not in ("format", "version", "files")}
-        manifest = build(Manifest, described)
-    except ConfigError as error:
-        raise BundleError(f"{where}: {error}") from None
-    except (KeyError, TypeError) as error:
-        raise BundleError(f"{where} does not name its files ({error})") from None
-    network = manifest.network
-    if len(manifest.class_names) != network.classes:
-        raise BundleError(f"{where} names {len(manifest.class_names)} classes, its network has {network.classes}")
-    channels = network.input_shape[0]
-    if {len(manifest.normalisation.mean), len(manifest.normalisation.std)} != {channels}:
-        raise BundleError(f"{where}: normalisation.mean and .std must have {channels} values, one for each channel")
-    if not manifest.temperature > 0.0:
-        raise BundleError(f"{where}: temperature is {manifest.temperature}, it must be positive")
-    _check_local_exit(manifest.local_exit, "exit" in digests, where)
-    return manifest, digests
-
-
-def _check_local_exit(spec: LocalExitSpec | None, has_weights: bool, where: str) -> None:
-    if (spec is not None) != has_weights:
-        raise BundleError(f"{where} has only one of local_exit and files.exit; copy the whole folder anew")
-    if spec is not None and not (spec.temperature > 0.0 and min(spec.pools) > 0):
-        raise BundleError(
-            f"{where}: local_exit.temperature is {spec.temperature}, pools {spec.pools}: must be positive"
-        )

@@ -13,6 +13,7 @@ import click
 from pythonjsonlogger.json import JsonFormatter
 
 from shared.errors import ConfigError, NeucodexError
+from shared.execution import EXECUTIONS
 
 LogFormat = Literal["text", "json"]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -31,6 +32,13 @@ def option(flag: str, *names: str, **settings: Any) -> Callable[[F], F]:
     variable = "NEUCODEX_" + flag.split("/", maxsplit=1)[0].lstrip("-").replace("-", "_").upper()
     settings.setdefault("show_default", settings.get("default") is not None)
     return click.option(flag, *names, envvar=variable, show_envvar=True, **settings)
+
+
+def execution_option(command: F) -> F:
+    """Add --execution: which of a bundle's executions is meant."""
+    return option(
+        "--execution", type=click.Choice(EXECUTIONS), help="How the network runs; the bundle's default if not given."
+    )(command)
 
 
 def log_options(command: F) -> F:

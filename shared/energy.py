@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from shared.operations import dense
 
 if TYPE_CHECKING:  # numpy is for later: a wrong flag is answered at once
-    from shared.bundle import Manifest
+    from shared.manifest import Manifest
 
 RadioName = Literal["none", "wifi", "lte", "3g", "lora"]
 Meter = Literal["rapl", "ina3221", "file"]

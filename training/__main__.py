@@ -15,15 +15,16 @@ from shared.bundle import Bundle
 from shared.command_line import LogFormat, configure_logs, existing_path, log_options, option, run
 from shared.errors import ConfigError
 from training import report
+from training.collect_spikes import bundle_samples
 from training.commands import codec, local_exit
 from training.commands.data import data as data_commands
+from training.commands.executions import equip, executions
 from training.commands.graphs import RUNTIMES, Runtime, add_graphs, held_out_samples
 from training.data import TrainingData, load_data
-from training.finished import export_bundle, run_calibration, run_evaluation
+from training.deploy import export_bundle, run_calibration, run_evaluation
 from training.machine import Machine, machine
 from training.recipe import Kind, Recipe, read_recipe
 from training.recipe import uncompressed as uncompressed_recipe
-from training.spikes import bundle_samples, bundle_spikes, spread
 from training.stages import train_stage
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -102,6 +103,7 @@ def main_group() -> None:
 main_group.add_command(data_commands)
 main_group.add_command(codec.codec)
 main_group.add_command(local_exit.local_exit)
+main_group.add_command(executions)
 
 
 def _train(job: Job, kinds: tuple[Kind, ...]) -> None:
@@ -144,7 +146,7 @@ def calibrate(budget: float | None, **settings: Any) -> None:
         if budget is not None:
             recipe = replace(recipe, calibration=replace(recipe.calibration, budget=budget))
         if job.machine.leads:
-            report.print_calibration(run_calibration(recipe, job.data, job.runs, job.machine))
+            _calibrate(replace(job, recipe=recipe))
 
 
 @main_group.command()
@@ -153,9 +155,7 @@ def evaluate(**settings: Any) -> None:
     """Measure the calibrated network on the test samples; write the curve of accuracy against mean timesteps."""
     with _job(**settings) as job:
         if job.machine.leads:
-            result = run_evaluation(job.recipe, job.data, job.runs, job.machine)
-            report.print_evaluation(result)
-            report.plot_curve(result, job.results / "exit-curve.png")
+            _evaluate(job)
 
 
 _runtime_option = option(
@@ -219,31 +219,33 @@ def everything(out: Path | None, runtimes: tuple[Runtime, ...], **settings: Any)
     with _job(**settings) as job:
         _train(job, ("backbone", "bottleneck", "finetune"))
         if job.machine.leads:
-            report.print_calibration(run_calibration(job.recipe, job.data, job.runs, job.machine))
-            result = run_evaluation(job.recipe, job.data, job.runs, job.machine)
-            report.print_evaluation(result)
-            report.plot_curve(result, job.results / "exit-curve.png")
+            _calibrate(job)
+            _evaluate(job)
             _export(job, out, runtimes)
 
 
 def _export(job: Job, out: Path | None, runtimes: tuple[Runtime, ...]) -> None:
     bundle = export_bundle(job.recipe, job.data, job.runs, out or Path("models") / job.recipe.name, job.machine)
-    train = job.data.train.frames.numpy()
-    bundle = add_graphs(bundle, runtimes or RUNTIMES, lambda: train, lambda: job.data.held_out)
-    spikes = bundle_spikes(bundle, spread(train, local_exit.SAMPLES))  # the longest part: once for both
-    bundle = codec.add_codec(bundle, spread(spikes, codec.SAMPLES))
-    _tell(local_exit.add_local_exit(bundle, job.data, spikes))
+    _tell(equip(bundle, job.data, runtimes or RUNTIMES))
 
 
 def _export_uncompressed(job: Job, out: Path | None, runtimes: tuple[Runtime, ...]) -> None:
-    """What the pair is compared with: it sends the split's own spikes, without tables, and has no local exit."""
+    """What the pair is compared with."""
     plain = replace(job, recipe=uncompressed_recipe(job.recipe))
-    report.print_calibration(run_calibration(plain.recipe, plain.data, plain.runs, plain.machine))
-    report.print_evaluation(run_evaluation(plain.recipe, plain.data, plain.runs, plain.machine))
-    folder = out or Path("benchmarks/uncompressed") / job.recipe.name
-    bundle = export_bundle(plain.recipe, plain.data, plain.runs, folder, plain.machine)
-    train, held_out = plain.data.train.frames.numpy, plain.data.held_out
-    _tell(add_graphs(bundle, runtimes or RUNTIMES, train, lambda: held_out))
+    _calibrate(plain)
+    _evaluate(plain)
+    _export(plain, out or Path("benchmarks/uncompressed") / job.recipe.name, runtimes)
+
+
+def _calibrate(job: Job) -> None:
+    for execution, result in run_calibration(job.recipe, job.data, job.runs, job.machine).items():
+        report.print_calibration(execution, result)
+
+
+def _evaluate(job: Job) -> None:
+    for execution, result in run_evaluation(job.recipe, job.data, job.runs, job.machine).items():
+        report.print_evaluation(execution, result)
+        report.plot_curve(result, job.results / f"exit-curve-{execution}.png")
 
 
 def _tell(bundle: Bundle) -> None:

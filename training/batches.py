@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from shared.bundle import Normalisation
+from shared.manifest import Normalisation
 from shared.network_spec import InputKind
 from training.augment import augment
 from training.data import Samples, to_input

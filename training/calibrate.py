@@ -4,7 +4,7 @@ The threshold is chosen by Learn-then-Test (Angelopoulos et al., "Learn then Tes
 Achieve Risk Control", 2021): thresholds are tried from the most careful to the boldest; each is a hypothesis "this one
 costs more than the budget", tested at level `failure`; the first that cannot be rejected ends the search. The risk is
 the share of samples that the network gets right at full T and wrong at their exit. It is at least the accuracy that
-early exit costs, and a mean of zeros and ones, so the test is the exact binomial one. numpy and SciPy only.
+early exit costs, and a mean of zeros and ones, so the test is the exact binomial one.
 """
 
 from __future__ import annotations
@@ -18,13 +18,18 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from scipy.stats import binom
+from torch import Tensor
 
 from shared.exit_policy import ExitPolicy, Measure
+from training.executed import running_answers
 
 Floats = NDArray[np.float64]
 
 TEMPERATURE_SHARE = 0.2
 """Of the held-out samples; the threshold is chosen on the others, so that the promise needs no excuse."""
+
+LEAKS = tuple(round(0.05 * step, 2) for step in range(20, -1, -1))
+"""Candidates for the readout's leak, the mean first: an equal one is not worth a change."""
 
 GRID = np.round(np.concatenate([np.arange(1.0, 0.98, -0.001), np.arange(0.98, 0.0, -0.005)]), 4)
 """Thresholds in the order of testing, from the most careful."""
@@ -47,6 +52,7 @@ class Calibration:
     accuracy: float
     full_accuracy: float
     promise: str | None
+    readout_leak: float = 1.0
 
 
 def calibrate(
@@ -55,7 +61,7 @@ def calibrate(
     """Choose temperature and threshold.
 
     Args:
-        logits: running means [T, N, K] of held-out samples that no weight was trained on.
+        logits: those that the answers are read from, [T, N, K], of held-out samples that no weight was trained on.
         labels: [N].
         measure: of certainty.
         budget: accuracy that early exit may cost, 0.005 for half a point.
@@ -89,6 +95,22 @@ def calibrate(
     )
 
 
+def fit_leak(logits: Tensor, labels: NDArray[np.int64]) -> float:
+    """What a timestep's logits should weigh, in units of the next one's, to answer best: one of `LEAKS`.
+
+    The one of least cross-entropy over all timesteps, each at its own best temperature, on the samples that the
+    temperature is fitted on.
+
+    Args:
+        logits: of each timestep by itself, [T, N, K], of held-out samples, on the CPU.
+        labels: [N].
+    """
+    cut = for_temperature(len(labels))
+    steps, known = logits[:, :cut], labels[:cut]
+    answers = {leak: running_answers(steps, leak).numpy() for leak in LEAKS}
+    return min(LEAKS, key=lambda leak: cross_entropy(answers[leak], known, fit_temperature(answers[leak], known)))
+
+
 def least_held_out(budget: float, failure: float) -> int:
     """How many held-out samples there must be for any threshold to be certified: none lost among the n that choose it
     has a probability of (1 - budget)^n."""
@@ -105,12 +127,17 @@ def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> float:
     """The temperature of least cross-entropy over all timesteps (Guo et al., "On Calibration of Modern Neural
     Networks", ICML 2017), between 0.05 and 20, rounded to four digits."""
 
-    def cross_entropy(log_temperature: float) -> float:
-        scores = log_softmax(logits / np.exp(log_temperature), axis=-1)
-        return float(-np.take_along_axis(scores, labels[None, :, None], -1).mean())
+    def loss(log_temperature: float) -> float:
+        return cross_entropy(logits, labels, float(np.exp(log_temperature)))
 
-    found = minimize_scalar(cross_entropy, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
+    found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
     return round(float(np.exp(found.x)), 4)
+
+
+def cross_entropy(logits: Floats, labels: NDArray[np.int64], temperature: float) -> float:
+    """Mean over all timesteps and samples, in nats: [T, N, K] and [N]."""
+    scores = log_softmax(logits / temperature, axis=-1)
+    return float(-np.take_along_axis(scores, labels[None, :, None], -1).mean())
 
 
 def cloud_confidences(logits: Floats, temperature: float) -> Floats:

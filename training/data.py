@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shared.bundle import Bundle, Normalisation
+from shared.bundle import Bundle
 from shared.datasets.base import Frames, Labels, Part, Split, concatenate
 from shared.datasets.registry import info, make_request, stream
 from shared.errors import ConfigError, SourceError
+from shared.manifest import Normalisation
 from shared.network_spec import InputKind, NetworkSpec
 from shared.plain_data import build
 from training.datasets.folder import load_folder

@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from shared.bundle import Normalisation
+from shared.manifest import Normalisation
 from shared.models.neuron import Neuron
 from shared.models.split import SplitNetwork
+from training.collect_spikes import spread
 from training.data import Samples, to_input
+from training.executed import Executed
 from training.losses import running_mean
 from training.machine import Machine
-from training.spikes import spread
 
 BATCH = 100
 STATISTICS_SAMPLES = 1000
@@ -45,27 +46,45 @@ def accuracy_by_timestep(
 
 
 @torch.inference_mode()
+def step_logits(executed: Executed, samples: Samples, normalisation: Normalisation, machine: Machine) -> Tensor:
+    """The logits that the cloud computes at each timestep, float32 [T, N, classes] on the CPU.
+
+    In float32 throughout: these decide thresholds, and the deployed pair computes so.
+    """
+    parts = []
+    kind = executed.halves.spec.input_kind
+    for start in range(0, len(samples), BATCH):
+        taken = samples.frames[start : start + BATCH].to(machine.device)
+        frames = executed.frames(to_input(taken, normalisation, kind))
+        parts.append(executed.logits(frames).float().cpu())
+    return torch.cat(parts, dim=1)
+
+
+@torch.inference_mode()
 def spike_statistics(
-    network: SplitNetwork, samples: Samples, normalisation: Normalisation, machine: Machine
+    executed: Executed, samples: Samples, normalisation: Normalisation, machine: Machine
 ) -> dict[str, Any]:
     """What at most `STATISTICS_SAMPLES` samples, from all over them, cost at full T.
 
     Returns:
-        layers: for each neuron layer its name, shape and spike rate (spikes per neuron and timestep);
+        layers: for each neuron layer its name, shape and spike rate (spikes per neuron and timestep; in `rate` the mean
+            activation of a layer that does not step);
         operations: for each layer with weights its name, dense operations of one pass of one sample, the share of its
             inputs that were not zero, and whether they are real values (the picture) or spikes;
         multiply_accumulates: of the first convolution, which sees real values, per sample (once for a picture);
-        accumulates: additions of all other layers per sample, the dense count times the measured input rate
-            (Rathi and Roy, "DIET-SNN", count operations so);
+        accumulates: operations of all other layers per sample, the dense count times the measured input rate
+            (Rathi and Roy, "DIET-SNN", count operations so): additions in `spiking`, in `rate` multiply-accumulates
+            of small integers; accumulates_edge: those of the edge;
         frame: bits per frame, spike density on the wire, and its zero-order entropy in bits.
     """
-    network.eval()
-    counter = _SpikeCounter(network)
+    counter = _SpikeCounter(executed)
     some = torch.from_numpy(spread(samples.frames.numpy(), STATISTICS_SAMPLES))
     try:
         for start in range(0, len(some), BATCH):
             taken = some[start : start + BATCH].to(machine.device)
-            network(to_input(taken, normalisation, network.spec.input_kind))
+            frames = executed.frames(to_input(taken, normalisation, executed.halves.spec.input_kind))
+            counter.sent(frames)
+            executed.logits(frames)
     finally:
         counter.remove()
     return counter.result(len(some))
@@ -74,8 +93,11 @@ def spike_statistics(
 class _SpikeCounter:
     """Forward hooks that add up spikes of neurons and of the inputs of layers with weights."""
 
-    def __init__(self, network: SplitNetwork) -> None:
+    def __init__(self, executed: Executed) -> None:
+        network = executed.halves
         self._network = network
+        self._passes = executed.passes
+        self._fired = self._sent = 0.0
         self._spikes: dict[str, Tensor] = {}
         self._seen: dict[str, int] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
@@ -87,6 +109,11 @@ class _SpikeCounter:
                 self._handles.append(module.register_forward_hook(partial(self._neuron, name)))
             elif isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
                 self._handles.append(module.register_forward_hook(partial(self._weights, name)))
+
+    def sent(self, frames: Tensor) -> None:
+        """Count what crosses the link, [T, B, C', H', W']."""
+        self._fired += float(frames.sum())
+        self._sent += frames.numel()
 
     def remove(self) -> None:
         for handle in self._handles:
@@ -116,21 +143,17 @@ class _SpikeCounter:
             {"name": name, "shape": self._shapes[name], "spike_rate": float(self._spikes[name]) / self._seen[name]}
             for name in self._spikes
         ]
-        static = self._network.spec.input_kind == "static"
         operations = []
         for name, done in self._operations.items():
             real = name.startswith("edge.embedding")
-            passes = samples * (1 if real and static else self._network.spec.timesteps)
+            once = self._passes.first if real else self._passes.edge if name.startswith("edge.") else self._passes.cloud
+            dense = self._dense[name] / (samples * once)
             rate = float(done) / self._dense[name]
-            operations.append(
-                {"name": name, "dense": self._dense[name] / passes, "input_rate": rate, "real_valued": real}
-            )
+            operations.append({"name": name, "dense": dense, "input_rate": rate, "real_valued": real})
         first = {name: float(value) for name, value in self._operations.items() if name.startswith("edge.embedding")}
         others = {name: float(value) for name, value in self._operations.items() if name not in first}
         bits = math.prod(self._network.edge.out_shape)
-        wire = self._network.edge.neurons[-1]
-        name = next(n for n, module in self._network.named_modules() if module is wire)
-        density = float(self._spikes[name]) / self._seen[name]
+        density = self._fired / self._sent
         entropy = 0.0 if density in (0.0, 1.0) else -math.log2(density**density * (1 - density) ** (1 - density))
         return {
             "layers": layers,

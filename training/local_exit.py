@@ -20,8 +20,8 @@ from scipy.special import softmax
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shared.bundle import LocalExitSpec
 from shared.exit_policy import ExitPolicy, Measure
+from shared.manifest import LocalExitSpec
 from shared.network_spec import Shape
 from training.calibrate import (
     certainties,
@@ -30,7 +30,7 @@ from training.calibrate import (
     fit_temperature,
     for_temperature,
 )
-from training.spikes import Frames
+from training.collect_spikes import Frames
 
 SIDE = 8
 """Larger maps are pooled to it first."""

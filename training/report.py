@@ -8,12 +8,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from shared.execution import Execution
 from training.calibrate import Calibration, least_held_out
 
 
-def print_calibration(result: Calibration) -> None:
+def print_calibration(execution: Execution, result: Calibration) -> None:
     """The chosen temperature and threshold and what they promise."""
-    table = Table(title="Calibration, on held-out samples", show_header=False)
+    table = Table(title=f"Calibration of execution {execution}, on held-out samples", show_header=False)
+    if execution == "spiking":
+        table.add_row("leak of the readout", f"{result.readout_leak:g}")
     table.add_row("temperature", f"{result.temperature:.3f}")
     table.add_row("exit", f"{result.policy.measure} >= {result.policy.threshold:g}")
     table.add_row("mean timesteps", f"{result.mean_timesteps:.3f}")
@@ -30,10 +33,10 @@ def no_promise(budget: float, failure: float) -> str:
     )
 
 
-def print_evaluation(result: dict[str, Any]) -> None:
+def print_evaluation(execution: Execution, result: dict[str, Any]) -> None:
     """Accuracy at each timestep, spike rates by layer, operations and bits."""
     data = "simulated" if result["simulated"] else "real"
-    table = Table(title=f"Test, {result['samples']} {data} samples")
+    table = Table(title=f"Test of execution {execution}, {result['samples']} {data} samples")
     table.add_column("timestep", justify="right")
     table.add_column("accuracy", justify="right")
     table.add_column("exits", justify="right")

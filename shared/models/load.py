@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from shared.bundle import Bundle, Half, Weights
+from shared.bundle import Bundle, Weights
 from shared.errors import BundleError
-from shared.models.split import CloudNetwork, EdgeNetwork
+from shared.manifest import Half
+from shared.models.split import CloudNetwork, EdgeNetwork, SplitNetwork
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -34,6 +35,18 @@ def load_cloud(bundle: Bundle) -> CloudNetwork:
         BundleError: the file is missing or damaged, or does not fit the manifest's network.
     """
     return _load(CloudNetwork(bundle.manifest.network), bundle, "tail")
+
+
+def load_network(bundle: Bundle) -> SplitNetwork:
+    """Both halves of a bundle, float32, in inference mode.
+
+    Raises:
+        BundleError: a file is missing or damaged, or does not fit the manifest's network.
+    """
+    with torch.device("meta"):  # its own halves are not wanted
+        network = SplitNetwork(bundle.manifest.network)
+    network.edge, network.cloud = load_edge(bundle), load_cloud(bundle)
+    return network.eval()
 
 
 def export_weights(network: nn.Module) -> Weights:

@@ -14,7 +14,8 @@ import torch
 
 from edge_client.config import Runtime
 from edge_client.head_runner import open_head
-from shared.bundle import Bundle, Extra
+from shared.bundle import Bundle
+from shared.manifest import Extra
 from shared.datasets.registry import load_split
 from shared.models.load import load_cloud, load_edge
 from shared.models.split import SplitNetwork
@@ -24,7 +25,7 @@ from training.calibrate import certainties, cloud_confidences, exit_timesteps
 from training.data import Samples
 from training.evaluate import mean_logits
 from training.machine import Machine
-from training.spikes import bundle_spikes
+from training.collect_spikes import bundle_spikes
 
 ROOT = Path(__file__).parents[2]
 MODELS = sorted(folder.parent for folder in (ROOT / "models").glob("*/manifest.json"))

@@ -14,8 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from shared.bundle import Bundle, Manifest, Normalisation, write_bundle
+from shared.bundle import Bundle, write_bundle
+from shared.execution import executions_of
 from shared.exit_policy import ExitPolicy
+from shared.manifest import ExecutionSpec, Manifest, Normalisation
 from shared.models.load import export_weights, load_cloud, load_edge
 from shared.models.split import SplitNetwork
 from shared.network_spec import Backbone, BottleneckSpec, InputKind, NetworkSpec, Shape
@@ -58,8 +60,10 @@ def make_bundle(
         split_shape=network.edge.head.out_shape,
         class_names=tuple(f"class{index}" for index in range(classes)),
         normalisation=Normalisation(1 / 255, (0.5,) * channels, (0.5,) * channels),
-        temperature=1.0,
-        exit_policy=ExitPolicy("max_probability", threshold),
+        executions={
+            execution: ExecutionSpec(1.0, ExitPolicy("max_probability", threshold)) for execution in executions_of(spec)
+        },
+        default_execution="spiking",
         provenance={"data_set": "none", "seed": seed},
     )
     return write_bundle(path, manifest, export_weights(network.edge), export_weights(network.cloud))

@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from shared.bundle import Bundle, write_codec
-from shared.command_line import existing_path, option
+from shared.command_line import execution_option, existing_path, option
+from shared.execution import Execution
 from shared.spike_codec import SpikeCodec
 from training.codec_fit import fit_tables
+from training.collect_spikes import Frames, bundle_samples, bundle_spikes, spread
 from training.progress import Progress
-from training.spikes import Frames, bundle_samples, bundle_spikes, spread
 
 SAMPLES = 5000
 """More than these make no better tables."""
@@ -29,6 +30,7 @@ SAMPLES = 5000
 @option("--allow-partial", is_flag=True, help="Take the data set although recordings of it are missing.")
 @option("--limit", type=click.IntRange(min=1), default=SAMPLES, help="Samples to fit to, and to measure on.")
 @option("--reach", type=click.IntRange(0, 3), help="Rows and columns around a spike that count; chosen if not given.")
+@execution_option
 @option("--threads", type=click.IntRange(min=1), help="CPU threads; PyTorch's choice if not given.")
 def codec(
     bundle: Path,
@@ -37,6 +39,7 @@ def codec(
     allow_partial: bool,
     limit: int,
     reach: int | None,
+    execution: Execution | None,
     threads: int | None,
 ) -> None:
     """Fit the spike codec to a bundle: to spikes of the training part, measured on those of the test part.
@@ -45,7 +48,7 @@ def codec(
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    opened = Bundle.open(bundle)
+    opened = Bundle.open(bundle, execution)
     train, test = bundle_samples(opened, dataset, data, allow_partial=allow_partial)
     written = add_codec(opened, bundle_spikes(opened, spread(train, limit)), reach)
     show_sizes(written, bundle_spikes(written, spread(test, limit)))

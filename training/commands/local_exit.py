@@ -13,16 +13,17 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from shared.bundle import Bundle, Manifest, write_local_exit
-from shared.command_line import existing_path, option
+from shared.bundle import Bundle, write_local_exit
+from shared.command_line import execution_option, existing_path, option
+from shared.execution import Execution
 from training.calibrate import certainties
+from training.collect_spikes import Frames, bundle_spikes, cloud_answers, spread
 from training.data import Samples, TrainingData, bundle_data
 from training.local_exit import LocalCalibration, LocalExitNetwork, calibrate, confidences, fit, logits_by_timestep
+from training.measure import known_calibration
 from training.progress import Progress
 from training.provenance import commit
-from training.recipe import CalibrationRecipe
 from training.report import no_promise
-from training.spikes import Frames, bundle_spikes, cloud_answers, spread
 
 SAMPLES = 10_000
 """Of the training part; a larger share makes it slower, not better."""
@@ -39,9 +40,16 @@ MEASURED = 2_000
 @option(
     "--budget", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="As calibrate's; else the bundle's."
 )
+@execution_option
 @option("--threads", type=click.IntRange(min=1), help="CPU threads; PyTorch's choice if not given.")
 def local_exit(
-    bundle: Path, dataset: str | None, data: Path | None, limit: int, budget: float | None, threads: int | None
+    bundle: Path,
+    dataset: str | None,
+    data: Path | None,
+    limit: int,
+    budget: float | None,
+    execution: Execution | None,
+    threads: int | None,
 ) -> None:
     """Train and calibrate the edge's own exit, for an edge without a cloud and for answers before a byte is sent.
 
@@ -49,7 +57,7 @@ def local_exit(
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    opened = Bundle.open(bundle)
+    opened = Bundle.open(bundle, execution)
     known = bundle_data(opened, data, dataset)
     written = add_local_exit(opened, known, bundle_spikes(opened, spread(known.train.frames.numpy(), limit)), budget)
     click.echo(f"bundle {written.path}, fingerprint {written.fingerprint.hex()[:16]}")
@@ -65,9 +73,8 @@ def add_local_exit(bundle: Bundle, data: TrainingData, spikes: Frames, budget: f
         budget: as calibrate's; else the bundle's.
     """
     begun = time.monotonic()
-    manifest = bundle.manifest
-    chosen = _calibration(manifest, budget)
-    network = _fit(spikes, spread(data.train.labels.numpy(), len(spikes)), manifest.network.classes)
+    chosen = known_calibration(bundle.settings, budget)
+    network = _fit(spikes, spread(data.train.labels.numpy(), len(spikes)), bundle.manifest.network.classes)
     frames, labels = _spikes(bundle, data.held_out)
     cloud_right = cloud_answers(bundle, frames) == labels
     calibration = calibrate(
@@ -75,7 +82,7 @@ def add_local_exit(bundle: Bundle, data: TrainingData, spikes: Frames, budget: f
     )
     test = _measure(bundle, network, calibration, data.test)
     _show(calibration, test)
-    provenance = {
+    measured = {
         "operations": network.operations,
         "training_samples": len(spikes),
         "calibration": calibration.described(),
@@ -83,18 +90,7 @@ def add_local_exit(bundle: Bundle, data: TrainingData, spikes: Frames, budget: f
         "seconds": round(time.monotonic() - begun, 1),
         "commit": commit(),
     }
-    return write_local_exit(bundle, calibration.spec(network), network.weights(), provenance)
-
-
-def _calibration(manifest: Manifest, budget: float | None) -> CalibrationRecipe:
-    """What the bundle's own exit was calibrated with, or another budget."""
-    known = manifest.provenance.get("calibration", {})
-    default = CalibrationRecipe()
-    return CalibrationRecipe(
-        budget=budget or float(known.get("budget", default.budget)),
-        failure=float(known.get("failure", default.failure)),
-        measure=manifest.exit_policy.measure,
-    )
+    return write_local_exit(bundle, calibration.spec(network), network.weights(), measured)
 
 
 def _spikes(bundle: Bundle, samples: Samples) -> tuple[Frames, NDArray[np.int64]]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from shared.bundle import Normalisation
+from shared.manifest import Normalisation
 from training.data import Samples, TrainingData
 
 

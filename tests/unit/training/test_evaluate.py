@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from shared.bundle import Normalisation
+from shared.manifest import Normalisation
 from shared.network_spec import NetworkSpec
 from tests.support.bundles import lively_network
 from training import evaluate

@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from edge_client.local_exit import NumpyLocalExit, open_local_exit
-from shared.bundle import MANIFEST, Bundle, LocalExitSpec, write_local_exit
+from shared.bundle import MANIFEST, Bundle, write_local_exit
 from shared.errors import BundleError, ConfigError
 from shared.exit_policy import ExitPolicy
+from shared.manifest import LocalExitSpec
 from shared.network_spec import BottleneckSpec, Shape
 from tests.support.bundles import make_bundle
 from training.data import bundle_data

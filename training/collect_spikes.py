@@ -13,9 +13,8 @@ from shared.bundle import Bundle
 from shared.datasets.base import Part
 from shared.datasets.registry import info, load_split
 from shared.errors import ConfigError
-from shared.models.inference import inference_form
-from shared.models.load import load_cloud, load_edge
 from training.data import bundle_data, to_input
+from training.executed import execute_bundle, read_answers
 from training.progress import Progress
 
 BATCH = 50
@@ -83,23 +82,19 @@ def spread(samples: NDArray[Value], limit: int | None) -> NDArray[Value]:
 
 @torch.inference_mode()
 def bundle_spikes(bundle: Bundle, samples: NDArray[np.uint8]) -> Frames:
-    """All T frames of each sample, from the head in the form in which the edge runs it.
+    """All T frames of each sample, as the edge sends them in the bundle's execution.
 
     Raises:
-        BundleError: the head is missing or damaged.
+        BundleError: weights are missing or damaged.
     """
     spec = bundle.manifest.network
-    edge = inference_form(load_edge(bundle))
+    executed = execute_bundle(bundle)
     out = np.empty((len(samples), spec.timesteps, *bundle.manifest.frame_shape), np.uint8)
     with Progress(f"spikes of {len(samples)} samples", len(samples)) as progress:
         for start in range(0, len(samples), BATCH):
             taken = torch.from_numpy(np.ascontiguousarray(samples[start : start + BATCH]))
-            inputs = to_input(taken, bundle.manifest.normalisation, spec.input_kind)
-            currents = edge.embed(inputs if inputs.ndim == 5 else inputs.unsqueeze(0))
-            state = edge.initial_state(len(taken))
-            for timestep in range(spec.timesteps):
-                spikes, state = edge.step(currents[min(timestep, len(currents) - 1)], state)
-                out[start : start + len(taken), timestep] = spikes.numpy()
+            frames = executed.frames(to_input(taken, bundle.manifest.normalisation, spec.input_kind))
+            out[start : start + len(taken)] = frames.transpose(0, 1).numpy()
             progress.at(start + len(taken))
     return out
 
@@ -109,18 +104,14 @@ def cloud_answers(bundle: Bundle, frames: Frames) -> NDArray[np.int64]:
     """The class that the cloud's half answers at full T to the spikes [N, T, C, H, W] of each sample: [N].
 
     Raises:
-        BundleError: the tail is missing or damaged.
+        BundleError: weights are missing or damaged.
     """
-    cloud = inference_form(load_cloud(bundle))
+    executed = execute_bundle(bundle)
     answers = []
     with Progress(f"the cloud's answers to {len(frames)} samples", len(frames)) as progress:
         for start in range(0, len(frames), BATCH):
-            taken = torch.from_numpy(frames[start : start + BATCH]).float()
-            state = cloud.initial_state(len(taken))
-            total = torch.zeros(len(taken), bundle.manifest.network.classes)
-            for timestep in range(frames.shape[1]):
-                logits, state = cloud.step(taken[:, timestep].contiguous(memory_format=torch.channels_last), state)
-                total += logits
-            answers.append(total.argmax(1).numpy())
-            progress.at(start + len(taken))
+            taken = torch.from_numpy(frames[start : start + BATCH]).float().transpose(0, 1).contiguous()
+            logits = read_answers(bundle.execution, executed.logits(taken), bundle.settings.readout_leak)
+            answers.append(logits[-1].argmax(1).numpy())
+            progress.at(start + taken.shape[1])
     return np.concatenate(answers)

@@ -1,0 +1,238 @@
+"""A bundle's manifest: everything about a trained network but its weights, as plain data.
+
+`read_manifest` takes the bytes of `manifest.json`, `write_manifest` makes them. A bundle of format version 1 knew one
+execution, `spiking`; it is read as one that has no other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal, get_args
+
+from shared.errors import BundleError, ConfigError
+from shared.execution import EXECUTIONS, Execution, why_not_rate
+from shared.exit_policy import ExitPolicy
+from shared.network_spec import NetworkSpec, Shape
+from shared.plain_data import build
+
+FORMAT = "neucodex-bundle"
+VERSION = 2
+
+Half = Literal["head", "tail"]
+Extra = Literal[
+    "codec-rate", "codec-spiking", "exit-rate", "exit-spiking",
+    "head-embed", "head-step", "head-step-int8", "head-rate", "head-rate-int8", "tail-rate", "tail-rate-int8",
+]  # fmt: skip
+Part = Half | Extra
+
+HALVES: tuple[Half, ...] = get_args(Half)
+EXTRAS: tuple[Extra, ...] = get_args(Extra)
+"""What a bundle may hold besides its weights.
+
+codec-*: the spike codec's tables for one execution, needed on both machines;  exit-*: the weights of the edge's local
+exit;  head-embed, head-step, head-step-int8: the spiking head as ONNX graphs, the first convolution and one timestep of
+the rest;  head-rate, head-rate-int8: the head that runs once;  tail-rate, tail-rate-int8: the tail on a sum of frames.
+"""
+
+_GRAPHS = ("head-", "tail-")
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What the head expects: (pixel * scale - mean) / std for each channel; pixels are 0..255, events are counts."""
+
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class LocalExitSpec:
+    """The small classifier of the edge: how its input and its feature map are pooled, and its own calibration.
+
+    `pools` are the sides of the squares over which the mean spikes, and then the features, are averaged. `exit_policy`
+    says when the edge may answer with it before anything was sent.
+    """
+
+    pools: tuple[int, int]
+    temperature: float
+    exit_policy: ExitPolicy
+
+
+@dataclass(frozen=True)
+class ExecutionSpec:
+    """How the network is run and read in one execution, with what was measured of it.
+
+    Attributes:
+        temperature: divides the logits before the softmax.
+        exit_policy: when the edge stops.
+        readout_leak: of `spiking`. An answer is read from the mean of the logits so far, in which a timestep weighs
+            `readout_leak` times the one after it; 1 weighs all the same.
+        head_levels: of `rate`. The activations of the head have values 0, 1/levels, ... 1.
+        tail_levels: of `rate`. The same of decoder and tail.
+        local_exit: there where the bundle has the part `exit-*` of this execution.
+        measured: calibration, accuracies on test samples, the local exit's; for people and for `--lookahead auto`.
+    """
+
+    temperature: float
+    exit_policy: ExitPolicy
+    readout_leak: float = 1.0
+    head_levels: int = 8
+    tail_levels: int = 8
+    local_exit: LocalExitSpec | None = None
+    measured: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything about a bundle but its weights.
+
+    `frame_shape` is the shape of the spikes on the wire, `split_shape` that of the feature map they stand for.
+    `executions` are the ways in which the weights may be run, `default_execution` the one that did better on held-out
+    samples. `provenance` says how the bundle came to be (data set, recipe, commit, seed); it is for people.
+    """
+
+    name: str
+    network: NetworkSpec
+    frame_shape: Shape
+    split_shape: Shape
+    class_names: tuple[str, ...]
+    normalisation: Normalisation
+    executions: Mapping[Execution, ExecutionSpec]
+    default_execution: Execution
+    provenance: Mapping[str, Any]
+
+    def with_execution(self, execution: Execution, spec: ExecutionSpec) -> Manifest:
+        """The same with another description of one execution."""
+        return replace(self, executions={**self.executions, execution: spec})
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of a bundle: its name in the folder, and the SHA-256 of its bytes in hexadecimal digits."""
+
+    name: str
+    sha256: str
+
+
+def file_name(part: Part) -> str:
+    """The name of the file that holds a part."""
+    return f"{part}.onnx" if part.startswith(_GRAPHS) else f"{part}.safetensors"
+
+
+def write_manifest(manifest: Manifest, files: Mapping[Part, StoredFile]) -> bytes:
+    """The bytes of `manifest.json`."""
+    described = asdict(manifest)
+    for execution in described["executions"].values():
+        if execution["local_exit"] is None:
+            del execution["local_exit"]
+    values = {
+        "format": FORMAT,
+        "version": VERSION,
+        **described,
+        "files": {part: {"sha256": stored.sha256} for part, stored in files.items()},
+    }
+    return (json.dumps(values, indent=2, sort_keys=True) + "\n").encode()
+
+
+def read_manifest(raw: bytes, where: str) -> tuple[Manifest, dict[Part, StoredFile]]:
+    """The manifest in the bytes of `manifest.json`, and the files that it names.
+
+    Args:
+        raw: the bytes.
+        where: names the file in messages.
+
+    Raises:
+        BundleError: they describe no bundle, or one of another version of this program.
+    """
+    try:
+        values = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{where} is no JSON ({error}); copy the whole folder again") from None
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise BundleError(f"{where} does not describe a {FORMAT}")
+    version = values.get("version")
+    if version not in (1, VERSION):
+        raise BundleError(f"{where} has version {version!r}: this program reads versions 1 and {VERSION}")
+    try:
+        files = _files(values["files"]) if version == VERSION else _files_of_version_1(values["files"])
+        described = {name: value for name, value in values.items() if name not in ("format", "version", "files")}
+        manifest = build(Manifest, described if version == VERSION else _from_version_1(described))
+    except ConfigError as error:
+        raise BundleError(f"{where}: {error}") from None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BundleError(f"{where} lacks a field, or one has a value of a wrong kind ({error})") from None
+    _check(manifest, files, where)
+    return manifest, files
+
+
+def _files(named: Mapping[str, Mapping[str, Any]]) -> dict[Part, StoredFile]:
+    parts: tuple[Part, ...] = (*HALVES, *(part for part in EXTRAS if part in named))
+    return {part: StoredFile(file_name(part), str(named[part]["sha256"])) for part in parts}
+
+
+def _files_of_version_1(named: Mapping[str, Mapping[str, Any]]) -> dict[Part, StoredFile]:
+    """Version 1 called the tables and the local exit `codec` and `exit`."""
+    older: dict[Part, str] = {"codec-spiking": "codec", "exit-spiking": "exit"}
+    files: dict[Part, StoredFile] = {}
+    for part in (*HALVES, *EXTRAS):
+        name = older.get(part, part)
+        if name in named or part in HALVES:
+            stored = f"{name}.safetensors" if part in older else file_name(part)
+            files[part] = StoredFile(stored, str(named[name]["sha256"]))
+    return files
+
+
+def _from_version_1(described: Mapping[str, Any]) -> dict[str, Any]:
+    values = dict(described)
+    provenance = dict(values["provenance"])
+    spiking = {name: values.pop(name) for name in ("temperature", "exit_policy")}
+    if "local_exit" in values:
+        spiking["local_exit"] = values.pop("local_exit")
+    spiking["measured"] = {
+        name: provenance.pop(name) for name in ("calibration", "test", "local_exit", "int8") if name in provenance
+    }
+    return {
+        **values,
+        "executions": {"spiking": spiking},
+        "default_execution": "spiking",
+        "provenance": provenance,
+    }
+
+
+def _check(manifest: Manifest, files: Mapping[Part, StoredFile], where: str) -> None:
+    network = manifest.network
+    if len(manifest.class_names) != network.classes:
+        raise BundleError(f"{where} names {len(manifest.class_names)} classes, its network has {network.classes}")
+    channels = network.input_shape[0]
+    if {len(manifest.normalisation.mean), len(manifest.normalisation.std)} != {channels}:
+        raise BundleError(f"{where}: normalisation.mean and .std must have {channels} values, one for each channel")
+    if manifest.default_execution not in manifest.executions:
+        raise BundleError(f"{where}: default_execution is {manifest.default_execution!r}, which is not in executions")
+    for execution, spec in manifest.executions.items():
+        _check_execution(execution, spec, manifest, files, f"{where}: executions.{execution}")
+
+
+def _check_execution(
+    execution: Execution, spec: ExecutionSpec, manifest: Manifest, files: Mapping[Part, StoredFile], where: str
+) -> None:
+    if execution not in EXECUTIONS:
+        raise BundleError(f"{where} is not known to this version: {' and '.join(EXECUTIONS)} are")
+    if execution == "rate" and (reason := why_not_rate(manifest.network)):
+        raise BundleError(f"{where} is not possible: {reason}")
+    if not spec.temperature > 0.0:
+        raise BundleError(f"{where}.temperature is {spec.temperature}, it must be positive")
+    if not 0.0 <= spec.readout_leak <= 1.0:
+        raise BundleError(f"{where}.readout_leak is {spec.readout_leak}, it must lie in 0..1")
+    if not (1 <= spec.head_levels <= 255 and 1 <= spec.tail_levels <= 255):
+        raise BundleError(f"{where}: head_levels and tail_levels must lie in 1..255")
+    part: Part = f"exit-{execution}"  # type: ignore[assignment]
+    exit_spec = spec.local_exit
+    if (exit_spec is not None) != (part in files):
+        raise BundleError(f"{where}.local_exit and files.{part}: one is there without the other; copy the folder again")
+    if exit_spec is not None and not (exit_spec.temperature > 0.0 and min(exit_spec.pools) > 0):
+        raise BundleError(
+            f"{where}.local_exit: temperature is {exit_spec.temperature}, pools {exit_spec.pools}: must be positive"
+        )

@@ -1,0 +1,106 @@
+"""`neucodex-train executions`: calibrate, measure and equip every execution of a bundle, from its weights alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from shared.bundle import Bundle, write_parts
+from shared.command_line import existing_path, option
+from shared.execution import executions_of
+from shared.manifest import EXTRAS
+from shared.models.load import load_network
+from training import report
+from training.collect_spikes import bundle_spikes, spread
+from training.commands import codec, local_exit
+from training.commands.graphs import RUNTIMES, Runtime, add_graphs
+from training.data import TrainingData, bundle_data
+from training.executed import execute_network
+from training.machine import Machine, machine
+from training.measure import (
+    better,
+    calibrate_execution,
+    evaluate_execution,
+    execution_spec,
+    known_calibration,
+    read_uncompressed,
+)
+
+
+@click.command()
+@option("--bundle", type=existing_path, required=True, metavar="DIR", help="Gets every execution that its network has.")
+@option("--uncompressed", type=existing_path, metavar="DIR", help="The bundle without a bottleneck to compare with.")
+@option("--dataset", metavar="NAME", help="What the bundle was trained on; it says so itself.")
+@option("--data", type=existing_path, metavar="DIR", help="Where the data set is, if it is not in the package.")
+@option(
+    "--budget", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="As calibrate's; else the bundle's."
+)
+@option("--runtime", "runtimes", type=click.Choice(get_args(Runtime)), multiple=True, help="Graphs; all if not given.")
+@option("--threads", type=click.IntRange(min=1), help="CPU threads; PyTorch's choice if not given.")
+def executions(
+    bundle: Path,
+    uncompressed: Path | None,
+    dataset: str | None,
+    data: Path | None,
+    budget: float | None,
+    runtimes: tuple[Runtime, ...],
+    threads: int | None,
+) -> None:
+    """Calibrate and measure each execution of a bundle, and fit tables, local exits and graphs to it again.
+
+    The weights stay. It is what `export` does after training, for a bundle that exists; its fingerprint changes.
+    """
+    opened = Bundle.open(bundle)
+    known = bundle_data(opened, data, dataset)
+    with machine("cpu", "fp32", threads) as here:
+        plain = None if uncompressed is None else Bundle.open(uncompressed)
+        written = add_executions(opened, known, here, budget, plain)
+        written = equip(written, known, runtimes or RUNTIMES)
+    click.echo(f"bundle {written.path}, fingerprint {written.fingerprint.hex()[:16]}")
+
+
+def add_executions(
+    bundle: Bundle, data: TrainingData, here: Machine, budget: float | None = None, uncompressed: Bundle | None = None
+) -> Bundle:
+    """Calibrate every execution on the held-out samples, measure it on the test samples, and choose the default.
+
+    Args:
+        bundle: the one that is changed; it loses what was fitted to its executions before.
+        data: what it was made with.
+        here: where it is computed.
+        budget: accuracy that early exit may cost; None for what it was before.
+        uncompressed: the bundle of the network without a bottleneck, to be read in the same ways.
+    """
+    manifest = bundle.manifest
+    network = load_network(bundle)
+    chosen = known_calibration(bundle.settings, budget)
+    readings = {} if uncompressed is None else read_uncompressed(load_network(uncompressed), data, here)
+    calibrations, specs = {}, {}
+    for execution in executions_of(manifest.network):
+        executed = execute_network(execution, network)
+        calibration = calibrations[execution] = calibrate_execution(execution, executed, data, chosen, here)
+        report.print_calibration(execution, calibration)
+        evaluation = evaluate_execution(execution, executed, data, calibration, here)
+        evaluation["uncompressed_accuracy_by_timestep"] = readings.get(execution)
+        report.print_evaluation(execution, evaluation)
+        specs[execution] = execution_spec(calibration, evaluation)
+    manifest = replace(manifest, executions=specs, default_execution=better(calibrations))
+    return write_parts(bundle.run_as(bundle.manifest.default_execution), manifest, dict.fromkeys(EXTRAS))
+
+
+def equip(bundle: Bundle, data: TrainingData, runtimes: Collection[Runtime]) -> Bundle:
+    """Write graphs, codec tables and a local exit for every execution of a calibrated bundle."""
+    train = data.train.frames.numpy()
+    default = bundle.execution
+    for execution in bundle.manifest.executions:
+        bundle = add_graphs(bundle.run_as(execution), runtimes, lambda: train, lambda: data.held_out)
+        if bundle.manifest.network.bottleneck is None:
+            continue  # what the pair is compared with: it sends the split's own spikes, without tables
+        spikes = bundle_spikes(bundle, spread(train, local_exit.SAMPLES))  # the longest part: once for both
+        bundle = codec.add_codec(bundle, spread(spikes, codec.SAMPLES))
+        bundle = local_exit.add_local_exit(bundle, data, spikes)
+    return bundle.run_as(default)

@@ -1,0 +1,214 @@
+"""What a finished run gives: the network as it will be deployed, its calibration, its evaluation, its bundle.
+
+Calibration and evaluation are files that say what they are of: a calibration of which network, an evaluation of which
+calibration. What has been trained, cut or calibrated anew since is refused, and never exported under older figures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shared.bundle import Bundle, write_bundle
+from shared.errors import ConfigError
+from shared.execution import Execution, executions_of
+from shared.exit_policy import ExitPolicy
+from shared.manifest import Manifest
+from shared.models.load import export_weights
+from shared.models.split import SplitNetwork
+from shared.network_spec import NetworkSpec
+from training.calibrate import Calibration
+from training.data import TrainingData
+from training.executed import execute_network
+from training.machine import Machine
+from training.measure import (
+    Readings,
+    better,
+    calibrate_execution,
+    evaluate_execution,
+    execution_spec,
+    read_uncompressed,
+)
+from training.provenance import commit
+from training.recipe import Recipe
+from training.stages import WEIGHTS, stage_folder
+from training.weights import load_weights, weights_digest
+
+CALIBRATION = "calibration.json"
+EVALUATION = "evaluation.json"
+
+
+def deployed_network(recipe: Recipe, data: TrainingData, runs: Path, machine: Machine) -> SplitNetwork:
+    """The last stage's weights as the bundle will hold them, rounded to float16, in the spiking network.
+
+    Raises:
+        ConfigError: the last stage has not been run.
+    """
+    return _rounded(recipe.network, _last_weights(recipe, data, runs), machine)
+
+
+def _rounded(spec: NetworkSpec, weights: Path, machine: Machine) -> SplitNetwork:
+    """A network with the weights of a stage as a bundle holds them."""
+    network = SplitNetwork(spec)
+    load_weights(network, weights)
+    with torch.no_grad():
+        for value in network.state_dict().values():
+            if value.is_floating_point():
+                value.copy_(value.half().float())
+    return network.to(machine.device).eval().requires_grad_(False)
+
+
+def _last_weights(recipe: Recipe, data: TrainingData, runs: Path) -> Path:
+    return stage_folder(runs, recipe, data, len(recipe.stages) - 1) / WEIGHTS
+
+
+def _deployed_digest(recipe: Recipe, data: TrainingData, runs: Path) -> str:
+    """Of the network that a run ends in: its form and its weights."""
+    form = json.dumps(recipe.network.to_dict(), sort_keys=True)
+    return hashlib.sha256((form + weights_digest(_last_weights(recipe, data, runs))).encode()).hexdigest()
+
+
+def uncompressed_accuracy(recipe: Recipe, data: TrainingData, runs: Path, machine: Machine) -> Readings | None:
+    """On the test samples, of the network with the backbone stages' weights, without a bottleneck, rounded as in its
+    own bundle (`export --uncompressed`).
+
+    It is measured once and kept beside the stage's weights. None if the recipe has no backbone stage.
+    """
+    backbones = [index for index, stage in enumerate(recipe.stages) if stage.kind == "backbone"]
+    if not backbones:
+        return None
+    folder = stage_folder(runs, recipe, data, backbones[-1])
+    kept = folder / EVALUATION
+    if not kept.exists():
+        network = _rounded(replace(recipe.network, bottleneck=None), folder / WEIGHTS, machine)
+        _write(kept, {"samples": len(data.test), "accuracy_by_timestep": read_uncompressed(network, data, machine)})
+    measured: Readings = json.loads(kept.read_text())["accuracy_by_timestep"]
+    return measured
+
+
+def run_calibration(recipe: Recipe, data: TrainingData, runs: Path, machine: Machine) -> dict[Execution, Calibration]:
+    """Calibrate each execution on the held-out samples and write the results to `calibration.json`."""
+    network = deployed_network(recipe, data, runs, machine)
+    results = {
+        execution: calibrate_execution(
+            execution, execute_network(execution, network), data, recipe.calibration, machine
+        )
+        for execution in executions_of(recipe.network)
+    }
+    described = {execution: asdict(result) for execution, result in results.items()}
+    _write(
+        runs / recipe.name / CALIBRATION,
+        {"network": _deployed_digest(recipe, data, runs), "executions": described},
+    )
+    return results
+
+
+def read_calibration(recipe: Recipe, data: TrainingData, runs: Path) -> dict[Execution, Calibration]:
+    """What `run_calibration` wrote.
+
+    Raises:
+        ConfigError: it has not been run, or was for another network.
+    """
+    path = runs / recipe.name / CALIBRATION
+    try:
+        values = json.loads(path.read_text())
+    except OSError:
+        raise ConfigError(f"{path} is missing: run `neucodex-train calibrate` first") from None
+    if values.get("network") != _deployed_digest(recipe, data, runs):
+        raise ConfigError(f"{path} is of another network than the recipe's: run `neucodex-train calibrate` again")
+    return {
+        execution: Calibration(**{**described, "policy": ExitPolicy(**described["policy"])})
+        for execution, described in values["executions"].items()
+    }
+
+
+def run_evaluation(recipe: Recipe, data: TrainingData, runs: Path, machine: Machine) -> dict[Execution, dict[str, Any]]:
+    """Measure each execution of the deployed network on the test samples; write `evaluation.json`.
+
+    Returns:
+        For each what `evaluate_execution` measured, with the accuracy of the uncompressed network by timestep.
+    """
+    calibrations = read_calibration(recipe, data, runs)
+    network = deployed_network(recipe, data, runs, machine)
+    uncompressed = uncompressed_accuracy(recipe, data, runs, machine) or {}
+    results = {
+        execution: {
+            "uncompressed_accuracy_by_timestep": uncompressed.get(execution),
+            **evaluate_execution(execution, execute_network(execution, network), data, calibration, machine),
+        }
+        for execution, calibration in calibrations.items()
+    }
+    _write(
+        runs / recipe.name / EVALUATION,
+        {"calibration": _calibration_digest(recipe, runs), "executions": results},
+    )
+    return results
+
+
+def _read_evaluation(recipe: Recipe, runs: Path) -> dict[Execution, dict[str, Any]]:
+    """What `run_evaluation` wrote; nothing if it has not been run."""
+    path = runs / recipe.name / EVALUATION
+    if not path.exists():
+        return {}
+    values: dict[str, Any] = json.loads(path.read_text())
+    if values.get("calibration") != _calibration_digest(recipe, runs):
+        raise ConfigError(f"{path} is of another calibration than the run's: run `neucodex-train evaluate` again")
+    results: dict[Execution, dict[str, Any]] = values["executions"]
+    return results
+
+
+def _calibration_digest(recipe: Recipe, runs: Path) -> str:
+    return hashlib.sha256((runs / recipe.name / CALIBRATION).read_bytes()).hexdigest()
+
+
+def export_bundle(recipe: Recipe, data: TrainingData, runs: Path, out: Path, machine: Machine) -> Bundle:
+    """Write the bundle of a calibrated run; what it was measured to do goes into its manifest.
+
+    Raises:
+        ConfigError: it is not calibrated, or calibration or evaluation are of what it was before.
+    """
+    calibrations = read_calibration(recipe, data, runs)
+    network = deployed_network(recipe, data, runs, machine)
+    evaluations = _read_evaluation(recipe, runs)
+    manifest = Manifest(
+        name=recipe.name,
+        network=recipe.network,
+        frame_shape=network.edge.out_shape,
+        split_shape=network.edge.head.out_shape,
+        class_names=data.class_names,
+        normalisation=data.normalisation,
+        executions={
+            execution: execution_spec(calibration, evaluations.get(execution, {}))
+            for execution, calibration in calibrations.items()
+        },
+        default_execution=better(calibrations),
+        provenance={
+            "data": asdict(recipe.data),
+            "data_digest": data.digest,
+            "simulated_data": data.simulated,
+            "seed": recipe.seed,
+            "stages": [asdict(stage) for stage in recipe.stages],
+            "seconds": [_seconds(stage_folder(runs, recipe, data, index)) for index in range(len(recipe.stages))],
+            "commit": commit(),
+            "torch": torch.__version__.split("+", maxsplit=1)[0],
+            "machine": f"{platform.machine()}, {machine.device.type}, {torch.get_num_threads()} threads",
+        },
+    )
+    return write_bundle(out, manifest, export_weights(network.edge), export_weights(network.cloud))
+
+
+def _seconds(folder: Path) -> float:
+    lines: Sequence[str] = (folder / "log.jsonl").read_text().splitlines()
+    return float(json.loads(lines[-1])["seconds"])
+
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values, indent=2) + "\n")

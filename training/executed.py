@@ -1,0 +1,169 @@
+"""A network as edge and cloud run it together, in either execution: what training calibrates, measures and exports."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from shared.bundle import Bundle
+from shared.execution import Execution
+from shared.models.inference import inference_form
+from shared.models.load import load_cloud, load_edge
+from shared.models.rate import RateCloud, RateEdge, mean_count
+from shared.models.split import CloudNetwork, EdgeNetwork, SplitNetwork
+from training.activations import use
+
+LEVELS = 8
+"""Of the activations of a new bundle, in head and tail: more gained nothing (docs/decisions/0016-two-executions.md)."""
+
+
+class Passes(NamedTuple):
+    """How often a half computes for one sample at full T. The first convolution has its own count on the edge."""
+
+    first: int
+    edge: int
+    cloud: int
+
+
+class Executed(Protocol):
+    """Both halves of a network in one execution, in float32.
+
+    Attributes:
+        halves: the modules that run, for hooks.
+        passes: how often each half computes for one sample.
+    """
+
+    halves: SplitNetwork
+    passes: Passes
+
+    def frames(self, inputs: Tensor) -> Tensor:
+        """What the edge sends.
+
+        Args:
+            inputs: normalised, pictures [B, C, H, W] or event frames [T, B, C, H, W].
+
+        Returns:
+            Zeros and ones, float32 [T, B, C', H', W'].
+        """
+
+    def logits(self, frames: Tensor) -> Tensor:
+        """What the cloud computes from frames [T, B, C', H', W'] at each timestep, [T, B, classes]."""
+
+
+class Spiking:
+    """The `spiking` execution: every neuron steps."""
+
+    def __init__(self, edge: EdgeNetwork, cloud: CloudNetwork) -> None:
+        self._edge, self._cloud = inference_form(edge), inference_form(cloud)
+        self.halves = _halves(self._edge, self._cloud)
+        timesteps = edge.spec.timesteps
+        self.passes = Passes(1 if edge.spec.input_kind == "static" else timesteps, timesteps, timesteps)
+
+    def frames(self, inputs: Tensor) -> Tensor:
+        edge = self._edge
+        currents = edge.embed(inputs if inputs.dim() == 5 else inputs.unsqueeze(0))
+        if inputs.dim() == 4:
+            currents = currents.expand(edge.spec.timesteps, *currents.shape[1:])
+        spikes: Tensor
+        spikes, _ = edge(currents, edge.initial_state(currents.shape[1], device=inputs.device))
+        return spikes
+
+    def logits(self, frames: Tensor) -> Tensor:
+        logits: Tensor
+        logits, _ = self._cloud(frames, self._cloud.initial_state(frames.shape[1], device=frames.device))
+        return logits
+
+
+class Rate:
+    """The `rate` execution: the head runs once for a picture, the cloud reads the mean of the frames so far."""
+
+    def __init__(self, edge: EdgeNetwork, cloud: CloudNetwork, head_levels: int, tail_levels: int) -> None:
+        self._timesteps = edge.spec.timesteps
+        self._edge, self._cloud = RateEdge(edge, head_levels), RateCloud(cloud, tail_levels)
+        self.halves = _halves(self._edge.network, self._cloud.network)
+        inputs = 1 if edge.spec.input_kind == "static" else edge.spec.timesteps
+        self.passes = Passes(inputs, inputs, edge.spec.timesteps)
+
+    def frames(self, inputs: Tensor) -> Tensor:
+        if inputs.dim() == 4:
+            return self._edge.frames(self._edge(inputs), self._timesteps)
+        currents = self._edge(inputs.flatten(0, 1))
+        return self._edge.frames(currents.view(*inputs.shape[:2], *currents.shape[1:]), self._timesteps)
+
+    def logits(self, frames: Tensor) -> Tensor:
+        sums = frames.cumsum(0)
+        steps = torch.arange(1, len(frames) + 1, device=frames.device)
+        counts = steps[:, None].expand(frames.shape[:2]).flatten()
+        logits: Tensor = self._cloud(sums.flatten(0, 1), counts)
+        return logits.view(*frames.shape[:2], -1)
+
+
+def execute(
+    execution: Execution, edge: EdgeNetwork, cloud: CloudNetwork, head_levels: int = LEVELS, tail_levels: int = LEVELS
+) -> Executed:
+    """A network in one of its executions.
+
+    Raises:
+        SpecError: the network has none of that name.
+    """
+    if execution == "rate":
+        return Rate(edge, cloud, head_levels, tail_levels)
+    return Spiking(edge, cloud)
+
+
+def execute_bundle(bundle: Bundle) -> Executed:
+    """A bundle in its chosen execution.
+
+    Raises:
+        BundleError: its weights are missing or damaged.
+    """
+    settings = bundle.settings
+    return execute(bundle.execution, load_edge(bundle), load_cloud(bundle), settings.head_levels, settings.tail_levels)
+
+
+def execute_network(execution: Execution, network: SplitNetwork) -> Executed:
+    """A network that is not a bundle yet, with the levels that a new bundle has."""
+    return execute(execution, network.edge, network.cloud)
+
+
+def in_one_pass(network: SplitNetwork, levels: int) -> SplitNetwork:
+    """A copy without timesteps in which every neuron answers with its mean spike count over `levels` of them."""
+    once = SplitNetwork(replace(network.spec, timesteps=1, input_kind="static"))
+    once.edge, once.cloud = inference_form(network.edge), inference_form(network.cloud)
+    use(once, mean_count(levels))
+    return once
+
+
+def _halves(edge: EdgeNetwork, cloud: CloudNetwork) -> SplitNetwork:
+    with torch.device("meta"):  # its own halves are not wanted
+        network = SplitNetwork(edge.spec)
+    network.edge, network.cloud = edge, cloud
+    return network
+
+
+def running_answers(logits: Tensor, leak: float = 1.0) -> Tensor:
+    """The logits that an answer is read from at each timestep.
+
+    Args:
+        logits: of each timestep, [T, N, classes].
+        leak: what a timestep weighs, in units of the one after it.
+
+    Returns:
+        Their weighted means so far, [T, N, classes].
+    """
+    total, weight, answers = torch.zeros_like(logits[0]), 0.0, []
+    for step in logits:
+        total, weight = leak * total + step, leak * weight + 1.0
+        answers.append(total / weight)
+    return torch.stack(answers)
+
+
+def read_answers(execution: Execution, logits: Tensor, leak: float) -> Tensor:
+    """The logits that the cloud reads its answers from, of those of each timestep [T, N, classes].
+
+    `rate` computes each timestep's from all frames so far; `spiking` averages them.
+    """
+    return logits if execution == "rate" else running_answers(logits, leak)
