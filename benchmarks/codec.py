@@ -17,7 +17,7 @@ from benchmarks.codec_forms import OURS, forms_of, spread_of, timed
 from benchmarks.codec_made import COUNTS, WIDE, synthetic, wide_times
 from benchmarks.codec_plot import plot
 from benchmarks.record import Findings, Target
-from edge_client.head_runner import open_head
+from edge_client.heads.factory import open_head
 from shared.bundle import Bundle
 from shared.errors import BundleError
 from shared.spike_codec import CodecTables, SpikeCodec

@@ -28,6 +28,10 @@ FRAMING_BYTES = 14
 """What each message costs besides itself: 9 for HTTP/2's DATA frame, 5 for gRPC's prefix. What both add now and then
 (window updates, opening the stream), and TCP/IP, is in docs/wire-format.md."""
 
+PACKET_BYTES = 61
+"""What a frame that travels by itself costs beyond its framing: 40 for TCP/IP, 21 for HTTP/2's window updates
+(docs/wire-format.md)."""
+
 
 def edge_to_wire(message: EdgeMessage, stops: Sequence[Stop] = ()) -> pb.EdgeMessage:
     """For sending by an edge, Stops that came before it along. Numbers beyond 32 bits raise ValueError (protobuf's)."""

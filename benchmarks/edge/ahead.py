@@ -15,11 +15,11 @@ from benchmarks.links.process import LinkProcess
 from benchmarks.load.processes import Cloud
 from benchmarks.record import Target
 from edge_client.config import InputConfig
-from edge_client.head_runner import open_head
-from edge_client.inputs.choose import open_source
-from edge_client.lookahead import BYTE_PRICE_US, AutoLookahead, FixedLookahead, Lookahead, exits_tested
-from edge_client.sources import Sample
-from edge_client.verdict import Verdict
+from edge_client.heads.factory import open_head
+from edge_client.inference.lookahead import BYTE_PRICE_US, AutoLookahead, FixedLookahead, Lookahead, exits_tested
+from edge_client.inference.sample import Sample
+from edge_client.inference.verdict import Verdict
+from edge_client.inputs.factory import open_source
 from shared.bundle import Bundle
 
 ONE_WAY_S = 0.020

@@ -17,7 +17,7 @@ from benchmarks.links.process import LinkProcess
 from benchmarks.links.proxy import CUTS, Cut
 from benchmarks.load.processes import Cloud
 from benchmarks.record import Target
-from edge_client.local_exit import open_local_exit
+from edge_client.heads.local_exit import open_local_exit
 from shared.bundle import Bundle
 
 SEED = 7

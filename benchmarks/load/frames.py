@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from benchmarks.load.samples import Samples
-from edge_client.head_runner import Frames
-from edge_client.torch_head import TorchHead
+from edge_client.heads.base import Frames
+from edge_client.heads.torch_head import TorchHead
 from shared.bundle import Bundle, Manifest, Normalisation, write_bundle
 from shared.datasets import load_split
 from shared.errors import SourceError

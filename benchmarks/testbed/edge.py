@@ -26,9 +26,9 @@ from benchmarks.testbed.record_form import Alternative
 from benchmarks.testbed.ways import open_way
 from benchmarks.testbed.whole_network import WholeNetwork
 from edge_client.config import InputConfig
-from edge_client.head_runner import open_head
-from edge_client.inputs.choose import open_source
-from edge_client.sources import Sample
+from edge_client.heads.factory import open_head
+from edge_client.inference.sample import Sample
+from edge_client.inputs.factory import open_source
 from shared.bundle import Bundle
 from shared.command_line import existing_path, option, run
 from shared.errors import NeucodexError

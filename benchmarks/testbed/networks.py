@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.testbed.record_form import LayerOperations, LayerSpikes, Network, Trace
 from benchmarks.testbed.whole_network import TailRun, WholeNetwork
-from edge_client.sources import Sample
+from edge_client.inference.sample import Sample
 from shared.bundle import Bundle
 from shared.energy import local_exit_macs
 from shared.models.load import load_cloud, load_edge

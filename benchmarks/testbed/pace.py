@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from edge_client.head_runner import Frames, Head, HeadRun
+from edge_client.heads.base import Frames, Head, HeadRun
 from shared.spike_codec import Spikes
 
 

@@ -16,10 +16,10 @@ from benchmarks.testbed.picture_files import encode
 from benchmarks.testbed.picture_server import CHANNEL, METHOD, read_answer, request_features, request_picture
 from benchmarks.testbed.record_form import CLOUD, EDGE, Alternative
 from benchmarks.testbed.whole_network import WholeNetwork
-from edge_client.head_runner import open_head
-from edge_client.local_exit import open_local_exit
-from edge_client.lookahead import BYTE_PRICE_US, AutoLookahead, FixedLookahead, exits_tested
-from edge_client.sources import Sample
+from edge_client.heads.factory import open_head
+from edge_client.heads.local_exit import open_local_exit
+from edge_client.inference.lookahead import BYTE_PRICE_US, AutoLookahead, FixedLookahead, exits_tested
+from edge_client.inference.sample import Sample
 from shared.bundle import Bundle
 from shared.errors import ConfigError
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.head_runner import Frames
-from edge_client.sources import Sample
+from edge_client.heads.base import Frames
+from edge_client.inference.sample import Sample
 from shared.bundle import Manifest
 from shared.datasets.base import Binning
 from shared.datasets.event_files import DVS128, READERS, events_among, read_arrays, read_events

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from edge_client.config import Runtime
-from edge_client.head_runner import open_head
+from edge_client.heads.factory import open_head
+from edge_client.heads.runtime import Runtime
 from shared.bundle import Bundle, Extra
 from shared.datasets.registry import load_split
 from shared.models.load import load_cloud, load_edge

@@ -13,7 +13,7 @@ from benchmarks.edge.cuts import compare, plan
 from benchmarks.edge.overhead import _part
 from benchmarks.links.process import LinkProcess
 from benchmarks.links.proxy import CUTS, Proxy
-from edge_client.verdict import Step, Verdict
+from edge_client.inference.verdict import Step, Verdict
 from tests.support.processes import wait_for
 
 

@@ -16,8 +16,8 @@ from benchmarks.testbed.picture_server import ANSWER
 from benchmarks.testbed.record_form import Alternative
 from benchmarks.testbed.ways import EdgeOnly, Fallback, Float32, Pair, Picture
 from benchmarks.testbed.whole_network import Answer
-from edge_client.sources import Sample
-from edge_client.verdict import Verdict
+from edge_client.inference.sample import Sample
+from edge_client.inference.verdict import Verdict
 from shared.exit_policy import ExitPolicy
 from tests.unit.benchmarks.testbed.clock import Clock
 
