@@ -25,7 +25,7 @@ from benchmarks.load.processes import allow_many_files
 from benchmarks.load.rig import Fleet, Layout, Rig
 from benchmarks.load.targets import LOAD, TOLERANCE, targets
 from benchmarks.record import Findings
-from cloud_server.threads import usable_cores
+from cloud_server.engine.threads import usable_cores
 from shared.bundle import Bundle
 
 STREAMS = (1, 8, 64, 256)

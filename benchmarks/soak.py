@@ -25,7 +25,7 @@ from benchmarks.load.processes import Cloud, allow_many_files
 from benchmarks.load.rig import Layout, Rig
 from benchmarks.processes import end_as_ctrl_c
 from benchmarks.record import Clock, Findings, Target
-from cloud_server.threads import usable_cores
+from cloud_server.engine.threads import usable_cores
 from shared.bundle import Bundle
 from shared.command_line import existing_path, option, run
 from shared.errors import CloudUnavailable

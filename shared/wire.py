@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from google.protobuf.message import DecodeError
+
 from protos import co_inference_pb2 as pb
 from shared.errors import WireError
 from shared.messages import (
@@ -72,6 +74,18 @@ def _number_bytes(value: int) -> int:
 
 def _varint_bytes(value: int) -> int:
     return max(1, -(-value.bit_length() // 7))
+
+
+def parse(raw: bytes) -> tuple[EdgeMessage, ...]:
+    """An edge's bytes from the network to checked messages, which travelled together.
+
+    Raises:
+        WireError: they are no message of this protocol.
+    """
+    try:
+        return edge_from_wire(pb.EdgeMessage.FromString(raw))
+    except DecodeError:
+        raise WireError(f"{len(raw)} bytes that are no EdgeMessage") from None
 
 
 def edge_from_wire(message: pb.EdgeMessage) -> tuple[EdgeMessage, ...]:
