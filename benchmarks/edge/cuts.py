@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.edge.part import Part, Rig
+from benchmarks.edge.base import Part, Rig
 from benchmarks.edge.pictures import write_pictures
 from benchmarks.edge.process import EdgeProcess
 from benchmarks.links.process import LinkProcess

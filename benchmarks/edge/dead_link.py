@@ -17,7 +17,7 @@ from typing import IO, Any
 import grpc
 import grpc.aio
 
-from benchmarks.edge.part import Part, Rig
+from benchmarks.edge.base import Part, Rig
 from benchmarks.links.namespaces import Cable, cable, missing
 from benchmarks.record import Target
 from edge_client.link.addresses import Target as Machine

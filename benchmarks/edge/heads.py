@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.edge.base import Part, Rig
 from benchmarks.edge.other_heads import compiled, openvino, plain_snntorch
-from benchmarks.edge.part import Part, Rig
 from benchmarks.record import Target
 from edge_client.heads.base import Head
 from edge_client.heads.factory import open_head

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.edge.base import Part, Rig
 from benchmarks.edge.echo import EchoProcess, EchoStream
 from benchmarks.edge.network import edge
-from benchmarks.edge.part import Part, Rig
 from benchmarks.load.processes import Cloud
 from benchmarks.record import Target
 from edge_client.config import InputConfig

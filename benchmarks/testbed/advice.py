@@ -19,8 +19,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
-from benchmarks.testbed.record_form import Link, Run, Testbed
-from benchmarks.testbed.rows import radio_of
+from benchmarks.testbed.attribution import radio_of
+from benchmarks.testbed.schema import Link, Run, Testbed
 from shared.bundle import Bundle, Manifest
 from shared.energy import compute_joules, edge_cost, radio_joules
 from shared.errors import ConfigError

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from benchmarks.testbed.record_form import LayerOperations, LayerSpikes, Network, Trace
+from benchmarks.testbed.schema import LayerOperations, LayerSpikes, Network, Trace
 from benchmarks.testbed.whole_network import TailRun, WholeNetwork
 from edge_client.inference.sample import Sample
 from shared.bundle import Bundle

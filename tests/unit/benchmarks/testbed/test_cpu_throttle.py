@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.testbed.pace import Pace, PacedHead
+from benchmarks.testbed.cpu_throttle import Pace, PacedHead
 from tests.unit.benchmarks.testbed.clock import Clock
 
 

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.testbed.record_form import PARTS, Alternative, Columns, Link, Network, columns_of
+from benchmarks.testbed.samples_file import columns_of
+from benchmarks.testbed.schema import PARTS, Alternative, Columns, Link, Network
 from shared.energy import RADIOS, Radio, RadioName, compute_joules, radio_joules
 
 RADIO_OF: Mapping[str, RadioName] = {"wifi": "wifi", "lte": "lte", "3g": "3g", "lora": "lora"}
@@ -30,7 +31,7 @@ def finish(
     """A run's rows as columns.
 
     Args:
-        rows: as `benchmarks.testbed.edge` gives them.
+        rows: as `benchmarks.testbed.edge_worker` gives them.
         alternative: what was done.
         link: measured: how its time is divided between the two ways.
         network: whose operations the edge did.

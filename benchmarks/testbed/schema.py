@@ -1,28 +1,23 @@
 """What a run of the testbed found, in types: `record.json` holds the summaries, `samples.npz` beside it each sample.
 
-A `Run` is one alternative over one link from one edge. Whoever reads a record (the report, `advise`) reads it here.
+A `Run` is one alternative over one link from one edge. `samples_file.py` reads a record back.
 """
 
 from __future__ import annotations
 
-import math
-import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.errors import ConfigError
+from benchmarks.links.profiles import LinkProfile
 from shared.operations import Half
-from shared.plain_data import build
 
 NORMAL_95 = 1.96
 """Standard errors on either side of a mean within which it lies in 95 % of cases."""
 
-SAMPLES = "samples.npz"
 EDGE, CLOUD = 0, 1
 """Values of the column `answered_by`."""
 
@@ -37,7 +32,7 @@ LinkMeans = Literal["cable", "netem", "tun", "proxy", "real"]
 proxy: a TCP proxy on loopback; real: whatever lies between this machine and --edge-host."""
 
 EdgeMeans = Literal["as it is", "paced", "another machine"]
-"""paced: it waits off what it computes (pace.py)."""
+"""paced: it waits off what it computes (cpu_throttle.py)."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +48,6 @@ class Alternative:
     local_first: bool = False
     codec: PictureCodec | None = None
     quality: int | None = None
-
-
-@dataclass(frozen=True)
-class LinkProfile:
-    """What was asked of a link; rates None: not limited. `loss` is a share of packets, `source` where it is from."""
-
-    name: str
-    rtt_ms: float
-    up_mbit: float | None
-    down_mbit: float | None
-    loss: float
-    jitter_ms: float
-    source: str
 
 
 @dataclass(frozen=True)
@@ -365,64 +347,3 @@ def to_results(testbed: Testbed) -> dict[str, Any]:
     """`results` of record.json."""
     results = asdict(replace(testbed, columns={}, traces=()))
     return {name: value for name, value in results.items() if name not in ("columns", "traces")}
-
-
-def write_samples(testbed: Testbed, folder: Path) -> Path:
-    """Write `samples.npz` into the record's folder."""
-    arrays: dict[str, Any] = {}
-    for key, columns in testbed.columns.items():
-        arrays |= {f"{key}/{each.name}": getattr(columns, each.name) for each in fields(Columns)}
-    for number, trace in enumerate(testbed.traces):
-        arrays |= {f"trace {number}/{each.name}": np.asarray(getattr(trace, each.name)) for each in fields(Trace)}
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / SAMPLES
-    np.savez_compressed(path, **arrays)
-    return path
-
-
-def read_testbed(results: Mapping[str, Any], folder: Path) -> Testbed:
-    """A record's `results` with the samples beside it.
-
-    Raises:
-        ConfigError: they are not of this form, or the samples are missing; the text says where.
-    """
-    testbed = build(Testbed, results)
-    path = folder / SAMPLES
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            columns = {run.key: _columns(arrays, run.key) for run in testbed.runs}
-            numbers = sorted({name.partition("/")[0] for name in arrays.files if name.startswith("trace ")})
-            traces = tuple(_trace(arrays, number) for number in numbers)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror or error}); run the testbed anew") from None
-    except (KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise ConfigError(f"{path}: does not belong to its record ({error}); run the testbed anew") from None
-    return replace(testbed, columns=columns, traces=traces)
-
-
-def columns_of(rows: list[dict[str, Any]], timesteps: int) -> Columns:
-    """Columns of samples by their names; what a row lacks is not known (0 for an integer, NaN else).
-
-    Args:
-        rows: a mapping for each sample; `confidence` is a list of at most T values.
-        timesteps: T.
-    """
-    made: dict[str, NDArray[Any]] = {}
-    for each in fields(Columns):
-        dtype = DTYPES.get(each.name, "float32")
-        if each.name == "confidence":
-            filled = [[*row.get("confidence", ()), *[math.nan] * timesteps][:timesteps] for row in rows]
-            made[each.name] = np.array(filled, dtype).reshape(len(rows), timesteps)
-        else:
-            missing = math.nan if dtype == "float32" else 0
-            made[each.name] = np.array([row.get(each.name, missing) for row in rows], dtype)
-    return Columns(**made)
-
-
-def _columns(arrays: Any, key: str) -> Columns:
-    return Columns(**{each.name: arrays[f"{key}/{each.name}"] for each in fields(Columns)})
-
-
-def _trace(arrays: Any, key: str) -> Trace:
-    values = {each.name: arrays[f"{key}/{each.name}"] for each in fields(Trace)}
-    return Trace(**{**values, "sample": int(values["sample"]), "label": int(values["label"])})

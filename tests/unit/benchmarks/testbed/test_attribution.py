@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.testbed.record_form import Alternative, LayerOperations, Link, LinkProfile, Network
-from benchmarks.testbed.rows import finish
+from benchmarks.links.profiles import LinkProfile
+from benchmarks.testbed.attribution import finish
+from benchmarks.testbed.schema import Alternative, LayerOperations, Link, Network
 from shared.energy import RADIOS, compute_joules, radio_joules
 
 LAYERS = (

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from benchmarks.links import namespaces, tun
 from benchmarks.links.process import LinkProcess
-from benchmarks.links.profiles import BY_NAME
-from benchmarks.testbed.record_form import LinkMeans, LinkProfile
+from benchmarks.links.profiles import BY_NAME, LinkProfile
+from benchmarks.testbed.schema import LinkMeans
 from shared.errors import ConfigError
 
 NO_SHAPING = "loopback"

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.testbed import ways
-from benchmarks.testbed.pace import Pace, PacedHead
+from benchmarks.testbed import classifiers
+from benchmarks.testbed.classifiers import EdgeOnly, Fallback, Float32, Pair, Picture
+from benchmarks.testbed.cpu_throttle import Pace, PacedHead
 from benchmarks.testbed.picture_server import ANSWER
-from benchmarks.testbed.record_form import Alternative
-from benchmarks.testbed.ways import EdgeOnly, Fallback, Float32, Pair, Picture
+from benchmarks.testbed.schema import Alternative
 from benchmarks.testbed.whole_network import Answer
 from edge_client.inference.sample import Sample
 from edge_client.inference.verdict import Verdict
@@ -92,7 +92,7 @@ async def test_the_whole_network_on_the_edge(clock: Clock, pace: Pace) -> None:
 
 async def test_the_local_exit_alone(clock: Clock, pace: Pace, bundle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     local = SimpleNamespace(confidences=spending(clock, (0.4, 0.6)), policy=POLICY)
-    monkeypatch.setattr(ways, "open_local_exit", lambda _: local)
+    monkeypatch.setattr(classifiers, "open_local_exit", lambda _: local)
     row = await Fallback(bundle, PacedHead(Head(clock), pace)).classify(SAMPLE)
     assert row["timesteps"] == row["local_exits"] == 2
     waited_off(clock, 2 * STEP_S + 2 * REST_S)
@@ -112,7 +112,7 @@ async def test_the_pair(clock: Clock, pace: Pace) -> None:
 
 
 async def test_a_picture_file(clock: Clock, pace: Pace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ways, "encode", spending(clock, b"a file"))
+    monkeypatch.setattr(classifiers, "encode", spending(clock, b"a file"))
     jpeg = Alternative("jpeg", "JPEG", "picture", "uncompressed", early_exit=True, codec="jpeg", quality=90)
     row = await Picture(Call(clock), jpeg, pace).classify(SAMPLE)
     assert row["payload_bytes"] == len(b"a file")
@@ -121,7 +121,7 @@ async def test_a_picture_file(clock: Clock, pace: Pace, monkeypatch: pytest.Monk
 
 
 async def test_float32_features(clock: Clock, pace: Pace, bundle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ways, "request_features", spending(clock, b"features"))
+    monkeypatch.setattr(classifiers, "request_features", spending(clock, b"features"))
     row = await Float32(Call(clock), PacedHead(Head(clock), pace), bundle).classify(SAMPLE)
     assert row["timesteps"] == row["head_steps"] == 2
     waited_off(clock, 2 * STEP_S + 4 * REST_S)

@@ -7,15 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.testbed.record_form import (
-    SAMPLES,
-    Columns,
-    Network,
-    columns_of,
-    read_testbed,
-    to_results,
-    write_samples,
-)
+from benchmarks.testbed.samples_file import SAMPLES, columns_of, read_testbed, write_samples
+from benchmarks.testbed.schema import Columns, Network, to_results
 from shared.errors import ConfigError
 from tests.unit.benchmarks.testbed.made import made_columns, made_testbed
 

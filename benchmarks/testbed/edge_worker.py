@@ -1,10 +1,10 @@
 """The edge's side of the testbed, a process that may run on another machine: jobs in as JSON lines, rows out.
 
-`python -m benchmarks.testbed.edge --bundle DIR --uncompressed DIR --dataset NAME`, in a checkout. Each line of standard
-input is a job: {"alternative": {...}, "cloud": "HOST:PORT", "n": 200, "seconds": 60, "sample_seconds": 30,
-"share": 0.1, "interface": "tun0"}. It says {"warm": true}, waits for a line, and then its rows come back a line each as
-they are measured, and {"done": ...}. {"measure": repeats, "share": 0.1} measures this machine, held to a share of a
-core (`benchmarks.testbed.pace`). The end of the input ends it.
+`python -m benchmarks.testbed.edge_worker --bundle DIR --uncompressed DIR --dataset NAME`, in a checkout.
+Each line of standard input is a job: {"alternative": {...}, "cloud": "HOST:PORT", "n": 200, "seconds": 60,
+"sample_seconds": 30, "share": 0.1, "interface": "tun0"}. It says {"warm": true}, waits for a line, and then its rows
+come back a line each as they are measured, and {"done": ...}. {"measure": repeats, "share": 0.1} measures this machine,
+held to a share of a core (`benchmarks.testbed.cpu_throttle`). The end of the input ends it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import click
 import grpc
 import numpy as np
 
-from benchmarks.testbed.pace import Pace, PacedHead
-from benchmarks.testbed.record_form import Alternative
-from benchmarks.testbed.ways import open_way
+from benchmarks.testbed.classifiers import open_way
+from benchmarks.testbed.cpu_throttle import Pace, PacedHead
+from benchmarks.testbed.schema import Alternative
 from benchmarks.testbed.whole_network import WholeNetwork
 from edge_client.config import InputConfig
 from edge_client.heads.factory import open_head

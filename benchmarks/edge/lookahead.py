@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.edge.base import Part, Rig
 from benchmarks.edge.network import edge
-from benchmarks.edge.part import Part, Rig
 from benchmarks.links.process import LinkProcess
 from benchmarks.load.processes import Cloud
 from benchmarks.record import Target

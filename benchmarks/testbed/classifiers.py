@@ -11,10 +11,10 @@ import grpc
 import numpy as np
 
 from benchmarks.edge.network import edge
-from benchmarks.testbed.pace import Pace, PacedHead
+from benchmarks.testbed.cpu_throttle import Pace, PacedHead
 from benchmarks.testbed.picture_files import encode
 from benchmarks.testbed.picture_server import CHANNEL, METHOD, read_answer, request_features, request_picture
-from benchmarks.testbed.record_form import CLOUD, EDGE, Alternative
+from benchmarks.testbed.schema import CLOUD, EDGE, Alternative
 from benchmarks.testbed.whole_network import WholeNetwork
 from edge_client.heads.factory import open_head
 from edge_client.heads.local_exit import open_local_exit

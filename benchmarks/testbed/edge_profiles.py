@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.testbed.record_form import EdgeProfile
+from benchmarks.testbed.schema import EdgeProfile
 from shared.errors import ConfigError
 
 PROFILES: tuple[EdgeProfile, ...] = (

@@ -16,22 +16,13 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from benchmarks.links.profiles import LinkProfile
+from benchmarks.testbed.attribution import finish
 from benchmarks.testbed.command import Options
-from benchmarks.testbed.place import Place, Way
+from benchmarks.testbed.environments import Place, Way
 from benchmarks.testbed.plan import Planned, Speeds, plan
 from benchmarks.testbed.processes import EdgeProcess, pin, service
-from benchmarks.testbed.record_form import (
-    Cloud,
-    Columns,
-    Edge,
-    EdgeProfile,
-    Link,
-    LinkProfile,
-    Network,
-    Run,
-    Testbed,
-)
-from benchmarks.testbed.rows import finish
+from benchmarks.testbed.schema import Cloud, Columns, Edge, EdgeProfile, Link, Network, Run, Testbed
 from benchmarks.testbed.summary import figures
 from shared.bundle import Bundle
 from shared.errors import NeucodexError
