@@ -23,8 +23,8 @@ from shared.errors import BundleError
 from shared.spike_codec import CodecTables, SpikeCodec
 from shared.spike_codec.range_coder import PlainCoder
 from training.codec_fit import default_reach, fit_tables, train_dictionary
+from training.collect_spikes import Frames, bundle_samples, bundle_spikes, spread
 from training.commands.codec import zero_order_bytes
-from training.spikes import Frames, bundle_samples, bundle_spikes, spread
 
 OTHERS = ("packed bits", "zstd, dictionary", "positions (varints)")
 """What the goal of the codec is counted from; zstd without a dictionary is never the best of these."""

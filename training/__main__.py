@@ -15,15 +15,15 @@ from shared.bundle import Bundle
 from shared.command_line import LogFormat, configure_logs, existing_path, log_options, option, run
 from shared.errors import ConfigError
 from training import report
+from training.collect_spikes import bundle_samples, bundle_spikes, spread
 from training.commands import codec, local_exit
 from training.commands.data import data as data_commands
 from training.commands.graphs import RUNTIMES, Runtime, add_graphs, held_out_samples
 from training.data import TrainingData, load_data
-from training.finished import export_bundle, run_calibration, run_evaluation
-from training.machine import Machine, machine
+from training.deploy import export_bundle, run_calibration, run_evaluation
+from training.device import Machine, machine
 from training.recipe import Kind, Recipe, read_recipe
 from training.recipe import uncompressed as uncompressed_recipe
-from training.spikes import bundle_samples, bundle_spikes, spread
 from training.stages import train_stage
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -22,7 +22,7 @@ from shared.network_spec import Shape
 from shared.spike_codec import CodecTables, SpikeCodec
 from shared.spike_codec.range_coder import WHOLE
 from shared.spike_codec.tables import ModelTables
-from training.spikes import Frames
+from training.collect_spikes import Frames
 
 LEVELS = 256
 UNITS = 16

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from shared.bundle import Normalisation
 from shared.models.neuron import Neuron
 from shared.models.split import SplitNetwork
+from training.collect_spikes import spread
 from training.data import Samples, to_input
+from training.device import Machine
 from training.losses import running_mean
-from training.machine import Machine
-from training.spikes import spread
 
 BATCH = 100
 STATISTICS_SAMPLES = 1000

@@ -30,7 +30,7 @@ from training.calibrate import (
     fit_temperature,
     for_temperature,
 )
-from training.spikes import Frames
+from training.collect_spikes import Frames
 
 SIDE = 8
 """Larger maps are pooled to it first."""

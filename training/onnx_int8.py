@@ -21,8 +21,8 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from shared.bundle import Bundle
 from shared.models.load import load_edge
+from training.collect_spikes import Frames
 from training.data import to_input
-from training.spikes import Frames
 
 Feeds = dict[str, NDArray[np.float32]]
 

@@ -18,8 +18,8 @@ from edge_client.heads.base import Head
 from edge_client.heads.factory import open_head
 from shared.bundle import Bundle
 from shared.datasets.registry import load_split
+from training.collect_spikes import Frames, bundle_samples, cloud_answers
 from training.commands.graphs import add_graphs
-from training.spikes import Frames, bundle_samples, cloud_answers
 
 PLAIN, OURS, INT8 = "plain snnTorch", "onnxruntime", "onnxruntime int8"
 FLOAT32 = ("torch.compile", OURS, "OpenVINO")

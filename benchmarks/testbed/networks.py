@@ -16,8 +16,8 @@ from shared.models.load import load_cloud, load_edge
 from shared.models.split import SplitNetwork
 from shared.operations import Half
 from training.data import Samples
+from training.device import Machine
 from training.evaluate import spike_statistics
-from training.machine import Machine
 
 
 def measure_network(bundle: Bundle, samples: Sequence[Sample]) -> Network:

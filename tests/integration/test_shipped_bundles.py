@@ -21,10 +21,10 @@ from shared.models.split import SplitNetwork
 from tests.support.processes import cloud_process
 from tests.support.real_data import UNPACK, unpack
 from training.calibrate import certainties, cloud_confidences, exit_timesteps
+from training.collect_spikes import bundle_spikes
 from training.data import Samples
+from training.device import Machine
 from training.evaluate import mean_logits
-from training.machine import Machine
-from training.spikes import bundle_spikes
 
 ROOT = Path(__file__).parents[2]
 MODELS = sorted(folder.parent for folder in (ROOT / "models").glob("*/manifest.json"))

@@ -15,8 +15,8 @@ from shared.bundle import Bundle, write_codec
 from shared.command_line import existing_path, option
 from shared.spike_codec import SpikeCodec
 from training.codec_fit import fit_tables
+from training.collect_spikes import Frames, bundle_samples, bundle_spikes, spread
 from training.progress import Progress
-from training.spikes import Frames, bundle_samples, bundle_spikes, spread
 
 SAMPLES = 5000
 """More than these make no better tables."""

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from shared.bundle import Bundle, Extra, write_graphs
 from shared.errors import ConfigError
 from shared.models.load import load_edge
+from training.collect_spikes import Frames, bundle_spikes, cloud_answers, spread
 from training.data import Samples, bundle_data
-from training.spikes import Frames, bundle_spikes, cloud_answers, spread
 
 Runtime = Literal["onnx", "onnx-int8"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)

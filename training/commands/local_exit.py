@@ -16,13 +16,13 @@ from rich.table import Table
 from shared.bundle import Bundle, Manifest, write_local_exit
 from shared.command_line import existing_path, option
 from training.calibrate import certainties
+from training.collect_spikes import Frames, bundle_spikes, cloud_answers, spread
 from training.data import Samples, TrainingData, bundle_data
 from training.local_exit import LocalCalibration, LocalExitNetwork, calibrate, confidences, fit, logits_by_timestep
 from training.progress import Progress
 from training.provenance import commit
 from training.recipe import CalibrationRecipe
 from training.report import no_promise
-from training.spikes import Frames, bundle_spikes, cloud_answers, spread
 
 SAMPLES = 10_000
 """Of the training part; a larger share makes it slower, not better."""

@@ -19,8 +19,8 @@ from shared.models.split import SplitNetwork
 from training import checkpoint
 from training.batches import Batches
 from training.data import Samples, TrainingData
+from training.device import Machine
 from training.evaluate import accuracy_by_timestep
-from training.machine import Machine
 from training.objectives import StageObjective, set_trainable
 from training.optimiser import StageOptimiser
 from training.progress import Progress

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.machine import machine
+from training.device import machine
 
 
 def test_float32_is_not_tf32(monkeypatch: pytest.MonkeyPatch) -> None:

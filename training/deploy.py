@@ -26,8 +26,8 @@ from shared.models.split import SplitNetwork
 from shared.network_spec import NetworkSpec
 from training.calibrate import Calibration, calibrate, certainties, cloud_confidences, exit_timesteps
 from training.data import TrainingData
+from training.device import Machine
 from training.evaluate import accuracy_by_timestep, mean_logits, spike_statistics
-from training.machine import Machine
 from training.provenance import commit
 from training.recipe import Recipe
 from training.stages import WEIGHTS, stage_folder
