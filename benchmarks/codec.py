@@ -17,14 +17,14 @@ from benchmarks.codec_forms import OURS, forms_of, spread_of, timed
 from benchmarks.codec_made import COUNTS, WIDE, synthetic, wide_times
 from benchmarks.codec_plot import plot
 from benchmarks.record import Findings, Target
-from edge_client.head_runner import open_head
+from edge_client.heads.factory import open_head
 from shared.bundle import Bundle
 from shared.errors import BundleError
 from shared.spike_codec import CodecTables, SpikeCodec
 from shared.spike_codec.range_coder import PlainCoder
 from training.codec_fit import default_reach, fit_tables, train_dictionary
-from training.commands.codec import zero_order_bytes
 from training.collect_spikes import Frames, bundle_samples, bundle_spikes, spread
+from training.commands.codec import zero_order_bytes
 
 OTHERS = ("packed bits", "zstd, dictionary", "positions (varints)")
 """What the goal of the codec is counted from; zstd without a dictionary is never the best of these."""

@@ -21,7 +21,7 @@ import click
 from benchmarks.processes import end, end_as_ctrl_c, wait_ready
 from benchmarks.record import Clock, Findings
 from benchmarks.scans import compared_with_scans
-from edge_client.report import print_table, summary_table
+from edge_client.output.report import print_table, summary_table
 from shared.command_line import existing_path, option, run
 from shared.datasets.digits import DIGITS
 

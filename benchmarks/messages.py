@@ -14,9 +14,9 @@ from benchmarks.demo import local_cloud
 from benchmarks.links.proxy import Counted, Proxy
 from benchmarks.record import Findings
 from benchmarks.record import Target as Goal
-from edge_client.addresses import Target
-from edge_client.grpc_transport import GrpcTransport
-from edge_client.security import IN_CLEAR
+from edge_client.link.addresses import Target
+from edge_client.link.grpc_transport import GrpcTransport
+from edge_client.link.security import IN_CLEAR
 from shared.bundle import Bundle
 from shared.messages import Codec, Frame, Stop
 from shared.wire import FRAMING_BYTES, cloud_to_wire, edge_to_wire

@@ -15,8 +15,9 @@ from typing import Any
 import tomllib
 
 from benchmarks.results_plot import plot_bits, plot_timesteps
-from shared.bundle import Bundle, Manifest
+from shared.bundle import Bundle
 from shared.errors import ConfigError
+from shared.manifest import Manifest
 from shared.network_spec import FLOAT_BITS
 from shared.plain_data import build
 

@@ -11,7 +11,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from shared.bundle import Manifest
+from shared.manifest import Manifest
 
 
 def plot_bits(manifests: Sequence[Manifest], path: Path) -> None:

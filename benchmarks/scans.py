@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.record import Findings
-from edge_client.pictures import encoded_sizes
-from edge_client.summary import Summary
+from edge_client.inputs.images import encoded_sizes
+from edge_client.output.summary import Summary
 from shared.datasets.digits import FILE, is_test
 
 LEVELS = 17

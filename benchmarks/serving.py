@@ -19,13 +19,13 @@ import torch
 
 from benchmarks.load.frames import encode, noise_pictures, pictures_of, untrained_bundle
 from benchmarks.load.generator import Generator
-from benchmarks.load.numbers import QUEUE, percentiles, spread
 from benchmarks.load.plot import plot
 from benchmarks.load.processes import allow_many_files
 from benchmarks.load.rig import Fleet, Layout, Rig
+from benchmarks.load.statistics import QUEUE, percentiles, spread
 from benchmarks.load.targets import LOAD, TOLERANCE, targets
 from benchmarks.record import Findings
-from cloud_server.threads import usable_cores
+from cloud_server.engine.threads import usable_cores
 from shared.bundle import Bundle
 
 STREAMS = (1, 8, 64, 256)

@@ -19,13 +19,13 @@ from typing import Any
 import click
 
 from benchmarks.load.frames import encode, noise_pictures, pictures_of, untrained_bundle
-from benchmarks.load.numbers import slope
 from benchmarks.load.plot import plot_soak
 from benchmarks.load.processes import Cloud, allow_many_files
 from benchmarks.load.rig import Layout, Rig
+from benchmarks.load.statistics import slope
 from benchmarks.processes import end_as_ctrl_c
 from benchmarks.record import Clock, Findings, Target
-from cloud_server.threads import usable_cores
+from cloud_server.engine.threads import usable_cores
 from shared.bundle import Bundle
 from shared.command_line import existing_path, option, run
 from shared.errors import CloudUnavailable

@@ -75,7 +75,7 @@ def command(
         **settings,
     )
     if config.processes > 1:
-        from cloud_server.supervisor import supervise  # noqa: PLC0415  not every cloud has one
+        from cloud_server.processes.supervisor import supervise  # noqa: PLC0415  not every cloud has one
 
         return supervise(config, (log_format, log_level))
     from cloud_server.server import serve  # noqa: PLC0415  torch takes seconds: --help and wrong flags need not wait

@@ -6,21 +6,19 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
 
 import grpc
 from grpc_reflection.v1alpha import reflection
 
-from cloud_server.child import Child
+from cloud_server.bundle_manager import Served
 from cloud_server.config import CloudConfig
-from cloud_server.health import SERVICE as HEALTH_SERVICE
-from cloud_server.health import Health
-from cloud_server.heartbeat import beat
-from cloud_server.listening import bind, server_options
 from cloud_server.ready import announce, withdraw
-from cloud_server.served import Served
-from cloud_server.service import SERVICE, CoInference
+from cloud_server.rpc.grpc_server import bind, server_options
+from cloud_server.rpc.health import SERVICE as HEALTH_SERVICE
+from cloud_server.rpc.health import Health
+from cloud_server.rpc.servicer import SERVICE, CoInference
 from shared.errors import EngineFailed
 from shared.metrics import CLOUD_METRICS, Metrics
 
@@ -35,8 +33,22 @@ operation that computes without the GIL: with Python's 5 ms a burst of messages 
 LAST_WRITES = 1.0
 """Seconds for the last messages to leave after the drain."""
 
+BEAT_S = 1.0
+"""Seconds between two looks at the event loop."""
 
-async def serve(config: CloudConfig, child: Child | None = None) -> None:
+
+class ChildProcess(Protocol):
+    """One of several processes as its server sees it; `processes/child.py` has them."""
+
+    @property
+    def early(self) -> bool:
+        """Whether it listens before its bundles are warm."""
+
+    async def wait_for_go(self, bundles: list[str], lost: Callable[[], None]) -> None:
+        """Tell the parent that all is warm, and wait until it says to serve; `lost` is called when it is gone."""
+
+
+async def serve(config: CloudConfig, child: ChildProcess | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then drain and return; told so before it serves, it leaves what it was doing.
 
     Args:
@@ -61,7 +73,7 @@ async def serve(config: CloudConfig, child: Child | None = None) -> None:
         reflection.enable_server_reflection((SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
     stopped = _signals(signal.SIGTERM) if child else _signals(signal.SIGTERM, signal.SIGINT)
     hung_up = _signals(signal.SIGHUP)
-    beside = [asyncio.create_task(beat(metrics))]
+    beside = [asyncio.create_task(_beat(metrics))]
     try:
         if child is not None and not child.early:
             await _unless_told(stopped, served.begin())
@@ -95,6 +107,16 @@ async def serve(config: CloudConfig, child: Child | None = None) -> None:
         await served.end()
         withdraw(config.ready_file)
     log.info("stopped")
+
+
+async def _beat(metrics: Metrics) -> None:
+    """Measure once a second, until cancelled, how late the event loop is and how many tasks it has."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + BEAT_S
+        await asyncio.sleep(BEAT_S)
+        metrics.observe("neucodex_cloud_loop_lag_seconds", max(loop.time() - due, 0.0))
+        metrics.set("neucodex_cloud_tasks", len(asyncio.all_tasks()))
 
 
 class _Told(Exception):

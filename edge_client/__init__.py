@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edge_client.api import Edge, EdgeSync
-    from edge_client.security import LinkSecurity
-    from edge_client.verdict import Step, Verdict
+    from edge_client.inference.verdict import Step, Verdict
+    from edge_client.link.security import LinkSecurity
 
 __all__ = ["Edge", "EdgeSync", "LinkSecurity", "Step", "Verdict"]
 
-_HOMES = {"Edge": "api", "EdgeSync": "api", "LinkSecurity": "security", "Step": "verdict", "Verdict": "verdict"}
+_HOMES = {
+    "Edge": "api",
+    "EdgeSync": "api",
+    "LinkSecurity": "link.security",
+    "Step": "inference.verdict",
+    "Verdict": "inference.verdict",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
-from edge_client.config import EdgeConfig, InputConfig, OutputConfig, Runtime
-from edge_client.doctor_command import doctor
-from edge_client.lookahead import BYTE_PRICE_US
-from edge_client.loss import FALLBACK_AFTER_S, OnLoss
-from edge_client.security import LinkSecurity
-from edge_client.security_options import security_options
+from edge_client.cli.doctor import doctor
+from edge_client.cli.security_options import security_options
+from edge_client.config import EdgeConfig, InputConfig, OutputConfig
+from edge_client.heads.runtime import Runtime
+from edge_client.inference.link_loss import FALLBACK_AFTER_S, OnLoss
+from edge_client.inference.lookahead import BYTE_PRICE_US
+from edge_client.link.security import LinkSecurity
 from shared.command_line import (
     Address,
     LogFormat,
@@ -268,9 +269,9 @@ def classify(
         runtime=runtime,
     )
     # Imported when the command line is known to be right: --help and a wrong flag answer at once.
-    from edge_client import launch  # noqa: PLC0415
+    from edge_client.cli.classify import run_classify  # noqa: PLC0415
 
-    return asyncio.run(launch.classify(config, inputs, outputs, sys.stdout, sys.stderr))
+    return asyncio.run(run_classify(config, inputs, outputs, sys.stdout, sys.stderr))
 
 
 cli.add_command(doctor)

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from edge_client.co_inference import AnsweredHere, CoInference
+from edge_client.build import open_pair
 from edge_client.config import EdgeConfig
+from edge_client.inference.co_inference import AnsweredHere, CoInference
+from edge_client.inference.sample import Sample
+from edge_client.inference.verdict import Verdict
 from edge_client.inputs.convert import converter
-from edge_client.link_errors import closed
-from edge_client.pair import open_pair
-from edge_client.security import LinkSecurity
-from edge_client.sources import Sample
-from edge_client.verdict import Verdict
+from edge_client.link.errors import closed
+from edge_client.link.security import LinkSecurity
 from shared.bundle import Bundle
 from shared.command_line import existing_path, parse_address
 from shared.errors import ConfigError
@@ -99,7 +99,7 @@ class Edge:
         """Connect, and make the head ready.
 
         Raises:
-            BundleError, ConfigError, CloudUnavailable, CloudRefused: as `edge_client.pair.open_pair`.
+            BundleError, ConfigError, CloudUnavailable, CloudRefused: as `edge_client.build.open_pair`.
         """
         self._network = await self._open.enter_async_context(open_pair(self._config, self._bundle, self._watcher))
         return self

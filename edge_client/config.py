@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from edge_client.lookahead import BYTE_PRICE_US
-from edge_client.loss import FALLBACK_AFTER_S, LossPolicy, OnLoss
-from edge_client.security import IN_CLEAR, LinkSecurity
+from edge_client.heads.runtime import Runtime
+from edge_client.inference.link_loss import FALLBACK_AFTER_S, LossPolicy, OnLoss
+from edge_client.inference.lookahead import BYTE_PRICE_US
+from edge_client.link.security import IN_CLEAR, LinkSecurity
 from shared.energy import RadioName
 from shared.errors import ConfigError
 from shared.exit_policy import ExitPolicy, Measure
@@ -18,7 +19,6 @@ if TYPE_CHECKING:  # numpy is for later: a wrong flag is answered at once
     from shared.datasets.base import Binning
 
 Address = tuple[str, int]
-Runtime = Literal["auto", "torch", "onnx", "onnx-int8"]
 
 STANDARD_INPUT = "-"
 """Instead of paths: a list of them, one a line."""

@@ -9,15 +9,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from edge_client.co_inference import AnsweredHere, CoInference
-from edge_client.energy import EnergyAccount
-from edge_client.pictures import encoded_sizes
-from edge_client.reading import Reader
-from edge_client.report import Notes, Report
-from edge_client.results import ResultsFile
-from edge_client.sources import Item, Sample, Source, Unreadable
-from edge_client.summary import Classified
-from edge_client.verdict import Verdict
+from edge_client.inference.co_inference import AnsweredHere, CoInference
+from edge_client.inference.sample import Sample
+from edge_client.inference.verdict import Verdict
+from edge_client.inputs.base import Item, Source, Unreadable
+from edge_client.inputs.images import encoded_sizes
+from edge_client.inputs.reader_thread import Reader
+from edge_client.output.energy import EnergyAccount
+from edge_client.output.report import Notes, Report
+from edge_client.output.results_file import ResultsFile
+from edge_client.output.summary import Classified
 from shared.errors import SampleRejected, WireError
 from shared.messages import RejectionCode
 from shared.metrics import Metrics

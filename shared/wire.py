@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from google.protobuf.message import DecodeError
+
 from protos import co_inference_pb2 as pb
 from shared.errors import WireError
 from shared.messages import (
@@ -27,6 +29,10 @@ FINGERPRINT_BYTES = 32
 FRAMING_BYTES = 14
 """What each message costs besides itself: 9 for HTTP/2's DATA frame, 5 for gRPC's prefix. What both add now and then
 (window updates, opening the stream), and TCP/IP, is in docs/wire-format.md."""
+
+PACKET_BYTES = 61
+"""What a frame that travels by itself costs beyond its framing: 40 for TCP/IP, 21 for HTTP/2's window updates
+(docs/wire-format.md)."""
 
 
 def edge_to_wire(message: EdgeMessage, stops: Sequence[Stop] = ()) -> pb.EdgeMessage:
@@ -68,6 +74,18 @@ def _number_bytes(value: int) -> int:
 
 def _varint_bytes(value: int) -> int:
     return max(1, -(-value.bit_length() // 7))
+
+
+def parse(raw: bytes) -> tuple[EdgeMessage, ...]:
+    """An edge's bytes from the network to checked messages, which travelled together.
+
+    Raises:
+        WireError: they are no message of this protocol.
+    """
+    try:
+        return edge_from_wire(pb.EdgeMessage.FromString(raw))
+    except DecodeError:
+        raise WireError(f"{len(raw)} bytes that are no EdgeMessage") from None
 
 
 def edge_from_wire(message: pb.EdgeMessage) -> tuple[EdgeMessage, ...]:

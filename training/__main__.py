@@ -22,7 +22,7 @@ from training.commands.executions import equip, executions
 from training.commands.graphs import RUNTIMES, Runtime, add_graphs, held_out_samples
 from training.data import TrainingData, load_data
 from training.deploy import export_bundle, run_calibration, run_evaluation
-from training.machine import Machine, machine
+from training.device import Machine, machine
 from training.recipe import Kind, Recipe, read_recipe
 from training.recipe import uncompressed as uncompressed_recipe
 from training.stages import train_stage

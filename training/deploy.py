@@ -26,8 +26,8 @@ from shared.models.split import SplitNetwork
 from shared.network_spec import NetworkSpec
 from training.calibrate import Calibration
 from training.data import TrainingData
+from training.device import Machine
 from training.executed import execute_network
-from training.machine import Machine
 from training.measure import (
     Readings,
     better,

@@ -14,9 +14,9 @@ from shared.models.neuron import Neuron
 from shared.models.split import SplitNetwork
 from training.collect_spikes import spread
 from training.data import Samples, to_input
+from training.device import Machine
 from training.executed import Executed
 from training.losses import running_mean
-from training.machine import Machine
 
 BATCH = 100
 STATISTICS_SAMPLES = 1000

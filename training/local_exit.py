@@ -4,7 +4,7 @@ It sees the mean of the spikes so far, whatever made them, and costs a few hundr
 
     mean spikes -> pool to at most 8 x 8 -> convolution, ReLU -> pool by 2 -> linear, ReLU -> linear
 
-edge_client/local_exit.py computes the same in numpy; a test holds the two equal.
+edge_client/heads/local_exit.py computes the same in numpy; a test holds the two equal.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ from shared.manifest import ExecutionSpec
 from shared.models.split import SplitNetwork
 from training.calibrate import Calibration, Floats, calibrate, certainties, cloud_confidences, exit_timesteps, fit_leak
 from training.data import TrainingData
+from training.device import Machine
 from training.evaluate import accuracy_by_timestep, spike_statistics, step_logits
 from training.executed import LEVELS, Executed, execute_network, in_one_pass, read_answers
-from training.machine import Machine
 from training.recipe import CalibrationRecipe
 
 Readings = Mapping[Execution, list[float]]

@@ -23,10 +23,10 @@ from training import checkpoint
 from training.activations import ClipFloorShift, fused_recurrence, use
 from training.batches import Batches
 from training.data import Samples, TrainingData
-from training.fit import Fit
-from training.machine import Machine
+from training.device import Machine
 from training.objectives import StageObjective, set_trainable
 from training.recipe import Recipe, StageRecipe
+from training.trainer import Fit
 from training.weights import load_weights, save_weights, take_what_fits, weights_digest
 
 log = logging.getLogger("neucodex.train")

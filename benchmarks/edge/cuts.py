@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.edge.part import Part, Rig
+from benchmarks.edge.base import Part, Rig
 from benchmarks.edge.pictures import write_pictures
 from benchmarks.edge.process import EdgeProcess
 from benchmarks.links.process import LinkProcess
 from benchmarks.links.proxy import CUTS, Cut
 from benchmarks.load.processes import Cloud
 from benchmarks.record import Target
-from edge_client.local_exit import open_local_exit
+from edge_client.heads.local_exit import open_local_exit
 from shared.bundle import Bundle
 
 SEED = 7

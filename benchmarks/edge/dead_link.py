@@ -17,12 +17,12 @@ from typing import IO, Any
 import grpc
 import grpc.aio
 
-from benchmarks.edge.part import Part, Rig
+from benchmarks.edge.base import Part, Rig
 from benchmarks.links.namespaces import Cable, cable, missing
 from benchmarks.record import Target
-from edge_client.addresses import Target as Machine
-from edge_client.grpc_transport import DEAD_LINK_S, PROBE_S, GrpcTransport
-from edge_client.security import IN_CLEAR
+from edge_client.link.addresses import Target as Machine
+from edge_client.link.grpc_transport import DEAD_LINK_S, PROBE_S, GrpcTransport
+from edge_client.link.security import IN_CLEAR
 from protos import co_inference_pb2 as pb
 from protos import co_inference_pb2_grpc as pb_grpc
 from shared.errors import NeucodexError

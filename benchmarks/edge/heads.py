@@ -11,14 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.edge.base import Part, Rig
 from benchmarks.edge.other_heads import compiled, openvino, plain_snntorch
-from benchmarks.edge.part import Part, Rig
 from benchmarks.record import Target
-from edge_client.head_runner import Head, open_head
+from edge_client.heads.base import Head
+from edge_client.heads.factory import open_head
 from shared.bundle import Bundle
 from shared.datasets.registry import load_split
-from training.commands.graphs import add_graphs
 from training.collect_spikes import Frames, bundle_samples, cloud_answers
+from training.commands.graphs import add_graphs
 
 PLAIN, OURS, INT8 = "plain snnTorch", "onnxruntime", "onnxruntime int8"
 FLOAT32 = ("torch.compile", OURS, "OpenVINO")

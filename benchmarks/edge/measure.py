@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from benchmarks.edge import ahead, cuts, dead_link, heads, overhead, start_up
-from benchmarks.edge.part import Part, Rig
+from benchmarks.edge import cuts, dead_link, heads, lookahead, overhead, start_up
+from benchmarks.edge.base import Part, Rig
 from benchmarks.load.processes import allow_many_files
 from benchmarks.record import Findings, Target
 from shared.errors import NeucodexError
@@ -20,7 +20,7 @@ MEASUREMENTS: dict[str, Callable[[Rig], Part]] = {
     "heads": heads.measure,
     "start-up": start_up.measure,
     "overhead": overhead.measure,
-    "lookahead": ahead.measure,
+    "lookahead": lookahead.measure,
     "cuts": cuts.measure,
     "dead-link": dead_link.measure,
 }

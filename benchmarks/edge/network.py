@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
-from edge_client.addresses import Target
-from edge_client.backoff import Backoff
-from edge_client.co_inference import CoInference
-from edge_client.grpc_transport import GrpcTransport
-from edge_client.head_runner import Head
-from edge_client.link import CloudLink
-from edge_client.local_exit import LocalExit
-from edge_client.lookahead import Lookahead
-from edge_client.security import IN_CLEAR
+from edge_client.heads.base import Head
+from edge_client.heads.local_exit import LocalExit
+from edge_client.inference.co_inference import CoInference
+from edge_client.inference.lookahead import Lookahead
+from edge_client.link.addresses import Target
+from edge_client.link.backoff import Backoff
+from edge_client.link.cloud_link import CloudLink
+from edge_client.link.grpc_transport import GrpcTransport
+from edge_client.link.security import IN_CLEAR
 from shared.bundle import Bundle
 from shared.spike_codec import SpikeCodec
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.snntorch_neuron import Leaky
-from edge_client.embedding import Embedding
-from edge_client.head_runner import Frames
+from edge_client.heads.base import Frames
+from edge_client.heads.embedding import Embedding
 from shared.bundle import Bundle
 from shared.models.inference import inference_form
 from shared.models.load import load_edge

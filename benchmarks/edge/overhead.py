@@ -8,17 +8,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.edge.base import Part, Rig
 from benchmarks.edge.echo import EchoProcess, EchoStream
 from benchmarks.edge.network import edge
-from benchmarks.edge.part import Part, Rig
 from benchmarks.load.processes import Cloud
 from benchmarks.record import Target
 from edge_client.config import InputConfig
-from edge_client.head_runner import open_head
-from edge_client.inputs.choose import open_source
-from edge_client.lookahead import FixedLookahead
-from edge_client.sources import Sample
-from edge_client.verdict import Verdict
+from edge_client.heads.factory import open_head
+from edge_client.inference.lookahead import FixedLookahead
+from edge_client.inference.sample import Sample
+from edge_client.inference.verdict import Verdict
+from edge_client.inputs.factory import open_source
 from shared.bundle import Bundle
 from shared.messages import Frame, StepResult
 from shared.wire import cloud_to_wire, edge_to_wire

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from edge_client.config import InputConfig
-from edge_client.inputs.choose import open_source
-from edge_client.sources import Sample
+from edge_client.inference.sample import Sample
+from edge_client.inputs.factory import open_source
 from shared.bundle import Bundle
 from shared.errors import ConfigError
 

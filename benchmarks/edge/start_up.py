@@ -6,8 +6,8 @@ import statistics
 import time
 from pathlib import Path
 
+from benchmarks.edge.base import Part, Rig
 from benchmarks.edge.heads import with_graphs
-from benchmarks.edge.part import Part, Rig
 from benchmarks.edge.pictures import write_pictures
 from benchmarks.edge.process import EdgeProcess
 from benchmarks.load.processes import Cloud

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from benchmarks.testbed.record_form import LinkProfile
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class LinkProfile:
+    """What was asked of a link; rates None: not limited. `loss` is a share of packets, `source` where it is from."""
+
+    name: str
+    rtt_ms: float
+    up_mbit: float | None
+    down_mbit: float | None
+    loss: float
+    jitter_ms: float
+    source: str
+
 
 PROFILES: tuple[LinkProfile, ...] = (
     LinkProfile("loopback", 0.0, None, None, 0.0, 0.0, "no link: what the processes themselves take"),

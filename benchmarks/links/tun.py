@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from benchmarks.links.profiles import LinkProfile
 from benchmarks.links.shaping import Direction
-from benchmarks.testbed.record_form import LinkProfile
 
 NETWORK = "10.99.72"
 NEAR, FAR = "ncx-near", "ncx-far"

@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 from benchmarks.load.samples import Samples
-from edge_client.head_runner import Frames
-from edge_client.torch_head import TorchHead
-from shared.bundle import Bundle, Manifest, Normalisation, write_bundle
+from edge_client.heads.base import Frames
+from edge_client.heads.torch_head import TorchHead
+from shared.bundle import Bundle, write_bundle
 from shared.datasets import load_split
 from shared.errors import SourceError
 from shared.exit_policy import ExitPolicy
+from shared.manifest import Manifest, Normalisation
 from shared.messages import EdgeMessage, Frame, Open, Stop
 from shared.models.load import export_weights
 from shared.models.split import SplitNetwork

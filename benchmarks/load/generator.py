@@ -19,8 +19,8 @@ import grpc.aio
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.load.numbers import Load
 from benchmarks.load.samples import Samples
+from benchmarks.load.statistics import Load
 from benchmarks.load.stream import METHOD, OPTIONS, Stream, Window
 from shared.errors import CloudUnavailable
 

@@ -60,8 +60,8 @@ class OfflineLoop:
     ) -> None:
         import torch  # noqa: PLC0415  the echo's process does without
 
-        from cloud_server.fastest_tail import make_tail  # noqa: PLC0415  imports torch
-        from cloud_server.tail import torch_device  # noqa: PLC0415  imports torch
+        from cloud_server.tails.base import torch_device  # noqa: PLC0415  imports torch
+        from cloud_server.tails.factory import make_tail  # noqa: PLC0415  imports torch
 
         self._spikes = spikes
         config = CloudConfig((bundle,), device=device, precision=precision, max_batch=max_batch, slots=max_batch)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.load.generator import Generator
-from benchmarks.load.numbers import Load, merge, percentiles, shares, stage_means
 from benchmarks.load.offline import EchoServer, Offline, OfflineLoop
 from benchmarks.load.processes import Cloud
 from benchmarks.load.samples import Samples
+from benchmarks.load.statistics import Load, merge, percentiles, shares, stage_means
 from benchmarks.load.worker import Worker
 from cloud_server.config import Device, Precision
 

@@ -13,8 +13,8 @@ import grpc
 import grpc.aio
 import numpy as np
 
-from benchmarks.load.numbers import Load
 from benchmarks.load.samples import Samples
+from benchmarks.load.statistics import Load
 from protos import co_inference_pb2 as pb
 from shared.errors import CloudUnavailable
 

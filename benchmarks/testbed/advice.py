@@ -19,11 +19,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
-from benchmarks.testbed.record_form import Link, Run, Testbed
-from benchmarks.testbed.rows import radio_of
-from shared.bundle import Bundle, Manifest
+from benchmarks.testbed.attribution import radio_of
+from benchmarks.testbed.schema import Link, Run, Testbed
+from shared.bundle import Bundle
 from shared.energy import compute_joules, edge_cost, radio_joules
 from shared.errors import ConfigError
+from shared.manifest import Manifest
 from shared.operations import Half, dense
 
 FITTED_ON = "bottleneck-exit"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.testbed.record_form import Alternative, PictureCodec
+from benchmarks.testbed.schema import Alternative, PictureCodec
 from shared.errors import ConfigError
 
 JPEG_QUALITIES = (50, 75, 90, 95)

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.links.profiles import BY_NAME
 from benchmarks.testbed.alternatives import QUICK, choose
-from benchmarks.testbed.record_form import Alternative
+from benchmarks.testbed.schema import Alternative
 from shared.errors import ConfigError
 
 QUICK_N = 12

@@ -10,19 +10,17 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.record import Findings
-from benchmarks.testbed.bed import Bed
 from benchmarks.testbed.command import Options
-from benchmarks.testbed.edges import choose_edges
+from benchmarks.testbed.edge_profiles import choose_edges
+from benchmarks.testbed.environments import choose_links, open_place
 from benchmarks.testbed.networks import measure_network, trace
-from benchmarks.testbed.place import choose_links, open_place
-from benchmarks.testbed.record_form import (
-    to_results,
-    write_samples,
-)
+from benchmarks.testbed.runner import Bed
+from benchmarks.testbed.samples_file import write_samples
+from benchmarks.testbed.schema import to_results
 from benchmarks.testbed.targets import targets
 from edge_client.config import InputConfig
-from edge_client.inputs.choose import open_source
-from edge_client.sources import Sample
+from edge_client.inference.sample import Sample
+from edge_client.inputs.factory import open_source
 from shared.bundle import Bundle
 from shared.errors import ConfigError
 

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from benchmarks.testbed.record_form import LayerOperations, LayerSpikes, Network, Trace
+from benchmarks.testbed.schema import LayerOperations, LayerSpikes, Network, Trace
 from benchmarks.testbed.whole_network import TailRun, WholeNetwork
-from edge_client.sources import Sample
+from edge_client.inference.sample import Sample
 from shared.bundle import Bundle
 from shared.energy import local_exit_macs
 from shared.models.load import load_cloud, load_edge
 from shared.models.split import SplitNetwork
 from shared.operations import Half
 from training.data import Samples
+from training.device import Machine
 from training.evaluate import spike_statistics
-from training.machine import Machine
 
 
 def measure_network(bundle: Bundle, samples: Sequence[Sample]) -> Network:

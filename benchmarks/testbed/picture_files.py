@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edge_client.pictures import MODES, encoded
+from edge_client.inputs.images import MODES, encoded
 
 CODECS = ("raw", "png", "jpeg", "webp")
 Pixels = NDArray[np.uint8]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmarks.links.profiles import LinkProfile
 from benchmarks.testbed.alternatives import CURVE_LINK_ONLY, uses_link
-from benchmarks.testbed.record_form import Alternative, LinkProfile
+from benchmarks.testbed.schema import Alternative
 
 PAYLOAD = {"raw": 3100.0, "png": 2300.0, "webp": 1000.0, "jpeg": 1100.0}
 """Bytes of a small picture, for the estimate alone."""

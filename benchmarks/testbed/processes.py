@@ -45,7 +45,9 @@ def service(prefix: Sequence[str], arguments: Sequence[str], ready_file: Path) -
 
 
 class EdgeProcess:
-    """`python -m benchmarks.testbed.edge` behind a prefix (a namespace's, or ssh). A context manager: its end ends it.
+    """`python -m benchmarks.testbed.edge_worker` behind a prefix (a namespace's, or ssh).
+
+    A context manager: its end ends it.
 
     Args:
         prefix: before the command.
@@ -58,7 +60,7 @@ class EdgeProcess:
 
     def __init__(self, prefix: Sequence[str], python: str, flags: Sequence[str]) -> None:
         self._process = subprocess.Popen(  # noqa: S603  our own module
-            [*prefix, python, "-m", "benchmarks.testbed.edge", *flags],
+            [*prefix, python, "-m", "benchmarks.testbed.edge_worker", *flags],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -75,7 +77,7 @@ class EdgeProcess:
         return ready
 
     def measure(self, repeats: int, share: float) -> dict[str, Any]:
-        """The speed of its network, see `benchmarks.testbed.edge`."""
+        """The speed of its network, see `benchmarks.testbed.edge_worker`."""
         done, _ = self.do({"measure": repeats, "share": share})
         return done
 

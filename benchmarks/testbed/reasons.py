@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.testbed.record_form import Run, Testbed
+from benchmarks.testbed.schema import Run, Testbed
 
 LOCKSTEP, LOCAL_FIRST = "bottleneck-exit", "full-local-first"
 """Other ways of running the pair, chosen by a flag: in lockstep; with the local exit asked before anything is sent."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
-from benchmarks.testbed.record_form import DTYPES, Columns, Figure
+from benchmarks.testbed.schema import DTYPES, Columns, Figure
 
 CONFIDENCE = 0.95
 RESAMPLES = 999

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from benchmarks.record import Target
 from benchmarks.testbed import reasons
-from benchmarks.testbed.record_form import Figure, Run, Testbed
+from benchmarks.testbed.schema import Figure, Run, Testbed
 from shared.network_spec import FLOAT_BITS
 
 PAIR = "full"

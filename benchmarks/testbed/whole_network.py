@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cloud_server.state_slots import Rows
-from cloud_server.tail import Tail
-from cloud_server.traced_tail import TracedTail
-from edge_client.config import Runtime
-from edge_client.head_runner import Head, open_head, sample_shape
+from cloud_server.tails.base import Tail
+from cloud_server.tails.state_slots import Rows
+from cloud_server.tails.traced import TracedTail
+from edge_client.heads.base import Head, sample_shape
+from edge_client.heads.factory import open_head
+from edge_client.heads.runtime import Runtime
 from shared.bundle import Bundle
 from shared.exit_policy import ExitPolicy
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.head_runner import Frames
+from edge_client.heads.base import Frames
+from edge_client.inputs.images import from_array, from_image, read_picture
 from edge_client.inputs.pictures import picture_shape
 from edge_client.inputs.recordings import RecordingReader, whole_counts
-from edge_client.pictures import from_array, from_image, read_picture
-from shared.bundle import Manifest
 from shared.datasets.base import Binning
 from shared.datasets.events import make_events
 from shared.errors import SourceError
+from shared.manifest import Manifest
 from shared.network_spec import Shape
 
 if TYPE_CHECKING:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edge_client.config import InputConfig
-from edge_client.sources import Item, Sample, Skip, Source, nothing_done
-from shared.bundle import Manifest
+from edge_client.inference.sample import Sample
+from edge_client.inputs.base import Item, Skip, Source, nothing_done
 from shared.datasets import registry
 from shared.errors import SourceError
+from shared.manifest import Manifest
 from shared.network_spec import NetworkSpec
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge_client.pictures import SUFFIXES, read_picture
-from edge_client.sources import Sample
-from shared.bundle import Manifest
+from edge_client.inference.sample import Sample
+from edge_client.inputs.images import SUFFIXES, read_picture
 from shared.errors import SourceError
+from shared.manifest import Manifest
 from shared.network_spec import Shape
 
 

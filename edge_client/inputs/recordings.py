@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.head_runner import Frames
-from edge_client.sources import Sample
-from shared.bundle import Manifest
+from edge_client.heads.base import Frames
+from edge_client.inference.sample import Sample
 from shared.datasets.base import Binning
 from shared.datasets.event_files import DVS128, READERS, events_among, read_arrays, read_events
 from shared.datasets.events import NUMBERS, Events, bin_events, extent
 from shared.errors import SourceError
+from shared.manifest import Manifest
 
 Sensor = tuple[int, int]
 """(height, width) of a camera in pixels."""

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from edge_client.pictures import from_array
-from edge_client.sources import Item, Sample, Skip, Source
+from edge_client.inference.sample import Sample
+from edge_client.inputs.base import Item, Skip, Source
+from edge_client.inputs.images import from_array
 from shared.errors import ConfigError, SourceError
 from shared.network_spec import Shape
 

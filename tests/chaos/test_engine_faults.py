@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cloud_server.engine import BARREN
+from cloud_server.engine.engine import BARREN
 from shared.bundle import Bundle
 from shared.messages import RejectionCode
 from tests.support.faulty_cloud import last_straw, poison

@@ -11,10 +11,10 @@ import pytest
 
 from benchmarks.edge.cuts import Trouble, compare, run
 from benchmarks.links.proxy import CUTS, Cut, Proxy
+from edge_client.build import open_pair
 from edge_client.config import EdgeConfig, InputConfig
-from edge_client.inputs.choose import open_source
-from edge_client.pair import open_pair
-from edge_client.sources import Sample
+from edge_client.inference.sample import Sample
+from edge_client.inputs.factory import open_source
 from shared.bundle import Bundle
 from shared.messages import RejectionCode
 from tests.support.bundles import make_bundle

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.edge import heads, start_up
-from benchmarks.edge.part import Rig
+from benchmarks.edge.base import Rig
 
 DIGITS = Path(__file__).parents[2] / "models/resnet18-digits"
 

@@ -15,7 +15,8 @@ from benchmarks.__main__ import main_group
 from benchmarks.links import namespaces, tun
 from benchmarks.testbed.alternatives import ALTERNATIVES, QUICK
 from benchmarks.testbed.processes import EdgeProcess
-from benchmarks.testbed.record_form import CLOUD, EDGE, PARTS, Testbed, read_testbed
+from benchmarks.testbed.samples_file import read_testbed
+from benchmarks.testbed.schema import CLOUD, EDGE, PARTS, Testbed
 
 N = 12
 

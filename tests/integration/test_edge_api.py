@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_client import Edge, pair
-from edge_client.head_runner import Frames, Head, HeadRun, open_head
-from edge_client.security import IN_CLEAR
+from edge_client import Edge, build
+from edge_client.heads.base import Frames, Head, HeadRun
+from edge_client.heads.factory import open_head
+from edge_client.link.security import IN_CLEAR
 from shared.bundle import Bundle
 from shared.datasets import load_split
 from shared.errors import BundleError, CloudRefused, CloudUnavailable, ConfigError, SourceError
@@ -218,7 +219,7 @@ async def test_a_call_that_is_given_up_frees_its_slot(
     def slots() -> float:
         return cloud.metric("neucodex_cloud_slots_in_use")
 
-    monkeypatch.setattr(pair, "open_head", open_held)
+    monkeypatch.setattr(build, "open_head", open_held)
     async with edge(cloud, threshold=1.0) as opened:
         try:
             call = asyncio.create_task(opened.classify(digit[3]))

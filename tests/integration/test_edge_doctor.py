@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from edge_client.__main__ import cli
 from edge_client.doctor import Asked, Finding, examine
-from edge_client.security import IN_CLEAR, LinkSecurity
+from edge_client.link.security import IN_CLEAR, LinkSecurity
 from shared.bundle import Bundle
 from tests.support.bundles import make_bundle
 from tests.support.certificates import authority_file, issue

@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_client.addresses import Target
-from edge_client.backoff import Backoff
-from edge_client.co_inference import CoInference
-from edge_client.grpc_transport import GrpcTransport
-from edge_client.link import CloudLink
-from edge_client.lookahead import FixedLookahead
-from edge_client.loss import LossPolicy
-from edge_client.security import IN_CLEAR
+from edge_client.inference.co_inference import CoInference
+from edge_client.inference.link_loss import LossPolicy
+from edge_client.inference.lookahead import FixedLookahead
+from edge_client.link.addresses import Target
+from edge_client.link.backoff import Backoff
+from edge_client.link.cloud_link import CloudLink
+from edge_client.link.grpc_transport import GrpcTransport
+from edge_client.link.security import IN_CLEAR
 from protos import co_inference_pb2 as pb
 from protos import co_inference_pb2_grpc as pb_grpc
 from shared.errors import CloudRefused

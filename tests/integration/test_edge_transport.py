@@ -15,10 +15,10 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
-from edge_client.addresses import Target
-from edge_client.grpc_transport import GrpcTransport
-from edge_client.link_errors import MOST_RETRY_S, retry_after_s
-from edge_client.security import IN_CLEAR
+from edge_client.link.addresses import Target
+from edge_client.link.errors import MOST_RETRY_S, retry_after_s
+from edge_client.link.grpc_transport import GrpcTransport
+from edge_client.link.security import IN_CLEAR
 from protos import co_inference_pb2 as pb
 from protos import co_inference_pb2_grpc as pb_grpc
 from shared.errors import CloudRefused, CloudUnavailable

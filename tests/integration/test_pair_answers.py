@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 import torch
 
-from edge_client.addresses import Target
-from edge_client.backoff import Backoff
-from edge_client.co_inference import CoInference
 from edge_client.config import InputConfig
-from edge_client.grpc_transport import GrpcTransport
-from edge_client.head_runner import normalise
-from edge_client.inputs.choose import open_source
-from edge_client.link import CloudLink
-from edge_client.security import IN_CLEAR
-from edge_client.sources import Sample
-from edge_client.torch_head import TorchHead
+from edge_client.heads.base import normalise
+from edge_client.heads.torch_head import TorchHead
+from edge_client.inference.co_inference import CoInference
+from edge_client.inference.sample import Sample
+from edge_client.inputs.factory import open_source
+from edge_client.link.addresses import Target
+from edge_client.link.backoff import Backoff
+from edge_client.link.cloud_link import CloudLink
+from edge_client.link.grpc_transport import GrpcTransport
+from edge_client.link.security import IN_CLEAR
 from shared.bundle import Bundle, write_codec
 from shared.errors import CloudRefused
 from shared.exit_policy import ExitPolicy, Measure, certainty

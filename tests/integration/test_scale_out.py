@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from edge_client.co_inference import CoInference
+from edge_client.build import open_pair
 from edge_client.config import EdgeConfig, InputConfig
-from edge_client.inputs.choose import open_source
-from edge_client.pair import open_pair
-from edge_client.sources import Sample
-from edge_client.verdict import Verdict
+from edge_client.inference.co_inference import CoInference
+from edge_client.inference.sample import Sample
+from edge_client.inference.verdict import Verdict
+from edge_client.inputs.factory import open_source
 from shared.bundle import Bundle
 from shared.command_line import parse_address
 from shared.messages import RejectionCode

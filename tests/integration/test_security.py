@@ -12,7 +12,7 @@ import trustme
 from PIL import Image
 
 from edge_client.config import InputConfig
-from edge_client.security import LinkSecurity
+from edge_client.link.security import LinkSecurity
 from shared.bundle import Bundle
 from tests.support.certificates import authority_file, issue
 from tests.support.edges import EdgeRun, edge_here

@@ -12,20 +12,20 @@ import numpy as np
 import pytest
 import torch
 
-from edge_client.config import Runtime
-from edge_client.head_runner import open_head
+from edge_client.heads.factory import open_head
+from edge_client.heads.runtime import Runtime
 from shared.bundle import Bundle
-from shared.manifest import Extra
 from shared.datasets.registry import load_split
+from shared.manifest import Extra
 from shared.models.load import load_cloud, load_edge
 from shared.models.split import SplitNetwork
 from tests.support.processes import cloud_process
 from tests.support.real_data import UNPACK, unpack
 from training.calibrate import certainties, cloud_confidences, exit_timesteps
-from training.data import Samples
-from training.evaluate import mean_logits
-from training.machine import Machine
 from training.collect_spikes import bundle_spikes
+from training.data import Samples
+from training.device import Machine
+from training.evaluate import mean_logits
 
 ROOT = Path(__file__).parents[2]
 MODELS = sorted(folder.parent for folder in (ROOT / "models").glob("*/manifest.json"))

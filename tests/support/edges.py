@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edge_client.cli.classify import run_classify
 from edge_client.config import EdgeConfig, InputConfig, OutputConfig
-from edge_client.launch import classify
 from shared.bundle import Bundle, write_bundle
 from tests.support.processes import DEADLINE
 
@@ -63,7 +63,7 @@ async def edge_here(bundle: Bundle, cloud: str | tuple[str, ...], inputs: InputC
     addresses = tuple((host, int(port)) for host, _, port in (address.rpartition(":") for address in clouds))
     out, err = io.StringIO(), io.StringIO()
     config = EdgeConfig(bundle.path, addresses, **settings)
-    code = await classify(config, inputs, OutputConfig(json=True), out, err)
+    code = await run_classify(config, inputs, OutputConfig(json=True), out, err)
     return EdgeRun(code, out.getvalue(), err.getvalue())
 
 

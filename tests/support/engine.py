@@ -9,12 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud_server.batch_runner import BatchRunner
-from cloud_server.decoding import Decoder
-from cloud_server.engine import Engine
-from cloud_server.lane import Lane
-from cloud_server.scheduler import Queued
-from cloud_server.work import Answered, Outcome, Work
+from cloud_server.engine.batch_runner import BatchRunner
+from cloud_server.engine.decoder import Decoder
+from cloud_server.engine.engine import Engine
+from cloud_server.engine.loaded_bundle import Lane
+from cloud_server.engine.scheduler import Queued
+from cloud_server.engine.work import Answered, Outcome, Work
 from shared.messages import Frame
 from shared.metrics import CLOUD_METRICS, Metrics
 from tests.support.known import assert_close

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud_server.__main__ import main
-from cloud_server.state_slots import Rows
-from cloud_server.tail import Stepped, Tail
+from cloud_server.tails.base import Stepped, Tail
+from cloud_server.tails.state_slots import Rows
 from shared.network_spec import Shape
 from shared.spike_codec import Spikes
 

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 
 from cloud_server.__main__ import main
-from cloud_server.served import Served
+from cloud_server.bundle_manager import Served
 
 STALLED = "is stalled"
 """Its log says so, with the number of the process before it."""

@@ -19,8 +19,8 @@ from training.collect_spikes import bundle_spikes, spread
 from training.commands import codec, local_exit
 from training.commands.graphs import RUNTIMES, Runtime, add_graphs
 from training.data import TrainingData, bundle_data
+from training.device import Machine, machine
 from training.executed import execute_network
-from training.machine import Machine, machine
 from training.measure import (
     better,
     calibrate_execution,

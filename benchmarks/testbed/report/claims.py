@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import prod
 
 from benchmarks.testbed.reasons import of_energy
-from benchmarks.testbed.record_form import Alternative, Figure, Run, Testbed
 from benchmarks.testbed.report.figures import main_runs
+from benchmarks.testbed.schema import Alternative, Figure, Run, Testbed
 from benchmarks.testbed.targets import targets
 from shared.network_spec import FLOAT_BITS
 

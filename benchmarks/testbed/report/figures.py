@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from benchmarks.testbed.record_form import PARTS, Alternative, Columns, Run, Testbed
 from benchmarks.testbed.report import theme
+from benchmarks.testbed.schema import PARTS, Alternative, Columns, Run, Testbed
 
 LINES = (
     "edge-only", "png", "jpeg-90", "webp-75", "split-float32", "split-packed", "bottleneck-exit", "full",

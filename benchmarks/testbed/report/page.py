@@ -11,7 +11,6 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from benchmarks.testbed.record_form import Testbed, Trace, read_testbed
 from benchmarks.testbed.report import figures
 from benchmarks.testbed.report.claims import (
     ALTERNATIVE_COLUMNS,
@@ -24,6 +23,8 @@ from benchmarks.testbed.report.claims import (
 )
 from benchmarks.testbed.report.raster import picture, raster
 from benchmarks.testbed.report.theme import draw
+from benchmarks.testbed.samples_file import read_testbed
+from benchmarks.testbed.schema import Testbed, Trace
 from shared.errors import ConfigError
 
 HTML, MARKDOWN = "testbed-report.html", "testbed-report.md"

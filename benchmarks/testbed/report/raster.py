@@ -7,7 +7,7 @@ import base64
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.pictures import encoded
+from edge_client.inputs.images import encoded
 
 GAP = 2
 """Rows between the timesteps of a raster."""

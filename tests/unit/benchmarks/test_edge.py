@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.edge.ahead import _targets
 from benchmarks.edge.cuts import compare, plan
+from benchmarks.edge.lookahead import _targets
 from benchmarks.edge.overhead import _part
 from benchmarks.links.process import LinkProcess
 from benchmarks.links.proxy import CUTS, Proxy
-from edge_client.verdict import Step, Verdict
+from edge_client.inference.verdict import Step, Verdict
 from tests.support.processes import wait_for
 
 

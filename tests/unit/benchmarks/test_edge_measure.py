@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.edge import measure as all_of_them
-from benchmarks.edge.part import Part, Rig
+from benchmarks.edge.base import Part, Rig
 from benchmarks.record import Target
 from shared.errors import CloudUnavailable
 

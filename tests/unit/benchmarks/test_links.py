@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 from benchmarks.links import namespaces, tun
 from benchmarks.links.probe import measure
-from benchmarks.links.profiles import PROFILES
+from benchmarks.links.profiles import PROFILES, LinkProfile
 from benchmarks.links.shaping import LEAST_QUEUE, Direction
-from benchmarks.testbed.place import Loopback
+from benchmarks.testbed.environments import Loopback
 from benchmarks.testbed.processes import service
-from benchmarks.testbed.record_form import LinkProfile
 
 needs_root = pytest.mark.skipif(
     namespaces.missing() is not None or tun.missing() is not None, reason="namespaces or /dev/net/tun are not to be had"

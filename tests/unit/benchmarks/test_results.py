@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.results import BEGIN, COLUMNS, END, Row, ratio, read_manifests, read_rows, rewrite, table
-from shared.manifest import Manifest, Normalisation
 from shared.errors import ConfigError
 from shared.exit_policy import ExitPolicy
+from shared.manifest import Manifest, Normalisation
 from shared.models.split import EdgeNetwork
 from training.recipe import Recipe, read_recipe
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from benchmarks import soak
 from benchmarks.load import targets
-from benchmarks.load.numbers import Load, merge, percentiles, shares, slope, spread, stage_means
 from benchmarks.load.offline import in_proportion
 from benchmarks.load.rig import Layout
+from benchmarks.load.statistics import Load, merge, percentiles, shares, slope, spread, stage_means
 from benchmarks.load.worker import Worker
 from benchmarks.serving import Options, Plan
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.inbox import Answer
-from edge_client.sources import Sample
+from edge_client.inference.sample import Sample
+from edge_client.link.inbox import Answer
 from shared.errors import CloudUnavailable, NeucodexError
 from shared.messages import Frame, Ready, Rejection, StepResult, Stop
 from shared.spike_codec import Spikes

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shared.bundle import Manifest, Normalisation
 from shared.exit_policy import ExitPolicy
+from shared.manifest import Manifest, Normalisation
 from shared.network_spec import InputKind, NetworkSpec, Shape
 
 

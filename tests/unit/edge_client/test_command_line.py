@@ -24,7 +24,7 @@ def test_every_flag_is_an_environment_variable_too_and_every_exit_code_is_told()
 
 def test_torch_is_loaded_by_the_head_alone() -> None:
     code = (
-        "import sys, edge_client.launch, edge_client.__main__; "
+        "import sys, edge_client.cli.classify, edge_client.__main__; "
         "sys.exit(', '.join({'torch', 'PIL', 'cloud_server'} & set(sys.modules)) or None)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edge_client.config import EdgeConfig, OutputConfig
-from edge_client.loss import LossPolicy
+from edge_client.inference.link_loss import LossPolicy
 from shared.errors import ConfigError
 from shared.exit_policy import ExitPolicy
 

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from edge_client.energy import EnergyAccount
-from edge_client.report import JsonReport, Notes
+from edge_client.inference.sample import Sample
+from edge_client.inference.verdict import Verdict
+from edge_client.inputs.base import Item, Source, Unreadable
+from edge_client.output.energy import EnergyAccount
+from edge_client.output.report import JsonReport, Notes
 from edge_client.session import Session
-from edge_client.sources import Item, Sample, Source, Unreadable
-from edge_client.verdict import Verdict
 from shared.energy import Meter
 from shared.errors import CloudUnavailable, SampleRejected, SourceError
 from shared.metrics import EDGE_METRICS, Metrics

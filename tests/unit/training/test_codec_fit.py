@@ -14,8 +14,8 @@ from shared.spike_codec import CodecTables, SpikeCodec
 from tests.support.bundles import make_bundle
 from training.__main__ import main_group
 from training.codec_fit import TABLE_BYTES, fit_tables
-from training.commands.codec import encoded_sizes, zero_order_bytes
 from training.collect_spikes import bundle_spikes, spread
+from training.commands.codec import encoded_sizes, zero_order_bytes
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ from shared.datasets.events import make_events
 from shared.errors import ConfigError, SourceError
 from shared.network_spec import NetworkSpec
 from tests.support.bundles import make_bundle
+from training.collect_spikes import bundle_samples
 from training.data import TrainingData, bundle_data, load_parts
 from training.recipe import DataRecipe
-from training.collect_spikes import bundle_samples
 
 FOLDER = DataRecipe(name="folder", held_out=40)
 SPEC = NetworkSpec(backbone="resnet18", input_shape=(1, 8, 8), classes=2, split="layer1", width=4)

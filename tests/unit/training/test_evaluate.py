@@ -10,8 +10,8 @@ from shared.network_spec import NetworkSpec
 from tests.support.bundles import lively_network
 from training import evaluate
 from training.data import Samples
+from training.device import Machine
 from training.evaluate import spike_statistics
-from training.machine import Machine
 
 SPEC = NetworkSpec(backbone="resnet18", input_shape=(1, 8, 8), classes=2, split="layer1", width=4)
 PIXELS = Normalisation(1 / 255, (0.5,), (0.5,))

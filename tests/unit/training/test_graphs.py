@@ -10,11 +10,11 @@ import torch
 
 from shared.bundle import Bundle
 from tests.support.bundles import make_bundle
+from training.collect_spikes import bundle_spikes, cloud_answers
 from training.commands import graphs
 from training.commands.graphs import RUNTIMES, add_graphs
 from training.data import Samples
 from training.onnx_int8 import graph_spikes
-from training.collect_spikes import bundle_spikes, cloud_answers
 
 
 @pytest.fixture

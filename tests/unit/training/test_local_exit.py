@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from edge_client.local_exit import NumpyLocalExit, open_local_exit
+from edge_client.heads.local_exit import NumpyLocalExit, open_local_exit
 from shared.bundle import MANIFEST, Bundle, write_local_exit
 from shared.errors import BundleError, ConfigError
 from shared.exit_policy import ExitPolicy

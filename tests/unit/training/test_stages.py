@@ -8,7 +8,7 @@ import torch
 
 from shared.errors import ConfigError
 from training.data import TrainingData
-from training.machine import machine
+from training.device import machine
 from training.recipe import Neurons, Recipe, read_recipe
 from training.stages import WEIGHTS, _teacher, build_network, stage_folder, train_stage
 from training.weights import save_weights

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.testbed.record_form import (
+from benchmarks.links.profiles import LinkProfile
+from benchmarks.testbed.samples_file import columns_of
+from benchmarks.testbed.schema import (
     CLOUD,
     Alternative,
     Cloud,
@@ -15,12 +17,10 @@ from benchmarks.testbed.record_form import (
     LayerOperations,
     LayerSpikes,
     Link,
-    LinkProfile,
     Network,
     Run,
     Testbed,
     Trace,
-    columns_of,
 )
 
 

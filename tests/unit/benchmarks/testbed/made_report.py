@@ -11,21 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.links.profiles import LinkProfile
 from benchmarks.record import Clock, Findings
-from benchmarks.testbed.record_form import (
-    CLOUD,
-    EDGE,
-    PARTS,
-    Alternative,
-    Figure,
-    Link,
-    LinkProfile,
-    Run,
-    Testbed,
-    columns_of,
-    to_results,
-    write_samples,
-)
+from benchmarks.testbed.samples_file import columns_of, write_samples
+from benchmarks.testbed.schema import CLOUD, EDGE, PARTS, Alternative, Figure, Link, Run, Testbed, to_results
 from benchmarks.testbed.targets import targets
 from tests.unit.benchmarks.testbed.made import made_testbed
 

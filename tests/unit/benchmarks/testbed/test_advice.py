@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from benchmarks.__main__ import main_group
 from benchmarks.testbed.advice import LinkPath, Terms, advise, latency_ms, trained_on
-from benchmarks.testbed.record_form import Testbed
+from benchmarks.testbed.schema import Testbed
 from shared.bundle import Bundle
 from shared.errors import ConfigError
 from tests.unit.benchmarks.testbed.made_report import made_report_testbed, write_record

@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 
 from edge_client.config import InputConfig
+from edge_client.inference.sample import Sample
+from edge_client.inputs.base import Unreadable, nothing_done
 from edge_client.inputs.files import ListedFiles
 from edge_client.inputs.pictures import PictureReader
 from edge_client.inputs.recordings import RecordingReader
-from edge_client.sources import Sample, Unreadable, nothing_done
 from shared.errors import ConfigError
 from tests.unit.edge_client.manifests import manifest
 

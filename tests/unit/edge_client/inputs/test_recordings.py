@@ -11,13 +11,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from edge_client.config import InputConfig
-from edge_client.inputs.choose import open_source
+from edge_client.inference.sample import Sample
+from edge_client.inputs.base import Item, Unreadable
+from edge_client.inputs.factory import open_source
 from edge_client.inputs.recordings import RecordingReader
-from edge_client.sources import Item, Sample, Unreadable
-from shared.bundle import Manifest
 from shared.datasets.event_files import read_events, write_bin
 from shared.datasets.events import bin_events, make_events
 from shared.errors import ConfigError, SourceError
+from shared.manifest import Manifest
 from tests.support.real_data import ROOT
 from tests.unit.edge_client.manifests import manifest
 

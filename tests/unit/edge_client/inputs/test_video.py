@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from edge_client.config import InputConfig
-from edge_client.inputs.choose import open_source
+from edge_client.inference.sample import Sample
+from edge_client.inputs.base import Skip, nothing_done
+from edge_client.inputs.factory import open_source
 from edge_client.inputs.video import VideoSource
-from edge_client.sources import Sample, Skip, nothing_done
 from shared.errors import ConfigError, SourceError
 from tests.unit.edge_client.manifests import manifest
 

@@ -1,0 +1,88 @@
+"""From what an edge said of its samples to columns: the network's share of the latency divided, energy modelled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.testbed.samples_file import columns_of
+from benchmarks.testbed.schema import PARTS, Alternative, Columns, Link, Network
+from shared.energy import RADIOS, Radio, RadioName, compute_joules, radio_joules
+
+RADIO_OF: Mapping[str, RadioName] = {"wifi": "wifi", "lte": "lte", "3g": "3g", "lora": "lora"}
+"""Whose radio a link has; the others have none that is modelled."""
+
+UNKNOWN_MBIT = 1e5
+
+
+def radio_of(link: str) -> Radio:
+    """The radio of the edge on that link."""
+    return RADIOS[RADIO_OF.get(link, "none")]
+
+
+def finish(
+    rows: Sequence[Mapping[str, Any]],
+    alternative: Alternative,
+    link: Link,
+    network: Network,
+    counted: tuple[int, int] | None,
+) -> Columns:
+    """A run's rows as columns.
+
+    Args:
+        rows: as `benchmarks.testbed.edge_worker` gives them.
+        alternative: what was done.
+        link: measured: how its time is divided between the two ways.
+        network: whose operations the edge did.
+        counted: bytes up and down of the whole run where no interface could be read: each sample has its equal part.
+            None where rows have their own.
+    """
+    shared = None if counted is None else (counted[0] / len(rows), counted[1] / len(rows))
+    finished = [_row(row, alternative, link, network, shared) for row in rows]
+    return columns_of(finished, network.timesteps)
+
+
+def _row(
+    row: Mapping[str, Any],
+    alternative: Alternative,
+    link: Link,
+    network: Network,
+    counted: tuple[float, float] | None,
+) -> dict[str, Any]:
+    made = dict(row)
+    if counted is not None:
+        made["link_up_bytes"], made["link_down_bytes"] = counted
+    up, down = made.get("link_up_bytes", 0.0), made.get("link_down_bytes", 0.0)
+    made |= _divided(made, link, up, down)
+    on_edge = made.get("head_steps", 0)
+    # A picture that was sent was not run here; the picture's own coding is not counted.
+    macs = network.edge_macs if on_edge else 0.0
+    macs += network.local_exit_macs * made.get("local_exits", 0)
+    accumulates = network.accumulates("edge") * on_edge
+    if alternative.kind == "edge":
+        accumulates += network.accumulates("cloud") * on_edge
+    awake_s = made.get("on_air_ms", 0.0) / 1000
+    sent = made.get("message_bytes", 0) > 0
+    radio_j = radio_joules(radio_of(link.asked.name), up, down, awake_s) if "link_up_bytes" in made else math.nan
+    made |= {
+        "macs": macs,
+        "accumulates": accumulates,
+        "compute_j": compute_joules(macs, accumulates),
+        "radio_j": radio_j if sent else 0.0,
+    }
+    return made
+
+
+def _divided(row: Mapping[str, Any], link: Link, up: float, down: float) -> dict[str, float]:
+    """The parts of the latency: transit by round trip and rates, overlapping time scaled, the rest as other."""
+    trips = max(row.get("timesteps", 1), 1) * (link.rtt_ms or 0.1) / 2
+    up_share = trips + up * 8 / 1000 / (link.up_mbit or UNKNOWN_MBIT)
+    down_share = trips + down * 8 / 1000 / (link.down_mbit or UNKNOWN_MBIT)
+    parts = {part: float(row.get(part, 0.0)) for part in PARTS}
+    parts["uplink_ms"] = row.get("transit_ms", 0.0) * up_share / (up_share + down_share)
+    parts["downlink_ms"] = row.get("transit_ms", 0.0) - parts["uplink_ms"]
+    whole, latency = sum(parts.values()), row["latency_ms"]
+    if whole > latency:
+        return {part: spent * latency / whole for part, spent in parts.items()}
+    return {**parts, "other_ms": latency - whole}

@@ -1,0 +1,287 @@
+"""What the edge does with a sample, for each kind of alternative: one row of the record's columns comes of it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Protocol
+
+import grpc
+import numpy as np
+
+from benchmarks.edge.network import edge
+from benchmarks.testbed.cpu_throttle import Pace, PacedHead
+from benchmarks.testbed.picture_files import encode
+from benchmarks.testbed.picture_server import CHANNEL, METHOD, read_answer, request_features, request_picture
+from benchmarks.testbed.schema import CLOUD, EDGE, Alternative
+from benchmarks.testbed.whole_network import WholeNetwork
+from edge_client.heads.factory import open_head
+from edge_client.heads.local_exit import open_local_exit
+from edge_client.inference.lookahead import BYTE_PRICE_US, AutoLookahead, FixedLookahead, exits_tested
+from edge_client.inference.sample import Sample
+from shared.bundle import Bundle
+from shared.errors import ConfigError
+
+LONGEST_S = 600.0
+"""For one sample: float32 features over a link of 50 kbit/s take 42 s each timestep."""
+
+Row = dict[str, Any]
+
+
+class Way(Protocol):
+    """Classifies one sample after the other."""
+
+    async def classify(self, sample: Sample) -> Row:
+        """The columns of a sample but its label and what is counted outside; latency and its parts in ms.
+
+        What the network did not report stands under `transit_ms`, both ways together; under `on_air_ms` the time from
+        the first byte sent to the verdict, under `local_exits` how often the local exit was asked.
+        """
+
+
+@contextlib.asynccontextmanager
+async def open_way(
+    alternative: Alternative, bundle: Bundle, cloud: str, pace: Pace, threads: int, whole: WholeNetwork | None
+) -> AsyncIterator[Way]:
+    """An alternative, connected.
+
+    Args:
+        alternative: what is done.
+        bundle: of its network.
+        cloud: HOST:PORT of `neucodex-cloud`, or of the picture server for pictures and float32.
+        pace: the edge's.
+        threads: of the edge's operations.
+        whole: the network, for "edge".
+
+    Raises:
+        ConfigError: the bundle lacks what it needs.
+        TimeoutError: no cloud answers.
+    """
+    if alternative.kind == "edge":
+        assert whole is not None
+        yield EdgeOnly(whole, alternative.early_exit, pace)
+    elif alternative.kind == "fallback":
+        yield Fallback(bundle, PacedHead(open_head(bundle, threads=threads), pace))
+    elif alternative.kind == "pair":
+        head = PacedHead(open_head(bundle, threads=threads), pace)
+        timesteps = bundle.manifest.network.timesteps
+        prior = exits_tested(bundle.manifest.provenance, timesteps)
+        ahead = alternative.lookahead
+        lookahead = (
+            AutoLookahead(timesteps, prior, BYTE_PRICE_US / 1e6) if ahead == "auto" else FixedLookahead(ahead or 1)
+        )
+        local = open_local_exit(bundle) if alternative.local_first else None
+        async with edge(
+            bundle, head, cloud, lookahead,
+            full_t=not alternative.early_exit, local_exit=local, sample_deadline_s=LONGEST_S,
+        ) as network:  # fmt: skip
+            yield Pair(network.classify, head, local_first=alternative.local_first)
+    else:
+        async with grpc.aio.insecure_channel(cloud, options=CHANNEL) as channel:
+            call: Any = channel.stream_stream(METHOD)()
+            yield (
+                Picture(call, alternative, pace)
+                if alternative.kind == "picture"
+                else Float32(call, PacedHead(open_head(bundle, threads=threads), pace), bundle)
+            )
+            await call.done_writing()
+
+
+class EdgeOnly:
+    """The whole network here."""
+
+    def __init__(self, network: WholeNetwork, early_exit: bool, pace: Pace) -> None:
+        self._network = network
+        self._early_exit = early_exit
+        self._pace = pace
+
+    async def classify(self, sample: Sample) -> Row:
+        """See `Way`."""
+        began = time.perf_counter()
+        answer = self._network.classify(sample.frames, early_exit=self._early_exit)
+        self._pace.wait()
+        spent = _ms(began)
+        steps = len(answer.confidences)
+        return {
+            "predicted": answer.prediction,
+            "answered_by": EDGE,
+            "timesteps": steps,
+            "head_steps": steps,
+            "latency_ms": spent,
+            "head_ms": spent,
+            "confidence": [float(each.max()) for each in answer.confidences],
+        }
+
+
+class Fallback:
+    """Head, encoder and local exit, to the first timestep that it is sure of."""
+
+    def __init__(self, bundle: Bundle, head: PacedHead) -> None:
+        found = open_local_exit(bundle)
+        if found is None:
+            raise ConfigError(f"bundle {bundle.path} has no local exit: give it one with `neucodex-train local-exit`")
+        self._exit = found
+        self._head = head
+        self._timesteps = bundle.manifest.network.timesteps
+
+    async def classify(self, sample: Sample) -> Row:
+        """See `Way`."""
+        began = time.perf_counter()
+        run, total, seen = self._head.start(sample.frames), np.zeros(()), []
+        answer: tuple[float, ...] = ()
+        for timestep in range(1, self._timesteps + 1):
+            total = total + run.step()
+            answer = self._exit.confidences((total / timestep).astype(np.float32))
+            seen.append(max(answer))
+            if self._exit.policy.should_stop(answer):
+                break
+        self._head.pace.wait()
+        spent = _ms(began)
+        return {
+            "predicted": answer.index(max(answer)),
+            "answered_by": EDGE,
+            "timesteps": len(seen),
+            "head_steps": len(seen),
+            "local_exits": len(seen),
+            "latency_ms": spent,
+            "head_ms": spent,
+            "confidence": seen,
+        }
+
+
+class Pair:
+    """`edge_client`'s own loop."""
+
+    def __init__(self, classify: Callable[[Sample], Any], head: PacedHead, *, local_first: bool) -> None:
+        self._classify = classify
+        self._head = head
+        self._local_first = local_first
+        self._counted = head.steps
+
+    async def classify(self, sample: Sample) -> Row:
+        """See `Way`."""
+        began = time.perf_counter()
+        verdict = await self._classify(sample)
+        answered = _ms(began)
+        self._head.pace.wait()
+        latency = _ms(began)
+        counted, self._counted = self._counted, self._head.steps
+        steps = verdict.steps
+        here = verdict.answered_by == "edge"
+        row: Row = {
+            "predicted": verdict.prediction,
+            "answered_by": EDGE if here else CLOUD,
+            "timesteps": verdict.timesteps,
+            "head_steps": self._counted - counted,
+            "payload_bytes": verdict.payload_bytes,
+            "message_bytes": verdict.message_bytes,
+            "local_exits": int(self._local_first),
+            "latency_ms": latency,
+            "confidence": [verdict.confidence] if here else [step.confidence for step in steps],
+        }
+        if here:
+            return {**row, "head_ms": latency}
+        times = {
+            name: sum(getattr(step, f"{name}_s") for step in steps) * 1000
+            for name in ("head", "encode", "queue", "tail", "send_to_result")
+        }
+        transit = max(times.pop("send_to_result") - times["queue"] - times["tail"], 0.0)
+        on_air = verdict.on_air_s * 1000 + latency - answered
+        return {
+            **row,
+            **{f"{name}_ms": spent for name, spent in times.items()},
+            "transit_ms": transit,
+            "on_air_ms": on_air,
+        }
+
+
+class Picture:
+    """The picture's file to the cloud, which runs the whole network."""
+
+    def __init__(self, call: Any, alternative: Alternative, pace: Pace) -> None:
+        assert alternative.codec is not None
+        self._call = call
+        self._codec, self._quality = alternative.codec, alternative.quality
+        self._early_exit = alternative.early_exit
+        self._pace = pace
+
+    async def classify(self, sample: Sample) -> Row:
+        """See `Way`."""
+        began = time.perf_counter()
+        data = encode(sample.frames, self._codec, self._quality)
+        self._pace.wait()
+        encoded = _ms(began)
+        message = request_picture(self._codec, data, early_exit=self._early_exit)
+        await self._call.write(message)
+        queued, computed, found = read_answer(await self._call.read())
+        self._pace.wait()
+        latency = _ms(began)
+        return {
+            "predicted": int(found[-1].argmax()),
+            "answered_by": CLOUD,
+            "timesteps": len(found),
+            "payload_bytes": len(data),
+            "message_bytes": len(message),
+            "latency_ms": latency,
+            "encode_ms": encoded,
+            "queue_ms": queued,
+            "tail_ms": computed,
+            "transit_ms": max(latency - encoded - queued - computed, 0.0),
+            "on_air_ms": latency - encoded,
+            "confidence": [float(each.max()) for each in found],
+        }
+
+
+class Float32:
+    """The split's features as float32, in lockstep, with the uncompressed network's exit."""
+
+    def __init__(self, call: Any, head: PacedHead, bundle: Bundle) -> None:
+        self._call = call
+        self._head = head
+        self._policy = bundle.manifest.exit_policy
+        self._timesteps = bundle.manifest.network.timesteps
+
+    async def classify(self, sample: Sample) -> Row:
+        """See `Way`."""
+        row: Row = dict.fromkeys(("head_ms", "encode_ms", "queue_ms", "tail_ms", "transit_ms"), 0.0)
+        row |= {"answered_by": CLOUD, "payload_bytes": 0, "message_bytes": 0}
+        began = at = time.perf_counter()
+        on_air_since = 0.0
+        seen, found = [], np.zeros((1, 1), np.float32)
+        run = self._head.start(sample.frames)
+        for timestep in range(1, self._timesteps + 1):
+            features = run.step().astype(np.float32)
+            row["head_ms"] += _ms(at)
+            at = time.perf_counter()
+            message = request_features(timestep, features)
+            self._head.pace.wait()
+            row["encode_ms"] += _ms(at)
+            at = time.perf_counter()
+            on_air_since = on_air_since or at
+            await self._call.write(message)
+            queued, computed, found = read_answer(await self._call.read())
+            row["transit_ms"] += max(_ms(at) - queued - computed, 0.0)
+            row["queue_ms"] += queued
+            row["tail_ms"] += computed
+            row["payload_bytes"] += features.nbytes
+            row["message_bytes"] += len(message)
+            at = time.perf_counter()
+            seen.append(float(found[0].max()))
+            if self._policy.should_stop(tuple(found[0].tolist())):
+                break
+        self._head.pace.wait()
+        steps = len(seen)
+        return {
+            **row,
+            "predicted": int(found[0].argmax()),
+            "timesteps": steps,
+            "head_steps": steps,
+            "latency_ms": _ms(began),
+            "on_air_ms": _ms(on_air_since),
+            "confidence": seen,
+        }
+
+
+def _ms(since: float) -> float:
+    return (time.perf_counter() - since) * 1000

@@ -1,0 +1,163 @@
+"""The edge's side of the testbed, a process that may run on another machine: jobs in as JSON lines, rows out.
+
+`python -m benchmarks.testbed.edge_worker --bundle DIR --uncompressed DIR --dataset NAME`, in a checkout.
+Each line of standard input is a job: {"alternative": {...}, "cloud": "HOST:PORT", "n": 200, "seconds": 60,
+"sample_seconds": 30, "share": 0.1, "interface": "tun0"}. It says {"warm": true}, waits for a line, and then its rows
+come back a line each as they are measured, and {"done": ...}. {"measure": repeats, "share": 0.1} measures this machine,
+held to a share of a core (`benchmarks.testbed.cpu_throttle`). The end of the input ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import grpc
+import numpy as np
+
+from benchmarks.testbed.classifiers import open_way
+from benchmarks.testbed.cpu_throttle import Pace, PacedHead
+from benchmarks.testbed.schema import Alternative
+from benchmarks.testbed.whole_network import WholeNetwork
+from edge_client.config import InputConfig
+from edge_client.heads.factory import open_head
+from edge_client.inference.sample import Sample
+from edge_client.inputs.factory import open_source
+from shared.bundle import Bundle
+from shared.command_line import existing_path, option, run
+from shared.errors import NeucodexError
+from shared.plain_data import build
+
+WARM_UP = 3
+ETHERNET_HEADER = 14
+
+
+class Worker:
+    """What stays loaded between jobs."""
+
+    def __init__(
+        self, bundles: Mapping[str, Bundle], dataset: str, data: Path | None, limit: int, threads: int
+    ) -> None:
+        self._bundles = bundles
+        self._threads = threads
+        bundle = bundles["bottleneck"]
+        source = open_source(InputConfig(dataset=dataset, data=data, limit=limit), bundle.manifest)
+        self._samples = [item for item in source if isinstance(item, Sample)]
+        self._whole = WholeNetwork(bundles["uncompressed"], threads) if "uncompressed" in bundles else None
+
+    def measure(self, repeats: int, share: float) -> dict[str, Any]:
+        """Milliseconds of a timestep of the head and of the whole network here, held to a share of a core."""
+        pixels, pace, whole = self._samples[0].frames, Pace(share), self._whole
+        plain = open_head(self._bundles["bottleneck"], threads=self._threads)
+        head = PacedHead(plain, pace)
+        timesteps = self._bundles["bottleneck"].manifest.network.timesteps
+
+        def head_alone() -> None:
+            sample = head.start(pixels)
+            for _ in range(timesteps):
+                sample.step()
+
+        def median_ms(classify: Callable[[], object]) -> float:
+            times = []
+            for _ in range(repeats):
+                pace.begin()
+                began = time.perf_counter()
+                classify()
+                pace.wait()
+                times.append((time.perf_counter() - began) / timesteps)
+            return float(np.median(times)) * 1000
+
+        return {
+            "head_ms": median_ms(head_alone),
+            "whole_ms": median_ms(lambda: whole.classify(pixels, early_exit=False)) if whole else None,
+            "runtime": type(plain).__name__,
+        }
+
+    async def work(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        """One alternative over `n` samples, or as many as there is time for; their rows go to standard output."""
+        alternative = build(Alternative, job["alternative"])
+        bundle = self._bundles[alternative.network]
+        counters, pace = Counters(job.get("interface", "")), Pace(job["share"])
+        done = 0
+        async with open_way(alternative, bundle, job["cloud"], pace, self._threads, self._whole) as way:
+            for sample in self._samples[: job.get("warm_up", WARM_UP)]:
+                await asyncio.wait_for(way.classify(sample), job["sample_seconds"])
+            # Whoever counts bytes elsewhere begins here.
+            say({"warm": True})
+            sys.stdin.readline()
+            before, until = counters.read(), time.monotonic() + job["seconds"]
+            for sample in self._samples[: job["n"]]:
+                if time.monotonic() > until and done:
+                    break
+                pace.begin()
+                row = await asyncio.wait_for(way.classify(sample), job["sample_seconds"])
+                now = counters.read()
+                if before is not None and now is not None:
+                    row["link_up_bytes"], row["link_down_bytes"] = (b - a for a, b in zip(before, now, strict=True))
+                before = now
+                say({"sample": sample.id, "label": -1 if sample.label is None else sample.label, **row})
+                done += 1
+        return {"done": {"samples": done}}
+
+
+class Counters:
+    """Bytes that an interface has sent and received, IP headers included and Ethernet's not; for "" none."""
+
+    def __init__(self, interface: str) -> None:
+        folder = Path(f"/sys/class/net/{interface}")
+        self._folder = folder / "statistics" if interface else None
+        self._header = ETHERNET_HEADER if interface and (folder / "type").read_text().strip() == "1" else 0
+
+    def read(self) -> tuple[int, int] | None:
+        """(sent, received)."""
+        if self._folder is None:
+            return None
+        sent, received = (
+            int((self._folder / f"{way}_bytes").read_text())
+            - self._header * int((self._folder / f"{way}_packets").read_text())
+            for way in ("tx", "rx")
+        )
+        return sent, received
+
+
+def say(message: Mapping[str, Any]) -> None:
+    """One line."""
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+@click.command()
+@option("--bundle", type=existing_path, required=True, help="With the bottleneck.")
+@option("--uncompressed", type=existing_path, help="Without.")
+@option("--dataset", required=True, help="Its test part is classified.")
+@option("--data", type=existing_path, help="Where the data set is.")
+@option("--limit", type=int, default=1000, help="Samples loaded.")
+@option("--threads", type=int, default=1, help="Of an operation.")
+def main(bundle: Path, uncompressed: Path | None, dataset: str, data: Path | None, limit: int, threads: int) -> None:
+    """Do the testbed's jobs on this machine."""
+    bundles = {"bottleneck": Bundle.open(bundle)}
+    if uncompressed is not None:
+        bundles["uncompressed"] = Bundle.open(uncompressed)
+    worker = Worker(bundles, dataset, data, limit, threads)
+    say({"ready": {"samples": limit, "fingerprints": {k: b.fingerprint.hex() for k, b in bundles.items()}}})
+    # One loop for all jobs: gRPC calls back into the loop that it met first, and complains when that is closed.
+    with asyncio.Runner() as runner:
+        for line in sys.stdin:
+            job = json.loads(line)
+            try:
+                if "measure" in job:
+                    say({"done": worker.measure(job["measure"], job["share"])})
+                else:
+                    say(runner.run(worker.work(job)))
+            except (NeucodexError, TimeoutError, OSError, grpc.aio.AioRpcError) as error:
+                say({"failed": str(error) or type(error).__name__})
+
+
+if __name__ == "__main__":
+    run(main)

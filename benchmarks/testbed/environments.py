@@ -1,0 +1,186 @@
+"""Where the testbed's processes run, and the links between them: namespaces, loopback, or another machine."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from benchmarks.links import namespaces, tun
+from benchmarks.links.process import LinkProcess
+from benchmarks.links.profiles import BY_NAME, LinkProfile
+from benchmarks.testbed.schema import LinkMeans
+from shared.errors import ConfigError
+
+NO_SHAPING = "loopback"
+SHAPED = 1.0
+
+
+@dataclass
+class Way:
+    """An open link: where the edge reaches each service of the cloud, and how the bytes on it are counted.
+
+    `interface` is the edge's, whose counters it reads; "" where `counted` gives (up, down) so far instead.
+    """
+
+    addresses: Mapping[str, str]
+    means: LinkMeans
+    interface: str = ""
+    proxies: tuple[LinkProcess, ...] = ()
+
+    def counted(self) -> tuple[int, int] | None:
+        """Bytes up and down through the proxies so far; None where there are none."""
+        if not self.proxies:
+            return None
+        counts = [proxy.counted() for proxy in self.proxies]
+        return sum(each.up for each in counts), sum(each.down for each in counts)
+
+
+class Place(Protocol):
+    """What to put before commands of either side, where the cloud listens, and links.
+
+    `paces`: the edge is on this machine, and is made slower than it is.
+    """
+
+    edge_prefix: tuple[str, ...]
+    cloud_prefix: tuple[str, ...]
+    listen: str
+    paces: bool
+
+    def link(self, profile: LinkProfile, services: Mapping[str, str]) -> contextlib.AbstractContextManager[Way]:
+        """A link of that profile for the block. `services`: name -> HOST:PORT where it listens."""
+
+
+class Namespaces:
+    """Edge and cloud in a network namespace each; needs root. Shaped by netem where it is, else by a TUN process."""
+
+    paces = True
+    listen = "0.0.0.0:0"
+
+    def __init__(self, cable: namespaces.Cable) -> None:
+        self._cable = cable
+        self.edge_prefix = tuple(cable.inside(cable.near))
+        self.cloud_prefix = tuple(cable.inside(cable.far))
+        for namespace, device in ((cable.near, "near"), (cable.far, "far")):
+            _run("ip", "-n", namespace, "link", "set", "lo", "up")
+            # One packet of the link is one packet of the counters: nothing is put together for the device.
+            _run("ip", "-n", namespace, "link", "set", device, "gso_max_segs", "1")
+
+    @contextlib.contextmanager
+    def link(self, profile: LinkProfile, services: Mapping[str, str]) -> Iterator[Way]:
+        """See `Place`."""
+        if profile.name == NO_SHAPING:
+            yield Way(_at(services, self._cable.far_address), "cable", "near")
+        elif self._netem(profile):
+            try:
+                yield Way(_at(services, self._cable.far_address), "netem", "near")
+            finally:
+                for namespace, device in ((self._cable.near, "near"), (self._cable.far, "far")):
+                    _run("tc", "-n", namespace, "qdisc", "del", "dev", device, "root")
+        else:
+            with tun.tun_link(self._cable.near, self._cable.far, profile) as made:
+                yield Way(_at(services, made.far_address), "tun", made.near_device)
+
+    def _netem(self, profile: LinkProfile) -> bool:
+        """Whether the kernel has it; then both ends are shaped."""
+        ends = ((self._cable.near, "near", profile.up_mbit), (self._cable.far, "far", profile.down_mbit))
+        for namespace, device, rate in ends:
+            command = ["tc", "-n", namespace, "qdisc", "replace", "dev", device, "root", "netem"]
+            command += ["delay", f"{profile.rtt_ms / 2}ms", f"{profile.jitter_ms / 2}ms"]
+            command += ["loss", f"{profile.loss * 50}%"] if profile.loss else []
+            command += ["rate", f"{rate}mbit"] if rate else []
+            if not _run(*command):
+                return False
+        return True
+
+
+class Loopback:
+    """Both on this machine's loopback, for those who are not root: a TCP proxy delays and limits."""
+
+    paces = True
+    listen = "127.0.0.1:0"
+    edge_prefix: tuple[str, ...] = ()
+    cloud_prefix: tuple[str, ...] = ()
+
+    @contextlib.contextmanager
+    def link(self, profile: LinkProfile, services: Mapping[str, str]) -> Iterator[Way]:
+        """See `Place`."""
+        with contextlib.ExitStack() as stack:
+            proxies = {
+                name: stack.enter_context(
+                    LinkProcess(address, profile.rtt_ms / 2e3, _bytes_s(profile.up_mbit), _bytes_s(profile.down_mbit))
+                )
+                for name, address in services.items()
+            }
+            addresses = {name: proxy.address for name, proxy in proxies.items()}
+            yield Way(addresses, "proxy", proxies=tuple(proxies.values()))
+
+
+class Remote:
+    """The edge on another machine, behind a command such as `ssh pi cd neucodex \\&\\&`; one link, the real one.
+
+    Args:
+        command: what to put before the edge's command.
+        here: this machine's address as the other one reaches it.
+        interface: the other machine's, whose bytes are counted; "" for none.
+    """
+
+    paces = False
+    cloud_prefix: tuple[str, ...] = ()
+
+    def __init__(self, command: str, here: str, interface: str) -> None:
+        self.edge_prefix = tuple(shlex.split(command))
+        self.listen = f"{here}:0"
+        self._here = here
+        self._interface = interface
+
+    @contextlib.contextmanager
+    def link(self, profile: LinkProfile, services: Mapping[str, str]) -> Iterator[Way]:
+        """See `Place`; the link is what it is, whatever `profile` says."""
+        del profile
+        yield Way(_at(services, self._here), "real", self._interface)
+
+
+@contextlib.contextmanager
+def open_place(edge_host: str | None, here: str | None, interface: str) -> Iterator[Place]:
+    """The best there is for the block.
+
+    Raises:
+        ConfigError: --edge-host without --cloud-host.
+    """
+    if edge_host is not None:
+        if here is None:
+            raise ConfigError("--edge-host needs --cloud-host: the address of this machine as the edge reaches it")
+        yield Remote(edge_host, here, interface)
+    elif namespaces.missing() is None and tun.missing() is None:
+        with namespaces.cable() as cable:
+            yield Namespaces(cable)
+    else:
+        yield Loopback()
+
+
+def choose_links(names: tuple[str, ...]) -> tuple[LinkProfile, ...]:
+    """Profiles by their names.
+
+    Raises:
+        ConfigError: there is no such profile.
+    """
+    for name in names:
+        if name not in BY_NAME:
+            raise ConfigError(f"no link is called {name}: there are {', '.join(BY_NAME)}")
+    return tuple(BY_NAME[name] for name in names)
+
+
+def _at(services: Mapping[str, str], host: str) -> dict[str, str]:
+    return {name: f"{host}:{address.rpartition(':')[2]}" for name, address in services.items()}
+
+
+def _bytes_s(mbit: float | None) -> float | None:
+    return None if mbit is None else mbit * 1e6 / 8
+
+
+def _run(*command: str) -> bool:
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0  # noqa: S603  our own arguments

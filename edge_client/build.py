@@ -1,0 +1,143 @@
+"""The edge's half of the pair, put together as configured: codec, link, head, local exit, and the loop over them."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from edge_client.config import EdgeConfig
+from edge_client.heads.base import Head
+from edge_client.heads.factory import open_head
+from edge_client.heads.local_exit import LocalExit, open_local_exit
+from edge_client.inference.co_inference import AnsweredHere, CoInference
+from edge_client.inference.lookahead import AutoLookahead, FixedLookahead, Lookahead, exits_tested
+from edge_client.link.addresses import Target
+from edge_client.link.backoff import Backoff
+from edge_client.link.cloud_link import CloudLink
+from edge_client.link.grpc_transport import GrpcTransport
+from shared.bundle import Bundle
+from shared.errors import ConfigError
+from shared.manifest import Manifest
+from shared.messages import RejectionCode
+from shared.spike_codec import SpikeCodec
+
+log = logging.getLogger(__name__)
+
+
+class Observer(Protocol):
+    """Told of what happens beside the verdicts."""
+
+    def rejected(self, code: RejectionCode) -> None:
+        """The cloud rejected a sample; it may be tried again."""
+
+    def answered_here(self, why: AnsweredHere) -> None:
+        """The local exit gave a verdict."""
+
+    def link_changed(self, connected: bool) -> None:
+        """A stream was opened, or lost."""
+
+
+@contextlib.asynccontextmanager
+async def open_pair(config: EdgeConfig, bundle: Bundle, observer: Observer) -> AsyncIterator[CoInference]:
+    """What classifies samples as `config` says, connected; closed at the end.
+
+    Raises:
+        BundleError: the head is missing or damaged.
+        ConfigError: the bundle cannot do what is asked.
+        CloudUnavailable, CloudRefused: there is no cloud, and the configuration needs one to start.
+    """
+    codec = SpikeCodec.of(bundle)
+    local_exit = _local_exit(config, bundle)
+    link = _link(config, bundle, observer)
+    link.start()
+    try:
+        await _first_stream(config, link)
+        # After the cloud: without one there is no need to wait for the runtime.
+        head = open_head(bundle, config.runtime, config.threads)
+        network = _network(config, bundle.manifest, head, codec, link, local_exit, observer)
+        try:
+            yield network
+        finally:
+            network.close()
+    finally:
+        await link.close()
+
+
+def _link(config: EdgeConfig, bundle: Bundle, observer: Observer) -> CloudLink:
+    policy = config.exit_policy(bundle.manifest.exit_policy)
+
+    def connect(target: Target, within_s: float) -> GrpcTransport:
+        return GrpcTransport.of(bundle, policy, target, config.security, within_s)
+
+    return CloudLink(config.clouds, connect, config.connect_deadline_s, Backoff(), on_change=observer.link_changed)
+
+
+async def _first_stream(config: EdgeConfig, link: CloudLink) -> None:
+    try:
+        await link.stream(min(config.connect_deadline_s, config.loss.patience_s))
+    except TimeoutError:
+        if config.needs_cloud_to_start:
+            raise link.trouble() from None
+        log.warning("%s; going on without one (--on-loss %s)", link.trouble(), config.on_loss)
+
+
+def _local_exit(config: EdgeConfig, bundle: Bundle) -> LocalExit | None:
+    """The bundle's local exit, where this run may ask it.
+
+    Raises:
+        ConfigError: the bundle has none.
+    """
+    asked = [
+        flag
+        for flag, on in (("--local-exit", config.local_exit), ("--on-loss fallback", config.on_loss == "fallback"))
+        if on
+    ]
+    if not asked:
+        return None
+    found = open_local_exit(bundle)
+    if found is None:
+        raise ConfigError(
+            f"bundle {config.bundle} has no local exit, which {asked[0]} needs: give it one with "
+            "`neucodex-train local-exit`, or use --on-loss wait"
+        )
+    return found
+
+
+def _network(
+    config: EdgeConfig,
+    manifest: Manifest,
+    head: Head,
+    codec: SpikeCodec,
+    link: CloudLink,
+    local_exit: LocalExit | None,
+    observer: Observer,
+) -> CoInference:
+    return CoInference(
+        head,
+        codec,
+        link,
+        config.exit_policy(manifest.exit_policy),
+        manifest.network.timesteps,
+        lookahead=_lookahead(config, manifest),
+        full_t=config.full_t,
+        sample_deadline_s=config.sample_deadline_s,
+        loss=config.loss,
+        local_exit=local_exit,
+        local_first=config.local_exit,
+        in_flight=config.in_flight,
+        on_rejection=observer.rejected,
+        on_answered_here=observer.answered_here,
+    )
+
+
+def _lookahead(config: EdgeConfig, manifest: Manifest) -> Lookahead:
+    if config.lookahead != "auto":
+        return FixedLookahead(config.lookahead)
+    timesteps = manifest.network.timesteps
+    # The bundle's test stopped where its own policy says; with another one, what this edge sees soon outweighs it.
+    tested = exits_tested(manifest.provenance, timesteps)
+    exits = [0.0] * (timesteps - 1) + [1.0] if config.full_t else tested
+    # With several samples in flight the head has other work while one of them waits.
+    return AutoLookahead(timesteps, exits, config.byte_price_us / 1e6, make_ahead=config.in_flight == 1)

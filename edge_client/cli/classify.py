@@ -1,0 +1,212 @@
+"""From a configuration to an exit code: opens everything, runs the session, closes, and says how far it came."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+from collections.abc import Iterator
+from typing import TextIO
+
+from edge_client.build import open_pair
+from edge_client.config import EdgeConfig, InputConfig, OutputConfig
+from edge_client.inputs.base import Source, nothing_done
+from edge_client.inputs.factory import open_source
+from edge_client.output.energy import EnergyAccount
+from edge_client.output.live import LiveReport, LiveView, shown
+from edge_client.output.power_meter import Sampled, discover, of_file
+from edge_client.output.report import JsonReport, Notes, Report, TextReport
+from edge_client.output.results_file import ResultsFile
+from edge_client.output.summary import RunFacts, summarise
+from edge_client.session import Session
+from shared.bundle import Bundle
+from shared.command_line import INTERRUPTED, join_address
+from shared.errors import ConfigError, NeucodexError
+from shared.manifest import Manifest
+from shared.metrics import EDGE_METRICS, Metrics
+
+SOME_FAILED = 1
+
+log = logging.getLogger(__name__)
+
+
+async def run_classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputConfig, out: TextIO, err: TextIO) -> int:
+    """Classify `inputs` as `config` says; results go to `out` in the form of `outputs`, everything else to `err`.
+
+    Returns:
+        The exit code: 0, 1 when a sample failed or could not be read, 130 when interrupted.
+
+    Raises:
+        NeucodexError: the run could not start, or could not go on; what was done until then has been reported.
+    """
+    bundle = Bundle.open(config.bundle)
+    policy = config.exit_policy(bundle.manifest.exit_policy)
+    with _results(config, inputs, outputs, bundle) as results, _power_meter(outputs) as meter:
+        source = open_source(inputs, bundle.manifest, results.skip if results else nothing_done)
+        metrics = _serve_metrics(outputs)
+        if meter is not None:
+            metrics.know("meter", meter.kind)
+        report: Report = _report(outputs, bundle.manifest, out)
+        notes = _notes(outputs, source, results, out, err)
+        view = _view(config, outputs, bundle.manifest, source, results, notes)
+        if view is not None:
+            # Lines for every sample and a view on one terminal do not mix.
+            report = LiveReport(view, report, lines=not out.isatty())
+        session = Session(
+            report,
+            notes,
+            metrics,
+            picture_sizes=outputs.picture_sizes,
+            results=results,
+            energy=EnergyAccount(bundle.manifest, policy, outputs.radio, asks_first=config.local_exit, meter=meter),
+            on_link=view.link_changed if view else lambda _: None,
+        )
+        try:
+            with _interruptible(), shown(view, notes.console) if view else contextlib.nullcontext():
+                async with open_pair(config, bundle, session) as network:
+                    await session.classify_all(source, network, config.in_flight)
+        except asyncio.CancelledError:
+            notes.close()
+            notes.say(f"interrupted: {notes.progress()} samples done")
+            return INTERRUPTED
+        except NeucodexError:
+            notes.close()
+            if session.done:
+                notes.say(f"stopped: {notes.progress()} samples done")
+            raise
+        finally:
+            notes.close()
+            _summarise(config, outputs, bundle.manifest, source, session, report)
+        return SOME_FAILED if session.failed or session.unreadable else 0
+
+
+@contextlib.contextmanager
+def _results(
+    config: EdgeConfig, inputs: InputConfig, outputs: OutputConfig, bundle: Bundle
+) -> Iterator[ResultsFile | None]:
+    if outputs.results is None:
+        yield None
+        return
+    if outputs.resume and inputs.of_camera:
+        raise ConfigError("--resume has no meaning with a camera: its frames do not come again")
+    policy = config.exit_policy(bundle.manifest.exit_policy)
+    identity = {
+        "bundle": bundle.manifest.name,
+        "fingerprint": bundle.fingerprint.hex(),
+        **inputs.identity,
+        "measure": policy.measure,
+        "threshold": policy.threshold,
+        "full_t": config.full_t,
+    }
+    with contextlib.closing(
+        ResultsFile(outputs.results, identity, bundle.manifest.class_names, resume=outputs.resume)
+    ) as results:
+        if results.count:
+            log.info("%s has %d verdicts already", outputs.results, results.count)
+        yield results
+
+
+@contextlib.contextmanager
+def _power_meter(outputs: OutputConfig) -> Iterator[Sampled | None]:
+    if outputs.power_meter == "none":
+        yield None
+        return
+    found = discover() if outputs.power_meter == "auto" else of_file(outputs.power_meter)
+    if found is None:
+        yield None
+        return
+    log.info("energy is measured by %s", found.kind)
+    with contextlib.closing(Sampled(found)) as meter:
+        yield meter
+
+
+def _serve_metrics(outputs: OutputConfig) -> Metrics:
+    metrics = Metrics(EDGE_METRICS)
+    if outputs.metrics is not None:
+        host, port = outputs.metrics
+        log.info("metrics at http://%s/metrics", join_address((host, metrics.serve(host, port))))
+    return metrics
+
+
+def _report(outputs: OutputConfig, manifest: Manifest, out: TextIO) -> Report:
+    if outputs.json:
+        return JsonReport(out, manifest.class_names)
+    return TextReport(out, manifest.class_names, manifest.network.timesteps, outputs.show)
+
+
+def _notes(outputs: OutputConfig, source: Source, results: ResultsFile | None, out: TextIO, err: TextIO) -> Notes:
+    done = results.count if results else 0
+    if outputs.live and err.isatty():
+        return Notes(err, source.count, bar_after=None, done=done)
+    if not outputs.json:
+        return Notes(err, source.count, bar_after=outputs.show, done=done)
+    # Lines for every sample and a bar on one terminal do not mix.
+    return Notes(err, source.count, bar_after=None if out.isatty() else 0, done=done)
+
+
+def _view(
+    config: EdgeConfig,
+    outputs: OutputConfig,
+    manifest: Manifest,
+    source: Source,
+    results: ResultsFile | None,
+    notes: Notes,
+) -> LiveView | None:
+    if not outputs.live:
+        return None
+    if not notes.console.is_terminal:
+        log.warning("--live needs a terminal on standard error: lines instead")
+        return None
+    return LiveView(
+        manifest.class_names,
+        manifest.network.timesteps,
+        f"{manifest.name} with {', '.join(map(join_address, config.clouds))}",
+        done=results.count if results else 0,
+        total=source.count,
+    )
+
+
+def _summarise(
+    config: EdgeConfig, outputs: OutputConfig, manifest: Manifest, source: Source, session: Session, report: Report
+) -> None:
+    if not (session.done or session.failed or session.unreadable):
+        return
+    policy = config.exit_policy(manifest.exit_policy)
+    facts = RunFacts(
+        failed=session.failed,
+        unreadable=session.unreadable,
+        seconds=session.seconds,
+        full_t=config.full_t,
+        simulated=source.simulated,
+        reconnects=session.reconnects,
+        forgotten=session.forgotten,
+        measure=policy.measure,
+        threshold=policy.threshold,
+        radio=outputs.radio,
+    )
+    figures = summarise(session.done, manifest, facts)
+    if outputs.summary_file is None:
+        report.summary(figures)
+    else:
+        outputs.summary_file.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C and SIGTERM cancel the running task, which then says how far it came."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    added: list[signal.Signals] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Not on Windows, and not outside the main thread: there KeyboardInterrupt is left as it is.
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(number, task.cancel)
+            added.append(number)
+    try:
+        yield
+    finally:
+        for number in added:
+            loop.remove_signal_handler(number)

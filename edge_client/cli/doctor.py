@@ -1,0 +1,61 @@
+"""`neucodex-edge doctor`: is there a cloud, is it the right one, and how far away?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from edge_client.cli.security_options import security_options
+from edge_client.link.security import LinkSecurity
+from shared.command_line import Address, LogFormat, configure_logs, existing_path, log_options, option
+from shared.errors import ConfigError
+
+
+@click.command()
+@option("--cloud", type=Address(), required=True, multiple=True, help="Where neucodex-cloud listens; may be repeated.")
+@option(
+    "--bundle", type=existing_path, metavar="DIR", help="See whether the cloud serves it, and how fast the head is."
+)
+@security_options
+@option("--deadline", type=float, default=5.0, metavar="SECONDS", help="For each check.")
+@option("--threads", type=int, default=1, metavar="N", help="Threads of the head's operations.")
+@option("--json", "as_json", is_flag=True, help="One JSON object a line for each check.")
+@log_options
+def doctor(
+    cloud: tuple[tuple[str, int], ...],
+    bundle: Path | None,
+    security: LinkSecurity,
+    deadline: float,
+    threads: int,
+    as_json: bool,
+    log_format: LogFormat,
+    log_level: str,
+) -> int:
+    """Check the way to a cloud step by step, and say what to do where it ends.
+
+    Exit codes: 0 all is well, else that of the first check that failed: 5 no cloud, 6 it refuses this edge, 2 and 3 the
+    configuration or the bundle here.
+    """
+    configure_logs(log_format, log_level)
+    if not deadline > 0.0:
+        raise ConfigError(f"--deadline is {deadline}: it must be positive, in seconds")
+    security.check(cloud)
+    # Imported when the command line is known to be right.
+    from edge_client.doctor import Asked, Finding, examine, lines  # noqa: PLC0415
+    from shared.bundle import Bundle  # noqa: PLC0415
+
+    asked = Asked(cloud, None if bundle is None else Bundle.open(bundle), security, deadline, threads)
+
+    async def run() -> list[Finding]:
+        findings = []
+        async for finding in examine(asked):
+            click.echo(json.dumps(asdict(finding)) if as_json else "\n".join(lines(finding)))
+            findings.append(finding)
+        return findings
+
+    codes = [finding.exit_code for finding in asyncio.run(run()) if finding.exit_code]
+    return codes[0] if codes else 0

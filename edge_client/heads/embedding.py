@@ -1,0 +1,51 @@
+"""The first convolution of a sample: once for a picture, once for each event frame when it is due, not for empty ones.
+
+It has no memory, so equal frames have equal currents. A picture is the same at every timestep, and an empty event frame
+is like any other empty one, whose current is computed when the head is loaded (only the normalisation's folded bias is
+left of it). Neither changes a bit. The membranes behind it must step all the same: they leak, and biases charge them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_client.heads.base import Frames, normalise, sample_shape
+from shared.manifest import Manifest
+
+Current = TypeVar("Current")
+
+
+class Embedding(Generic[Current]):
+    """The first convolution of a head, in whatever a runtime computes with.
+
+    Args:
+        manifest: says what a sample looks like.
+        embed: one normalised frame, float32 [1, C, H, W], to the current of the first neuron.
+    """
+
+    def __init__(self, manifest: Manifest, embed: Callable[[NDArray[np.float32]], Current]) -> None:
+        spec = manifest.network
+        self._static = spec.input_kind == "static"
+        self._shape = sample_shape(spec)
+        self._normalisation = manifest.normalisation
+        self._embed = embed
+        self._of_empty = self._current(np.zeros(spec.input_shape, np.uint8))
+
+    def of(self, frames: Frames) -> Callable[[], Current]:
+        """What gives the current of each timestep of a sample, one after the other."""
+        assert frames.shape == self._shape, (frames.shape, self._shape)
+        if self._static:
+            current = self._current(frames)
+            return lambda: current
+        coming = iter(frames)
+        return lambda: self._of_frame(next(coming))
+
+    def _of_frame(self, frame: Frames) -> Current:
+        return self._current(frame) if frame.any() else self._of_empty
+
+    def _current(self, frame: Frames) -> Current:
+        return self._embed(normalise(frame, self._normalisation)[np.newaxis])

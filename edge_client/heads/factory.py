@@ -1,0 +1,69 @@
+"""Which runtime runs a bundle's head and encoder: torch (`torch_head.py`) or onnxruntime (`onnx_head.py`).
+
+Each is imported only when it is chosen, so an edge needs one of them.
+"""
+
+from __future__ import annotations
+
+import logging
+from importlib.util import find_spec
+
+import numpy as np
+
+from edge_client.heads.base import Head, sample_shape
+from edge_client.heads.runtime import Runtime
+from shared.bundle import Bundle
+from shared.errors import ConfigError
+from shared.network_spec import NetworkSpec
+
+WARM_UP = 2
+"""Timesteps of an empty sample."""
+
+log = logging.getLogger(__name__)
+
+
+def open_head(bundle: Bundle, runtime: Runtime = "auto", threads: int = 1) -> Head:
+    """The head of a bundle, warm: its first sample does not pay for a runtime's first allocations.
+
+    Args:
+        bundle: the head's files are read, the tail's is not.
+        runtime: what runs it; "auto" takes onnxruntime where it is installed and the bundle has graphs, else torch.
+        threads: of the runtime's operations.
+
+    Raises:
+        BundleError: a file of the head is missing or damaged.
+        ConfigError: the runtime is not installed, or the bundle has no graphs for it.
+    """
+    if runtime == "auto":
+        runtime = "onnx" if bundle.has("head-step") and find_spec("onnxruntime") else "torch"
+        if runtime == "torch" and not find_spec("torch"):
+            raise ConfigError(_nothing_to_run(bundle))
+    head: Head
+    if runtime == "torch":
+        from edge_client.heads.torch_head import TorchHead  # noqa: PLC0415  needs torch
+
+        head = TorchHead(bundle, threads)
+    else:
+        from edge_client.heads.onnx_head import OnnxHead  # noqa: PLC0415  needs onnxruntime
+
+        head = OnnxHead(bundle, threads, int8=runtime == "onnx-int8")
+    log.info("the head runs on %s, %d thread%s", runtime, threads, "" if threads == 1 else "s")
+    warm_up(head, bundle.manifest.network)
+    return head
+
+
+def warm_up(head: Head, spec: NetworkSpec) -> None:
+    """Step a sample through `head`; not an empty one, whose embedding may be skipped."""
+    run = head.start(np.ones(sample_shape(spec), np.uint8))
+    for _ in range(min(WARM_UP, spec.timesteps)):
+        run.step()
+
+
+def _nothing_to_run(bundle: Bundle) -> str:
+    if bundle.has("head-step"):
+        return "the edge's head needs onnxruntime or torch: pip install '.[edge]' or '.[edge-torch]' in a checkout"
+    return (
+        f"bundle {bundle.path} has no graphs for onnxruntime, and torch is not installed: where there is torch run "
+        f"`neucodex-train export --bundle {bundle.path} --runtime onnx` and copy the bundle anew, "
+        "or pip install '.[edge-torch]' in a checkout"
+    )

@@ -1,0 +1,111 @@
+"""The head run by onnxruntime on the CPU, from the bundle's graphs: what a small device has instead of torch.
+
+Membranes go from one step's outputs to the next one's inputs as onnxruntime's own values; they are never copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_client.heads.base import Frames
+from edge_client.heads.embedding import Embedding
+from shared.bundle import Bundle
+from shared.errors import BundleError, ConfigError
+from shared.manifest import Extra
+from shared.spike_codec import Spikes
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession, OrtValue
+
+ERRORS_ONLY = 3
+
+
+class OnnxHead:
+    """See the module.
+
+    Args:
+        bundle: its graphs are read, the head's weights and the tail are not.
+        threads: of onnxruntime's operations.
+        int8: run the quantised step.
+
+    Raises:
+        BundleError: a graph is missing or damaged.
+        ConfigError: onnxruntime is not installed, or the bundle has no such graphs.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int = 1, *, int8: bool = False) -> None:
+        try:
+            from onnxruntime import OrtValue  # noqa: PLC0415  an edge may run on torch instead
+        except ImportError:
+            raise ConfigError("--runtime onnx needs onnxruntime: pip install '.[edge]' in a checkout") from None
+        self._value = OrtValue.ortvalue_from_numpy
+        self._embed_session = _session(bundle, "head-embed", threads)
+        self._step = Step(_session(bundle, "head-step-int8" if int8 else "head-step", threads))
+        membrane = bundle.manifest.network.neuron.initial_membrane
+        # Never written to, so all samples start from the same ones.
+        self._initial = [self._value(np.full(shape, membrane, np.float32)) for shape in self._step.membranes]
+        self._embedding = Embedding(bundle.manifest, self._embed)
+
+    def start(self, frames: Frames) -> OnnxHeadRun:
+        """Embed a picture; event frames are embedded when they are due."""
+        return OnnxHeadRun(self._step, self._embedding.of(frames), self._initial)
+
+    def _embed(self, frame: NDArray[np.float32]) -> OrtValue:
+        (current,) = self._embed_session.run_with_ort_values(["current"], {"frame": self._value(frame)})
+        return current
+
+
+class OnnxHeadRun:
+    """One sample in an `OnnxHead`."""
+
+    def __init__(self, step: Step, current: Callable[[], OrtValue], state: Sequence[OrtValue]) -> None:
+        self._step = step
+        self._current = current
+        self._state = state
+
+    def step(self) -> Spikes:
+        """The spikes [C', H', W'] of the next timestep."""
+        spikes, self._state = self._step(self._current(), self._state)
+        return spikes
+
+
+class Step:
+    """The step graph as a function of (current, membranes)."""
+
+    def __init__(self, session: InferenceSession) -> None:
+        self._run = session.run_with_ort_values
+        self._inputs = [value.name for value in session.get_inputs()]
+        self._outputs = [value.name for value in session.get_outputs()]
+        self.membranes = [tuple(value.shape) for value in session.get_inputs()[1:]]
+
+    def __call__(self, current: OrtValue, state: Sequence[OrtValue]) -> tuple[Spikes, Sequence[OrtValue]]:
+        """The spikes [C', H', W'] and the membranes after them."""
+        spikes, *after = self._run(self._outputs, dict(zip(self._inputs, (current, *state), strict=True)))
+        out: Spikes = spikes.numpy()[0]
+        return out, after
+
+
+def _session(bundle: Bundle, part: Extra, threads: int) -> InferenceSession:
+    import onnxruntime  # noqa: PLC0415
+
+    onnxruntime.disable_telemetry_events()  # on by default, also in releases for Linux
+
+    graph = bundle.graph(part)
+    if graph is None:
+        runtime = "onnx-int8" if part == "head-step-int8" else "onnx"
+        raise ConfigError(
+            f"bundle {bundle.path} has no graph for --runtime {runtime}: where there is torch run "
+            f"`neucodex-train export --bundle {bundle.path} --runtime {runtime}`, and copy it to both machines anew"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = ERRORS_ONLY
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no base of their own
+        raise BundleError(f"bundle {bundle.path}: onnxruntime does not take {part}.onnx: {error}") from None

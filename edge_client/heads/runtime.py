@@ -1,0 +1,7 @@
+"""Which runtimes a head can be run by."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Runtime = Literal["auto", "torch", "onnx", "onnx-int8"]

@@ -1,0 +1,21 @@
+"""What is classified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge_client.heads.base import Frames
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One input: `frames` uint8 [C, H, W] (a picture) or [T, C, H, W] (events), as the bundle takes them.
+
+    `id` counts from 0 in the source's order; `name` is the same in every run over the same input. `label` is an index
+    into the bundle's class names, None where it is not known.
+    """
+
+    id: int
+    name: str
+    label: int | None
+    frames: Frames

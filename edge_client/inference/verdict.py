@@ -1,0 +1,72 @@
+"""What the edge knows about a sample when it is done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from shared.energy import Measured, Modelled
+
+AnsweredBy = Literal["cloud", "edge"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One timestep (1..T) of a sample: the answer so far, whether it was certain enough to stop, and where time went.
+
+    Durations are in seconds. `queue_s` and `tail_s` are the cloud's own report and lie within `send_to_result_s`.
+    """
+
+    timestep: int
+    prediction: int
+    confidence: float
+    certain: bool
+    head_s: float
+    encode_s: float
+    send_to_result_s: float
+    queue_s: float
+    tail_s: float
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class SampleEnergy:
+    """Of one sample. `measured` is all since the verdict before or `begin`, other programs and waiting included;
+    None without a meter, and once it is given up."""
+
+    modelled: Modelled | None
+    measured: Measured | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to one sample.
+
+    `prediction` is an index into the bundle's class names and `confidence` its probability at the timestep at which the
+    sample stopped, the last of `steps`. `payload_bytes` counts the encoded spikes of every frame that was sent,
+    repeated and superfluous ones included; `message_bytes` the messages that carried them, and the Stop;
+    `wire_bytes` these with the framing of gRPC and HTTP/2 (the Stop's is that of the frame it travels with).
+    `latency_s` runs from the sample's input to this verdict. `head_steps` counts the timesteps that the head made,
+    those in vain included; `on_air_s` runs from the first byte sent to the verdict, 0 where none was. `energy` is
+    filled in when the verdict is told.
+    """
+
+    sample: int
+    prediction: int
+    confidence: float
+    timesteps: int
+    payload_bytes: int
+    latency_s: float
+    answered_by: AnsweredBy
+    steps: tuple[Step, ...]
+    message_bytes: int = 0
+    wire_bytes: int = 0
+    head_steps: int = 0
+    on_air_s: float = 0.0
+    energy: SampleEnergy | None = None
+
+
+def exit_step(steps: Sequence[Step]) -> Step:
+    """The first certain timestep, or the last one: where a run with early exit stops."""
+    return next((step for step in steps if step.certain), steps[-1])

@@ -1,0 +1,48 @@
+"""What a source of samples is. This folder has them, one module for each kind.
+
+A source is iterated once. What cannot be read comes out as `Unreadable` in its place, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from edge_client.inference.sample import Sample
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An input that could not be read, and why."""
+
+    name: str
+    reason: str
+
+
+Item = Sample | Unreadable
+
+Skip = Callable[[str], bool]
+"""Whether the sample of this name is done already; asked once for each, before it is read."""
+
+
+def nothing_done(_: str) -> bool:
+    """A `Skip` for a run from the start."""
+    return False
+
+
+class Source(Protocol):
+    """An iterable of samples, iterated in a thread of its own: it may wait for its input.
+
+    `count` is how many there are, unreadable and skipped ones included; None while it is not known. `simulated` is true
+    when events were computed from pictures and no camera recorded them.
+    """
+
+    count: int | None = None
+    simulated: bool = False
+
+    def __iter__(self) -> Iterator[Item]: ...
+
+    def close(self) -> None:
+        """Called from another thread: whoever waits for the next sample need not wait any longer."""
+        return

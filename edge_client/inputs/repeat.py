@@ -1,0 +1,64 @@
+"""Sources around sources: the same input again and again, and no faster than so many samples a second."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from edge_client.inference.sample import Sample
+from edge_client.inputs.base import Item, Source
+
+
+class Repeated(Source):
+    """What `open_one` opens, for `passes` times; for ever with 0. Names come again, ids count on."""
+
+    def __init__(self, open_one: Callable[[], Source], passes: int) -> None:
+        self._open_one = open_one
+        self._passes = passes
+        self._now = open_one()
+        self._closed = False
+        self.simulated = self._now.simulated
+        self.count = self._now.count * passes if self._now.count is not None and passes else None
+
+    def __iter__(self) -> Iterator[Item]:
+        number, done = 0, 0
+        while not self._closed:
+            before = number
+            for item in self._now:
+                yield replace(item, id=number) if isinstance(item, Sample) else item
+                number += 1
+            done += 1
+            # A pass may be empty because all of it was done before; one over nothing would go on for ever.
+            if done == self._passes or (number == before and not self._now.count):
+                return
+            self._now = self._open_one()
+
+    def close(self) -> None:
+        self._closed = True
+        self._now.close()
+
+
+class Paced(Source):
+    """Another source's samples, at most `rate` a second. One that was late does not hurry the next ones."""
+
+    def __init__(self, source: Source, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._source = source
+        self._gap = 1.0 / rate
+        self._clock = clock
+        self._closed = threading.Event()
+        self.count = source.count
+        self.simulated = source.simulated
+
+    def __iter__(self) -> Iterator[Item]:
+        due = self._clock()
+        for item in self._source:
+            if self._closed.wait(max(0.0, due - self._clock())):
+                return
+            yield item
+            due = max(due + self._gap, self._clock())
+
+    def close(self) -> None:
+        self._closed.set()
+        self._source.close()

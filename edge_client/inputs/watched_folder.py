@@ -1,0 +1,136 @@
+"""A folder that is watched: what is in it, and what comes, until the run is interrupted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_client.inputs.base import Item, Skip, Source, Unreadable
+from edge_client.inputs.files import FileReader
+from shared.errors import ConfigError, SourceError
+
+if TYPE_CHECKING:
+    from watchfiles import Change
+
+SETTLE_S = 0.5
+"""A file is read when nothing has changed it for so long."""
+
+GIVE_UP_S = 10.0
+"""One that cannot be read then may still be on its way; it is reported when nothing has changed it for so long."""
+
+WAKE_MS = 100
+"""How often files that are waited for are looked at."""
+
+
+@dataclass
+class Waiting:
+    """A file that is not read yet: unchanged since a moment, and whether reading it has failed since."""
+
+    since: float
+    failed: str = ""
+
+
+class WatchedFolder(Source):
+    """Files in `folder`, to the bottom: first those that are there, by name, then the others as they come.
+
+    Each is a sample once; changing it later does not make it another one, unless it was gone in between. Hidden files
+    are left out: many programs write under such a name first.
+
+    Raises:
+        SourceError: there is no such folder.
+        ConfigError: watchfiles is not installed.
+    """
+
+    def __init__(self, folder: Path, reader: FileReader, skip: Skip, limit: int | None) -> None:
+        if not folder.is_dir():
+            raise SourceError(f"--watch is {folder}: no such folder")
+        try:
+            import watchfiles  # noqa: PLC0415  the extra `watch`
+        except ImportError:
+            raise ConfigError("watching a folder needs watchfiles: pip install '.[watch]' in a checkout") from None
+        self._watch = watchfiles.watch
+        self._folder = folder
+        self._reader = reader
+        self._skip = skip
+        self._stop = threading.Event()
+        self._looking = threading.Lock()
+        self.count = limit
+
+    def close(self) -> None:
+        self._stop.set()
+        # A thread that is inside the library when Python ends would take the process down.
+        if self._looking.acquire(timeout=1.0):
+            self._looking.release()
+
+    def __iter__(self) -> Iterator[Item]:
+        waiting: dict[Path, Waiting] = {}
+        taken: set[Path] = set()
+        number = 0
+        for changed in self._changes():
+            now = time.monotonic()
+            taken.difference_update(path for path in changed if not path.exists())
+            waiting.update((path, Waiting(now)) for path in changed if path not in taken)
+            for path in [path for path, file in waiting.items() if now - file.since >= SETTLE_S]:
+                if self._skip(str(path)):
+                    item = None
+                elif (item := self._read(number, path, waiting[path], now)) is None:
+                    continue
+                del waiting[path]
+                number += 1
+                # What could not be read may be put right; what was read is done with.
+                if not isinstance(item, Unreadable):
+                    taken.add(path)
+                if item is not None:
+                    yield item
+                if number == self.count:
+                    return
+            waiting = {path: file for path, file in waiting.items() if path.exists()}
+
+    def _read(self, number: int, path: Path, file: Waiting, now: float) -> Item | None:
+        """The file's item; None while it may still be on its way."""
+        if not file.failed:
+            try:
+                return self._reader.sample(number, path)
+            except SourceError as error:
+                file.failed = str(error).removeprefix(f"{path}: ")
+        return Unreadable(str(path), file.failed) if now - file.since >= GIVE_UP_S and path.exists() else None
+
+    def _changes(self) -> Iterator[list[Path]]:
+        """What has changed, every moment; at first what is there, when nothing that comes can be missed any more."""
+        changes = self._watch(
+            self._folder,
+            watch_filter=None,
+            debounce=WAKE_MS,
+            step=WAKE_MS // 2,
+            rust_timeout=WAKE_MS,
+            yield_on_timeout=True,
+            stop_event=self._stop,
+            raise_interrupt=False,
+        )
+        # The watch is on when the first answer is here: what comes after this look at the folder is told of.
+        look_at = [(0.0, self._folder)]
+        while (changed := self._look(changes)) is not None:
+            if not self._folder.is_dir():
+                raise SourceError(f"--watch: the folder {self._folder} is gone")
+            now = time.monotonic()
+            paths = {Path(name) for _, name in changed}
+            # What came with a new folder, or into it before it was watched, is not told of: look now, and once more.
+            look_at += [(due, path) for path in paths if path.is_dir() for due in (now, now + SETTLE_S)]
+            for folder in [folder for due, folder in look_at if due <= now]:
+                paths.update(folder.rglob("*"))
+            look_at = [(due, folder) for due, folder in look_at if due > now]
+            yield sorted(filter(self._counts, paths))
+
+    def _look(self, changes: Iterator[set[tuple[Change, str]]]) -> set[tuple[Change, str]] | None:
+        with self._looking:
+            try:
+                return None if self._stop.is_set() else next(changes, None)
+            except OSError as error:
+                raise SourceError(f"--watch {self._folder}: cannot be watched ({error})") from None
+
+    def _counts(self, path: Path) -> bool:
+        return path.suffix.lower() in self._reader.suffixes and not path.name.startswith(".") and not path.is_dir()

@@ -1,0 +1,213 @@
+"""A run as it goes, on a terminal: the last samples' confidence at each timestep, bytes, latency, pace, the link."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from statistics import median
+
+from rich.console import Console, Group, RenderableType
+from rich.file_proxy import FileProxy
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from edge_client.inference.sample import Sample
+from edge_client.inference.verdict import Step, Verdict
+from edge_client.inputs.base import Unreadable
+from edge_client.output.report import Report
+from edge_client.output.summary import Summary
+
+SHOWN = 8
+"""Samples."""
+
+KEPT = 256
+"""Samples that medians are taken of."""
+
+PACE_S = 10.0
+"""Samples per second are counted over so long."""
+
+PER_SECOND = 8
+"""How often the terminal is drawn, beside the head: a view is for looking, not for measuring."""
+
+BARS = " ▁▂▃▄▅▆▇█"
+ASCII_BARS = " .:-=+*%#"
+
+
+class LiveView:
+    """What is shown; rich draws it from a thread of its own.
+
+    Args:
+        class_names, timesteps: of the bundle.
+        title: the bundle and the cloud, for people.
+        done: samples that were dealt with before, of `total`, None while that is not known.
+        clock: seconds.
+    """
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        timesteps: int,
+        title: str,
+        *,
+        done: int = 0,
+        total: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._class_names = class_names
+        self._timesteps = timesteps
+        self._title = title
+        self._done = done
+        self._total = total
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._last: deque[tuple[Sample, Verdict]] = deque(maxlen=KEPT)
+        self._told_at: deque[float] = deque()
+        self._here = self._failed = self._unreadable = self._streams = 0
+        self._link_since = clock()
+        self._connected = False
+
+    def link_changed(self, connected: bool) -> None:
+        """A stream was opened, or lost."""
+        with self._lock:
+            self._connected = connected
+            self._streams += connected
+            self._link_since = self._clock()
+
+    def classified(self, sample: Sample, verdict: Verdict) -> None:
+        """A verdict is there."""
+        with self._lock:
+            self._last.append((sample, verdict))
+            self._here += verdict.answered_by == "edge"
+            self._count()
+
+    def failed(self) -> None:
+        """There is none for a sample."""
+        with self._lock:
+            self._failed += 1
+            self._count()
+
+    def unreadable(self) -> None:
+        """An input was skipped."""
+        with self._lock:
+            self._unreadable += 1
+            self._count()
+
+    def __rich_console__(self, console: Console, _: object) -> Iterator[RenderableType]:
+        bars = BARS if console.encoding.startswith("utf") else ASCII_BARS
+        with self._lock:
+            yield Group(self._head(), self._samples(bars), self._figures())
+
+    def _count(self) -> None:
+        self._done += 1
+        self._told_at.append(self._clock())
+
+    def _head(self) -> Text:
+        state = "connected" if self._connected else "no stream" if self._streams else "connecting"
+        line = Text.assemble((self._title, "bold"), "  link: ", (state, "green" if self._connected else "red"))
+        if not self._connected or self._streams > 1:
+            line.append(f" for {self._clock() - self._link_since:.0f} s")
+        if self._streams > 1:
+            line.append(f", {self._streams - 1} times opened anew")
+        return line
+
+    def _samples(self, bars: str) -> Table:
+        table = Table(box=None, pad_edge=False, expand=False)
+        table.add_column("sample", no_wrap=True, overflow="ellipsis", max_width=32)
+        table.add_column("class", no_wrap=True, max_width=16)
+        for timestep in range(1, self._timesteps + 1):
+            table.add_column(f"t={timestep}", justify="right", no_wrap=True)
+        table.add_column("bytes", justify="right", no_wrap=True)
+        table.add_column("ms", justify="right", no_wrap=True)
+        for sample, verdict in list(self._last)[-SHOWN:]:
+            steps = {step.timestep: step for step in verdict.steps}
+            table.add_row(
+                Text(sample.name[-32:]),
+                self._class(sample, verdict),
+                *(_confidence(steps.get(timestep), bars) for timestep in range(1, self._timesteps + 1)),
+                str(verdict.payload_bytes),
+                f"{verdict.latency_s * 1e3:.1f}",
+            )
+        return table
+
+    def _class(self, sample: Sample, verdict: Verdict) -> Text:
+        colour = "" if sample.label is None else "green" if verdict.prediction == sample.label else "red"
+        name = self._class_names[verdict.prediction]
+        return Text(f"{name} (edge)" if verdict.answered_by == "edge" else name, colour)
+
+    def _figures(self) -> Text:
+        now = self._clock()
+        while self._told_at and now - self._told_at[0] > PACE_S:
+            self._told_at.popleft()
+        pace = len(self._told_at) / max(min(PACE_S, now - self._told_at[0]), 1.0) if self._told_at else 0.0
+        parts = [f"{self._done}{'' if self._total is None else f' of {self._total}'} samples, {pace:.1f} per second"]
+        counted = (("answered by the edge", self._here), ("failed", self._failed), ("unreadable", self._unreadable))
+        parts += [f"{count} {what}" for what, count in counted if count]
+        if self._last:
+            verdicts = [verdict for _, verdict in self._last]
+            latencies = sorted(verdict.latency_s * 1e3 for verdict in verdicts)
+            p99 = latencies[len(latencies) * 99 // 100]
+            parts += [
+                f"median of {len(verdicts)}: {median(latencies):.1f} ms (p99 {p99:.1f})",
+                f"{median(verdict.payload_bytes for verdict in verdicts):.0f} bytes",
+                f"mean exit t={sum(verdict.timesteps for verdict in verdicts) / len(verdicts):.2f}",
+            ]
+        return Text("; ".join(parts))
+
+
+class LiveReport:
+    """A `Report` to the view, and on to another one; without `lines` that one is told only of the end."""
+
+    def __init__(self, view: LiveView, then: Report, *, lines: bool) -> None:
+        self._view = view
+        self._then = then
+        self._lines = lines
+
+    def classified(self, sample: Sample, verdict: Verdict) -> None:
+        self._view.classified(sample, verdict)
+        if self._lines:
+            self._then.classified(sample, verdict)
+
+    def failed(self, sample: Sample, reason: str) -> None:
+        self._view.failed()
+        if self._lines:
+            self._then.failed(sample, reason)
+
+    def unreadable(self, what: Unreadable) -> None:
+        self._view.unreadable()
+        if self._lines:
+            self._then.unreadable(what)
+
+    def summary(self, figures: Summary) -> None:
+        self._then.summary(figures)
+
+
+@contextlib.contextmanager
+def shown(view: LiveView, console: Console) -> Iterator[None]:
+    """Draw the view at the end of the console, with log lines above it; it stays as it was in the end."""
+    live = Live(view, console=console, refresh_per_second=PER_SECOND, redirect_stdout=False, redirect_stderr=False)
+    logs = [
+        handler
+        for handler in logging.getLogger().handlers
+        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stderr
+    ]
+    with live:
+        for handler in logs:
+            handler.setStream(FileProxy(console, sys.stderr))
+        try:
+            yield
+        finally:
+            for handler in logs:
+                handler.setStream(sys.stderr)
+
+
+def _confidence(step: Step | None, bars: str) -> Text:
+    if step is None:
+        return Text("")
+    bar = bars[round(step.confidence * (len(bars) - 1))]
+    return Text(f"{bar} {step.confidence:4.0%}", "bold" if step.certain else "dim")

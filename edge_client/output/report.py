@@ -1,0 +1,285 @@
+"""What people and programs see of a run: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from edge_client.inference.sample import Sample
+from edge_client.inference.verdict import Verdict
+from edge_client.inputs.base import Unreadable
+from edge_client.output.summary import Summary
+
+ENERGY_FIELDS = ("modelled_compute_j", "modelled_radio_j", "measured_j")
+
+PROGRESS_EVERY_S = 5.0
+"""Between two lines of progress where standard error is no terminal."""
+
+
+class Report(Protocol):
+    """Told of everything that happens to the samples of a run, in order."""
+
+    def classified(self, sample: Sample, verdict: Verdict) -> None:
+        """A verdict is there."""
+
+    def failed(self, sample: Sample, reason: str) -> None:
+        """There will be no verdict for this sample."""
+
+    def unreadable(self, what: Unreadable) -> None:
+        """An input was skipped."""
+
+    def summary(self, figures: Summary) -> None:
+        """The run has ended."""
+
+
+class JsonReport:
+    """One JSON object a line: each sample, then `{"summary": ...}`. Lines are flushed as they are written."""
+
+    def __init__(self, out: TextIO, class_names: Sequence[str]) -> None:
+        self._out = out
+        self._class_names = class_names
+
+    def classified(self, sample: Sample, verdict: Verdict) -> None:
+        self._line(verdict_line(sample, verdict, self._class_names))
+
+    def failed(self, sample: Sample, reason: str) -> None:
+        nothing = dict.fromkeys(("prediction", "confidence", "timesteps", "payload_bytes", "latency_ms", "answered_by"))
+        self._line({**_named(sample, self._class_names), **nothing, **dict.fromkeys(ENERGY_FIELDS), "error": reason})
+
+    def unreadable(self, what: Unreadable) -> None:
+        """Not on standard output: there is no sample."""
+
+    def summary(self, figures: Summary) -> None:
+        self._line({"summary": figures})
+
+    def _line(self, value: dict[str, Any]) -> None:
+        self._out.write(json.dumps(value) + "\n")
+        self._out.flush()
+
+
+def verdict_line(sample: Sample, verdict: Verdict, class_names: Sequence[str]) -> dict[str, Any]:
+    """A verdict as plain values for JSON; docs/edge.md says what they mean."""
+    return {
+        **_named(sample, class_names),
+        "prediction": class_names[verdict.prediction],
+        "confidence": verdict.confidence,
+        "timesteps": verdict.timesteps,
+        "payload_bytes": verdict.payload_bytes,
+        "latency_ms": verdict.latency_s * 1000,
+        "answered_by": verdict.answered_by,
+        **energy_fields(verdict),
+    }
+
+
+def energy_fields(verdict: Verdict) -> dict[str, float | None]:
+    """Joules of a sample, those of the model and of the meter never under one name; None: not known."""
+    modelled = verdict.energy.modelled if verdict.energy else None
+    measured = verdict.energy.measured if verdict.energy else None
+    values = (
+        modelled.compute_j if modelled else None,
+        modelled.radio_j if modelled else None,
+        measured.joules if measured else None,
+    )
+    return dict(zip(ENERGY_FIELDS, values, strict=True))
+
+
+def _named(sample: Sample, class_names: Sequence[str]) -> dict[str, Any]:
+    return {"sample": sample.name, "label": None if sample.label is None else class_names[sample.label]}
+
+
+class TextReport:
+    """A readable line for each of the first `show` samples, and a table at the end."""
+
+    def __init__(self, out: TextIO, class_names: Sequence[str], timesteps: int, show: int) -> None:
+        self._out = out
+        self._class_names = class_names
+        self._timesteps = timesteps
+        self._left = show
+        self._width = max(len(name) for name in class_names)
+
+    def classified(self, sample: Sample, verdict: Verdict) -> None:
+        if self._left <= 0:
+            return
+        self._left -= 1
+        width = self._width
+        label = "?" if sample.label is None else self._class_names[sample.label]
+        mark = "-" if sample.label is None else "right" if verdict.prediction == sample.label else "wrong"
+        self._line(
+            f"{mark:5}  {sample.name}  label {label:<{width}}  "
+            f"prediction {self._class_names[verdict.prediction]:<{width}}  "
+            f"confidence {verdict.confidence:6.1%}  exit t={verdict.timesteps}/{self._timesteps}  "
+            f"{verdict.payload_bytes} bytes  {verdict.latency_s * 1000:.1f} ms"
+        )
+
+    def failed(self, sample: Sample, reason: str) -> None:
+        """On standard error alone, see `Notes`."""
+
+    def unreadable(self, what: Unreadable) -> None:
+        """On standard error alone, see `Notes`."""
+
+    def summary(self, figures: Summary) -> None:
+        print_table(summary_table(figures), self._out)
+
+    def _line(self, text: str) -> None:
+        self._out.write(text + "\n")
+        self._out.flush()
+
+
+class Notes:
+    """Standard error: progress as a bar on a terminal, else a line now and then, and what went wrong with a sample.
+
+    Args:
+        err: standard error.
+        total: samples to come, None while that is not known.
+        done: samples that were dealt with before, among those to come.
+        bar_after: on a terminal the bar appears after so many samples, below the lines on standard output; None: never.
+        clock: seconds.
+    """
+
+    def __init__(
+        self,
+        err: TextIO,
+        total: int | None,
+        bar_after: int | None,
+        *,
+        done: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.console = Console(file=err, highlight=False, markup=False, soft_wrap=True)
+        self._total = total
+        self._bar_after = bar_after
+        self._clock = clock
+        self._done = done
+        self._spoke = clock()
+        self._bar: tuple[Progress, TaskID] | None = None
+
+    def advance(self) -> None:
+        """One more sample is dealt with."""
+        self._done += 1
+        if self.console.is_terminal:
+            if self._bar_after is not None and self._done >= self._bar_after:
+                self._advance_bar()
+        elif self._clock() - self._spoke >= PROGRESS_EVERY_S:
+            self._spoke = self._clock()
+            self.say(f"{self.progress()} samples")
+
+    def say(self, text: str) -> None:
+        """One line, above the bar if there is one."""
+        self.console.print(text)
+
+    def progress(self) -> str:
+        """How many of how many, where that is known."""
+        return f"{self._done}" if self._total is None else f"{self._done} of {self._total}"
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        if self._bar is not None:
+            self._bar[0].stop()
+            self._bar = None
+
+    def _advance_bar(self) -> None:
+        if self._bar is None:
+            if self._done == self._total:
+                return
+            columns = (TextColumn("classifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            # Redirecting would send results that belong to standard output to standard error.
+            bar = Progress(*columns, console=self.console, redirect_stdout=False, redirect_stderr=False)
+            self._bar = bar, bar.add_task("classifying", total=self._total)
+            bar.start()
+        bar, task = self._bar
+        bar.update(task, completed=self._done)
+
+
+def summary_table(figures: Summary) -> Table:
+    """The figures of a run for people."""
+    table = Table(title=f"Summary: {figures['bundle']}", title_justify="left", show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    for name, value in summary_rows(figures):
+        table.add_row(name, value)
+    return table
+
+
+def summary_rows(figures: Summary) -> list[tuple[str, str]]:
+    """Name and value of each line of the table."""
+    total = figures["timesteps"]
+    counted = f"{figures['samples']}" + "".join(
+        f", {figures[kind]} {kind}" for kind in ("failed", "unreadable") if figures[kind]
+    )
+    rows = [("samples", counted + (" (SIMULATED events)" if figures["simulated"] else ""))]
+    if figures["forgotten"]:
+        rows.append(("  earlier ones, not in these figures", str(figures["forgotten"])))
+    if figures["answered_by"]["edge"]:
+        rows.append(("  answered by the edge itself", str(figures["answered_by"]["edge"])))
+    if figures["reconnects"]:
+        rows.append(("  streams opened anew", str(figures["reconnects"])))
+    if figures["full_t"]:
+        rows += [
+            (f"accuracy at full T={total}", _show(figures["accuracy"], ".2%")),
+            ("accuracy with early exit, same results", _show(figures["accuracy_early_exit"], ".2%")),
+            ("mean exit timestep, same results", _show(figures["mean_exit_timestep"], ".2f")),
+        ]
+    else:
+        rows += [
+            ("accuracy with early exit", _show(figures["accuracy"], ".2%")),
+            *(
+                [("accuracy at full T", _show(figures["accuracy_full_t"], ".2%"))]
+                if "accuracy_full_t" in figures
+                else []
+            ),
+            (f"mean timesteps of {total}", _show(figures["mean_timesteps"], ".2f")),
+        ]
+    rows += [
+        ("payload bytes per sample", _show(figures["payload_bytes_per_sample"], ",.1f")),
+        ("  as messages / with gRPC and HTTP/2 framing", _sent(figures)),
+        ("float32 feature map : frame, per timestep", _show(figures["ratio_float32_feature_map"], ",.0f", "x")),
+        ("packed spikes of the split : bytes sent", _show(figures["ratio_packed_spikes"], ",.1f", "x")),
+        ("same picture as PNG : bytes sent", _picture(figures, "png")),
+        ("same picture as JPEG (q90) : bytes sent", _picture(figures, "jpeg")),
+        (
+            "latency p50 / p99",
+            f"{_show(figures['latency_ms_p50'], '.1f')} / {_show(figures['latency_ms_p99'], '.1f', ' ms')}",
+        ),
+    ]
+    rows += _energy_rows(figures)
+    stages = figures["stage_ms_p50"]
+    rows += [
+        (f"  {stage.replace('_', ' ')}, median per timestep", _show(stages[stage], ".2f", " ms")) for stage in stages
+    ]
+    return rows
+
+
+def _energy_rows(figures: Summary) -> list[tuple[str, str]]:
+    rows = []
+    if figures["modelled_compute_j_per_sample"] is not None:
+        parts = (figures["modelled_compute_j_per_sample"], figures["modelled_radio_j_per_sample"])
+        shown = " / ".join(f"{1e6 * joules:,.1f}" for joules in parts)
+        rows.append((f"energy, modelled: compute / radio ({figures['radio']})", f"{shown} uJ"))
+    if figures["measured_j_per_sample"] is not None:
+        rows.append((f"energy, measured ({figures['meter']})", f"{1e3 * figures['measured_j_per_sample']:,.1f} mJ"))
+    return rows
+
+
+def print_table(table: Table, out: TextIO) -> None:
+    """A table in plain characters, coloured only on a terminal."""
+    Console(file=out, highlight=False).print(table)
+
+
+def _sent(figures: Summary) -> str:
+    return " / ".join(_show(figures[f"{what}_bytes_per_sample"], ",.1f") for what in ("message", "wire"))
+
+
+def _picture(figures: Summary, form: str) -> str:
+    ratio = _show(figures[f"ratio_{form}"], ",.1f", "x")
+    size = figures[f"{form}_bytes_per_sample"]
+    return ratio if size is None else f"{ratio} ({size:,.0f} bytes)"
+
+
+def _show(value: float | None, form: str, unit: str = "") -> str:
+    return "-" if value is None else f"{value:{form}}{unit}"

@@ -1,0 +1,422 @@
+"""The loop of one sample, against a scripted cloud."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from edge_client.inference.co_inference import CoInference
+from edge_client.inference.link_loss import LossPolicy
+from edge_client.inference.lookahead import FixedLookahead, Plan
+from edge_client.inference.verdict import Step, Verdict
+from shared.errors import CloudUnavailable, SampleRejected, WireError
+from shared.exit_policy import ExitPolicy
+from shared.messages import Rejection, RejectionCode, StepResult, Stop
+from shared.spike_codec import SpikeCodec, Spikes
+from shared.wire import FRAMING_BYTES, message_bytes
+from tests.unit.edge_client.fakes import SHAPE, Clock, CountingHead, CountingRun, FakeLink, FakeTransport, T, sample
+
+SURE = (0.05, 0.95)
+UNSURE = (0.6, 0.4)
+
+
+def loop(transport: FakeTransport | FakeLink, clock: Clock | None = None, **settings: Any) -> CoInference:
+    clock = clock or Clock()
+    link = transport if isinstance(transport, FakeLink) else FakeLink([transport], clock)
+    head = settings.pop("head", None) or CountingHead()
+    policy = settings.pop("policy", ExitPolicy("max_probability", 0.9))
+    codec = SpikeCodec(SHAPE)
+    return CoInference(head, codec, link, policy, T, clock=clock, sleep=clock.sleep, **settings)
+
+
+class Scripted:
+    """One plan, and what it was told."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self.alone: list[bool] = []
+        self.exits: list[int] = []
+
+    def next_plan(self) -> Plan:
+        return self._plan
+
+    def saw_step(self, step: Step, frame_bytes: float, alone: bool, head_idle: bool = True) -> None:
+        self.alone.append(alone)
+
+    def saw_exit(self, timestep: int) -> None:
+        self.exits.append(timestep)
+
+
+class SpikeCounter:
+    """A local exit that is as sure as the mean of the spikes says: class 1 from `sure_from` timesteps on."""
+
+    policy = ExitPolicy("max_probability", 0.9)
+
+    def __init__(self, sure_from: int) -> None:
+        self.sure_from = sure_from
+        self.asked: list[NDArray[np.float32]] = []
+
+    def confidences(self, mean_spikes: NDArray[np.float32]) -> tuple[float, ...]:
+        self.asked.append(mean_spikes)
+        return (0.08, 0.92) if len(self.asked) >= self.sure_from else (0.7, 0.3)
+
+
+def rejection(code: RejectionCode, retry_after_ms: int = 0) -> Rejection:
+    return Rejection(0, code, "as scripted", retry_after_ms)
+
+
+@pytest.mark.parametrize(("lookahead", "at_once"), [(1, []), (T, [1])])
+async def test_only_a_stop_of_frames_under_way_is_urgent(lookahead: int, at_once: list[int]) -> None:
+    transport = FakeTransport({1: SURE}, patient=lookahead)
+    verdict = await loop(transport, lookahead=FixedLookahead(lookahead)).classify(sample())
+    assert (verdict.timesteps, len(transport.frames)) == (1, lookahead)
+    assert (transport.stopped, transport.stopped_at_once) == ([1], at_once)
+    frames = sum(message_bytes(frame) + FRAMING_BYTES for frame in transport.frames)
+    assert verdict.wire_bytes == frames + message_bytes(Stop(1))
+
+
+@pytest.mark.parametrize("exit_at", [1, 2, 3, 4])
+async def test_the_verdict_is_that_of_the_first_certain_timestep(exit_at: int) -> None:
+    transport = FakeTransport({t: SURE if t >= exit_at else UNSURE for t in range(1, T + 1)})
+    head = CountingHead()
+    verdict = await loop(transport, head=head).classify(sample())
+    assert (verdict.timesteps, verdict.prediction, verdict.confidence) == (exit_at, 1, 0.95)
+    assert [frame.timestep for frame in transport.frames] == list(range(1, exit_at + 1))
+    assert verdict.payload_bytes == exit_at  # 8 spikes are one byte
+    assert head.steps == exit_at
+    assert transport.stopped == [transport.attempts[0]]
+    assert verdict.answered_by == "cloud"
+
+
+async def test_a_sample_that_is_never_certain_ends_at_the_last_timestep() -> None:
+    transport = FakeTransport(default=UNSURE)
+    verdict = await loop(transport).classify(sample())
+    assert (verdict.timesteps, verdict.prediction, verdict.confidence) == (T, 0, 0.6)
+    assert [step.certain for step in verdict.steps] == [False] * T
+    assert len(transport.stopped) == 1
+
+
+async def test_full_t_goes_on_and_remembers_where_it_would_have_stopped() -> None:
+    transport = FakeTransport({1: UNSURE, 2: SURE, 3: UNSURE, 4: UNSURE})
+    verdict = await loop(transport, full_t=True).classify(sample())
+    assert (verdict.timesteps, verdict.prediction) == (T, 0)
+    assert [step.certain for step in verdict.steps] == [False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    "plan", [Plan(2, 2), Plan(3, 3), Plan(4, 4), Plan(9, 9), Plan(1, 3), Plan(2, 1), Plan(1, 1, 3)]
+)
+@pytest.mark.parametrize("exit_at", [1, 2, 4])
+async def test_lookahead_changes_what_is_sent_and_never_the_answer(plan: Plan, exit_at: int) -> None:
+    table = {t: SURE if t == exit_at else UNSURE for t in range(1, T + 1)}
+    lookahead = Scripted(plan)
+    transport = FakeTransport(table, patient=1)
+    verdict = await loop(transport, lookahead=lookahead).classify(sample())
+    assert (verdict.timesteps, verdict.prediction) == (exit_at, 1)
+    # A cloud that answers at once: what is sent in vain depends on how fast the head is, and the plan is its bound.
+    assert exit_at <= len(transport.frames) <= plan.sendable(exit_at - 1, T)
+    assert verdict.payload_bytes == len(transport.frames)
+    assert lookahead.exits == [exit_at]
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 3, 4])
+async def test_frames_are_sent_as_far_ahead_as_the_plan_says(ahead: int) -> None:
+    transport = FakeTransport({1: UNSURE, 2: SURE}, patient=ahead)
+    lookahead = Scripted(Plan(ahead, ahead))
+    verdict = await loop(transport, lookahead=lookahead).classify(sample())
+    assert (verdict.timesteps, verdict.prediction) == (2, 1)
+    assert [frame.timestep for frame in transport.frames] == list(range(1, min(T, 1 + ahead) + 1))
+    assert transport.most_ahead == ahead
+    assert lookahead.alone == [ahead == 1] * 2
+
+
+async def test_frames_made_ahead_are_not_sent_before_their_time() -> None:
+    head = CountingHead()
+    transport = FakeTransport({3: SURE}, UNSURE)
+    lookahead = Scripted(Plan(1, 1, 3))
+    verdict = await loop(transport, head=head, lookahead=lookahead).classify(sample())
+    assert verdict.timesteps == 3
+    assert [frame.timestep for frame in transport.frames] == [1, 2, 3]
+    assert transport.most_ahead == 1
+    assert lookahead.alone == [True, True, True]
+
+
+async def test_nothing_is_made_ahead_before_what_is_sent_has_left() -> None:
+    class NothingLeaves(FakeTransport):
+        def when_written(self, sample: int, do: Callable[[], None]) -> None:
+            waiting.append(do)
+
+    waiting: list[Callable[[], None]] = []
+    head = CountingHead()
+    transport = NothingLeaves({3: SURE}, UNSURE)
+    verdict = await loop(transport, head=head, lookahead=Scripted(Plan(4, 4, 3))).classify(sample())
+    assert (verdict.timesteps, head.steps, transport.most_ahead) == (3, 3, 1)
+    assert waiting, "the loop did not ask"
+
+
+async def test_a_head_that_fails_in_its_thread_is_heard() -> None:
+    class Broken(CountingHead):
+        def start(self, frames: Any) -> Any:
+            raise ValueError("broken")
+
+    network = loop(FakeTransport(), head=Broken(), in_flight=2)
+    with pytest.raises(ValueError, match="broken"):
+        await network.classify(sample())
+
+
+async def test_no_slot_is_tried_again_after_the_delay_that_was_asked_for() -> None:
+    clock = Clock()
+    transport = FakeTransport(default=SURE, rejections={(1, 1): rejection(RejectionCode.NO_SLOT, 250)})
+    told: list[RejectionCode] = []
+    head = CountingHead()
+    verdict = await loop(transport, clock, head=head, on_rejection=told.append).classify(sample())
+    assert verdict.timesteps == 1
+    assert clock.slept == [0.25]
+    assert told == [RejectionCode.NO_SLOT]
+    assert head.steps == 1  # the frame is kept, not computed again
+    assert verdict.payload_bytes == 2  # it was sent twice
+    assert len(set(transport.attempts)) == 2
+
+
+async def test_no_slot_ends_with_the_sample_deadline() -> None:
+    clock = Clock()
+    never = {(attempt, 1): rejection(RejectionCode.NO_SLOT, 400) for attempt in range(1, 100)}
+    with pytest.raises(SampleRejected, match="no free slot"):
+        await loop(FakeTransport(rejections=never), clock, sample_deadline_s=2.0).classify(sample())
+    assert clock.now - 100.0 <= 2.0
+
+
+@pytest.mark.parametrize("code", [RejectionCode.STATE_LOST, RejectionCode.IDLE])
+async def test_lost_state_is_rebuilt_from_the_first_frame_once(code: RejectionCode) -> None:
+    table = {1: UNSURE, 2: UNSURE, 3: SURE}
+    transport = FakeTransport(table, rejections={(1, 3): rejection(code)})
+    head = CountingHead()
+    verdict = await loop(transport, head=head).classify(sample())
+    assert (verdict.timesteps, verdict.prediction) == (3, 1)
+    assert [(transport.attempts.index(f.sample), f.timestep, f.spikes[0]) for f in transport.frames] == [
+        (0, 1, 1), (0, 2, 2), (0, 3, 3), (1, 1, 1), (1, 2, 2), (1, 3, 3),
+    ]  # fmt: skip
+    assert head.steps == 3
+    assert [step.timestep for step in verdict.steps] == [1, 2, 3]
+
+
+async def test_state_lost_twice_fails_the_sample() -> None:
+    lost = rejection(RejectionCode.STATE_LOST)
+    transport = FakeTransport(default=UNSURE, rejections={(1, 2): lost, (2, 2): lost})
+    with pytest.raises(SampleRejected, match="STATE_LOST"):
+        await loop(transport).classify(sample())
+
+
+@pytest.mark.parametrize("code", [RejectionCode.INVALID_FRAME, RejectionCode.INTERNAL])
+async def test_a_rejected_sample_fails_and_the_next_one_is_answered(code: RejectionCode) -> None:
+    transport = FakeTransport(default=SURE, rejections={(1, 1): rejection(code)})
+    network = loop(transport)
+    with pytest.raises(SampleRejected, match=rf"sample3.*{code.name}.*as scripted"):
+        await network.classify(sample(3))
+    assert (await network.classify(sample(4))).timesteps == 1
+
+
+async def test_silence_fails_the_sample_and_frees_its_slot() -> None:
+    transport = FakeTransport(silent=True)
+    with pytest.raises(SampleRejected, match="timestep 1 was not answered"):
+        await loop(transport, sample_deadline_s=1.0).classify(sample())
+    assert transport.stopped == transport.attempts
+
+
+async def test_an_answer_to_another_timestep_fails_the_sample() -> None:
+    class Muddled(FakeTransport):
+        def _answer(self, frame: Any) -> StepResult:
+            return StepResult(frame.sample, frame.timestep + 1, UNSURE)
+
+    transport = Muddled()
+    with pytest.raises(WireError, match="answered timestep 2, timestep 1 was due"):
+        await loop(transport).classify(sample())
+    assert transport.stopped == transport.attempts
+
+
+async def test_durations_come_from_the_clock_and_from_the_cloud() -> None:
+    clock = Clock()
+
+    class Slow(FakeTransport):
+        async def receive(self, sample: int, within_s: float) -> Any:
+            clock.now += 0.040
+            return await super().receive(sample, within_s)
+
+    verdict = await loop(Slow({2: SURE}, UNSURE), clock).classify(sample())
+    assert [step.send_to_result_s for step in verdict.steps] == pytest.approx([0.040, 0.040])
+    assert verdict.latency_s == pytest.approx(0.080)
+    assert (verdict.steps[0].queue_s, verdict.steps[0].tail_s) == (0.0002, 0.003)
+
+
+async def test_samples_get_numbers_of_their_own() -> None:
+    transport = FakeTransport(default=SURE)
+    network = loop(transport)
+    for number in range(3):
+        await network.classify(sample(number))
+    assert len(set(transport.attempts)) == 3
+    assert [frame.spikes[0] for frame in transport.frames] == [1, 17, 33]
+
+
+def lossy(*lost_after: int | None, table: Any = None) -> list[FakeTransport]:
+    return [FakeTransport(table or {3: SURE}, UNSURE, lost_after=count) for count in lost_after]
+
+
+@pytest.mark.parametrize("lookahead", [1, 4])
+@pytest.mark.parametrize("lost_after", [(1, None), (2, None), (3, None), (1, 1, 2, None), (2, 3, None)])
+async def test_a_lost_stream_costs_a_replay_and_never_an_answer(lost_after: Any, lookahead: int) -> None:
+    transports = lossy(*lost_after)
+    head = CountingHead()
+    clock = Clock()
+    link = FakeLink(transports, clock, pause_s=0.5)
+    network = loop(link, clock, head=head, lookahead=Scripted(Plan(lookahead, lookahead)))
+    verdict = await network.classify(sample())
+    network.close()
+    assert (verdict.timesteps, verdict.prediction, verdict.answered_by) == (3, 1, "cloud")
+    assert [step.timestep for step in verdict.steps] == [1, 2, 3]
+    assert head.steps <= T
+    for transport in transports:  # the same bytes on each stream, from the first frame on
+        assert [(frame.timestep, frame.spikes[0]) for frame in transport.frames] == [
+            (t, t) for t in range(1, len(transport.frames) + 1)
+        ]
+
+
+async def test_waiting_for_a_cloud_ends_with_the_sample_deadline() -> None:
+    clock = Clock()
+    network = loop(FakeLink(lossy(2), clock), clock, sample_deadline_s=3.0)
+    with pytest.raises(SampleRejected, match=r"no verdict within 3 s: no cloud, as scripted"):
+        await network.classify(sample())
+    assert clock.now == 103.0
+
+
+async def test_fail_ends_the_run_when_no_cloud_came_back_in_time() -> None:
+    clock = Clock()
+    network = loop(FakeLink(lossy(2), clock), clock, loss=LossPolicy("fail", 2.0))
+    with pytest.raises(CloudUnavailable, match="no cloud, as scripted"):
+        await network.classify(sample())
+    assert clock.now == 102.0
+
+
+@pytest.mark.parametrize(("sure_from", "timesteps"), [(1, 2), (2, 3), (9, 4)])
+async def test_fallback_answers_here_and_goes_on_with_the_head_where_it_must(sure_from: int, timesteps: int) -> None:
+    clock = Clock()
+    head, local = CountingHead(), SpikeCounter(sure_from)
+    told: list[str] = []
+    network = loop(
+        FakeLink(lossy(2), clock), clock,
+        head=head, loss=LossPolicy("fallback", 1.5), local_exit=local, on_answered_here=told.append,
+    )  # fmt: skip
+    verdict = await network.classify(sample())
+    assert (verdict.answered_by, verdict.timesteps) == ("edge", timesteps)
+    assert (verdict.prediction, verdict.confidence) == ((1, 0.92) if sure_from < 9 else (0, 0.7))
+    assert [step.timestep for step in verdict.steps] == [1], "what the cloud said before is kept"
+    assert head.steps == timesteps
+    assert told == ["fallback"]
+    assert clock.now == 101.5
+    of_all = [np.unpackbits(np.array([t], np.uint8)).reshape(SHAPE) for t in range(1, timesteps + 1)]
+    assert np.allclose(local.asked[-1], np.mean(of_all, axis=0))
+    # The link is known to be down: the next sample does not wait.
+    assert (await network.classify(sample(1))).answered_by == "edge"
+    assert clock.now == 101.5
+
+
+async def test_fallback_answers_for_a_cloud_that_is_silent_and_frees_the_slot() -> None:
+    clock = Clock()
+    transport = FakeTransport(silent=True)
+    network = loop(transport, clock, loss=LossPolicy("fallback", 1.0), local_exit=SpikeCounter(1))
+    verdict = await network.classify(sample())
+    assert (verdict.answered_by, verdict.timesteps, verdict.payload_bytes) == ("edge", 1, 1)
+    assert transport.stopped == transport.attempts
+
+
+@pytest.mark.parametrize("in_flight", [1, 32])
+@pytest.mark.parametrize("rejections", [{}, {(1, 1): rejection(RejectionCode.NO_SLOT, 50)}])
+async def test_the_time_of_the_head_is_not_the_silence_of_the_cloud(
+    rejections: dict[tuple[int, int], Rejection], in_flight: int
+) -> None:
+    clock = Clock()
+
+    class Slow(CountingHead):
+        def start(self, frames: NDArray[np.uint8]) -> CountingRun:
+            return SlowRun(self, 0)
+
+    class SlowRun(CountingRun):
+        def step(self) -> Spikes:
+            clock.now += 0.15
+            return super().step()
+
+    transport = FakeTransport({3: SURE}, UNSURE, rejections)
+    network = loop(
+        transport, clock,
+        head=Slow(), in_flight=in_flight, loss=LossPolicy("fallback", 0.1), local_exit=SpikeCounter(1),
+    )  # fmt: skip
+    verdict = await network.classify(sample())
+    network.close()
+    assert (verdict.answered_by, verdict.timesteps) == ("cloud", 3)
+
+
+@pytest.mark.parametrize("code", [RejectionCode.INVALID_FRAME, RejectionCode.INTERNAL, RejectionCode.NO_SLOT])
+async def test_fallback_answers_for_a_cloud_that_rejects(code: RejectionCode) -> None:
+    transport = FakeTransport(rejections={(1, 1): rejection(code, 5000)})
+    verdict = await loop(transport, loss=LossPolicy("fallback", 1.0), local_exit=SpikeCounter(1)).classify(sample())
+    assert verdict.answered_by == "edge"
+
+
+async def test_a_sure_local_exit_sends_nothing_and_an_unsure_one_changes_nothing() -> None:
+    transport = FakeTransport({1: UNSURE, 2: SURE})
+    told: list[str] = []
+    network = loop(transport, local_exit=SpikeCounter(1), local_first=True, on_answered_here=told.append)
+    verdict = await network.classify(sample())
+    assert (verdict.answered_by, verdict.timesteps, verdict.payload_bytes, verdict.wire_bytes) == ("edge", 1, 0, 0)
+    assert (transport.sent, told) == ([], ["sure"])
+    other = await loop(transport, local_exit=SpikeCounter(9), local_first=True).classify(sample())
+    assert (other.answered_by, other.timesteps) == ("cloud", 2)
+
+
+async def test_lost_state_may_be_rebuilt_once_on_each_stream() -> None:
+    lost = {(1, 2): rejection(RejectionCode.STATE_LOST)}
+    first = FakeTransport(default=UNSURE, rejections=lost, lost_after=4)
+    second = FakeTransport({3: SURE}, UNSURE, rejections=lost)
+    clock = Clock()
+    verdict = await loop(FakeLink([first, second], clock), clock).classify(sample())
+    assert verdict.timesteps == 3
+
+
+confidences = st.floats(0.0, 1.0).map(lambda p: (1.0 - p, p))
+
+
+@given(
+    answers=st.lists(confidences, min_size=T, max_size=T),
+    plan=st.builds(Plan, st.integers(1, 5), st.integers(1, 5), st.integers(0, 3)),
+    lost_after=st.lists(st.integers(1, T), max_size=3),
+    lost_state_at=st.none() | st.integers(2, T),
+    full_t=st.booleans(),
+)
+def test_whatever_is_sent_ahead_or_lost_the_verdict_is_that_of_lockstep(
+    answers: Any, plan: Plan, lost_after: list[int], lost_state_at: int | None, full_t: bool
+) -> None:
+    table = dict(enumerate(answers, 1))
+    lost_state = {(1, lost_state_at): rejection(RejectionCode.STATE_LOST)} if lost_state_at else {}
+
+    async def run(transports: list[FakeTransport], **settings: Any) -> Verdict:
+        clock = Clock()
+        network = loop(FakeLink(transports, clock, 0.1), clock, full_t=full_t, **settings)
+        try:
+            return await network.classify(sample())
+        finally:
+            network.close()
+
+    lockstep = asyncio.run(run([FakeTransport(table)]))
+    transports = [FakeTransport(table, rejections=lost_state, lost_after=count) for count in [*lost_after, None]]
+    verdict = asyncio.run(run(transports, lookahead=Scripted(plan)))
+    assert [step.prediction for step in verdict.steps] == [step.prediction for step in lockstep.steps]
+    assert (verdict.prediction, verdict.confidence, verdict.timesteps, verdict.answered_by) == (
+        lockstep.prediction, lockstep.confidence, lockstep.timesteps, "cloud",
+    )  # fmt: skip
+    assert verdict.payload_bytes >= lockstep.payload_bytes

@@ -1,0 +1,103 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edge_client.inference.verdict import Step, Verdict
+from edge_client.output.energy import EnergyAccount
+from shared.bundle import Bundle
+from shared.energy import AC_J, MAC_J, RADIOS, Meter, compute_joules
+from shared.exit_policy import ExitPolicy
+from shared.manifest import Manifest
+
+MODELS = Path(__file__).resolve().parents[4] / "models"
+
+
+@pytest.fixture(scope="module")
+def manifest() -> Manifest:
+    return Bundle.open(MODELS / "resnet18-digits").manifest
+
+
+def verdict(steps: int = 1, **changes: object) -> Verdict:
+    step = Step(1, 0, 0.9, True, 0.001, 0.0, 0.02, 0.0, 0.001, 1)
+    made = Verdict(1, 0, 0.9, max(steps, 1), 30, 0.05, "cloud", (step,) * steps, 40, 60, head_steps=2, on_air_s=0.02)
+    return replace(made, **changes)
+
+
+class Counting:
+    kind: Meter = "rapl"
+
+    def __init__(self) -> None:
+        self.count: float | None = 5.0
+
+    def joules(self) -> float | None:
+        return self.count
+
+
+def test_operations_of_every_timestep_made_are_charged(manifest: Manifest) -> None:
+    account = EnergyAccount(manifest, manifest.exit_policy, "none", asks_first=False, meter=None)
+    one, two = (account.charge(verdict(head_steps=steps)).modelled for steps in (1, 2))
+    assert one is not None
+    assert two is not None
+    test = manifest.provenance["test"]
+    assert two.compute_j - one.compute_j == pytest.approx(test["accumulates_edge"] / 4 * AC_J)
+    assert one.compute_j == pytest.approx(compute_joules(test["multiply_accumulates"], test["accumulates_edge"] / 4))
+    assert one.radio_j == 0.0
+
+
+def test_the_radio_is_awake_from_the_first_byte_to_the_verdict(manifest: Manifest) -> None:
+    account = EnergyAccount(manifest, manifest.exit_policy, "wifi", asks_first=False, meter=None)
+    short, long = (account.charge(verdict(on_air_s=seconds)).modelled for seconds in (0.02, 1.02))
+    silent = account.charge(verdict(0, wire_bytes=0, on_air_s=0.0)).modelled
+    assert short is not None
+    assert long is not None
+    assert silent is not None
+    assert long.radio_j - short.radio_j == pytest.approx(RADIOS["wifi"].listening_w)
+    assert short.radio_j > 0.02 * RADIOS["wifi"].listening_w
+    assert silent.radio_j == 0.0
+
+
+def test_an_answer_costs_what_the_policy_in_force_has_it_carry(manifest: Manifest) -> None:
+    one, two, ten = (
+        EnergyAccount(manifest, ExitPolicy(measure), "wifi", asks_first=False, meter=None).charge(verdict()).modelled
+        for measure in ("max_probability", "margin", "entropy")
+    )
+    assert one is not None
+    assert two is not None
+    assert ten is not None
+    assert one.radio_j < two.radio_j < ten.radio_j
+
+
+def test_asking_the_local_exit_is_charged(manifest: Manifest) -> None:
+    asked, not_asked = (
+        EnergyAccount(manifest, manifest.exit_policy, "none", asks_first=first, meter=None).charge(verdict()).modelled
+        for first in (True, False)
+    )
+    assert asked is not None
+    assert not_asked is not None
+    operations = manifest.provenance["local_exit"]["operations"]
+    assert asked.compute_j - not_asked.compute_j == pytest.approx(operations * MAC_J)
+
+
+def test_a_meters_joules_go_to_the_verdict_that_comes_next(manifest: Manifest) -> None:
+    meter = Counting()
+    account = EnergyAccount(manifest, manifest.exit_policy, "none", asks_first=False, meter=meter)
+    meter.count = 100.0  # connecting, loading
+    account.begin()
+    meter.count = 102.0
+    first = account.charge(verdict()).measured
+    second = account.charge(verdict()).measured
+    assert first is not None
+    assert second is not None
+    assert (first.joules, first.meter) == (2.0, "rapl")
+    assert second.joules == 0.0
+    meter.count = None
+    assert account.charge(verdict()).measured is None
+    assert account.charge(verdict()).measured is None
+
+
+def test_nothing_is_made_up(manifest: Manifest) -> None:
+    bare = replace(manifest, provenance={})
+    energy = EnergyAccount(bare, bare.exit_policy, "wifi", asks_first=True, meter=None).charge(verdict())
+    assert energy.modelled is None
+    assert energy.measured is None
