@@ -58,7 +58,7 @@ async def _measure(bundle: Bundle, cloud: str, samples: int) -> dict[str, Any]:
     proxy = Proxy(host, int(port))
     address, counted = await proxy.start(), proxy.counted
     try:
-        link = GrpcTransport.of(bundle, bundle.manifest.exit_policy, Target(address, address), IN_CLEAR, WITHIN_S)
+        link = GrpcTransport.of(bundle, bundle.settings.exit_policy, Target(address, address), IN_CLEAR, WITHIN_S)
         try:
             await link.open()
             await asyncio.sleep(0.2)

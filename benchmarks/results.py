@@ -7,6 +7,7 @@ in neither is an empty row with the command that fills it, from `rows.toml` besi
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -17,6 +18,7 @@ import tomllib
 from benchmarks.results_plot import plot_bits, plot_timesteps
 from shared.bundle import Bundle
 from shared.errors import ConfigError
+from shared.execution import Execution
 from shared.manifest import Manifest
 from shared.network_spec import FLOAT_BITS
 from shared.plain_data import build
@@ -27,6 +29,7 @@ COLUMNS = (
     "name",
     "data",
     "network",
+    "execution",
     "cut after",
     "ratio",
     "uncompressed, test accuracy at T=1, 2, ...",
@@ -80,10 +83,14 @@ def read_manifests(models: Path, records: Path) -> list[Manifest]:
 
 
 def table(manifests: list[Manifest], rows: tuple[Row, ...]) -> str:
-    """A Markdown table: a row for each manifest, then those that nobody has trained yet."""
+    """A Markdown table: a row for each execution of each manifest, then those that nobody has trained yet."""
     planned = {row.name: row for row in rows}
     trained = {manifest.name for manifest in manifests}
-    lines = [_filled(manifest, planned.get(manifest.name, Row(manifest.name, manifest.name))) for manifest in manifests]
+    lines = [
+        _filled(manifest, execution, planned.get(manifest.name, Row(manifest.name, manifest.name)))
+        for manifest in manifests
+        for execution in manifest.executions
+    ]
     lines += [_empty(row) for row in rows if row.name not in trained]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (COLUMNS, ["---"] * len(COLUMNS), *lines))
 
@@ -111,9 +118,11 @@ def ratio(manifest: Manifest) -> float:
     return FLOAT_BITS * prod(manifest.split_shape) / prod(manifest.frame_shape)
 
 
-def _filled(manifest: Manifest, row: Row) -> list[str]:
+def _filled(manifest: Manifest, execution: Execution, row: Row) -> list[str]:
     network, origin = manifest.network, manifest.provenance
-    test: dict[str, Any] = origin["test"]
+    settings = manifest.executions[execution]
+    test: Mapping[str, Any] = settings.measured["test"]
+    default = " (default)" if len(manifest.executions) > 1 and execution == manifest.default_execution else ""
     data = f"{origin['data']['name']}, {'**simulated**' if origin['simulated_data'] else 'real'}, n={test['samples']}"
     whole: list[float] | None = test.get("uncompressed_accuracy_by_timestep")
     drop = "not measured" if whole is None else f"{100 * (whole[-1] - test['accuracy_by_timestep'][-1]):.2f}"
@@ -121,13 +130,14 @@ def _filled(manifest: Manifest, row: Row) -> list[str]:
         manifest.name,
         data,
         f"{network.backbone}, width {network.width}, T={network.timesteps}",
+        f"{execution}{default}",
         network.split,
         f"{ratio(manifest):,.0f}x ({prod(manifest.frame_shape)} bits a frame)",
         "not measured" if whole is None else _percent(whole),
         _percent(test["accuracy_by_timestep"]),
         drop,
         f"{test['frame']['density']:.3f}",
-        f"{manifest.exit_policy.measure} >= {manifest.exit_policy.threshold:g}",
+        f"{settings.exit_policy.measure} >= {settings.exit_policy.threshold:g}",
         f"{100 * test['accuracy_with_exit']:.2f} %",
         f"{test['mean_timesteps']:.2f}",
         f"{origin['seed']}, {'+'.join(_epochs(stage) for stage in origin['stages'])}",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -12,6 +13,12 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from shared.manifest import Manifest
+
+
+def _measured(manifest: Manifest) -> Mapping[str, Any]:
+    """On test samples, of the default execution."""
+    test: Mapping[str, Any] = manifest.executions[manifest.default_execution].measured["test"]
+    return test
 
 
 def plot_bits(manifests: Sequence[Manifest], path: Path) -> None:
@@ -26,7 +33,7 @@ def plot_bits(manifests: Sequence[Manifest], path: Path) -> None:
         name = f"{network.backbone}, width {network.width}, on {manifest.provenance['data']['name']}"
         networks.setdefault(name, []).append(manifest)
     for name, members in networks.items():
-        tests = [manifest.provenance["test"] for manifest in members]
+        tests = [_measured(manifest) for manifest in members]
         bits = [prod(manifest.frame_shape) for manifest in members]
         accuracies = [100 * test["accuracy_by_timestep"][-1] for test in tests]
         (points,) = axes.plot(bits, accuracies, "o", label=name)
@@ -47,7 +54,7 @@ def plot_timesteps(manifests: Sequence[Manifest], path: Path) -> None:
     figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
     axes.set_prop_cycle(color=[plt.get_cmap("tab20")(index) for index in range(20)])
     for manifest in manifests:
-        test = manifest.provenance["test"]
+        test = _measured(manifest)
         curve = test.get("curve", [])
         steps, accuracies = [point[1] for point in curve], [100 * point[2] for point in curve]
         (line,) = axes.plot(steps, accuracies, label=manifest.name)

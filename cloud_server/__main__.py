@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
-from cloud_server.config import CloudConfig
+from cloud_server.config import CloudConfig, TailRuntime
 from cloud_server.security import ServerSecurity
 from shared.command_line import Address, LogFormat, configure_logs, existing_path, log_options, option, run
+from shared.execution import EXECUTIONS
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -26,6 +27,17 @@ from shared.command_line import Address, LogFormat, configure_logs, existing_pat
 @option("--token-file", type=existing_path, metavar="FILE", help="Edges must send one of these tokens, one a line.")
 @option("--insecure", is_flag=True, help="No TLS, on loopback.")
 @option("--insecure-anywhere", is_flag=True, help="No TLS though others may listen in; with --insecure.")
+@option(
+    "--execution",
+    type=click.Choice([*EXECUTIONS, "all"]),
+    help="How bundles are run; each bundle's default if not given.",
+)
+@option(
+    "--runtime",
+    type=click.Choice(["auto", *get_args(TailRuntime)]),
+    default="auto",
+    help="What runs the tails; auto: onnxruntime on a CPU where the bundle has a graph, else torch.",
+)
 @option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="What the tails run on.")
 @option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", help="Of the convolutions.")
 @option("--batch-invariant", is_flag=True, help="Answers do not depend on the batch, bit for bit; on the CPU.")

@@ -10,10 +10,9 @@ from typing import NoReturn
 from cloud_server.catalogue import longest_message, read_bundles
 from cloud_server.config import CloudConfig
 from cloud_server.engine.engine import Engine
-from cloud_server.engine.loaded_bundle import Lane, lane_names, load_lane
+from cloud_server.engine.loaded_bundle import Lane, lane_key, lane_names, load_lane
 from cloud_server.engine.work import Outcome
 from cloud_server.rpc.servicer import CoInference
-from cloud_server.tails.base import torch_device
 from shared.bundle import Bundle
 from shared.errors import ConfigError, EngineFailed, NeucodexError
 from shared.metrics import Metrics
@@ -33,7 +32,6 @@ class Served:
         self._config = config
         self._service = service
         self._metrics = metrics
-        self._device = torch_device(config.device)
         self._first = read_bundles(config)
         self.longest_message = config.max_message_bytes or longest_message(self._first)
         self.lanes: list[Lane] = []
@@ -59,7 +57,7 @@ class Served:
             failure = EngineFailed(f"bundle {lane.name}: no step succeeds any more ({why}): start the process anew")
             loop.call_soon_threadsafe(self._failure.put_nowait, failure)
 
-        one = self._device.type == "cuda" or self._config.batch_invariant
+        one = self._config.device == "cuda" or self._config.batch_invariant
         threads = 1 if one else self._config.threads
         self._engine = Engine(deliver=deliver, broken=broken, metrics=self._metrics, threads=threads)
         self._engine.start()
@@ -92,14 +90,14 @@ class Served:
                 raise ConfigError(
                     "a bundle's frames are longer than the messages read here: restart, or raise --max-message-bytes"
                 )
-            served = {lane.fingerprint for lane in self.lanes}
-            new = await self._warm(self._engine, [bundle for bundle in found if bundle.fingerprint not in served])
+            served = {lane.key for lane in self.lanes}
+            new = await self._warm(self._engine, [bundle for bundle in found if lane_key(bundle) not in served])
         except NeucodexError as error:
             log.error("bundles are not reloaded, what was served is served on: %s", error)
             return
-        wanted = {bundle.fingerprint for bundle in found}
-        gone = [lane for lane in self.lanes if lane.fingerprint not in wanted]
-        self.lanes = [lane for lane in self.lanes if lane.fingerprint in wanted] + new
+        wanted = {lane_key(bundle) for bundle in found}
+        gone = [lane for lane in self.lanes if lane.key not in wanted]
+        self.lanes = [lane for lane in self.lanes if lane.key in wanted] + new
         for lane in new:
             self._service.offer(lane)
         for lane in gone:
@@ -128,7 +126,7 @@ class Served:
         return lanes
 
     async def _warm_one(self, engine: Engine, bundle: Bundle, name: str) -> Lane:
-        lane = await asyncio.to_thread(load_lane, bundle, name, self._config, self._device)
+        lane = await asyncio.to_thread(load_lane, bundle, name, self._config)
         try:
             await _warm_up(engine, lane)
         except RuntimeError as error:
@@ -138,8 +136,9 @@ class Served:
         self._metrics.know("bundle", name)
         self._metrics.set("neucodex_cloud_slots", lane.slots.count, bundle=name)
         log.info(
-            "bundle %s, fingerprint %s: %d slots, %.1f MB of state when all are used",
-            name, lane.fingerprint.hex()[:12], lane.slots.count, lane.slots.count * lane.slots.bytes_per_row / 1e6,
+            "bundle %s, fingerprint %s, execution %s: %d slots, %.1f MB of state when all are used",
+            name, lane.fingerprint.hex()[:12], lane.execution,
+            lane.slots.count, lane.slots.count * lane.slots.bytes_per_row / 1e6,
         )  # fmt: skip
         return lane
 

@@ -16,8 +16,11 @@ MESSAGE_SLACK = 1024
 def read_bundles(config: CloudConfig) -> list[Bundle]:
     """Open every bundle named by the command line, and every one in the folder that it names.
 
+    Returns:
+        A bundle for each execution that is to be served.
+
     Raises:
-        ConfigError: there is none, or one is there twice.
+        ConfigError: there is none, one is there twice, or one has no such execution.
         BundleError: one cannot be read.
     """
     paths = list(config.bundles)
@@ -31,7 +34,15 @@ def read_bundles(config: CloudConfig) -> list[Bundle]:
         twin = found.setdefault(bundle.fingerprint, bundle)
         if twin is not bundle:
             raise ConfigError(f"the same bundle is to be served more than once: {twin.path}, {path}")
-    return list(found.values())
+    return [view for bundle in found.values() for view in _views(bundle, config)]
+
+
+def _views(bundle: Bundle, config: CloudConfig) -> list[Bundle]:
+    """The bundle in each execution that is to be served, its default first."""
+    if config.execution != "all":
+        return [bundle if config.execution is None else bundle.run_as(config.execution)]
+    others = (name for name in bundle.manifest.executions if name != bundle.execution)
+    return [bundle, *map(bundle.run_as, others)]
 
 
 def longest_message(bundles: Sequence[Bundle]) -> int:

@@ -8,10 +8,12 @@ from typing import Literal
 
 from cloud_server.security import IN_CLEAR, ServerSecurity
 from shared.errors import ConfigError
+from shared.execution import Execution
 from shared.security import is_loopback
 
 Device = Literal["cpu", "cuda"]
 Precision = Literal["fp32", "bf16", "fp16"]
+TailRuntime = Literal["onnx", "onnx-int8", "torch"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,9 @@ class CloudConfig:
         listen, metrics: (host, port); port 0 takes a free one.
         health: (host, port) on which health checks are answered in clear, and nothing else; None for nowhere.
         security: who may connect, and whether others can read along.
+        execution: the one that bundles are served in; None for each bundle's default.
         device: what the tails run on.
+        runtime: what runs them; "auto" takes onnxruntime on a CPU where the bundle has a graph, else torch.
         precision: of convolutions and spikes; membranes, logits and confidences are fp32 in any case.
         batch_invariant: whether answers are the same bits whoever else is in the batch; on the CPU, one thread a step.
         slots: samples in flight at once, for each bundle.
@@ -51,7 +55,9 @@ class CloudConfig:
     metrics: tuple[str, int] = ("127.0.0.1", 9464)
     health: tuple[str, int] | None = None
     security: ServerSecurity = IN_CLEAR
+    execution: Execution | Literal["all"] | None = None
     device: Device = "cpu"
+    runtime: TailRuntime | Literal["auto"] = "auto"
     precision: Precision = "fp32"
     batch_invariant: bool = False
     slots: int = 256

@@ -26,6 +26,7 @@ from shared.command_line import (
     Address,
     LogFormat,
     configure_logs,
+    execution_option,
     existing_path,
     fraction,
     log_options,
@@ -33,6 +34,7 @@ from shared.command_line import (
     run,
 )
 from shared.energy import RadioName
+from shared.execution import Execution
 from shared.exit_policy import Measure
 
 EXIT_CODES = (
@@ -150,6 +152,7 @@ def cli() -> None:
     help="How long the cloud may be gone or silent before --on-loss fallback answers.",
 )
 @option("--local-exit", is_flag=True, help="Answer here, without a byte sent, where the bundle's local exit is sure.")
+@execution_option
 @option("--runtime", type=click.Choice(get_args(Runtime)), default="auto", help="What runs the head; see docs/edge.md.")
 @option("--threads", type=int, default=1, metavar="N", help="Threads of the head's operations.")
 @security_options
@@ -204,6 +207,7 @@ def classify(
     on_loss: OnLoss | None,
     fallback_after: float,
     local_exit: bool,
+    execution: Execution | None,
     runtime: Runtime,
     threads: int,
     deadline: float,
@@ -265,6 +269,7 @@ def classify(
         on_loss=on_loss,
         fallback_after_s=fallback_after,
         local_exit=local_exit,
+        execution=execution,
         threads=threads,
         runtime=runtime,
     )

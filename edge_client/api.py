@@ -75,8 +75,8 @@ class Edge:
             in_flight=in_flight,
             **options,
         )
-        self._bundle = Bundle.open(self._config.bundle)
-        self._config.exit_policy(self._bundle.manifest.exit_policy)
+        self._bundle = Bundle.open(self._config.bundle, self._config.execution)
+        self._config.exit_policy(self._bundle.settings.exit_policy)
         self._converter = converter(self._bundle.manifest, binning)
         self._numbers = itertools.count()
         self._watcher = _Watcher()

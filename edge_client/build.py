@@ -19,7 +19,6 @@ from edge_client.link.cloud_link import CloudLink
 from edge_client.link.grpc_transport import GrpcTransport
 from shared.bundle import Bundle
 from shared.errors import ConfigError
-from shared.manifest import Manifest
 from shared.messages import RejectionCode
 from shared.spike_codec import SpikeCodec
 
@@ -56,7 +55,7 @@ async def open_pair(config: EdgeConfig, bundle: Bundle, observer: Observer) -> A
         await _first_stream(config, link)
         # After the cloud: without one there is no need to wait for the runtime.
         head = open_head(bundle, config.runtime, config.threads)
-        network = _network(config, bundle.manifest, head, codec, link, local_exit, observer)
+        network = _network(config, bundle, head, codec, link, local_exit, observer)
         try:
             yield network
         finally:
@@ -66,7 +65,7 @@ async def open_pair(config: EdgeConfig, bundle: Bundle, observer: Observer) -> A
 
 
 def _link(config: EdgeConfig, bundle: Bundle, observer: Observer) -> CloudLink:
-    policy = config.exit_policy(bundle.manifest.exit_policy)
+    policy = config.exit_policy(bundle.settings.exit_policy)
 
     def connect(target: Target, within_s: float) -> GrpcTransport:
         return GrpcTransport.of(bundle, policy, target, config.security, within_s)
@@ -107,7 +106,7 @@ def _local_exit(config: EdgeConfig, bundle: Bundle) -> LocalExit | None:
 
 def _network(
     config: EdgeConfig,
-    manifest: Manifest,
+    bundle: Bundle,
     head: Head,
     codec: SpikeCodec,
     link: CloudLink,
@@ -118,9 +117,9 @@ def _network(
         head,
         codec,
         link,
-        config.exit_policy(manifest.exit_policy),
-        manifest.network.timesteps,
-        lookahead=_lookahead(config, manifest),
+        config.exit_policy(bundle.settings.exit_policy),
+        bundle.manifest.network.timesteps,
+        lookahead=_lookahead(config, bundle),
         full_t=config.full_t,
         sample_deadline_s=config.sample_deadline_s,
         loss=config.loss,
@@ -132,12 +131,12 @@ def _network(
     )
 
 
-def _lookahead(config: EdgeConfig, manifest: Manifest) -> Lookahead:
+def _lookahead(config: EdgeConfig, bundle: Bundle) -> Lookahead:
     if config.lookahead != "auto":
         return FixedLookahead(config.lookahead)
-    timesteps = manifest.network.timesteps
+    timesteps = bundle.manifest.network.timesteps
     # The bundle's test stopped where its own policy says; with another one, what this edge sees soon outweighs it.
-    tested = exits_tested(manifest.provenance, timesteps)
+    tested = exits_tested(bundle.settings.measured, timesteps)
     exits = [0.0] * (timesteps - 1) + [1.0] if config.full_t else tested
     # With several samples in flight the head has other work while one of them waits.
     return AutoLookahead(timesteps, exits, config.byte_price_us / 1e6, make_ahead=config.in_flight == 1)

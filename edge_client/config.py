@@ -13,6 +13,7 @@ from edge_client.inference.lookahead import BYTE_PRICE_US
 from edge_client.link.security import IN_CLEAR, LinkSecurity
 from shared.energy import RadioName
 from shared.errors import ConfigError
+from shared.execution import Execution
 from shared.exit_policy import ExitPolicy, Measure
 
 if TYPE_CHECKING:  # numpy is for later: a wrong flag is answered at once
@@ -136,8 +137,8 @@ class EdgeConfig:
     `threshold` and `measure` None leave the bundle's calibrated exit policy. `full_t` runs every sample to timestep T
     and reports where it would have stopped. Durations are in seconds. `clouds` are tried in this order. `on_loss` None
     waits as "wait" does, but not for the first stream: an address that was wrong from the start is said at once.
-    `lookahead` "auto" chooses, at `byte_price_us` microseconds of latency for a byte. `runtime` runs
-    the head, with so many `threads`.
+    `lookahead` "auto" chooses, at `byte_price_us` microseconds of latency for a byte. `execution` None is the bundle's
+    default. `runtime` runs the head, with so many `threads`.
     """
 
     bundle: Path
@@ -154,6 +155,7 @@ class EdgeConfig:
     on_loss: OnLoss | None = None
     fallback_after_s: float = FALLBACK_AFTER_S
     local_exit: bool = False
+    execution: Execution | None = None
     threads: int = 1
     runtime: Runtime = "auto"
 

@@ -209,7 +209,7 @@ async def _round_trip(ask: Callable[[], Awaitable[health_pb2.HealthCheckResponse
 
 
 async def _stream(target: Target, bundle: Bundle, asked: Asked) -> str:
-    transport = GrpcTransport.of(bundle, bundle.manifest.exit_policy, target, asked.security, asked.deadline_s)
+    transport = GrpcTransport.of(bundle, bundle.settings.exit_policy, target, asked.security, asked.deadline_s)
     try:
         ready = await transport.open()
     except CloudRefused:

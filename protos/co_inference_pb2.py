@@ -24,31 +24,33 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19protos/co_inference.proto\x12\x0bneucodex.v1\"n\n\x0b\x45\x64geMessage\x12!\n\x04open\x18\x01 \x01(\x0b\x32\x11.neucodex.v1.OpenH\x00\x12#\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x12.neucodex.v1.FrameH\x00\x12\x0f\n\x07stopped\x18\x03 \x03(\rB\x06\n\x04kind\"\x93\x01\n\x0c\x43loudMessage\x12#\n\x05ready\x18\x01 \x01(\x0b\x32\x12.neucodex.v1.ReadyH\x00\x12)\n\x06result\x18\x02 \x01(\x0b\x32\x17.neucodex.v1.StepResultH\x00\x12+\n\trejection\x18\x03 \x01(\x0b\x32\x16.neucodex.v1.RejectionH\x00\x42\x06\n\x04kind\"D\n\x04Open\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\x0c\x12\r\n\x05top_k\x18\x03 \x01(\r\"A\n\x05Ready\x12\x18\n\x10max_open_samples\x18\x01 \x01(\r\x12\x1e\n\x16sample_idle_timeout_ms\x18\x02 \x01(\r\"\\\n\x05\x46rame\x12\x0e\n\x06sample\x18\x01 \x01(\r\x12\x10\n\x08timestep\x18\x02 \x01(\r\x12!\n\x05\x63odec\x18\x03 \x01(\x0e\x32\x12.neucodex.v1.Codec\x12\x0e\n\x06spikes\x18\x04 \x01(\x0c\"\x8e\x01\n\nStepResult\x12\x0e\n\x06sample\x18\x01 \x01(\r\x12\x10\n\x08timestep\x18\x02 \x01(\r\x12\x13\n\x0b\x63onfidences\x18\x03 \x03(\x02\x12\x0f\n\x07\x63lasses\x18\x04 \x03(\r\x12\x10\n\x08queue_us\x18\x05 \x01(\r\x12\x12\n\ncompute_us\x18\x06 \x01(\r\x12\x12\n\nbatch_size\x18\x07 \x01(\r\"\xed\x01\n\tRejection\x12\x0e\n\x06sample\x18\x01 \x01(\r\x12)\n\x04\x63ode\x18\x02 \x01(\x0e\x32\x1b.neucodex.v1.Rejection.Code\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x04 \x01(\r\"}\n\x04\x43ode\x12\x14\n\x10\x43ODE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43ODE_INVALID_FRAME\x10\x01\x12\x13\n\x0f\x43ODE_STATE_LOST\x10\x02\x12\x10\n\x0c\x43ODE_NO_SLOT\x10\x03\x12\x11\n\rCODE_INTERNAL\x10\x04\x12\r\n\tCODE_IDLE\x10\x05*Q\n\x05\x43odec\x12\x0f\n\x0b\x43ODEC_RANGE\x10\x00\x12\x15\n\x11\x43ODEC_PACKED_BITS\x10\x01\x12\x10\n\x0c\x43ODEC_SPARSE\x10\x02\x12\x0e\n\nCODEC_ZSTD\x10\x03\x32O\n\x0b\x43oInference\x12@\n\x05Infer\x12\x18.neucodex.v1.EdgeMessage\x1a\x19.neucodex.v1.CloudMessage(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19protos/co_inference.proto\x12\x0bneucodex.v1\"n\n\x0b\x45\x64geMessage\x12!\n\x04open\x18\x01 \x01(\x0b\x32\x11.neucodex.v1.OpenH\x00\x12#\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x12.neucodex.v1.FrameH\x00\x12\x0f\n\x07stopped\x18\x03 \x03(\rB\x06\n\x04kind\"\x93\x01\n\x0c\x43loudMessage\x12#\n\x05ready\x18\x01 \x01(\x0b\x32\x12.neucodex.v1.ReadyH\x00\x12)\n\x06result\x18\x02 \x01(\x0b\x32\x17.neucodex.v1.StepResultH\x00\x12+\n\trejection\x18\x03 \x01(\x0b\x32\x16.neucodex.v1.RejectionH\x00\x42\x06\n\x04kind\"o\n\x04Open\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\x0c\x12\r\n\x05top_k\x18\x03 \x01(\r\x12)\n\texecution\x18\x04 \x01(\x0e\x32\x16.neucodex.v1.Execution\"A\n\x05Ready\x12\x18\n\x10max_open_samples\x18\x01 \x01(\r\x12\x1e\n\x16sample_idle_timeout_ms\x18\x02 \x01(\r\"\\\n\x05\x46rame\x12\x0e\n\x06sample\x18\x01 \x01(\r\x12\x10\n\x08timestep\x18\x02 \x01(\r\x12!\n\x05\x63odec\x18\x03 \x01(\x0e\x32\x12.neucodex.v1.Codec\x12\x0e\n\x06spikes\x18\x04 \x01(\x0c\"\x8e\x01\n\nStepResult\x12\x0e\n\x06sample\x18\x01 \x01(\r\x12\x10\n\x08timestep\x18\x02 \x01(\r\x12\x13\n\x0b\x63onfidences\x18\x03 \x03(\x02\x12\x0f\n\x07\x63lasses\x18\x04 \x03(\r\x12\x10\n\x08queue_us\x18\x05 \x01(\r\x12\x12\n\ncompute_us\x18\x06 \x01(\r\x12\x12\n\nbatch_size\x18\x07 \x01(\r\"\xed\x01\n\tRejection\x12\x0e\n\x06sample\x18\x01 \x01(\r\x12)\n\x04\x63ode\x18\x02 \x01(\x0e\x32\x1b.neucodex.v1.Rejection.Code\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x04 \x01(\r\"}\n\x04\x43ode\x12\x14\n\x10\x43ODE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43ODE_INVALID_FRAME\x10\x01\x12\x13\n\x0f\x43ODE_STATE_LOST\x10\x02\x12\x10\n\x0c\x43ODE_NO_SLOT\x10\x03\x12\x11\n\rCODE_INTERNAL\x10\x04\x12\r\n\tCODE_IDLE\x10\x05*6\n\tExecution\x12\x15\n\x11\x45XECUTION_SPIKING\x10\x00\x12\x12\n\x0e\x45XECUTION_RATE\x10\x01*Q\n\x05\x43odec\x12\x0f\n\x0b\x43ODEC_RANGE\x10\x00\x12\x15\n\x11\x43ODEC_PACKED_BITS\x10\x01\x12\x10\n\x0c\x43ODEC_SPARSE\x10\x02\x12\x0e\n\nCODEC_ZSTD\x10\x03\x32O\n\x0b\x43oInference\x12@\n\x05Infer\x12\x18.neucodex.v1.EdgeMessage\x1a\x19.neucodex.v1.CloudMessage(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.co_inference_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CODEC']._serialized_start=920
-  _globals['_CODEC']._serialized_end=1001
+  _globals['_EXECUTION']._serialized_start=963
+  _globals['_EXECUTION']._serialized_end=1017
+  _globals['_CODEC']._serialized_start=1019
+  _globals['_CODEC']._serialized_end=1100
   _globals['_EDGEMESSAGE']._serialized_start=42
   _globals['_EDGEMESSAGE']._serialized_end=152
   _globals['_CLOUDMESSAGE']._serialized_start=155
   _globals['_CLOUDMESSAGE']._serialized_end=302
   _globals['_OPEN']._serialized_start=304
-  _globals['_OPEN']._serialized_end=372
-  _globals['_READY']._serialized_start=374
-  _globals['_READY']._serialized_end=439
-  _globals['_FRAME']._serialized_start=441
-  _globals['_FRAME']._serialized_end=533
-  _globals['_STEPRESULT']._serialized_start=536
-  _globals['_STEPRESULT']._serialized_end=678
-  _globals['_REJECTION']._serialized_start=681
-  _globals['_REJECTION']._serialized_end=918
-  _globals['_REJECTION_CODE']._serialized_start=793
-  _globals['_REJECTION_CODE']._serialized_end=918
-  _globals['_COINFERENCE']._serialized_start=1003
-  _globals['_COINFERENCE']._serialized_end=1082
+  _globals['_OPEN']._serialized_end=415
+  _globals['_READY']._serialized_start=417
+  _globals['_READY']._serialized_end=482
+  _globals['_FRAME']._serialized_start=484
+  _globals['_FRAME']._serialized_end=576
+  _globals['_STEPRESULT']._serialized_start=579
+  _globals['_STEPRESULT']._serialized_end=721
+  _globals['_REJECTION']._serialized_start=724
+  _globals['_REJECTION']._serialized_end=961
+  _globals['_REJECTION_CODE']._serialized_start=836
+  _globals['_REJECTION_CODE']._serialized_end=961
+  _globals['_COINFERENCE']._serialized_start=1102
+  _globals['_COINFERENCE']._serialized_end=1181
 # @@protoc_insertion_point(module_scope)

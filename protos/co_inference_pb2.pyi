@@ -24,6 +24,26 @@ else:
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
+class _Execution:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _ExecutionEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Execution.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    EXECUTION_SPIKING: _Execution.ValueType  # 0
+    """Every neuron steps, in the cloud too."""
+    EXECUTION_RATE: _Execution.ValueType  # 1
+    """The cloud computes with the mean of the sample's frames so far."""
+
+class Execution(_Execution, metaclass=_ExecutionEnumTypeWrapper):
+    """How the bundle's network is run: frames of one mean nothing to the other."""
+
+EXECUTION_SPIKING: Execution.ValueType  # 0
+"""Every neuron steps, in the cloud too."""
+EXECUTION_RATE: Execution.ValueType  # 1
+"""The cloud computes with the mean of the sample's frames so far."""
+global___Execution = Execution
+
 class _Codec:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -113,19 +133,22 @@ class Open(google.protobuf.message.Message):
     PROTOCOL_VERSION_FIELD_NUMBER: builtins.int
     FINGERPRINT_FIELD_NUMBER: builtins.int
     TOP_K_FIELD_NUMBER: builtins.int
+    EXECUTION_FIELD_NUMBER: builtins.int
     protocol_version: builtins.int
     fingerprint: builtins.bytes
     """SHA-256 of the bundle's manifest, which names the hashes of all its files: 32 bytes."""
     top_k: builtins.int
     """How many of the largest confidences each StepResult carries; 0 for all classes."""
+    execution: global___Execution.ValueType
     def __init__(
         self,
         *,
         protocol_version: builtins.int = ...,
         fingerprint: builtins.bytes = ...,
         top_k: builtins.int = ...,
+        execution: global___Execution.ValueType = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["fingerprint", b"fingerprint", "protocol_version", b"protocol_version", "top_k", b"top_k"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["execution", b"execution", "fingerprint", b"fingerprint", "protocol_version", b"protocol_version", "top_k", b"top_k"]) -> None: ...
 
 global___Open = Open
 
@@ -197,8 +220,8 @@ class StepResult(google.protobuf.message.Message):
     """How many samples were stepped together."""
     @property
     def confidences(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.float]:
-        """Softmax of the mean of the logits so far at the bundle's temperature: of every class in order, or, where Open asked
-        for the top k, of the classes named in `classes`, largest first.
+        """Softmax of the logits at the bundle's temperature (spiking: of their weighted mean so far): of every class in order,
+        or, where Open asked for the top k, of the classes named in `classes`, largest first.
         """
 
     @property

@@ -47,7 +47,8 @@ class CoInferenceServicer(object):
     def Infer(self, request_iterator, context):
         """Status codes of the stream itself:
         INVALID_ARGUMENT     the first message is not Open, or a message is empty
-        FAILED_PRECONDITION  no bundle with this fingerprint is served, or the protocol version is not spoken
+        FAILED_PRECONDITION  no bundle with this fingerprint is served in this execution, or the protocol version is not
+        spoken
         RESOURCE_EXHAUSTED   too many streams
         UNAVAILABLE          draining: go to another replica
         """

@@ -30,7 +30,8 @@ class CoInferenceStub:
     ]
     """Status codes of the stream itself:
       INVALID_ARGUMENT     the first message is not Open, or a message is empty
-      FAILED_PRECONDITION  no bundle with this fingerprint is served, or the protocol version is not spoken
+      FAILED_PRECONDITION  no bundle with this fingerprint is served in this execution, or the protocol version is not
+                           spoken
       RESOURCE_EXHAUSTED   too many streams
       UNAVAILABLE          draining: go to another replica
     """
@@ -42,7 +43,8 @@ class CoInferenceAsyncStub:
     ]
     """Status codes of the stream itself:
       INVALID_ARGUMENT     the first message is not Open, or a message is empty
-      FAILED_PRECONDITION  no bundle with this fingerprint is served, or the protocol version is not spoken
+      FAILED_PRECONDITION  no bundle with this fingerprint is served in this execution, or the protocol version is not
+                           spoken
       RESOURCE_EXHAUSTED   too many streams
       UNAVAILABLE          draining: go to another replica
     """
@@ -56,7 +58,8 @@ class CoInferenceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[collections.abc.Iterator[protos.co_inference_pb2.CloudMessage], collections.abc.AsyncIterator[protos.co_inference_pb2.CloudMessage]]:
         """Status codes of the stream itself:
           INVALID_ARGUMENT     the first message is not Open, or a message is empty
-          FAILED_PRECONDITION  no bundle with this fingerprint is served, or the protocol version is not spoken
+          FAILED_PRECONDITION  no bundle with this fingerprint is served in this execution, or the protocol version is not
+                               spoken
           RESOURCE_EXHAUSTED   too many streams
           UNAVAILABLE          draining: go to another replica
         """

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Literal, get_args
 
 from shared.operations import dense
 
 if TYPE_CHECKING:  # numpy is for later: a wrong flag is answered at once
-    from shared.manifest import Manifest
+    from shared.bundle import Bundle
+    from shared.manifest import ExecutionSpec
 
 RadioName = Literal["none", "wifi", "lte", "3g", "lora"]
 Meter = Literal["rapl", "ina3221", "file"]
@@ -25,6 +27,9 @@ MAC_J = 4.6e-12
 
 AC_J = 0.9e-12
 """The addition alone, which is all that a spike asks for."""
+
+INTEGER_MAC_J = 0.3e-12
+"""One 8-bit integer multiplication (0.2 pJ) and 32-bit integer addition (0.1 pJ)."""
 
 OPERATIONS_SOURCE = (
     '45 nm CMOS at 0.9 V: M. Horowitz, "Computing\'s energy problem (and what we can do about it)", ISSCC 2014, '
@@ -95,17 +100,23 @@ class Measured:
 @dataclass(frozen=True)
 class Cost:
     """What an edge's half of a network asks for: multiply-accumulates once for a picture (`macs`) and at each timestep
-    (`macs_per_step`, frames of events), and accumulates at each timestep (`accumulates_per_step`).
+    (`macs_per_step`, frames of events), and accumulates at each timestep (`accumulates_per_step`). In `rate` the layers
+    after the first multiply small integers: `integer_macs` once for a picture, `integer_macs_per_step` for a frame.
     """
 
     macs: float
     macs_per_step: float
     accumulates_per_step: float
+    integer_macs: float = 0.0
+    integer_macs_per_step: float = 0.0
 
-    def operations(self, steps: int) -> tuple[float, float]:
-        """(multiply-accumulates, accumulates) of so many timesteps."""
-        macs = self.macs + self.macs_per_step * steps if steps else 0.0
-        return macs, self.accumulates_per_step * steps
+    def joules(self, steps: float) -> float:
+        """Of so many timesteps, or of their mean."""
+        if not steps:
+            return 0.0
+        macs = self.macs + self.macs_per_step * steps
+        integer = self.integer_macs + self.integer_macs_per_step * steps
+        return compute_joules(macs, self.accumulates_per_step * steps) + integer * INTEGER_MAC_J
 
 
 def compute_joules(macs: float, accumulates: float) -> float:
@@ -118,20 +129,26 @@ def radio_joules(radio: Radio, up_bytes: float, down_bytes: float, awake_s: floa
     return up_bytes * radio.up_j_per_byte + down_bytes * radio.down_j_per_byte + awake_s * radio.listening_w
 
 
-def local_exit_macs(manifest: Manifest) -> float:
-    """Multiply-accumulates each time that the bundle's local exit is asked; 0 where there is none."""
-    return float(manifest.provenance.get("local_exit", {}).get("operations", 0))
+def local_exit_macs(settings: ExecutionSpec) -> float:
+    """Multiply-accumulates each time that the local exit of an execution is asked; 0 where there is none."""
+    return float(settings.measured.get("local_exit", {}).get("operations", 0))
 
 
-def edge_cost(manifest: Manifest) -> Cost | None:
-    """What head and encoder ask for: the first layer counted from the specification, the others with the firing rates
-    that the bundle was measured to have. None for a bundle that was never evaluated.
+def edge_cost(bundle: Bundle) -> Cost | None:
+    """What head and encoder ask for in the bundle's execution: the first layer counted from the specification, the
+    others with the firing rates that the bundle was measured to have. None for a bundle that was never evaluated.
     """
-    test = manifest.provenance.get("test")
-    accumulates = test.get("accumulates_edge") if isinstance(test, Mapping) else None
-    if not isinstance(accumulates, (int, float)):
+    test = bundle.settings.measured.get("test")
+    operations = test.get("accumulates_edge") if isinstance(test, Mapping) else None
+    if not isinstance(operations, (int, float)):
         return None
-    spec = manifest.network
+    spec = bundle.manifest.network
     first = float(dense(spec, "edge", real_valued=True))
     static = spec.input_kind == "static"
-    return Cost(first if static else 0.0, 0.0 if static else first, accumulates / spec.timesteps)
+    macs, macs_per_step = (first, 0.0) if static else (0.0, first)
+    if bundle.execution == "spiking":
+        return Cost(macs, macs_per_step, operations / spec.timesteps)
+    neurons = float(prod(bundle.manifest.frame_shape))  # each adds its current at every timestep
+    if static:
+        return Cost(macs, macs_per_step, neurons, integer_macs=operations)
+    return Cost(macs, macs_per_step, neurons, integer_macs_per_step=operations / spec.timesteps)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from shared.execution import Execution
+
 PROTOCOL_VERSION = 1
 
 
@@ -35,6 +37,7 @@ class Open:
     """The edge's first message: what it runs and what it wants back (`top_k` 0: the confidences of all classes)."""
 
     fingerprint: bytes
+    execution: Execution = "spiking"
     top_k: int = 0
     protocol_version: int = PROTOCOL_VERSION
 

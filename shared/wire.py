@@ -6,12 +6,13 @@ Everything that comes from the network is checked here, and what does not fit ra
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from google.protobuf.message import DecodeError
 
 from protos import co_inference_pb2 as pb
 from shared.errors import WireError
+from shared.execution import Execution
 from shared.messages import (
     CloudMessage,
     EdgeMessage,
@@ -25,6 +26,11 @@ from shared.messages import (
 )
 
 FINGERPRINT_BYTES = 32
+
+_EXECUTIONS: Mapping[Execution, pb.Execution.ValueType] = {
+    "spiking": pb.EXECUTION_SPIKING,
+    "rate": pb.EXECUTION_RATE,
+}
 
 FRAMING_BYTES = 14
 """What each message costs besides itself: 9 for HTTP/2's DATA frame, 5 for gRPC's prefix. What both add now and then
@@ -52,6 +58,7 @@ def edge_to_wire(message: EdgeMessage, stops: Sequence[Stop] = ()) -> pb.EdgeMes
         protocol_version=message.protocol_version,
         fingerprint=message.fingerprint,
         top_k=message.top_k,
+        execution=_EXECUTIONS[message.execution],
     )
     return pb.EdgeMessage(open=opened, stopped=stopped)
 
@@ -101,14 +108,19 @@ def edge_from_wire(message: pb.EdgeMessage) -> tuple[EdgeMessage, ...]:
         frame = message.frame
         return (*stops, Frame(frame.sample, frame.timestep, int(frame.codec), frame.spikes))
     if kind == "open":
-        if len(message.open.fingerprint) != FINGERPRINT_BYTES:
-            raise WireError(
-                f"Open.fingerprint has {len(message.open.fingerprint)} bytes: a SHA-256 has {FINGERPRINT_BYTES}"
-            )
-        return (*stops, Open(message.open.fingerprint, message.open.top_k, message.open.protocol_version))
+        return (*stops, _open(message.open))
     if stops:
         return stops
     raise WireError("EdgeMessage without content: one of open, frame, stopped must be set")
+
+
+def _open(opened: pb.Open) -> Open:
+    if len(opened.fingerprint) != FINGERPRINT_BYTES:
+        raise WireError(f"Open.fingerprint has {len(opened.fingerprint)} bytes: a SHA-256 has {FINGERPRINT_BYTES}")
+    execution = next((name for name, number in _EXECUTIONS.items() if number == opened.execution), None)
+    if execution is None:
+        raise WireError(f"Open.execution {opened.execution} is not known to this version")
+    return Open(opened.fingerprint, execution, opened.top_k, opened.protocol_version)
 
 
 def cloud_to_wire(message: CloudMessage) -> pb.CloudMessage:

@@ -26,7 +26,7 @@ from edge_client.link.security import IN_CLEAR
 from protos import co_inference_pb2 as pb
 from protos import co_inference_pb2_grpc as pb_grpc
 from shared.errors import NeucodexError
-from shared.messages import Codec, Frame
+from shared.messages import Codec, Frame, Open
 
 PORT = 50051
 SLACK_S = 2.0
@@ -133,7 +133,7 @@ async def _serve(address: str) -> None:
 
 
 async def _ask(address: str) -> None:
-    transport = GrpcTransport(Machine(address, address), IN_CLEAR, bytes(32), 2, DEAD_LINK_S)
+    transport = GrpcTransport(Machine(address, address), IN_CLEAR, Open(bytes(32)), 2, DEAD_LINK_S)
     await transport.open()
     _say("open")
     await asyncio.to_thread(sys.stdin.readline)

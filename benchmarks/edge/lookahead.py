@@ -71,7 +71,7 @@ def measure(rig: Rig) -> Part:
 def _policies(bundle: Bundle) -> dict[str, Lookahead]:
     timesteps = bundle.manifest.network.timesteps
     fixed: dict[str, Lookahead] = {str(frames): FixedLookahead(frames) for frames in range(1, timesteps + 1)}
-    prior = exits_tested(bundle.manifest.provenance, timesteps)
+    prior = exits_tested(bundle.settings.measured, timesteps)
     return {**fixed, AUTO: AutoLookahead(timesteps, prior, BYTE_PRICE_US / 1e6)}
 
 

@@ -39,7 +39,7 @@ async def edge(
     manifest = bundle.manifest
 
     def connect(target: Target, within_s: float) -> GrpcTransport:
-        return GrpcTransport.of(bundle, manifest.exit_policy, target, IN_CLEAR, within_s)
+        return GrpcTransport.of(bundle, bundle.settings.exit_policy, target, IN_CLEAR, within_s)
 
     host, _, port = address.rpartition(":")
     link = CloudLink([(host, int(port))], connect, WITHIN_S, Backoff())
@@ -50,7 +50,7 @@ async def edge(
             head,
             SpikeCodec.of(bundle),
             link,
-            manifest.exit_policy,
+            bundle.settings.exit_policy,
             manifest.network.timesteps,
             lookahead=lookahead,
             full_t=full_t,

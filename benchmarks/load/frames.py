@@ -17,7 +17,7 @@ from shared.bundle import Bundle, write_bundle
 from shared.datasets import load_split
 from shared.errors import SourceError
 from shared.exit_policy import ExitPolicy
-from shared.manifest import Manifest, Normalisation
+from shared.manifest import ExecutionSpec, Manifest, Normalisation
 from shared.messages import EdgeMessage, Frame, Open, Stop
 from shared.models.load import export_weights
 from shared.models.split import SplitNetwork
@@ -46,7 +46,13 @@ def encode(bundle: Bundle, pictures: Frames) -> Samples:
                 frames.append(_bytes(Frame(number, timestep, chosen, data)))
             messages.append(tuple(frames))
     stops = tuple(_bytes(Stop(number)) for number in range(len(pictures)))
-    return Samples(_bytes(Open(bundle.fingerprint)), tuple(messages), stops, bundle.manifest.network.classes, spikes)
+    return Samples(
+        _bytes(Open(bundle.fingerprint, bundle.execution)),
+        tuple(messages),
+        stops,
+        bundle.manifest.network.classes,
+        spikes,
+    )
 
 
 def pictures_of(bundle: Bundle, dataset: str, data: Path | None, limit: int | None) -> Frames:
@@ -96,8 +102,8 @@ def untrained_bundle(folder: Path, width: int = 64, side: int = 32) -> Bundle:
         split_shape=network.edge.head.out_shape,
         class_names=tuple(f"class{index}" for index in range(spec.classes)),
         normalisation=normalisation,
-        temperature=1.0,
-        exit_policy=ExitPolicy("max_probability", 0.9),
+        executions={"spiking": ExecutionSpec(1.0, ExitPolicy("max_probability", 0.9))},
+        default_execution="spiking",
         provenance={"data_set": "none"},
     )
     return write_bundle(folder, manifest, export_weights(network.edge.eval()), export_weights(network.cloud.eval()))

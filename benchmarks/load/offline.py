@@ -58,37 +58,31 @@ class OfflineLoop:
         threads: int,
         spikes: NDArray[np.uint8],
     ) -> None:
-        import torch  # noqa: PLC0415  the echo's process does without
-
-        from cloud_server.tails.base import torch_device  # noqa: PLC0415  imports torch
-        from cloud_server.tails.factory import make_tail  # noqa: PLC0415  imports torch
+        from cloud_server.tails.factory import make_tail  # noqa: PLC0415  the echo's process does without
 
         self._spikes = spikes
         config = CloudConfig((bundle,), device=device, precision=precision, max_batch=max_batch, slots=max_batch)
-        self._tail = make_tail(Bundle.open(bundle), torch_device(device), config)
+        self._tail = make_tail(Bundle.open(bundle), config)
         self._states: dict[int, tuple[int, Any]] = {}
         # A thread beside the main one, as the cloud's engine: the allocator and OpenMP treat the two differently.
-        self._thread = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads,))
+        self._thread = ThreadPoolExecutor(1, initializer=self._tail.use_threads, initargs=(threads,))
 
     def rate(self, batches: Mapping[int, float], seconds: float) -> Offline:
         """Step batches of these sizes, as often as `batches` says relative to each other, for some seconds of steps."""
         return self._thread.submit(self._rate, batches, seconds).result()
 
     def _rate(self, batches: Mapping[int, float], seconds: float) -> Offline:
-        import torch  # noqa: PLC0415  the echo's process does without
-
-        with torch.inference_mode():
-            for size in batches:
-                self._step(size)  # the first of a size is slow
-            taken: dict[int, list[float]] = {size: [] for size in batches}
-            spent, steps = 0.0, 0
-            for size in in_proportion(batches):
-                took = self._step(size)
-                taken[size].append(took)
-                spent += took
-                steps += size
-                if spent >= seconds:
-                    break
+        for size in batches:
+            self._step(size)  # the first of a size is slow
+        taken: dict[int, list[float]] = {size: [] for size in batches}
+        spent, steps = 0.0, 0
+        for size in in_proportion(batches):
+            took = self._step(size)
+            taken[size].append(took)
+            spent += took
+            steps += size
+            if spent >= seconds:
+                break
         medians = {size: round(float(np.median(values)) * 1e6, 1) for size, values in taken.items() if values}
         return Offline(steps / spent, medians, steps)
 

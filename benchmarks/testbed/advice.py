@@ -22,9 +22,8 @@ from typing import Any, Literal
 from benchmarks.testbed.attribution import radio_of
 from benchmarks.testbed.schema import Link, Run, Testbed
 from shared.bundle import Bundle
-from shared.energy import compute_joules, edge_cost, radio_joules
+from shared.energy import edge_cost, radio_joules
 from shared.errors import ConfigError
-from shared.manifest import Manifest
 from shared.operations import Half, dense
 
 FITTED_ON = "bottleneck-exit"
@@ -163,7 +162,7 @@ def _choices(
     testbed: Testbed, bundle: Bundle, link: str, path: LinkPath, edge_gmacs: float | None, overhead_ms: float
 ) -> list[Choice]:
     manifest = bundle.manifest
-    test = manifest.provenance.get("test") or {}
+    test = bundle.settings.measured.get("test") or {}
     if manifest.network.bottleneck is None or "accuracy_by_timestep" not in test:
         return []
     uncompressed = test.get("uncompressed_accuracy_by_timestep")
@@ -175,7 +174,7 @@ def _choices(
         for mode in ("lockstep", "streaming"):
             sent = steps if mode == "lockstep" else total
             latency = latency_ms(mode, terms, path, steps, overhead_ms)
-            joules = _joules(manifest, link, terms, steps, sent, latency)
+            joules = _joules(bundle, link, terms, steps, sent, latency)
             found.append(
                 Choice(
                     manifest.name, manifest.network.split, 32 * prod(manifest.split_shape) / prod(manifest.frame_shape),
@@ -221,7 +220,7 @@ def _terms_of(testbed: Testbed, bundle: Bundle, edge_gmacs: float | None) -> Ter
         return Terms(edge.head_ms * edge.gmacs / gmacs, testbed.cloud.tail_ms, up, down)
     sides: tuple[tuple[Half, float], ...] = (("edge", gmacs), ("cloud", testbed.cloud.gmacs))
     head, tail = (dense(spec, half) / (speed * 1e6) for half, speed in sides)
-    payload = (bundle.manifest.provenance["test"]["frame"]["entropy_bits"]) / 8
+    payload = (bundle.settings.measured["test"]["frame"]["entropy_bits"]) / 8
     return Terms(head, tail, up - _payload_of_a_round(testbed) + payload, down)
 
 
@@ -290,11 +289,11 @@ def _path(link: Link) -> LinkPath:
 
 
 def _joules(
-    manifest: Manifest, link: str, terms: Terms, steps: float, sent: float, latency: float
+    bundle: Bundle, link: str, terms: Terms, steps: float, sent: float, latency: float
 ) -> tuple[float | None, float | None]:
-    cost = edge_cost(manifest)
+    cost = edge_cost(bundle)
     if cost is None:
         return None, None
     awake_s = max(latency - terms.head_ms, 0.0) / 1e3
-    compute = compute_joules(cost.macs + cost.macs_per_step * sent, cost.accumulates_per_step * sent)
+    compute = cost.joules(sent)
     return compute, radio_joules(radio_of(link), terms.up_bytes * sent, terms.down_bytes * steps, awake_s)

@@ -66,7 +66,7 @@ async def open_way(
     elif alternative.kind == "pair":
         head = PacedHead(open_head(bundle, threads=threads), pace)
         timesteps = bundle.manifest.network.timesteps
-        prior = exits_tested(bundle.manifest.provenance, timesteps)
+        prior = exits_tested(bundle.settings.measured, timesteps)
         ahead = alternative.lookahead
         lookahead = (
             AutoLookahead(timesteps, prior, BYTE_PRICE_US / 1e6) if ahead == "auto" else FixedLookahead(ahead or 1)
@@ -239,7 +239,7 @@ class Float32:
     def __init__(self, call: Any, head: PacedHead, bundle: Bundle) -> None:
         self._call = call
         self._head = head
-        self._policy = bundle.manifest.exit_policy
+        self._policy = bundle.settings.exit_policy
         self._timesteps = bundle.manifest.network.timesteps
 
     async def classify(self, sample: Sample) -> Row:

@@ -12,24 +12,21 @@ from benchmarks.testbed.whole_network import TailRun, WholeNetwork
 from edge_client.inference.sample import Sample
 from shared.bundle import Bundle
 from shared.energy import local_exit_macs
-from shared.models.load import load_cloud, load_edge
-from shared.models.split import SplitNetwork
 from shared.operations import Half
 from training.data import Samples
 from training.device import Machine
 from training.evaluate import spike_statistics
+from training.executed import execute_bundle
 
 
 def measure_network(bundle: Bundle, samples: Sequence[Sample]) -> Network:
     """A bundle's network, with its firing rates over these pictures at full T."""
     manifest = bundle.manifest
     spec = manifest.network
-    network = SplitNetwork(spec)
-    network.edge, network.cloud = load_edge(bundle), load_cloud(bundle)
     frames = torch.from_numpy(np.stack([sample.frames for sample in samples]))
     labels = torch.tensor([sample.label or 0 for sample in samples])
     here = Machine(torch.device("cpu"), bfloat16=False)
-    found = spike_statistics(network.eval(), Samples(frames, labels), manifest.normalisation, here)
+    found = spike_statistics(execute_bundle(bundle), Samples(frames, labels), manifest.normalisation, here)
     return Network(
         bundle=manifest.name,
         fingerprint=bundle.fingerprint.hex(),
@@ -40,7 +37,7 @@ def measure_network(bundle: Bundle, samples: Sequence[Sample]) -> Network:
         samples=len(samples),
         operations=tuple(LayerOperations(half=_half(layer["name"]), **layer) for layer in found["operations"]),
         spikes=tuple(LayerSpikes(half=_half(layer["name"]), **layer) for layer in found["layers"]),
-        local_exit_macs=local_exit_macs(manifest),
+        local_exit_macs=local_exit_macs(bundle.settings),
     )
 
 

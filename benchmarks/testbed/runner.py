@@ -250,12 +250,13 @@ class Bed:
             if run.alternative in ("full", "bottleneck-exit", "bottleneck-full-t")
             for columns in (found.columns[run.key],)
         ]
-        manifest = self._bundles["bottleneck"].manifest
+        bottleneck = self._bundles["bottleneck"]
+        manifest = bottleneck.manifest
         return Testbed(
             dataset=options.dataset,
             class_names=manifest.class_names,
             main=(options.main_link, options.main_edge),
-            threshold=manifest.exit_policy.threshold,
+            threshold=bottleneck.settings.exit_policy.threshold,
             alternatives=options.alternatives,
             links=tuple(found.links.values()),
             edges=tuple(edges.values()),

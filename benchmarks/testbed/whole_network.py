@@ -12,19 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from cloud_server.config import CloudConfig
 from cloud_server.tails.base import Tail
-from cloud_server.tails.state_slots import Rows
-from cloud_server.tails.traced import TracedTail
+from cloud_server.tails.factory import make_tail
 from edge_client.heads.base import Head, sample_shape
 from edge_client.heads.factory import open_head
 from edge_client.heads.runtime import Runtime
 from shared.bundle import Bundle
 from shared.exit_policy import ExitPolicy
-
-CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -44,14 +41,13 @@ class TailRun:
 
     def __init__(self, tail: Tail) -> None:
         self._tail = tail
-        self._state: Rows = tail.slots(1).fresh(1)
+        self._state: Any = tail.slots(1).fresh(1)
         self._timestep = 0
 
     def step(self, spikes: NDArray[Any]) -> NDArray[np.float32]:
         """The confidences [classes] after one more timestep of features [C, H, W]."""
         self._timestep += 1
-        with torch.inference_mode():
-            stepped = self._tail.step([spikes], [self._timestep], self._state)
+        stepped = self._tail.step([spikes], [self._timestep], self._state)
         self._state = stepped.state
         confidences: NDArray[np.float32] = stepped.confidences[0]
         return confidences
@@ -66,10 +62,10 @@ class WholeNetwork:
 
     def __init__(self, bundle: Bundle, threads: int, runtime: Runtime = "auto") -> None:
         self.head: Head = open_head(bundle, runtime, threads)
-        torch.set_num_threads(threads)
-        self.tail: Tail = TracedTail(bundle, CPU)
+        self.tail: Tail = make_tail(bundle, CloudConfig((bundle.path,)))
+        self.tail.use_threads(threads)
         self._spec = bundle.manifest.network
-        self._policy = bundle.manifest.exit_policy
+        self._policy = bundle.settings.exit_policy
         self.classify(np.ones(sample_shape(self._spec), np.uint8), early_exit=False)
 
     def classify(self, pixels: NDArray[np.uint8], *, early_exit: bool) -> Answer:

@@ -16,8 +16,6 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-import torch
-
 from cloud_server.engine.batch_runner import BatchRunner, Stepped
 from cloud_server.engine.decoder import Batch, Decoder
 from cloud_server.engine.loaded_bundle import Lane
@@ -41,11 +39,12 @@ Broken = Callable[[Lane, Exception], None]
 _OVER = object()
 
 
-@dataclass(frozen=True)
+@dataclass
 class _WarmUp:
     lane: Lane
     done: WarmedUp
     steps: Iterator[None]
+    begun: bool = False
 
 
 class Engine:
@@ -140,13 +139,10 @@ class Engine:
 
     def _run(self) -> None:
         """The engine's thread."""
-        if self._threads is not None:
-            torch.set_num_threads(self._threads)  # OpenMP keeps this for each thread: setting it elsewhere is no use
         try:
-            with torch.inference_mode():
-                while (job := self._next_step()) is not None:
-                    job()
-                    del job  # it holds a lane, which may be retired while this thread waits
+            while (job := self._next_step()) is not None:
+                job()
+                del job  # it holds a lane, which may be retired while this thread waits
         finally:
             with self._lock:
                 self._ended = True
@@ -180,9 +176,12 @@ class Engine:
         """The next step of a warm-up."""
         lane, error = warming.lane, None
         try:
-            if self._threads is None:
-                self._threads = choose_threads(partial(self._runner.trial, lane, lane.scheduler.max_batch))
-                torch.set_num_threads(self._threads)
+            if not warming.begun:
+                warming.begun = True
+                if self._threads is None:
+                    step = partial(self._runner.trial, lane, lane.scheduler.max_batch)
+                    self._threads = choose_threads(lane.tail.use_threads, step)
+                lane.tail.use_threads(self._threads)
             if next(warming.steps, _OVER) is not _OVER:
                 return
         except Exception as raised:

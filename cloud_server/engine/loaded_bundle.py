@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-
-import torch
+from typing import Any
 
 from cloud_server.config import CloudConfig
 from cloud_server.engine.scheduler import Scheduler
 from cloud_server.engine.work import Work
-from cloud_server.tails.base import Tail
+from cloud_server.tails.base import Slots, Tail
 from cloud_server.tails.factory import make_tail
-from cloud_server.tails.state_slots import StateSlots
 from shared.bundle import Bundle
 from shared.errors import ConfigError
+from shared.execution import Execution
 from shared.spike_codec import Past, SpikeCodec
+
+LaneKey = tuple[bytes, Execution]
+"""A bundle's fingerprint and one of its executions."""
 
 
 @dataclass(eq=False)
@@ -30,14 +32,20 @@ class Lane:
 
     name: str
     fingerprint: bytes
+    execution: Execution
     timesteps: int
     codec: SpikeCodec
     tail: Tail
-    slots: StateSlots
+    slots: Slots[Any]
     scheduler: Scheduler[Work]
     batch_seconds: float = field(default=0.0)
     barren: int = 0
     pasts: dict[int, Past] = field(default_factory=dict)
+
+    @property
+    def key(self) -> LaneKey:
+        """What an edge's Open asks for."""
+        return self.fingerprint, self.execution
 
     @property
     def retry_after_ms(self) -> int:
@@ -45,7 +53,12 @@ class Lane:
         return round(min(max(self.batch_seconds * self.timesteps, 0.01), 1.0) * 1000)
 
 
-def load_lane(bundle: Bundle, name: str, config: CloudConfig, device: torch.device) -> Lane:
+def lane_key(bundle: Bundle) -> LaneKey:
+    """The key of the lane that a bundle gets."""
+    return bundle.fingerprint, bundle.execution
+
+
+def load_lane(bundle: Bundle, name: str, config: CloudConfig) -> Lane:
     """Load a bundle's tail and allocate its slots.
 
     Raises:
@@ -53,30 +66,33 @@ def load_lane(bundle: Bundle, name: str, config: CloudConfig, device: torch.devi
         ConfigError: there is no memory for so many slots.
     """
     manifest = bundle.manifest
-    tail = make_tail(bundle, device, config)
+    tail = make_tail(bundle, config)
     try:
         slots = tail.slots(config.slots)
-    except RuntimeError as error:  # torch's out-of-memory errors are RuntimeErrors, on a GPU a subclass of it
+    except (MemoryError, RuntimeError) as error:  # torch's out-of-memory errors are RuntimeErrors
         raise ConfigError(f"no memory for {config.slots} slots of bundle {name}: lower --slots ({error})") from None
     timesteps = manifest.network.timesteps
     # A sample can have all its frames waiting, once each: what comes beyond that is refused before it is queued.
     bound = config.max_queue if config.max_queue is not None else config.slots * timesteps
     scheduler: Scheduler[Work] = Scheduler(min(config.max_batch, config.slots), bound, config.max_wait)
     codec = SpikeCodec.of(bundle)
-    return Lane(name, bundle.fingerprint, timesteps, codec, tail, slots, scheduler)
+    return Lane(name, bundle.fingerprint, bundle.execution, timesteps, codec, tail, slots, scheduler)
 
 
 def lane_names(bundles: Sequence[Bundle], taken: Iterable[str] = ()) -> list[str]:
-    """A name for each bundle: the manifest's, with the fingerprint's beginning where another has the same.
+    """A name for each: the manifest's, with the fingerprint's beginning where another bundle has the same name, and
+    with the execution where it is not the bundle's default.
 
     Args:
-        bundles: different ones.
+        bundles: different ones, or different executions of one.
         taken: names that are used already.
     """
-    names = Counter([*(bundle.manifest.name for bundle in bundles), *taken])
-    return [
-        bundle.manifest.name
-        if names[bundle.manifest.name] == 1
-        else f"{bundle.manifest.name}-{bundle.fingerprint.hex()[:8]}"
-        for bundle in bundles
-    ]
+    named = Counter(name for name, _ in {(bundle.manifest.name, bundle.fingerprint) for bundle in bundles})
+    named.update(taken)
+    return [_lane_name(bundle, unique=named[bundle.manifest.name] == 1) for bundle in bundles]
+
+
+def _lane_name(bundle: Bundle, *, unique: bool) -> str:
+    manifest = bundle.manifest
+    name = manifest.name if unique else f"{manifest.name}-{bundle.fingerprint.hex()[:8]}"
+    return name if bundle.execution == manifest.default_execution else f"{name}-{bundle.execution}"

@@ -19,13 +19,16 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def choose_threads(step: Callable[[], float]) -> int:
-    """Try numbers of threads with `step`, which gives the seconds it took, in the thread that calls this."""
-    import torch  # noqa: PLC0415  who only counts cores does without
+def choose_threads(use_threads: Callable[[int], None], step: Callable[[], float]) -> int:
+    """Try numbers of threads, in the thread that calls this.
 
+    Args:
+        use_threads: takes a number of threads for the steps that follow.
+        step: runs a step, and returns the seconds it took.
+    """
     seconds: dict[int, float] = {}
     for threads in numbers_to_try(usable_cores()):
-        torch.set_num_threads(threads)
+        use_threads(threads)
         step()
         seconds[threads] = statistics.median(step() for _ in range(TRIALS))
     chosen = fewest_that_pay(seconds)

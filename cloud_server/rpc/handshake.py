@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import grpc
 
-from cloud_server.engine.loaded_bundle import Lane
+from cloud_server.engine.loaded_bundle import Lane, LaneKey
 from cloud_server.rpc.outbox import End
 from shared.errors import WireError
 from shared.messages import PROTOCOL_VERSION, Open
@@ -46,15 +46,15 @@ async def read_open(requests: AsyncIterator[bytes], timeout: float) -> Open:
             raise Refused("protocol", grpc.StatusCode.INVALID_ARGUMENT, "the first message must be Open")
 
 
-def choose_lane(opened: Open, lanes: Mapping[bytes, Lane]) -> Lane:
+def choose_lane(opened: Open, lanes: Mapping[LaneKey, Lane]) -> Lane:
     """The lane of the bundle that an edge has.
 
     Args:
         opened: its Open.
-        lanes: those served, by fingerprint.
+        lanes: those served.
 
     Raises:
-        Refused: another protocol version, or no such bundle here.
+        Refused: another protocol version, no such bundle here, or not in this execution.
     """
     if opened.protocol_version != PROTOCOL_VERSION:
         raise Refused(
@@ -63,8 +63,16 @@ def choose_lane(opened: Open, lanes: Mapping[bytes, Lane]) -> Lane:
             f"protocol version {opened.protocol_version} is not spoken here: this cloud speaks {PROTOCOL_VERSION}; "
             "install the same release on both sides",
         )
-    lane = lanes.get(opened.fingerprint)
+    lane = lanes.get((opened.fingerprint, opened.execution))
     if lane is None:
+        others = sorted(execution for fingerprint, execution in lanes if fingerprint == opened.fingerprint)
+        if others:
+            raise Refused(
+                "execution",
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"this bundle is served here in execution {', '.join(others)}, not in {opened.execution}: "
+                f"start the edge with --execution {others[0]}, or the cloud with --execution all",
+            )
         served = ", ".join(f"{lane.name} ({lane.fingerprint.hex()[:12]})" for lane in lanes.values())
         raise Refused(
             "fingerprint",

@@ -14,7 +14,7 @@ import grpc
 
 from cloud_server.config import CloudConfig
 from cloud_server.engine.engine import Engine
-from cloud_server.engine.loaded_bundle import Lane
+from cloud_server.engine.loaded_bundle import Lane, LaneKey
 from cloud_server.engine.work import Outcome
 from cloud_server.rpc.admission import Admission
 from cloud_server.rpc.handshake import Refused, choose_lane, read_open
@@ -83,7 +83,7 @@ class CoInference:
         self._config = config
         self._metrics = metrics
         self._gate = config.security.gate()
-        self._lanes: dict[bytes, Lane] = {}
+        self._lanes: dict[LaneKey, Lane] = {}
         self._engine: Engine | None = None
         self._watch: IdleWatch[Sample] = IdleWatch(config.sample_idle_timeout)
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -110,11 +110,11 @@ class CoInference:
 
     def offer(self, lane: Lane) -> None:
         """Let streams of a bundle in, now that it is warm."""
-        self._lanes[lane.fingerprint] = lane
+        self._lanes[lane.key] = lane
 
     async def retire(self, lane: Lane) -> None:
         """Let no more streams of a bundle in, and wait until those open have finished their open samples."""
-        del self._lanes[lane.fingerprint]
+        del self._lanes[lane.key]
         streams = [stream for stream in self._streams.values() if stream.session.lane is lane]
         for stream in streams:
             stream.send_away(_RETIRED)

@@ -1,81 +1,108 @@
-"""One bundle's tail on its device, stepped for a batch of samples that may be at different timesteps."""
+"""What a tail is: one bundle's cloud half, stepped for a batch of samples that may be at different timesteps.
+
+A tail keeps nothing of a sample; its `Slots` do. Neither torch nor onnxruntime is needed to say so.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from cloud_server.config import Device, Precision
-from cloud_server.tails.state_slots import Rows, StateSlots
-from shared.bundle import Bundle
-from shared.errors import ConfigError
-from shared.models.inference import inference_form
-from shared.models.load import load_cloud
 from shared.spike_codec import Spikes
+
+State = TypeVar("State")
 
 Confidences = NDArray[np.float32]
 """[B, classes], each row sums to 1."""
 
-DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
 
 @dataclass(frozen=True)
-class Stepped:
-    """What a step gives before anything is committed."""
+class StepOutput(Generic[State]):
+    """The result of a step before anything is committed: the state of the batch, and its confidences."""
 
-    state: Rows
+    state: State
     confidences: Confidences
 
 
-class Tail:
-    """The cloud half of a bundle in inference form. Belongs to the engine's thread.
+class Slots(ABC, Generic[State]):
+    """The state of all samples in flight of one bundle: a row is one sample's slot.
 
-    It turns TF32 off for the whole process: convolutions in float32 on a GPU would read 10 bits of each number.
+    `allocate` and `free` hand rows out and are called by the thread that serves the streams; everything else touches
+    the state and belongs to the engine's thread. A row may be given to a new sample while a batch that holds its former
+    owner still runs: the engine runs one batch after the other and resets a row in the batch that brings a sample's
+    first frame, so what the former owner leaves in it is never seen.
 
-    Raises:
-        BundleError: the tail's file is missing, damaged or does not fit the manifest.
+    Attributes:
+        count: rows.
+        steps: how many timesteps of its owner are committed in each row; the engine's as well.
     """
 
-    def __init__(self, bundle: Bundle, device: torch.device, precision: Precision = "fp32") -> None:
-        torch.backends.cudnn.allow_tf32 = False  # by its older name, which every torch from 2.4 on has
-        self.device = device
-        self.dtype = DTYPES[precision]
-        self.network = inference_form(load_cloud(bundle), self.dtype).to(device)
-        self.temperature = bundle.manifest.temperature
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.steps = [0] * count
+        self._free = list(range(count - 1, -1, -1))
 
-    def slots(self, count: int) -> StateSlots:
+    @property
+    def in_use(self) -> int:
+        """Rows that are handed out."""
+        return self.count - len(self._free)
+
+    def allocate(self) -> int | None:
+        """A row for a new sample, or None when all are in use."""
+        return self._free.pop() if self._free else None
+
+    def free(self, row: int) -> None:
+        """Take a row back. Rows that were freed last are handed out first: their memory is warm."""
+        self._free.append(row)
+
+    @property
+    @abstractmethod
+    def bytes_per_row(self) -> int:
+        """What one slot takes of the device's memory."""
+
+    @abstractmethod
+    def reset(self, rows: Sequence[int]) -> None:
+        """Put rows into the state before the first timestep."""
+
+    @abstractmethod
+    def fresh(self, batch: int) -> State:
+        """The state of `batch` samples before their first timestep, in no slot; a step may overwrite it."""
+
+    @abstractmethod
+    def gather(self, rows: Sequence[int]) -> State:
+        """A copy of the state of `rows`, in their order; a step may overwrite it, as the next call does."""
+
+    @abstractmethod
+    def scatter(self, rows: Sequence[int], state: State) -> None:
+        """Commit the state of `rows` after one more timestep.
+
+        Raises:
+            ValueError: it does not fit; nothing was changed.
+        """
+
+
+class Tail(Protocol):
+    """The cloud half of a bundle, loaded. Belongs to the engine's thread."""
+
+    def slots(self, count: int) -> Slots[Any]:
         """State for `count` samples in flight."""
-        return StateSlots(self.network, count, self.device, torch.float32)
 
-    def step(self, frames: Sequence[Spikes], timesteps: Sequence[int], state: Rows) -> Stepped:
+    def use_threads(self, threads: int) -> None:
+        """Run steps on so many CPU threads; called in the thread that steps."""
+
+    def step(self, frames: Sequence[Spikes], timesteps: Sequence[int], state: Any) -> StepOutput[Any]:
         """One timestep of each sample.
 
         Args:
             frames: decoded spikes [C, H, W], one frame for each sample.
             timesteps: which timestep, 1..T, each frame is.
-            state: of the samples before it; it is overwritten.
+            state: of the samples before it, from this tail's slots; it may be overwritten.
         """
-        spikes = torch.from_numpy(np.stack(frames)).to(self.device)
-        counts = torch.tensor(timesteps, dtype=torch.float32, device=self.device).unsqueeze(1)
-        return Stepped(state, self.compute(spikes, counts, state).cpu().numpy())
-
-    def compute(self, spikes: Tensor, counts: Tensor, state: Rows) -> Tensor:
-        """The step on the device alone: spikes uint8 [B, C, H, W], timesteps float32 [B, 1], a state to overwrite.
-
-        Returns:
-            The confidences, float32 [B, classes].
-        """
-        inputs = spikes.to(self.dtype).contiguous(memory_format=torch.channels_last)
-        logits, after = self.network.step(inputs, state.membranes)
-        for kept, membrane in zip(state.membranes, after, strict=True):
-            assert membrane is kept, "the inference form writes into the state that it is given"
-        total = state.logits.add_(logits)
-        return torch.softmax(total / (counts * self.temperature), dim=1)
 
 
 def buckets(max_batch: int) -> tuple[int, ...]:
@@ -84,14 +111,3 @@ def buckets(max_batch: int) -> tuple[int, ...]:
     while sizes[-1] * 2 < max_batch:
         sizes.append(sizes[-1] * 2)
     return (*sizes, max_batch) if max_batch > 1 else (1,)
-
-
-def torch_device(device: Device) -> torch.device:
-    """The accelerator by its name on the command line.
-
-    Raises:
-        ConfigError: this machine, or this build of torch, has none.
-    """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("--device cuda: torch finds no CUDA device here; use --device cpu, or a CUDA build of torch")
-    return torch.device(device)

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from cloud_server.config import Precision
-from cloud_server.tails.base import Stepped, Tail, buckets
-from cloud_server.tails.state_slots import Rows
+from cloud_server.tails.base import StepOutput, buckets
+from cloud_server.tails.membranes import Rows
+from cloud_server.tails.spiking import SpikingTail
 from shared.bundle import Bundle
 from shared.spike_codec import Spikes
 
@@ -32,7 +33,7 @@ class _Recorded:
     Attributes:
         size: samples.
         spikes: uint8 [size, C, H, W] on the device; `sent` is the same in pinned memory of the host.
-        counts: float32 [size, 1], and `counted` on the host: each sample's timestep.
+        weights: float32 [size, 1], and `weighed` on the host: as `SpikingTail.weights`.
         state: overwritten.
         confidences: float32 [size, classes] on the device, and `told` on the host.
         replay: runs the step.
@@ -41,15 +42,15 @@ class _Recorded:
     size: int
     spikes: Tensor
     sent: Tensor
-    counts: Tensor
-    counted: Tensor
+    weights: Tensor
+    weighed: Tensor
     state: Rows
     confidences: Tensor
     told: Tensor
     replay: Replay
 
 
-class GraphTail(Tail):
+class GraphTail(SpikingTail):
     """A tail whose steps are recorded, each size at its first batch: warm-up goes through all of them.
 
     On a device without CUDA graphs the same steps are run, not replayed: padding and copying are the same.
@@ -63,39 +64,40 @@ class GraphTail(Tail):
         self._sizes = buckets(max_batch)
         self._recorded: dict[int, _Recorded] = {}
 
-    def step(self, frames: Sequence[Spikes], timesteps: Sequence[int], state: Rows) -> Stepped:
+    @torch.inference_mode()
+    def step(self, frames: Sequence[Spikes], timesteps: Sequence[int], state: Rows) -> StepOutput[Rows]:
         count = len(frames)
         size = next(size for size in self._sizes if size >= count)
         recorded = self._recorded.get(size)
         if recorded is None:
             recorded = self._recorded[size] = self._record(size)
         np.stack(frames, out=recorded.sent.numpy()[:count])
-        recorded.counted[:count, 0] = torch.tensor(timesteps, dtype=torch.float32)
+        recorded.weighed[:count] = torch.tensor([[self._weights[timestep - 1]] for timestep in timesteps])
         recorded.spikes.copy_(recorded.sent, non_blocking=True)
-        recorded.counts.copy_(recorded.counted, non_blocking=True)
+        recorded.weights.copy_(recorded.weighed, non_blocking=True)
         recorded.state.block[:count].copy_(state.block)
         recorded.replay()
         recorded.told.copy_(recorded.confidences, non_blocking=True)
         if self.device.type == "cuda":
             torch.cuda.current_stream(self.device).synchronize()
         state.block.copy_(recorded.state.block[:count])
-        return Stepped(state, recorded.told[:count].numpy().copy())
+        return StepOutput(state, recorded.told[:count].numpy().copy())
 
     def _record(self, size: int) -> _Recorded:
         cuda = self.device.type == "cuda"
         shape, classes = self.network.in_shape, self.network.spec.classes
         sent = torch.zeros((size, *shape), dtype=torch.uint8, pin_memory=cuda)
-        counted = torch.ones((size, 1), pin_memory=cuda)
+        weighed = torch.ones((size, 1), pin_memory=cuda)
         told = torch.empty((size, classes), pin_memory=cuda)
-        spikes, counts = sent.to(self.device), counted.to(self.device)
+        spikes, weights = sent.to(self.device), weighed.to(self.device)
         state = self.slots(size).fresh(size)
         confidences = torch.empty((size, classes), device=self.device)
 
         def run() -> None:
-            confidences.copy_(self.compute(spikes, counts, state))
+            confidences.copy_(self.compute(spikes, weights, state))
 
         replay = _graph(run, self.device) if cuda else run
-        return _Recorded(size, spikes, sent, counts, counted, state, confidences, told, replay)
+        return _Recorded(size, spikes, sent, weights, weighed, state, confidences, told, replay)
 
 
 def _graph(run: Replay, device: torch.device) -> Replay:

@@ -1,24 +1,90 @@
-"""Which form of the tail a device gets."""
+"""Which form of the tail a bundle gets. Each is imported only when it is chosen, so `rate` on a CPU needs no torch."""
 
 from __future__ import annotations
 
-import torch
+import logging
+from importlib.util import find_spec
 
-from cloud_server.config import CloudConfig
+from cloud_server.config import CloudConfig, TailRuntime
 from cloud_server.tails.base import Tail
-from cloud_server.tails.cuda_graph import GraphTail
-from cloud_server.tails.invariant import InvariantTail
-from cloud_server.tails.traced import TracedTail
 from shared.bundle import Bundle
+from shared.errors import ConfigError
+from shared.manifest import Extra
+
+log = logging.getLogger(__name__)
 
 
-def make_tail(bundle: Bundle, device: torch.device, config: CloudConfig) -> Tail:
-    """The fastest tail for a device that keeps what the configuration promises.
+def make_tail(bundle: Bundle, config: CloudConfig) -> Tail:
+    """The fastest tail for the bundle's execution and the device that keeps what the configuration promises.
 
     Raises:
-        BundleError: as `Tail`.
+        BundleError: a file of the tail is missing, damaged or does not fit the manifest.
+        ConfigError: what would run it is not installed.
     """
+    runtime = choose_runtime(bundle, config)
+    log.info("bundle %s: the %s tail runs on %s", bundle.manifest.name, bundle.execution, runtime)
+    if bundle.execution == "spiking":
+        return _spiking(bundle, config)
+    if runtime == "torch":
+        return _rate_on_torch(bundle, config)
+    from cloud_server.tails.rate import RateTail  # noqa: PLC0415
+    from cloud_server.tails.rate_onnx import OnnxRateNetwork  # noqa: PLC0415  needs onnxruntime
+
+    part: Extra = "tail-rate-int8" if runtime == "onnx-int8" else "tail-rate"
+    return RateTail(bundle, OnnxRateNetwork(bundle, part))
+
+
+def choose_runtime(bundle: Bundle, config: CloudConfig) -> TailRuntime:
+    """What runs the tail: on a CPU onnxruntime where the bundle has a graph, integers first, else torch.
+
+    Raises:
+        ConfigError: neither is possible, or --runtime names one that is not.
+    """
+    if bundle.execution == "spiking":
+        if config.runtime in ("onnx", "onnx-int8"):
+            raise ConfigError(
+                f"--runtime {config.runtime} has no tail for execution spiking: leave it at auto or torch"
+            )
+        return _torch(bundle)
+    if config.runtime == "torch" or config.device == "cuda":
+        return _torch(bundle)
+    if config.runtime != "auto":
+        return config.runtime
+    if find_spec("onnxruntime"):
+        if bundle.has("tail-rate-int8"):
+            return "onnx-int8"
+        if bundle.has("tail-rate"):
+            return "onnx"
+    return _torch(bundle)
+
+
+def _torch(bundle: Bundle) -> TailRuntime:
+    if not find_spec("torch"):
+        raise ConfigError(
+            f"bundle {bundle.path}: execution {bundle.execution} needs torch here: pip install '.[cloud-torch]' in a "
+            "checkout, or serve a bundle with a graph for onnxruntime"
+        )
+    return "torch"
+
+
+def _spiking(bundle: Bundle, config: CloudConfig) -> Tail:
+    from cloud_server.tails.torch_device import torch_device  # noqa: PLC0415  needs torch
+
+    device = torch_device(config.device)
     if device.type == "cuda":
+        from cloud_server.tails.cuda_graph import GraphTail  # noqa: PLC0415
+
         return GraphTail(bundle, device, config.precision, min(config.max_batch, config.slots))
+    from cloud_server.tails.invariant import InvariantTail  # noqa: PLC0415
+    from cloud_server.tails.traced import TracedTail  # noqa: PLC0415
+
     form = InvariantTail if config.batch_invariant else TracedTail
     return form(bundle, device, config.precision)
+
+
+def _rate_on_torch(bundle: Bundle, config: CloudConfig) -> Tail:
+    from cloud_server.tails.rate import RateTail  # noqa: PLC0415
+    from cloud_server.tails.rate_torch import TorchRateNetwork  # noqa: PLC0415  needs torch
+    from cloud_server.tails.torch_device import torch_device  # noqa: PLC0415
+
+    return RateTail(bundle, TorchRateNetwork(bundle, torch_device(config.device), config.precision))

@@ -10,20 +10,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cloud_server.tails.state_slots import Rows
+from cloud_server.tails.membranes import Rows
 from cloud_server.tails.traced import TracedTail
 
 
 class InvariantTail(TracedTail):
     """`TracedTail` without a batch of one. Its steps must run on one thread."""
 
-    def compute(self, spikes: Tensor, counts: Tensor, state: Rows) -> Tensor:
+    def compute(self, spikes: Tensor, weights: Tensor, state: Rows) -> Tensor:
         if len(spikes) > 1:
-            return super().compute(spikes, counts, state)
+            return super().compute(spikes, weights, state)
         parts = (*state.membranes, state.logits)
         *membranes, logits = (torch.cat([part, part]) for part in parts)
         twice = Rows(tuple(membranes), logits, logits)
-        confidences = super().compute(torch.cat([spikes, spikes]), torch.cat([counts, counts]), twice)
+        confidences = super().compute(torch.cat([spikes, spikes]), torch.cat([weights, weights]), twice)
         for kept, after in zip(parts, (*membranes, logits), strict=True):
             kept.copy_(after[:1])
         return confidences[:1]

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from cloud_server.config import Precision
-from cloud_server.tails.base import Tail
-from cloud_server.tails.state_slots import Rows
+from cloud_server.tails.membranes import Rows
+from cloud_server.tails.spiking import SpikingTail
 from shared.bundle import Bundle
 from shared.models.layers import State
 from shared.models.split import CloudNetwork
@@ -25,27 +25,27 @@ RECORDED_BATCH = 2
 """Of one sample, what is true of one alone might be recorded. Batches may have any size."""
 
 
-class TracedTail(Tail):
+class TracedTail(SpikingTail):
     """A tail whose step is recorded when it is loaded."""
 
     def __init__(self, bundle: Bundle, device: torch.device, precision: Precision = "fp32") -> None:
         super().__init__(bundle, device, precision)
         self._recorded = self._record()
 
-    def compute(self, spikes: Tensor, counts: Tensor, state: Rows) -> Tensor:
-        confidences: Tensor = self._recorded(spikes, counts, state.membranes, state.logits)
+    def compute(self, spikes: Tensor, weights: Tensor, state: Rows) -> Tensor:
+        confidences: Tensor = self._recorded(spikes, weights, state.membranes, state.logits)
         return confidences
 
     @torch.inference_mode()
     def _record(self) -> Callable[..., Tensor]:
         spikes = torch.zeros((RECORDED_BATCH, *self.network.in_shape), dtype=torch.uint8, device=self.device)
-        counts = torch.ones((RECORDED_BATCH, 1), device=self.device)
+        weights = torch.ones((RECORDED_BATCH, 1), device=self.device)
         state = self.slots(RECORDED_BATCH).fresh(RECORDED_BATCH)
         step = _Step(self.network, super().compute).eval()
         with warnings.catch_warnings():
             # Of iterating over timesteps, of which a step has one, and of TorchScript's age: docs/decisions/0008.
             warnings.simplefilter("ignore")
-            traced = torch.jit.trace(step, (spikes, counts, state.membranes, state.logits), check_trace=False)  # type: ignore[no-untyped-call]
+            traced = torch.jit.trace(step, (spikes, weights, state.membranes, state.logits), check_trace=False)  # type: ignore[no-untyped-call]
             recorded: Callable[..., Tensor] = torch.jit.freeze(_on_its_own(traced))
         return recorded
 
@@ -71,5 +71,5 @@ class _Step(nn.Module):
         self.network = network
         self._compute = compute
 
-    def forward(self, spikes: Tensor, counts: Tensor, membranes: State, logits: Tensor) -> Tensor:
-        return self._compute(spikes, counts, Rows(membranes, logits, logits))
+    def forward(self, spikes: Tensor, weights: Tensor, membranes: State, logits: Tensor) -> Tensor:
+        return self._compute(spikes, weights, Rows(membranes, logits, logits))

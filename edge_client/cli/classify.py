@@ -41,8 +41,8 @@ async def run_classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputC
     Raises:
         NeucodexError: the run could not start, or could not go on; what was done until then has been reported.
     """
-    bundle = Bundle.open(config.bundle)
-    policy = config.exit_policy(bundle.manifest.exit_policy)
+    bundle = Bundle.open(config.bundle, config.execution)
+    policy = config.exit_policy(bundle.settings.exit_policy)
     with _results(config, inputs, outputs, bundle) as results, _power_meter(outputs) as meter:
         source = open_source(inputs, bundle.manifest, results.skip if results else nothing_done)
         metrics = _serve_metrics(outputs)
@@ -60,7 +60,7 @@ async def run_classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputC
             metrics,
             picture_sizes=outputs.picture_sizes,
             results=results,
-            energy=EnergyAccount(bundle.manifest, policy, outputs.radio, asks_first=config.local_exit, meter=meter),
+            energy=EnergyAccount(bundle, policy, outputs.radio, asks_first=config.local_exit, meter=meter),
             on_link=view.link_changed if view else lambda _: None,
         )
         try:
@@ -78,7 +78,7 @@ async def run_classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputC
             raise
         finally:
             notes.close()
-            _summarise(config, outputs, bundle.manifest, source, session, report)
+            _summarise(config, outputs, bundle, source, session, report)
         return SOME_FAILED if session.failed or session.unreadable else 0
 
 
@@ -91,10 +91,11 @@ def _results(
         return
     if outputs.resume and inputs.of_camera:
         raise ConfigError("--resume has no meaning with a camera: its frames do not come again")
-    policy = config.exit_policy(bundle.manifest.exit_policy)
+    policy = config.exit_policy(bundle.settings.exit_policy)
     identity = {
         "bundle": bundle.manifest.name,
         "fingerprint": bundle.fingerprint.hex(),
+        "execution": bundle.execution,
         **inputs.identity,
         "measure": policy.measure,
         "threshold": policy.threshold,
@@ -169,11 +170,11 @@ def _view(
 
 
 def _summarise(
-    config: EdgeConfig, outputs: OutputConfig, manifest: Manifest, source: Source, session: Session, report: Report
+    config: EdgeConfig, outputs: OutputConfig, bundle: Bundle, source: Source, session: Session, report: Report
 ) -> None:
     if not (session.done or session.failed or session.unreadable):
         return
-    policy = config.exit_policy(manifest.exit_policy)
+    policy = config.exit_policy(bundle.settings.exit_policy)
     facts = RunFacts(
         failed=session.failed,
         unreadable=session.unreadable,
@@ -186,7 +187,7 @@ def _summarise(
         threshold=policy.threshold,
         radio=outputs.radio,
     )
-    figures = summarise(session.done, manifest, facts)
+    figures = summarise(session.done, bundle.manifest, facts)
     if outputs.summary_file is None:
         report.summary(figures)
     else:

@@ -11,8 +11,9 @@ import click
 
 from edge_client.cli.security_options import security_options
 from edge_client.link.security import LinkSecurity
-from shared.command_line import Address, LogFormat, configure_logs, existing_path, log_options, option
+from shared.command_line import Address, LogFormat, configure_logs, execution_option, existing_path, log_options, option
 from shared.errors import ConfigError
+from shared.execution import Execution
 
 
 @click.command()
@@ -20,6 +21,7 @@ from shared.errors import ConfigError
 @option(
     "--bundle", type=existing_path, metavar="DIR", help="See whether the cloud serves it, and how fast the head is."
 )
+@execution_option
 @security_options
 @option("--deadline", type=float, default=5.0, metavar="SECONDS", help="For each check.")
 @option("--threads", type=int, default=1, metavar="N", help="Threads of the head's operations.")
@@ -28,6 +30,7 @@ from shared.errors import ConfigError
 def doctor(
     cloud: tuple[tuple[str, int], ...],
     bundle: Path | None,
+    execution: Execution | None,
     security: LinkSecurity,
     deadline: float,
     threads: int,
@@ -48,7 +51,7 @@ def doctor(
     from edge_client.doctor import Asked, Finding, examine, lines  # noqa: PLC0415
     from shared.bundle import Bundle  # noqa: PLC0415
 
-    asked = Asked(cloud, None if bundle is None else Bundle.open(bundle), security, deadline, threads)
+    asked = Asked(cloud, None if bundle is None else Bundle.open(bundle, execution), security, deadline, threads)
 
     async def run() -> list[Finding]:
         findings = []

@@ -34,20 +34,11 @@ def open_head(bundle: Bundle, runtime: Runtime = "auto", threads: int = 1) -> He
         BundleError: a file of the head is missing or damaged.
         ConfigError: the runtime is not installed, or the bundle has no graphs for it.
     """
-    if runtime == "auto":
-        runtime = "onnx" if bundle.has("head-step") and find_spec("onnxruntime") else "torch"
-        if runtime == "torch" and not find_spec("torch"):
-            raise ConfigError(_nothing_to_run(bundle))
-    head: Head
-    if runtime == "torch":
-        from edge_client.heads.torch_head import TorchHead  # noqa: PLC0415  needs torch
-
-        head = TorchHead(bundle, threads)
-    else:
-        from edge_client.heads.onnx_head import OnnxHead  # noqa: PLC0415  needs onnxruntime
-
-        head = OnnxHead(bundle, threads, int8=runtime == "onnx-int8")
-    log.info("the head runs on %s, %d thread%s", runtime, threads, "" if threads == 1 else "s")
+    runtime = _choose(bundle) if runtime == "auto" else runtime
+    head = (
+        _open_rate(bundle, runtime, threads) if bundle.execution == "rate" else _open_spiking(bundle, runtime, threads)
+    )
+    log.info("the %s head runs on %s, %d thread%s", bundle.execution, runtime, threads, "" if threads == 1 else "s")
     warm_up(head, bundle.manifest.network)
     return head
 
@@ -59,8 +50,44 @@ def warm_up(head: Head, spec: NetworkSpec) -> None:
         run.step()
 
 
+def _choose(bundle: Bundle) -> Runtime:
+    """onnxruntime where it is installed and the bundle has graphs, else torch.
+
+    In `rate` the integer graph comes first: it is in a bundle only if it is as accurate, and it is faster.
+    """
+    rate = bundle.execution == "rate"
+    if find_spec("onnxruntime"):
+        if rate and bundle.has("head-rate-int8"):
+            return "onnx-int8"
+        if bundle.has("head-rate" if rate else "head-step"):
+            return "onnx"
+    if not find_spec("torch"):
+        raise ConfigError(_nothing_to_run(bundle))
+    return "torch"
+
+
+def _open_spiking(bundle: Bundle, runtime: Runtime, threads: int) -> Head:
+    if runtime == "torch":
+        from edge_client.heads.torch_head import TorchHead  # noqa: PLC0415  needs torch
+
+        return TorchHead(bundle, threads)
+    from edge_client.heads.onnx_head import OnnxHead  # noqa: PLC0415  needs onnxruntime
+
+    return OnnxHead(bundle, threads, int8=runtime == "onnx-int8")
+
+
+def _open_rate(bundle: Bundle, runtime: Runtime, threads: int) -> Head:
+    if runtime == "torch":
+        from edge_client.heads.torch_head import open_torch_rate_head  # noqa: PLC0415  needs torch
+
+        return open_torch_rate_head(bundle, threads)
+    from edge_client.heads.onnx_head import open_onnx_rate_head  # noqa: PLC0415  needs onnxruntime
+
+    return open_onnx_rate_head(bundle, threads, int8=runtime == "onnx-int8")
+
+
 def _nothing_to_run(bundle: Bundle) -> str:
-    if bundle.has("head-step"):
+    if bundle.has("head-rate" if bundle.execution == "rate" else "head-step"):
         return "the edge's head needs onnxruntime or torch: pip install '.[edge]' or '.[edge-torch]' in a checkout"
     return (
         f"bundle {bundle.path} has no graphs for onnxruntime, and torch is not installed: where there is torch run "

@@ -107,7 +107,7 @@ def open_local_exit(bundle: Bundle) -> LocalExit | None:
     Raises:
         BundleError: its weights are missing, damaged, or do not fit.
     """
-    spec, weights = bundle.manifest.local_exit, bundle.local_exit_weights()
+    spec, weights = bundle.settings.local_exit, bundle.local_exit_weights()
     if spec is None or weights is None:
         return None
     return NumpyLocalExit(spec, weights, bundle.manifest.frame_shape, bundle.manifest.network.classes)

@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 
 from edge_client.heads.base import Frames
 from edge_client.heads.embedding import Embedding
+from edge_client.heads.rate_head import RateHead
 from shared.bundle import Bundle
-from shared.errors import BundleError, ConfigError
-from shared.manifest import Extra
+from shared.onnx_session import check_installed, open_session
 from shared.spike_codec import Spikes
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, OrtValue
-
-ERRORS_ONLY = 3
 
 
 class OnnxHead:
@@ -38,13 +36,12 @@ class OnnxHead:
     """
 
     def __init__(self, bundle: Bundle, threads: int = 1, *, int8: bool = False) -> None:
-        try:
-            from onnxruntime import OrtValue  # noqa: PLC0415  an edge may run on torch instead
-        except ImportError:
-            raise ConfigError("--runtime onnx needs onnxruntime: pip install '.[edge]' in a checkout") from None
+        check_installed()
+        from onnxruntime import OrtValue  # noqa: PLC0415  an edge may run on torch instead
+
         self._value = OrtValue.ortvalue_from_numpy
-        self._embed_session = _session(bundle, "head-embed", threads)
-        self._step = Step(_session(bundle, "head-step-int8" if int8 else "head-step", threads))
+        self._embed_session = open_session(bundle, "head-embed", threads)
+        self._step = Step(open_session(bundle, "head-step-int8" if int8 else "head-step", threads))
         membrane = bundle.manifest.network.neuron.initial_membrane
         # Never written to, so all samples start from the same ones.
         self._initial = [self._value(np.full(shape, membrane, np.float32)) for shape in self._step.membranes]
@@ -89,23 +86,24 @@ class Step:
         return out, after
 
 
-def _session(bundle: Bundle, part: Extra, threads: int) -> InferenceSession:
-    import onnxruntime  # noqa: PLC0415
+def open_onnx_rate_head(bundle: Bundle, threads: int = 1, *, int8: bool = False) -> RateHead:
+    """The head of the `rate` execution, run by onnxruntime on the CPU.
 
-    onnxruntime.disable_telemetry_events()  # on by default, also in releases for Linux
+    Args:
+        bundle: its graph is read, the head's weights and the tail are not.
+        threads: of onnxruntime's operations.
+        int8: with integer weights and activations.
 
-    graph = bundle.graph(part)
-    if graph is None:
-        runtime = "onnx-int8" if part == "head-step-int8" else "onnx"
-        raise ConfigError(
-            f"bundle {bundle.path} has no graph for --runtime {runtime}: where there is torch run "
-            f"`neucodex-train export --bundle {bundle.path} --runtime {runtime}`, and copy it to both machines anew"
-        )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = ERRORS_ONLY
-    try:
-        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's exceptions share no base of their own
-        raise BundleError(f"bundle {bundle.path}: onnxruntime does not take {part}.onnx: {error}") from None
+    Raises:
+        BundleError: the graph is missing or damaged.
+        ConfigError: onnxruntime is not installed, or the bundle has no such graph.
+    """
+    check_installed()
+    session = open_session(bundle, "head-rate-int8" if int8 else "head-rate", threads)
+
+    def currents(frame: NDArray[np.float32]) -> NDArray[np.float32]:
+        (current,) = session.run(["current"], {"frame": frame})
+        out: NDArray[np.float32] = current[0]
+        return out
+
+    return RateHead(bundle.manifest, currents)

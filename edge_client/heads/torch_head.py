@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from edge_client.heads.base import Frames
 from edge_client.heads.embedding import Embedding
+from edge_client.heads.rate_head import RateHead
 from shared.bundle import Bundle
 from shared.errors import ConfigError
 from shared.spike_codec import Spikes
@@ -33,10 +35,9 @@ class TorchHead:
     """
 
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
-        try:
-            import torch  # noqa: PLC0415  the rest of the edge runs without it
-        except ImportError:
-            raise ConfigError("--runtime torch needs torch: pip install '.[edge-torch]' in a checkout") from None
+        _check_installed()
+        import torch  # noqa: PLC0415  the rest of the edge runs without it
+
         from shared.models.inference import inference_form  # noqa: PLC0415  imports torch
         from shared.models.load import load_edge  # noqa: PLC0415  imports torch
 
@@ -53,6 +54,39 @@ class TorchHead:
 
         with torch.inference_mode():
             return self.network.embed(torch.from_numpy(frame).unsqueeze(0))[0]
+
+
+def open_torch_rate_head(bundle: Bundle, threads: int = 1) -> RateHead:
+    """The head of the `rate` execution, run by torch on the CPU.
+
+    Args:
+        bundle: the head's file is read, the tail's is not.
+        threads: of torch's operations, for the whole process.
+
+    Raises:
+        BundleError: the head's file is missing or damaged.
+        ConfigError: torch is not installed.
+    """
+    _check_installed()
+    import torch  # noqa: PLC0415
+
+    from shared.models.load import load_edge  # noqa: PLC0415
+    from shared.models.rate import RateEdge  # noqa: PLC0415
+
+    torch.set_num_threads(threads)
+    network = RateEdge(load_edge(bundle), bundle.settings.head_levels)
+
+    def currents(frame: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            out: NDArray[np.float32] = network(torch.from_numpy(frame))[0].contiguous().numpy()
+        return out
+
+    return RateHead(bundle.manifest, currents)
+
+
+def _check_installed() -> None:
+    if not find_spec("torch"):
+        raise ConfigError("--runtime torch needs torch: pip install '.[edge-torch]' in a checkout")
 
 
 class TorchHeadRun:

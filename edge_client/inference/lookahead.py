@@ -245,9 +245,9 @@ class AutoLookahead:
             self.plan = best_plan(costs, self.exits, make_ahead=self._make_ahead)
 
 
-def exits_tested(provenance: Mapping[str, Any], timesteps: int) -> list[float] | None:
-    """How many test samples stopped at each timestep, as a manifest's provenance says; None where it does not."""
-    test = provenance.get("test")
+def exits_tested(measured: Mapping[str, Any], timesteps: int) -> list[float] | None:
+    """How many test samples stopped at each timestep, as a manifest says of an execution; None where it does not."""
+    test = measured.get("test")
     counts = test.get("exits_by_timestep") if isinstance(test, Mapping) else None
     if not isinstance(counts, Sequence) or len(counts) != timesteps:
         return None

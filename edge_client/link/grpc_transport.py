@@ -68,30 +68,27 @@ class GrpcTransport:
     Args:
         target: the machine to connect to.
         security: how.
-        fingerprint: of the bundle that this edge runs.
+        opening: the stream's first message: which bundle this edge runs, how, and what it wants back.
         classes: of that bundle; answers that do not fit it are refused.
         connect_deadline_s: for the connection, Open and Ready together.
         probe_s: silence after which a waiting edge makes sure that the link lives.
-        top_k: how many confidences each answer carries, the largest; 0 for those of all classes.
     """
 
     def __init__(
         self,
         target: Target,
         security: LinkSecurity,
-        fingerprint: bytes,
+        opening: Open,
         classes: int,
         connect_deadline_s: float,
         probe_s: float = PROBE_S,
-        top_k: int = 0,
     ) -> None:
         self._target = target
         self._security = security
-        self._fingerprint = fingerprint
+        self._opening = opening
         self._classes = classes
         self._connect_deadline_s = connect_deadline_s
         self._probe_s = probe_s
-        self._top_k = top_k
         self._inboxes: dict[int, Inbox] = {}
         self._frames: deque[Frame] = deque()
         self._stops: list[Stop] = []
@@ -110,8 +107,8 @@ class GrpcTransport:
         cls, bundle: Bundle, policy: ExitPolicy, target: Target, security: LinkSecurity, connect_deadline_s: float
     ) -> GrpcTransport:
         """One that runs this bundle, and asks for no more confidences than the policy that decides needs."""
-        classes, needed = bundle.manifest.network.classes, policy.confidences_needed
-        return cls(target, security, bundle.fingerprint, classes, connect_deadline_s, top_k=needed)
+        opening = Open(bundle.fingerprint, bundle.execution, policy.confidences_needed)
+        return cls(target, security, opening, bundle.manifest.network.classes, connect_deadline_s)
 
     async def open(self) -> Ready:
         # The name, not the number: for proxies that choose by it.
@@ -216,7 +213,7 @@ class GrpcTransport:
         A write that fails because the server has ended the stream sets INTERNAL if the server's own status has not been
         taken in yet (grpc/grpc#36066); an edge with a wrong token would then try for ever, and never hear why.
         """
-        opening, metadata = edge_to_wire(Open(self._fingerprint, self._top_k)), self._security.metadata()
+        opening, metadata = edge_to_wire(self._opening), self._security.metadata()
         for left in reversed(range(OPENINGS)):
             self._call = stub.Infer(None, metadata=metadata)
             try:
@@ -244,7 +241,7 @@ class GrpcTransport:
         if not isinstance(message, pb.CloudMessage):  # gRPC's None for bytes that are none; the stream has not ended
             raise spoke_wrongly(self._target.address, "bytes that are no CloudMessage")
         try:
-            return cloud_from_wire(message, self._classes, self._top_k)
+            return cloud_from_wire(message, self._classes, self._opening.top_k)
         except WireError as error:
             raise spoke_wrongly(self._target.address, str(error)) from None
 

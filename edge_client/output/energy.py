@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from edge_client.inference.verdict import SampleEnergy, Verdict
+from shared.bundle import Bundle
 from shared.energy import (
     RADIOS,
     Measured,
@@ -17,7 +18,6 @@ from shared.energy import (
     radio_joules,
 )
 from shared.exit_policy import ExitPolicy
-from shared.manifest import Manifest
 from shared.messages import StepResult
 from shared.wire import FRAMING_BYTES, PACKET_BYTES, cloud_to_wire
 
@@ -37,7 +37,7 @@ class EnergyAccount:
     """Charges each verdict. `begin` when the first sample is asked for.
 
     Args:
-        manifest: of the bundle; its measured firing rates stand for those of each sample.
+        bundle: its measured firing rates stand for those of each sample.
         policy: that decides; answers carry the confidences that it needs.
         radio: that carries the bytes.
         asks_first: the local exit is asked before anything is sent.
@@ -46,21 +46,21 @@ class EnergyAccount:
 
     def __init__(
         self,
-        manifest: Manifest,
+        bundle: Bundle,
         policy: ExitPolicy,
         radio: RadioName,
         *,
         asks_first: bool,
         meter: Joules | None,
     ) -> None:
-        self._cost = edge_cost(manifest)
+        self._cost = edge_cost(bundle)
         self._radio = RADIOS[radio]
-        self._local_exit_macs = local_exit_macs(manifest)
+        self._local_exit_macs = local_exit_macs(bundle.settings)
         self._asks_first = asks_first
         self._meter = meter
         self._counted: float | None = None
         needed = policy.confidences_needed
-        confidences, named = (0.1,) * (needed or manifest.network.classes), tuple(range(needed))
+        confidences, named = (0.1,) * (needed or bundle.manifest.network.classes), tuple(range(needed))
         answer = StepResult(1 << 14, 1, confidences, named, queue_us=1 << 10, compute_us=1 << 10)
         self._answer_bytes = cloud_to_wire(answer).ByteSize() + FRAMING_BYTES + PACKET_BYTES
 
@@ -76,12 +76,11 @@ class EnergyAccount:
     def _modelled(self, verdict: Verdict) -> Modelled | None:
         if self._cost is None:
             return None
-        macs, accumulates = self._cost.operations(verdict.head_steps)
         asked = verdict.head_steps if verdict.answered_by == "edge" else int(self._asks_first)
         answers = len(verdict.steps)
         up = verdict.wire_bytes + PACKET_BYTES * answers
         return Modelled(
-            compute_joules(macs + asked * self._local_exit_macs, accumulates),
+            self._cost.joules(verdict.head_steps) + compute_joules(asked * self._local_exit_macs, 0.0),
             radio_joules(self._radio, up, answers * self._answer_bytes, verdict.on_air_s),
         )
 

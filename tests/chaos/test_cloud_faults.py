@@ -31,7 +31,7 @@ async def test_streams_cut_at_every_message_boundary(witness, cloud, bundle, fra
             edge = RawEdge(cloud.listen, bundle)
             for kind, timestep in life[:cut]:
                 if kind == "open":
-                    await edge.send(Open(bundle.fingerprint))
+                    await edge.send(Open(bundle.fingerprint, bundle.execution))
                 elif kind == "frame":
                     await edge.send_frame(0, timestep, frames[timestep - 1, 0])
                 else:
@@ -58,7 +58,7 @@ async def test_a_flood_waits_behind_the_others(witness, cloud, bundle, frames):
 
 async def test_an_edge_that_never_reads(witness, cloud, bundle, frames):
     edge = RawEdge(cloud.listen, bundle)
-    await edge.send(Open(bundle.fingerprint))
+    await edge.send(Open(bundle.fingerprint, bundle.execution))
     codec, data = edge.codec.encode(frames[0, 0])
     repeated = edge_to_wire(Frame(1, 1, codec, data)).SerializeToString()
 
@@ -92,7 +92,7 @@ async def test_garbage_and_open_connections_that_say_nothing(witness, cloud, bun
             broken.sendall(bytes([number]) * 1000)
     for number in range(10):
         edge = RawEdge(cloud.listen, bundle)
-        await edge.send(Open(bundle.fingerprint))
+        await edge.send(Open(bundle.fingerprint, bundle.execution))
         await edge.send_bytes(bytes([255 - number]) * (number + 1))
         assert await edge.end() is grpc.StatusCode.INVALID_ARGUMENT
         await edge.close()

@@ -38,7 +38,7 @@ async def test_who_asks_for_health_and_takes_no_answer_holds_nothing_up(
 async def test_a_drain_does_not_wait_until_what_is_over_is_read(tmp_path: Path, bundle: Bundle) -> None:
     with cloud_process(tmp_path, [bundle.path], "--drain-timeout", "600") as cloud:
         async with DeafPeer(cloud.listen) as edge:
-            opened = edge_to_wire(Open(bundle.fingerprint)).SerializeToString()
+            opened = edge_to_wire(Open(bundle.fingerprint, bundle.execution)).SerializeToString()
             await edge.answer(edge.call(METHOD, opened, half_close=False))
             cloud.signal(signal.SIGTERM)
             await asyncio.to_thread(wait_for, lambda: cloud.process.poll() is not None, "the cloud to end")

@@ -45,7 +45,7 @@ async def hang_up(cloud: CloudProcess) -> None:
 
 async def refusal(cloud: CloudProcess, bundle: Bundle) -> str:
     edge = RawEdge(cloud.listen, bundle)
-    await edge.send(Open(bundle.fingerprint))
+    await edge.send(Open(bundle.fingerprint, bundle.execution))
     assert await edge.end() is grpc.StatusCode.FAILED_PRECONDITION
     details: str = await edge.call.details()
     await edge.close()

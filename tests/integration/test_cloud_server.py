@@ -336,7 +336,7 @@ async def test_health_reflection_and_metrics(cloud, bundle):
 
 async def test_open_is_sent_once(cloud, bundle, frames):
     async with RawEdge(cloud.listen, bundle) as edge:
-        await edge.send(Open(bundle.fingerprint))
+        await edge.send(Open(bundle.fingerprint, bundle.execution))
         assert await edge.end() is grpc.StatusCode.INVALID_ARGUMENT
 
 

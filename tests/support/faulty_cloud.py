@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud_server.__main__ import main
-from cloud_server.tails.base import Stepped, Tail
-from cloud_server.tails.state_slots import Rows
+from cloud_server.tails.base import StepOutput
+from cloud_server.tails.membranes import Rows
+from cloud_server.tails.spiking import SpikingTail
 from shared.network_spec import Shape
 from shared.spike_codec import Spikes
 
@@ -29,11 +30,11 @@ def last_straw(shape: Shape) -> NDArray[np.uint8]:
     return frame
 
 
-def _break(tail: type[Tail]) -> None:
+def _break(tail: type[SpikingTail]) -> None:
     sound = tail.step
     broken = False
 
-    def step(self: Tail, frames: Sequence[Spikes], timesteps: Sequence[int], state: Rows) -> Stepped:
+    def step(self: SpikingTail, frames: Sequence[Spikes], timesteps: Sequence[int], state: Rows) -> StepOutput[Rows]:
         nonlocal broken
         stepped = sound(self, frames, timesteps, state)  # after the state was overwritten: a retry must not see that
         broken = broken or any(np.array_equal(frame, last_straw(frame.shape)) for frame in frames)
@@ -45,7 +46,7 @@ def _break(tail: type[Tail]) -> None:
 
 
 if __name__ in ("__main__", "__mp_main__"):
-    _break(Tail)
+    _break(SpikingTail)
 
 if __name__ == "__main__":
     main()

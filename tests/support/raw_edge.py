@@ -44,7 +44,7 @@ class RawEdge:
         self.call: Any = infer(timeout=timeout)
 
     async def __aenter__(self) -> RawEdge:
-        await self.send(Open(self.bundle.fingerprint, self._top_k))
+        await self.send(Open(self.bundle.fingerprint, self.bundle.execution, self._top_k))
         ready = await self.receive()
         assert isinstance(ready, Ready)
         self.ready = ready

@@ -1,10 +1,4 @@
-"""The state of all samples in flight of one bundle, preallocated: a row of one buffer is one sample's slot.
-
-`allocate` and `free` hand rows out and are called by the thread that serves the streams; everything else touches the
-buffer and belongs to the engine's thread. A row may be given to a new sample while a batch that holds its former owner
-still runs: the engine runs one batch after the other and resets a row in the batch that brings a sample's first frame,
-so what the former owner leaves in it is never seen.
-"""
+"""The slots of the `spiking` execution: membranes of every layer and the sum of the logits, in one buffer of torch."""
 
 from __future__ import annotations
 
@@ -15,6 +9,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from cloud_server.tails.base import Slots
 from shared.models.layers import State
 from shared.models.split import CloudNetwork
 
@@ -36,16 +31,11 @@ class Rows:
     """[B, numbers of a row]"""
 
 
-class StateSlots:
-    """`count` rows of state for one network.
-
-    `steps[row]` is how many timesteps of its owner are committed in the row; it is the engine's as well.
-    """
+class Membranes(Slots[Rows]):
+    """`count` rows of state for one network."""
 
     def __init__(self, network: CloudNetwork, count: int, device: torch.device, dtype: torch.dtype) -> None:
-        self.count = count
-        self.steps = [0] * count
-        self._free = list(range(count - 1, -1, -1))
+        super().__init__(count)
         self._device = device
         membranes = network.initial_state(1, device=device, dtype=dtype)
         # Rows are kept as [H, W, C]: a channels-last tensor's own order in memory.
@@ -61,25 +51,10 @@ class StateSlots:
         """What batches are gathered into, as large as the largest so far."""
 
     @property
-    def in_use(self) -> int:
-        """Rows that are handed out."""
-        return self.count - len(self._free)
-
-    @property
     def bytes_per_row(self) -> int:
-        """What one slot takes of the device's memory."""
         return self._width * self._buffer.element_size()
 
-    def allocate(self) -> int | None:
-        """A row for a new sample, or None when all are in use."""
-        return self._free.pop() if self._free else None
-
-    def free(self, row: int) -> None:
-        """Take a row back. Rows that were freed last are handed out first: their memory is warm."""
-        self._free.append(row)
-
     def reset(self, rows: Sequence[int]) -> None:
-        """Put rows into the state before the first timestep."""
         if not rows:
             return
         self._buffer[self._index(rows)] = self._initial
@@ -87,11 +62,9 @@ class StateSlots:
             self.steps[row] = 0
 
     def fresh(self, batch: int) -> Rows:
-        """The state of `batch` samples before their first timestep, in no slot; whoever gets it may overwrite it."""
         return self._rows(self._initial.repeat(batch, 1))
 
     def gather(self, rows: Sequence[int]) -> Rows:
-        """A copy of the state of `rows`, in their order; whoever gets it may overwrite it, as the next call does."""
         if len(rows) > len(self._gathered):
             self._gathered = self._buffer.new_empty((len(rows), self._width))
         block = self._gathered[: len(rows)]
@@ -99,11 +72,6 @@ class StateSlots:
         return self._rows(block)
 
     def scatter(self, rows: Sequence[int], state: Rows) -> None:
-        """Commit the state of `rows` after one more timestep.
-
-        Raises:
-            ValueError: it does not fit; nothing was changed.
-        """
         if state.block.shape != (len(rows), self._width):
             raise ValueError(f"a state {tuple(state.block.shape)} does not fit {len(rows)} rows of {self._width}")
         self._buffer.index_copy_(0, self._index(rows), state.block)

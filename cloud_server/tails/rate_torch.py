@@ -1,0 +1,37 @@
+"""The `rate` tail run by torch: on a GPU, or where a bundle has no graph."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cloud_server.config import Precision
+from cloud_server.tails.frame_sums import Sums
+from cloud_server.tails.torch_device import DTYPES
+from shared.bundle import Bundle
+from shared.models.load import load_cloud
+from shared.models.rate import RateCloud
+
+
+class TorchRateNetwork:
+    """See the module.
+
+    Raises:
+        BundleError: the tail's file is missing, damaged or does not fit the manifest.
+    """
+
+    def __init__(self, bundle: Bundle, device: torch.device, precision: Precision = "fp32") -> None:
+        torch.backends.cudnn.allow_tf32 = False  # by its older name, which every torch from 2.4 on has
+        self._device = device
+        network = RateCloud(load_cloud(bundle), bundle.settings.tail_levels, DTYPES[precision])
+        self._network = network.to(device).eval()
+
+    def use_threads(self, threads: int) -> None:
+        torch.set_num_threads(threads)
+
+    @torch.inference_mode()
+    def logits(self, sums: Sums, timesteps: NDArray[np.uint8]) -> NDArray[np.float32]:
+        on_device = torch.from_numpy(sums).to(self._device), torch.from_numpy(timesteps).to(self._device)
+        out: NDArray[np.float32] = self._network(*on_device).cpu().numpy()
+        return out

@@ -1,0 +1,55 @@
+"""A bundle's ONNX graph as a session of onnxruntime on the CPU, for the edge's head and the cloud's tail."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from shared.bundle import Bundle
+from shared.errors import BundleError, ConfigError
+from shared.manifest import Extra
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+ERRORS_ONLY = 3
+
+
+def check_installed() -> None:
+    """Raises ConfigError where onnxruntime is not installed."""
+    if not find_spec("onnxruntime"):
+        raise ConfigError("--runtime onnx needs onnxruntime: pip install '.[edge]' or '.[cloud]' in a checkout")
+
+
+def open_session(bundle: Bundle, part: Extra, threads: int) -> InferenceSession:
+    """The session of one graph.
+
+    Args:
+        bundle: whose graph it is.
+        part: which one.
+        threads: of onnxruntime's operations.
+
+    Raises:
+        BundleError: the graph is missing or damaged.
+        ConfigError: onnxruntime is not installed, or the bundle has no such graph.
+    """
+    check_installed()
+    import onnxruntime  # noqa: PLC0415
+
+    onnxruntime.disable_telemetry_events()  # on by default, also in releases for Linux
+
+    graph = bundle.graph(part)
+    if graph is None:
+        runtime = "onnx-int8" if part.endswith("int8") else "onnx"
+        raise ConfigError(
+            f"bundle {bundle.path} has no {part}.onnx for --runtime {runtime}: where there is torch run "
+            f"`neucodex-train export --bundle {bundle.path} --runtime {runtime}`, and copy it to both machines again"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = ERRORS_ONLY
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no base of their own
+        raise BundleError(f"bundle {bundle.path}: onnxruntime does not take {part}.onnx: {error}") from None
