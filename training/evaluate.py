@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from shared.manifest import Normalisation
 from shared.models.neuron import Neuron
 from shared.models.split import SplitNetwork
-from training.collect_spikes import spread
-from training.data import Samples, to_input
+from training.data import Samples, evenly_spaced, to_input
 from training.device import Machine
 from training.executed import Executed
 from training.losses import running_mean
@@ -78,7 +77,7 @@ def spike_statistics(
         frame: bits per frame, spike density on the wire, and its zero-order entropy in bits.
     """
     counter = _SpikeCounter(executed)
-    some = torch.from_numpy(spread(samples.frames.numpy(), STATISTICS_SAMPLES))
+    some = torch.from_numpy(evenly_spaced(samples.frames.numpy(), STATISTICS_SAMPLES))
     try:
         for start in range(0, len(some), BATCH):
             taken = some[start : start + BATCH].to(machine.device)

@@ -16,7 +16,7 @@ from training.calibrate import Calibration, Floats, calibrate, certainties, clou
 from training.data import TrainingData
 from training.device import Machine
 from training.evaluate import accuracy_by_timestep, spike_statistics, step_logits
-from training.executed import LEVELS, Executed, execute_network, in_one_pass, read_answers
+from training.executed import LEVELS, Executed, Spiking, in_one_pass, read_answers
 from training.recipe import CalibrationRecipe
 
 Readings = Mapping[Execution, list[float]]
@@ -71,7 +71,7 @@ def read_uncompressed(network: SplitNetwork, data: TrainingData, machine: Machin
     spiking: as it steps, its readout's leak fitted on the held-out samples;  rate: one pass with mean spike counts at
     the levels of a new bundle, of a clip of events with the mean of its frames.
     """
-    spiking = execute_network("spiking", network)
+    spiking = Spiking(network.edge, network.cloud)
     logits = step_logits(spiking, data.held_out, data.normalisation, machine).double()
     leak = fit_leak(logits, data.held_out.labels.numpy())
     steps = step_logits(spiking, data.test, data.normalisation, machine)
