@@ -49,6 +49,11 @@ class TrainingData:
     normalisation: Normalisation
     simulated: bool
 
+    @property
+    def kind(self) -> InputKind:
+        """Whether a sample is one picture or a frame of events for each timestep."""
+        return "static" if self.train.frames.dim() == 4 else "events"
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of all samples with their labels, part by part, and of the classes' names."""

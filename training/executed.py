@@ -27,15 +27,7 @@ class Passes(NamedTuple):
 
 
 class Executed(Protocol):
-    """Both halves of a network in one execution, in float32.
-
-    Attributes:
-        halves: the modules that run, for hooks.
-        passes: how often each half computes for one sample.
-    """
-
-    halves: SplitNetwork
-    passes: Passes
+    """Both halves of a network in one execution, in float32."""
 
     def frames(self, inputs: Tensor) -> Tensor:
         """What the edge sends.
@@ -49,6 +41,21 @@ class Executed(Protocol):
 
     def logits(self, frames: Tensor) -> Tensor:
         """What the cloud computes from frames [T, B, C', H', W'] at each timestep, [T, B, classes]."""
+
+    def by_layer(self) -> ByLayer:
+        """The same computed by torch, layer by layer, to be looked into."""
+
+
+class ByLayer(Executed, Protocol):
+    """An execution whose layers are modules of torch.
+
+    Attributes:
+        halves: the modules that run, for hooks.
+        passes: how often each half computes for one sample.
+    """
+
+    halves: SplitNetwork
+    passes: Passes
 
 
 class Spiking:
@@ -74,6 +81,9 @@ class Spiking:
         logits, _ = self._cloud(frames, self._cloud.initial_state(frames.shape[1], device=frames.device))
         return logits
 
+    def by_layer(self) -> ByLayer:
+        return self
+
 
 class Rate:
     """The `rate` execution in torch: the head runs once, the cloud reads the mean of the frames so far."""
@@ -95,6 +105,9 @@ class Rate:
         counts = steps[:, None].expand(frames.shape[:2]).flatten()
         logits: Tensor = self._cloud(sums.flatten(0, 1), counts)
         return logits.view(*frames.shape[:2], -1)
+
+    def by_layer(self) -> ByLayer:
+        return self
 
 
 def in_one_pass(network: SplitNetwork, levels: int) -> SplitNetwork:

@@ -21,7 +21,7 @@ from shared.models.rate import EncoderNeurons
 from shared.models.split import SplitNetwork
 from shared.onnx_session import ERRORS_ONLY
 from training.data import Samples, evenly_spaced, to_input
-from training.executed import LEVELS, Executed, Passes
+from training.executed import LEVELS, ByLayer, Executed, Rate
 from training.onnx_rate import rate_head_graph, rate_tail_graph
 from training.onnx_rate_int8 import rate_head_int8, rate_tail_int8
 
@@ -132,9 +132,7 @@ class OnnxRate:
     """
 
     def __init__(self, network: SplitNetwork, head: bytes, tail: bytes) -> None:
-        self.halves = network
-        inputs = 1 if network.spec.input_kind == "static" else network.spec.timesteps
-        self.passes = Passes(inputs, inputs, network.spec.timesteps)
+        self.network = network
         self._neurons = EncoderNeurons(network.edge)
         self._head, self._tail = _session(head), _session(tail)
 
@@ -152,6 +150,9 @@ class OnnxRate:
             steps.append(torch.from_numpy(self._tail.run(["logits"], feeds)[0]))
         return torch.stack(steps)
 
+    def by_layer(self) -> ByLayer:
+        return Rate(self.network.edge, self.network.cloud, LEVELS, LEVELS)
+
 
 def write_rate_graphs(bundle: Bundle, graphs: RateGraphs) -> Bundle:
     """Write the graphs into a bundle, in place of those that it may have; its chosen execution stays chosen."""
@@ -168,7 +169,7 @@ def executed_by_graphs(bundle: Bundle, network: SplitNetwork) -> Executed | None
 
 
 def _answers(executed: OnnxRate, samples: NDArray[np.uint8], normalisation: Normalisation) -> NDArray[np.int64]:
-    kind, found = executed.halves.spec.input_kind, []
+    kind, found = executed.network.spec.input_kind, []
     for start in range(0, len(samples), BATCH):
         inputs = to_input(torch.from_numpy(samples[start : start + BATCH]), normalisation, kind)
         found.append(executed.logits(executed.frames(inputs))[-1].argmax(1).numpy())
