@@ -16,6 +16,7 @@ from edge_client.config import EdgeConfig, InputConfig
 from edge_client.inference.sample import Sample
 from edge_client.inputs.factory import open_source
 from shared.bundle import Bundle
+from shared.execution import EXECUTIONS, Execution
 from shared.messages import RejectionCode
 from tests.support.bundles import make_bundle
 from tests.support.edges import Line, edge_here, rename_classes
@@ -36,7 +37,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="module")
 def cloud(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory):
-    with cloud_process(tmp_path_factory.mktemp("cloud"), [bundle.path, SHIPPED.path]) as running:
+    paths = [bundle.path, SHIPPED.path]
+    with cloud_process(tmp_path_factory.mktemp("cloud"), paths, "--execution", "all") as running:
         yield running
 
 
@@ -67,11 +69,14 @@ def test_cuts_of_every_kind_and_a_killed_cloud_cost_no_sample(
     assert "Traceback" not in (tmp_path / "edge.log").read_text()
 
 
+@pytest.mark.parametrize("execution", EXECUTIONS)
 async def test_a_cloud_that_drains_is_left_for_the_next_one(
-    bundle: Bundle, cloud: CloudProcess, whole: list[Line], tmp_path: Path
+    bundle: Bundle, cloud: CloudProcess, execution: Execution, tmp_path: Path
 ) -> None:
     """The first cloud is told to stop in the middle of the run; its open samples end there, the others go on here."""
-    with cloud_process(tmp_path, [bundle.path]) as first:
+    bundle = bundle.run_as(execution)
+    whole = (await edge_here(bundle, cloud.listen, DIGITS)).lines
+    with cloud_process(tmp_path, [bundle.path], "--execution", execution) as first:
         host, _, port = first.listen.rpartition(":")
         proxy = Proxy(host, int(port), delay_s=0.005)  # slow enough to be caught in the middle
         there = await proxy.start()

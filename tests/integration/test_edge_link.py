@@ -28,6 +28,7 @@ from protos import co_inference_pb2 as pb
 from protos import co_inference_pb2_grpc as pb_grpc
 from shared.errors import CloudRefused
 from shared.exit_policy import ExitPolicy
+from shared.messages import Open
 from shared.spike_codec import SpikeCodec
 from tests.unit.edge_client.fakes import SHAPE, CountingHead, CountingRun, T, sample
 
@@ -99,7 +100,7 @@ async def served(servicer: pb_grpc.CoInferenceServicer, *options: tuple[str, int
 @asynccontextmanager
 async def linked(*addresses: tuple[str, int], on_change: Callable[[bool], None] = bool) -> AsyncIterator[CloudLink]:
     def connect(target: Target, within_s: float) -> GrpcTransport:
-        return GrpcTransport(target, IN_CLEAR, bytes(32), 2, within_s)
+        return GrpcTransport(target, IN_CLEAR, Open(bytes(32)), 2, within_s)
 
     link = CloudLink(addresses, connect, 5.0, Backoff(0.01, 0.1, random.Random(0)), on_change=on_change)
     link.start()

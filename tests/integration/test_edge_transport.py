@@ -22,7 +22,7 @@ from edge_client.link.security import IN_CLEAR
 from protos import co_inference_pb2 as pb
 from protos import co_inference_pb2_grpc as pb_grpc
 from shared.errors import CloudRefused, CloudUnavailable
-from shared.messages import Codec, Frame, Rejection, RejectionCode, StepResult, Stop
+from shared.messages import Codec, Frame, Open, Rejection, RejectionCode, StepResult, Stop
 from shared.wire import edge_from_wire
 
 Script = Callable[[Any], Awaitable[None]]
@@ -58,7 +58,8 @@ async def cloud(script: Script) -> AsyncIterator[tuple[str, grpc.aio.Server]]:
 async def link(
     address: str, deadline_s: float = 5.0, probe_s: float = 60.0, top_k: int = 0
 ) -> AsyncIterator[GrpcTransport]:
-    transport = GrpcTransport(Target(address, address), IN_CLEAR, FINGERPRINT, 2, deadline_s, probe_s, top_k)
+    opening = Open(FINGERPRINT, "rate", top_k)
+    transport = GrpcTransport(Target(address, address), IN_CLEAR, opening, 2, deadline_s, probe_s)
     try:
         yield transport
     finally:
@@ -91,6 +92,7 @@ async def test_answers_find_their_samples() -> None:
         assert await transport.receive(2, 5.0) == Rejection(2, RejectionCode.NO_SLOT, "full", 7)
     opened = seen[0].open
     assert (opened.protocol_version, opened.fingerprint, opened.top_k) == (1, FINGERPRINT, 0)
+    assert opened.execution == pb.EXECUTION_RATE
     assert seen[1].frame == pb.Frame(sample=1, timestep=1, codec=pb.CODEC_PACKED_BITS, spikes=b"\x05")
 
 
@@ -310,7 +312,7 @@ async def test_a_lost_link_reaches_every_waiting_sample_and_every_later_call(how
 
 
 async def test_close_is_quiet_before_open_and_twice() -> None:
-    transport = GrpcTransport(Target("127.0.0.1:1", "nowhere:1"), IN_CLEAR, FINGERPRINT, 2, 0.1)
+    transport = GrpcTransport(Target("127.0.0.1:1", "nowhere:1"), IN_CLEAR, Open(FINGERPRINT), 2, 0.1)
     await transport.close()
     await transport.close()
 

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from edge_client.config import InputConfig
 from edge_client.heads.base import normalise
-from edge_client.heads.torch_head import TorchHead
+from edge_client.heads.factory import open_head
 from edge_client.inference.co_inference import CoInference
 from edge_client.inference.sample import Sample
 from edge_client.inputs.factory import open_source
@@ -25,13 +26,15 @@ from edge_client.link.grpc_transport import GrpcTransport
 from edge_client.link.security import IN_CLEAR
 from shared.bundle import Bundle, write_codec
 from shared.errors import CloudRefused
+from shared.execution import EXECUTIONS, Execution
 from shared.exit_policy import ExitPolicy, Measure, certainty
 from shared.network_spec import BottleneckSpec
 from shared.spike_codec import SpikeCodec
-from tests.support.bundles import load_split, make_bundle, random_inputs, reference_confidences, wire_frames
+from tests.support.bundles import load_split, make_bundle, random_samples, reference_confidences
 from tests.support.codec_tables import make_tables
 from tests.support.edges import EdgeRun, edge_here, rename_classes
 from tests.support.processes import CloudProcess, cloud_process
+from tests.support.trained import trained
 
 DIGITS = tuple("0123456789")
 INPUTS = {
@@ -52,16 +55,18 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
     }
     named = {name: rename_classes(bundle, DIGITS) for name, bundle in made.items()}
     for name in ("squeezed", "events"):  # range-coded, each frame with those before it; "plain" sends packed bits
-        network = load_split(named[name])
-        spikes = wire_frames(network, random_inputs(network.spec, 32))
-        tables = make_tables(named[name].manifest.frame_shape, depth=3, like=spikes)
-        named[name] = write_codec(named[name], tables.arrays())
+        for execution in EXECUTIONS:
+            bundle = named[name].run_as(execution)
+            spikes = trained(bundle, random_samples(bundle.manifest.network, 32)).frames
+            tables = make_tables(bundle.manifest.frame_shape, depth=3, like=spikes)
+            named[name] = write_codec(bundle, tables.arrays()).run_as("spiking")
     return named
 
 
 @pytest.fixture(scope="module")
 def cloud(bundles: dict[str, Bundle], tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudProcess]:
-    with cloud_process(tmp_path_factory.mktemp("cloud"), [bundle.path for bundle in bundles.values()]) as running:
+    paths = [bundle.path for bundle in bundles.values()]
+    with cloud_process(tmp_path_factory.mktemp("cloud"), paths, "--execution", "all") as running:
         yield running
 
 
@@ -82,26 +87,31 @@ def events(tmp_path: Path) -> InputConfig:
     return InputConfig(dataset="nmnist", data=tmp_path, allow_partial=True)
 
 
-@pytest.mark.parametrize("name", ["plain", "squeezed"])
+@pytest.mark.parametrize(
+    ("name", "execution"), [("plain", "spiking"), ("squeezed", "spiking"), ("squeezed", "rate")]
+)
 async def test_pictures_get_the_whole_networks_answer(
-    bundles: dict[str, Bundle], cloud: CloudProcess, name: str
+    bundles: dict[str, Bundle], cloud: CloudProcess, name: str, execution: Execution
 ) -> None:
-    run = await edge_here(bundles[name], cloud.listen, INPUTS[name])
-    assert_as_the_whole_network(bundles[name], INPUTS[name], run)
+    bundle = bundles[name].run_as(execution)
+    run = await edge_here(bundle, cloud.listen, INPUTS[name])
+    assert_as_the_whole_network(bundle, INPUTS[name], run)
     assert len({line["timesteps"] for line in run.lines}) > 1
-    packed = SpikeCodec(bundles[name].manifest.frame_shape).packed_bytes
+    packed = SpikeCodec(bundle.manifest.frame_shape).packed_bytes
     sent = [line["payload_bytes"] / line["timesteps"] for line in run.lines]
     assert max(sent) <= packed
     assert (min(sent) < packed) == (name == "squeezed"), "only this one has tables"
 
 
+@pytest.mark.parametrize("execution", EXECUTIONS)
 async def test_events_get_the_whole_networks_answer(
-    bundles: dict[str, Bundle], cloud: CloudProcess, events: InputConfig
+    bundles: dict[str, Bundle], cloud: CloudProcess, events: InputConfig, execution: Execution
 ) -> None:
-    run = await edge_here(bundles["events"], cloud.listen, events)
+    bundle = bundles["events"].run_as(execution)
+    run = await edge_here(bundle, cloud.listen, events)
     assert len(run.lines) == 10
     assert [line["label"] for line in run.lines] == list(DIGITS)
-    assert_as_the_whole_network(bundles["events"], events, run)
+    assert_as_the_whole_network(bundle, events, run)
 
 
 @pytest.mark.parametrize(("measure", "threshold"), [("max_probability", 0.5), ("margin", 0.2), ("entropy", 0.25)])
@@ -114,35 +124,36 @@ async def test_certainty_is_measured_as_the_run_says(
 
 
 @pytest.mark.parametrize(("lookahead", "in_flight"), [(2, 1), (4, 1), ("auto", 1), (1, 3), (4, 8), ("auto", 4)])
+@pytest.mark.parametrize("execution", EXECUTIONS)
 async def test_lookahead_and_company_give_the_answers_of_lockstep(
-    bundles: dict[str, Bundle], cloud: CloudProcess, lookahead: Any, in_flight: int
+    bundles: dict[str, Bundle], cloud: CloudProcess, execution: Execution, lookahead: Any, in_flight: int
 ) -> None:
-    run = await edge_here(
-        bundles["squeezed"], cloud.listen, INPUTS["squeezed"], lookahead=lookahead, in_flight=in_flight
-    )
-    assert_as_the_whole_network(bundles["squeezed"], INPUTS["squeezed"], run)
+    bundle = bundles["squeezed"].run_as(execution)
+    run = await edge_here(bundle, cloud.listen, INPUTS["squeezed"], lookahead=lookahead, in_flight=in_flight)
+    assert_as_the_whole_network(bundle, INPUTS["squeezed"], run)
 
 
+@pytest.mark.parametrize("execution", EXECUTIONS)
 async def test_samples_in_flight_together_wait_for_a_slot_and_get_the_same_answers(
-    bundles: dict[str, Bundle], tmp_path: Path
+    bundles: dict[str, Bundle], tmp_path: Path, execution: Execution
 ) -> None:
-    bundle = bundles["squeezed"]
-    manifest = bundle.manifest
+    bundle = bundles["squeezed"].run_as(execution)
+    manifest, policy = bundle.manifest, bundle.settings.exit_policy
     samples = [item for item in open_source(INPUTS["squeezed"], manifest) if isinstance(item, Sample)][:6]
     rejections: list[object] = []
-    with cloud_process(tmp_path, [bundle.path], "--slots", "1") as narrow:
+    with cloud_process(tmp_path, [bundle.path], "--slots", "1", "--execution", execution) as narrow:
         host, _, port = narrow.listen.rpartition(":")
 
         def connect(target: Target, within_s: float) -> GrpcTransport:
-            return GrpcTransport.of(bundle, manifest.exit_policy, target, IN_CLEAR, within_s)
+            return GrpcTransport.of(bundle, policy, target, IN_CLEAR, within_s)
 
         link = CloudLink([(host, int(port))], connect, 10.0, Backoff())
         link.start()
         network = CoInference(
-            TorchHead(bundle),
+            open_head(bundle, "torch"),
             SpikeCodec.of(bundle),
             link,
-            manifest.exit_policy,
+            policy,
             manifest.network.timesteps,
             in_flight=6,
             on_rejection=rejections.append,
@@ -167,20 +178,26 @@ async def test_an_edge_with_other_codec_tables_is_refused(
         await edge_here(other, cloud.listen, INPUTS["squeezed"])
 
 
+def reference(bundle: Bundle, samples: NDArray[np.uint8]) -> NDArray[Any]:
+    """Confidences [N, T, classes]: those of SplitNetwork, which steps; in `rate` those of the training code."""
+    if bundle.execution == "rate":
+        return trained(bundle, samples).confidences.swapaxes(0, 1)
+    inputs = torch.from_numpy(normalise(samples, bundle.manifest.normalisation))
+    batched = inputs if inputs.dim() == 4 else inputs.transpose(0, 1)
+    confidences: NDArray[Any] = reference_confidences(load_split(bundle), batched).transpose(0, 1).numpy()
+    return confidences
+
+
 def assert_as_the_whole_network(
     bundle: Bundle, inputs: InputConfig, run: EdgeRun, policy: ExitPolicy | None = None
 ) -> None:
-    """Prediction, confidence and exit of every line are those of SplitNetwork under the policy, or the bundle's own."""
+    """Prediction, confidence and exit of every line are the reference's under the policy, or the bundle's own."""
     assert run.code == 0, run.err
     manifest = bundle.manifest
-    policy = policy or manifest.exit_policy
-    network = load_split(bundle)
-    samples = [item for item in open_source(inputs, manifest) if isinstance(item, Sample)]
-    for sample, line in zip(samples, run.lines, strict=True):
-        frames = torch.from_numpy(normalise(sample.frames, manifest.normalisation))
-        batched = frames.unsqueeze(0) if frames.dim() == 3 else frames.unsqueeze(1)
-        confidences = reference_confidences(network, batched, manifest.temperature)[:, 0]
-        best = confidences.max(dim=-1).values
+    policy = policy or bundle.settings.exit_policy
+    samples = np.stack([item.frames for item in open_source(inputs, manifest) if isinstance(item, Sample)])
+    for confidences, line in zip(reference(bundle, samples), run.lines, strict=True):
+        best = confidences.max(-1)
         certainties = [certainty(policy.measure, answer) for answer in confidences.tolist()]
         assert all(abs(value - policy.threshold) > TOLERANCE for value in certainties), (
             "too close to call: another seed"

@@ -9,14 +9,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from shared.bundle import Bundle
+from shared.bundle import Bundle, write_parts
+from shared.errors import ConfigError
+from shared.execution import EXECUTIONS
 
 TINY = """
 name = "tiny"
@@ -105,21 +109,70 @@ def test_all_ends_in_a_bundle_that_opens(finished: Path) -> None:
     bundle = Bundle.open(finished / "bundle")
     assert bundle.manifest.frame_shape == (2, 8, 8)
     assert bundle.manifest.split_shape == (4, 32, 32)
-    assert all(bundle.has(part) for part in ("codec", "exit", "head-embed", "head-step"))
-    local = bundle.manifest.provenance["local_exit"]
+    assert bundle.has("head-embed")
+    assert bundle.has("head-step")
+    assert bundle.manifest.executions.keys() == set(EXECUTIONS)
+    evaluations = json.loads((finished / "runs/tiny/evaluation.json").read_text())["executions"]
+    for execution in EXECUTIONS:
+        assert_complete(bundle.run_as(execution))
+        evaluation = evaluations[execution]
+        assert evaluation["accumulates"] > evaluation["accumulates_edge"] > 0
+        # The first convolution of a picture is computed once.
+        assert evaluation["multiply_accumulates"] == pytest.approx(9 * 4 * 32 * 32)
+        assert (finished / f"runs/tiny/exit-curve-{execution}.png").stat().st_size > 1000
+
+
+def assert_complete(bundle: Bundle) -> None:
+    """The bundle's execution has its tables, its local exit, and what was measured of it on 360 test samples."""
+    assert bundle.has(bundle.own("codec"))
+    assert bundle.has(bundle.own("exit"))
+    assert bundle.execution == "spiking" or (bundle.has("head-rate") and bundle.has("tail-rate"))
+    measured = bundle.settings.measured
+    local = measured["local_exit"]
     assert len(local["test"]["accuracy_by_timestep"]) == 4
     assert local["calibration"]["budget"] == 0.05
-    test = bundle.manifest.provenance["test"]
+    test = measured["test"]
     assert test["samples"] == 360
     assert len(test["accuracy_by_timestep"]) == 4
     assert 1.0 <= test["mean_timesteps"] <= 4.0
     assert 0.0 < test["frame"]["density"] < 1.0
-    assert len(test["uncompressed_accuracy_by_timestep"]) == 4
-    evaluation = json.loads((finished / "runs/tiny/evaluation.json").read_text())
-    assert evaluation["accumulates"] > evaluation["accumulates_edge"] > 0
-    # The first convolution of a picture is computed once.
-    assert evaluation["multiply_accumulates"] == pytest.approx(9 * 4 * 32 * 32)
-    assert (finished / "runs/tiny/exit-curve.png").stat().st_size > 1000
+    assert len(test["uncompressed_accuracy_by_timestep"]) == (4 if bundle.execution == "spiking" else 1)
+
+
+def test_the_better_execution_is_the_default(finished: Path) -> None:
+    manifest = Bundle.open(finished / "bundle").manifest
+    exits = {name: spec.measured["calibration"]["accuracy"] for name, spec in manifest.executions.items()}
+    assert exits[manifest.default_execution] == max(exits.values())
+
+
+@pytest.mark.parametrize("without", [(), ("rate",)], ids=["again", "from spiking alone"])
+def test_executions_of_a_bundle_are_what_export_gave_it(finished: Path, tmp_path: Path, without: Any) -> None:
+    """From the weights alone: what the run's own files said is not needed."""
+    path = Path(shutil.copytree(finished / "bundle", tmp_path / "bundle"))
+    before = Bundle.open(path)
+    if without:
+        kept = {name: spec for name, spec in before.manifest.executions.items() if name not in without}
+        less = replace(before.manifest, executions=kept, default_execution="spiking")
+        gone = [part for part in before.files if part.endswith(("rate", "rate-int8"))]
+        write_parts(before.run_as("spiking"), less, dict.fromkeys(gone))
+        with pytest.raises(ConfigError, match=r"has no execution 'rate'.*neucodex-train executions"):
+            Bundle.open(path, "rate")
+    done = run(sys.executable, "-m", "training", "executions", "--bundle", str(path), "--threads", "1")
+    assert done.returncode == 0, done.stderr
+    after = Bundle.open(path)
+    assert f"fingerprint {after.fingerprint.hex()[:16]}" in done.stdout
+    assert after.manifest.default_execution == before.manifest.default_execution
+    assert after.files.keys() == before.files.keys()
+    for part in before.files.keys() - {"exit-rate", "exit-spiking"}:
+        assert after.files[part] == before.files[part], part
+    for execution in EXECUTIONS:
+        ours, theirs = after.run_as(execution).settings, before.run_as(execution).settings
+        assert replace(ours, measured={}) == replace(theirs, measured={})
+        assert ours.measured["calibration"] == theirs.measured["calibration"]
+        for name, value in theirs.measured["test"].items():
+            if name != "uncompressed_accuracy_by_timestep":
+                assert ours.measured["test"][name] == value, name
+        assert ours.measured["test"]["uncompressed_accuracy_by_timestep"] is None, "none was named"
 
 
 def test_a_stage_that_is_done_is_not_run_again(finished: Path, recipe: Path) -> None:
@@ -245,7 +298,8 @@ def test_from_a_folder_of_pictures_to_a_bundle(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     bundle = Bundle.open(out)
     assert bundle.manifest.class_names == ("left", "right")
-    assert bundle.manifest.provenance["test"]["accuracy_by_timestep"][-1] > 0.8
+    for execution in EXECUTIONS:
+        assert bundle.run_as(execution).settings.measured["test"]["accuracy_by_timestep"][-1] > 0.8
     # The bundle says itself what it was made with: only where that lies has to be said.
     pictures = ("--data", str(tmp_path / "pictures"))
     for verb in (("export", "--runtime", "onnx-int8"), ("codec",), ("local-exit",)):

@@ -7,14 +7,16 @@ sharpened, so that layers fire at different rates and inputs get different answe
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from shared.bundle import Bundle, write_bundle
+from shared.bundle import Bundle, write_bundle, write_parts
 from shared.execution import executions_of
 from shared.exit_policy import ExitPolicy
 from shared.manifest import ExecutionSpec, Manifest, Normalisation
@@ -94,6 +96,20 @@ def load_split(bundle: Bundle) -> SplitNetwork:
     network = SplitNetwork(bundle.manifest.network)
     network.edge, network.cloud = load_edge(bundle), load_cloud(bundle)
     return network.eval()
+
+
+def retuned(bundle: Bundle, **settings: Any) -> Bundle:
+    """The bundle with other settings of its execution, written over it."""
+    changed = replace(bundle.settings, **settings)
+    return write_parts(bundle, bundle.manifest.with_execution(bundle.execution, changed), {})
+
+
+def random_samples(spec: NetworkSpec, count: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Coarse random pictures [N, C, H, W], or event counts [N, T, C, H, W]."""
+    leading = (count,) if spec.input_kind == "static" else (count, spec.timesteps)
+    shape = (*leading, *spec.input_shape)
+    coarse = np.random.default_rng(seed).integers(0, 256, (*shape[:-2], shape[-2] // 4, shape[-1] // 4), np.uint8)
+    return coarse.repeat(4, axis=-1).repeat(4, axis=-2)
 
 
 def random_inputs(spec: NetworkSpec, batch: int, seed: int = 0) -> Tensor:

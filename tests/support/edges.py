@@ -58,11 +58,11 @@ def edge_process(*flags: str) -> Iterator[subprocess.Popen[str]]:
 
 
 async def edge_here(bundle: Bundle, cloud: str | tuple[str, ...], inputs: InputConfig, **settings: Any) -> EdgeRun:
-    """An edge with --json in this process."""
+    """An edge with --json in this process, in the bundle's execution."""
     clouds = (cloud,) if isinstance(cloud, str) else cloud
     addresses = tuple((host, int(port)) for host, _, port in (address.rpartition(":") for address in clouds))
     out, err = io.StringIO(), io.StringIO()
-    config = EdgeConfig(bundle.path, addresses, **settings)
+    config = EdgeConfig(bundle.path, addresses, execution=bundle.execution, **settings)
     code = await run_classify(config, inputs, OutputConfig(json=True), out, err)
     return EdgeRun(code, out.getvalue(), err.getvalue())
 

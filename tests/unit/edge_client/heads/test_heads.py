@@ -19,17 +19,12 @@ from shared.bundle import Bundle, write_graphs
 from shared.errors import BundleError, ConfigError
 from shared.manifest import Normalisation
 from shared.network_spec import BottleneckSpec, InputKind
-from tests.support.bundles import load_split, make_bundle
+from tests.support.bundles import load_split, make_bundle, random_samples
 from training.commands.graphs import add_graphs
 
 
 def pictures(bundle: Bundle, count: int) -> NDArray[np.uint8]:
-    """Smooth random pictures [N, C, H, W], or event counts [N, T, C, H, W]."""
-    spec = bundle.manifest.network
-    leading = (count,) if spec.input_kind == "static" else (count, spec.timesteps)
-    shape = (*leading, *spec.input_shape)
-    coarse = np.random.default_rng(0).integers(0, 256, (*shape[:-2], shape[-2] // 4, shape[-1] // 4), np.uint8)
-    return coarse.repeat(4, axis=-1).repeat(4, axis=-2)
+    return random_samples(bundle.manifest.network, count)
 
 
 def expected(bundle: Bundle, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
