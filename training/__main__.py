@@ -18,6 +18,7 @@ from training import report
 from training.commands import codec, local_exit
 from training.commands.data import data as data_commands
 from training.commands.graphs import RUNTIMES, Runtime, add_graphs, held_out_samples
+from training.commands.import_weights import import_weights
 from training.data import TrainingData, load_data
 from training.finished import export_bundle, run_calibration, run_evaluation
 from training.machine import Machine, machine
@@ -100,6 +101,7 @@ def main_group() -> None:
 
 
 main_group.add_command(data_commands)
+main_group.add_command(import_weights)
 main_group.add_command(codec.codec)
 main_group.add_command(local_exit.local_exit)
 
