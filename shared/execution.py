@@ -16,6 +16,9 @@ from shared.network_spec import NetworkSpec
 Execution = Literal["rate", "spiking"]
 EXECUTIONS: tuple[Execution, ...] = get_args(Execution)
 
+MOST_TIMESTEPS = 255
+"""Of `rate`: the cloud counts a neuron's spikes in a byte."""
+
 
 def executions_of(spec: NetworkSpec) -> tuple[Execution, ...]:
     """The executions that a network has: `spiking` always, `rate` where `why_not_rate` finds nothing."""
@@ -32,4 +35,6 @@ def why_not_rate(spec: NetworkSpec) -> str | None:
             "it needs neurons without a leak that begin at half their threshold: network.neuron has "
             f"leak {neuron.leak:g}, threshold {neuron.threshold:g}, initial_membrane {neuron.initial_membrane:g}"
         )
+    if spec.timesteps > MOST_TIMESTEPS:
+        return f"it counts spikes in a byte: network.timesteps is {spec.timesteps}, it must be {MOST_TIMESTEPS} or less"
     return None
