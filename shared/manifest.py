@@ -159,7 +159,10 @@ def read_manifest(raw: bytes, where: str) -> tuple[Manifest, dict[Part, StoredFi
     try:
         files = _files(values["files"]) if version == VERSION else _files_of_version_1(values["files"])
         described = {name: value for name, value in values.items() if name not in ("format", "version", "files")}
-        manifest = build(Manifest, described if version == VERSION else _from_version_1(described))
+        if version == 1:
+            described = _from_version_1(described)
+        _check_names(described["executions"])
+        manifest = build(Manifest, described)
     except ConfigError as error:
         raise BundleError(f"{where}: {error}") from None
     except (KeyError, TypeError, AttributeError) as error:
@@ -207,6 +210,14 @@ def _from_version_1(described: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _check_names(executions: Any) -> None:
+    if not isinstance(executions, Mapping):
+        raise ConfigError("executions must map the name of an execution to its description")
+    for name in executions:
+        if name not in EXECUTIONS:
+            raise ConfigError(f"executions.{name} is not known to this version: {' and '.join(EXECUTIONS)} are")
+
+
 def _check(manifest: Manifest, files: Mapping[Part, StoredFile], where: str) -> None:
     network = manifest.network
     if len(manifest.class_names) != network.classes:
@@ -223,8 +234,6 @@ def _check(manifest: Manifest, files: Mapping[Part, StoredFile], where: str) -> 
 def _check_execution(
     execution: Execution, spec: ExecutionSpec, manifest: Manifest, files: Mapping[Part, StoredFile], where: str
 ) -> None:
-    if execution not in EXECUTIONS:
-        raise BundleError(f"{where} is not known to this version: {' and '.join(EXECUTIONS)} are")
     if execution == "rate" and (reason := why_not_rate(manifest.network)):
         raise BundleError(f"{where} is not possible: {reason}")
     if not spec.temperature > 0.0:

@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from shared.bundle import MANIFEST, Bundle, write_bundle, write_codec, write_graphs
-from shared.errors import BundleError
+from shared.bundle import MANIFEST, Bundle, write_bundle, write_codec, write_graphs, write_local_exit
+from shared.errors import BundleError, ConfigError
 from shared.execution import EXECUTIONS
+from shared.exit_policy import ExitPolicy
+from shared.manifest import LocalExitSpec
 from shared.messages import Codec
 from shared.models.load import export_weights, load_cloud, load_edge
 from shared.network_spec import BottleneckSpec
 from shared.spike_codec import CodecTables, SpikeCodec
-from tests.support.bundles import make_bundle
+from tests.support.bundles import make_bundle, retuned
 from tests.support.codec_tables import make_tables
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -202,6 +204,51 @@ def test_graphs_are_part_of_the_bundle_and_of_its_fingerprint(folder: Path, tmp_
     replaced = write_bundle(folder, after.manifest, after.weights("head"), after.weights("tail"))
     assert replaced.fingerprint == before.fingerprint
     assert not list(folder.glob("*.onnx"))
+
+
+def test_a_bundle_is_seen_through_one_of_its_executions(folder: Path) -> None:
+    spiking = Bundle.open(folder)
+    rate = Bundle.open(folder, "rate")
+    assert (spiking.execution, rate.execution) == ("spiking", "rate")
+    assert rate == spiking.run_as("rate")
+    assert rate.run_as("spiking") == spiking
+    hot = retuned(rate, temperature=3.0)
+    assert (hot.execution, hot.settings.temperature) == ("rate", 3.0)
+    assert hot.run_as("spiking").settings == spiking.settings
+
+
+def test_an_execution_that_a_bundle_has_not_is_said_with_what_gives_it(tmp_path: Path) -> None:
+    plain = make_bundle(tmp_path, bottleneck=None)
+    for ask in (lambda: plain.run_as("rate"), lambda: Bundle.open(tmp_path, "rate")):
+        with pytest.raises(ConfigError, match=f"neucodex-train executions --bundle {tmp_path}`.*--execution") as said:
+            ask()
+        assert f"bundle {tmp_path} has no execution 'rate', only spiking" in str(said.value)
+
+
+def test_each_execution_has_its_own_tables_and_its_own_local_exit(folder: Path) -> None:
+    shape = Bundle.open(folder).manifest.frame_shape
+    for seed, execution in enumerate(EXECUTIONS):
+        written = write_codec(Bundle.open(folder, execution), make_tables(shape, seed=seed).arrays())
+        assert written.execution == execution
+    for execution in EXECUTIONS:
+        bundle = Bundle.open(folder, execution)
+        spec = LocalExitSpec((2, 2), 0.5, ExitPolicy("margin", 0.1 if execution == "rate" else 0.2))
+        weights = {"readout.bias": np.full(3, 0.5 if execution == "rate" else 0.25, np.float32)}
+        written = write_local_exit(bundle, spec, weights, {"seconds": len(execution)})
+        assert written.execution == execution
+    for seed, execution in enumerate(EXECUTIONS):
+        bundle = Bundle.open(folder, execution)
+        arrays, weights = bundle.codec_arrays(), bundle.local_exit_weights()
+        assert arrays is not None
+        assert weights is not None
+        for name, values in make_tables(shape, seed=seed).arrays().items():
+            assert np.array_equal(arrays[name], values), name
+        assert weights["readout.bias"].tolist() == [0.5 if execution == "rate" else 0.25] * 3
+        assert bundle.settings.local_exit is not None
+        assert bundle.settings.local_exit.exit_policy.threshold == (0.1 if execution == "rate" else 0.2)
+        assert bundle.settings.measured == {"local_exit": {"seconds": len(execution)}}
+        assert bundle.files[bundle.own("codec")].name == f"codec-{execution}.safetensors"
+        assert bundle.files[bundle.own("exit")].name == f"exit-{execution}.safetensors"
 
 
 def _without(name: str) -> Change:
