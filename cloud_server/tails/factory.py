@@ -87,4 +87,6 @@ def _rate_on_torch(bundle: Bundle, config: CloudConfig) -> Tail:
     from cloud_server.tails.rate_torch import TorchRateNetwork  # noqa: PLC0415  needs torch
     from cloud_server.tails.torch_device import torch_device  # noqa: PLC0415
 
-    return RateTail(bundle, TorchRateNetwork(bundle, torch_device(config.device), config.precision))
+    device = torch_device(config.device)
+    network = TorchRateNetwork(bundle, device, config.precision, batch_invariant=config.batch_invariant)
+    return RateTail(bundle, network)

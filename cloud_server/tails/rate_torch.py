@@ -17,13 +17,23 @@ from shared.models.rate import RateCloud
 class TorchRateNetwork:
     """See the module.
 
+    Args:
+        bundle: in the `rate` execution.
+        device: to run on.
+        precision: of convolutions and activations.
+        batch_invariant: compute a sample alone as two that are alike, so that its answer has the bits that it has in
+            any other batch (see `invariant.py`). One thread must run it.
+
     Raises:
         BundleError: the tail's file is missing, damaged or does not fit the manifest.
     """
 
-    def __init__(self, bundle: Bundle, device: torch.device, precision: Precision = "fp32") -> None:
+    def __init__(
+        self, bundle: Bundle, device: torch.device, precision: Precision = "fp32", *, batch_invariant: bool = False
+    ) -> None:
         torch.backends.cudnn.allow_tf32 = False  # by its older name, which every torch from 2.4 on has
         self._device = device
+        self._batch_invariant = batch_invariant
         network = RateCloud(load_cloud(bundle), bundle.settings.tail_levels, DTYPES[precision])
         self._network = network.to(device).eval()
 
@@ -32,6 +42,9 @@ class TorchRateNetwork:
 
     @torch.inference_mode()
     def logits(self, sums: Sums, timesteps: NDArray[np.uint8]) -> NDArray[np.float32]:
+        alone = self._batch_invariant and len(sums) == 1
+        if alone:
+            sums, timesteps = sums.repeat(2, axis=0), timesteps.repeat(2)
         on_device = torch.from_numpy(sums).to(self._device), torch.from_numpy(timesteps).to(self._device)
         out: NDArray[np.float32] = self._network(*on_device).cpu().numpy()
-        return out
+        return out[:1] if alone else out
