@@ -87,9 +87,7 @@ def events(tmp_path: Path) -> InputConfig:
     return InputConfig(dataset="nmnist", data=tmp_path, allow_partial=True)
 
 
-@pytest.mark.parametrize(
-    ("name", "execution"), [("plain", "spiking"), ("squeezed", "spiking"), ("squeezed", "rate")]
-)
+@pytest.mark.parametrize(("name", "execution"), [("plain", "spiking"), ("squeezed", "spiking"), ("squeezed", "rate")])
 async def test_pictures_get_the_whole_networks_answer(
     bundles: dict[str, Bundle], cloud: CloudProcess, name: str, execution: Execution
 ) -> None:
