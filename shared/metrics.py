@@ -39,6 +39,11 @@ class Metric:
 
 REJECTION_REASONS = ("invalid_frame", "state_lost", "no_slot", "internal", "idle")
 
+REFUSAL_REASONS = (
+    *("protocol", "fingerprint", "execution", "unauthenticated"),
+    *("too_many", "peer_cap", "warming_up", "draining"),
+)
+
 EDGE_METRICS = (
     Metric(
         "neucodex_edge_stage_seconds",
@@ -126,7 +131,7 @@ CLOUD_METRICS = (
         "neucodex_cloud_refused_streams_total",
         "counter",
         "Streams refused when they opened, by reason.",
-        {"reason": ("protocol", "fingerprint", "too_many", "peer_cap", "unauthenticated", "warming_up", "draining")},
+        {"reason": REFUSAL_REASONS},
     ),
 )
 

@@ -128,6 +128,7 @@ def test_an_execution_that_the_cloud_does_not_serve_is_refused(
             f"this bundle is served here in execution {served}, not in {asked}: start the edge with --execution "
             f"{served}, or the cloud with --execution all"
         ) in refused.err
+        assert cloud.metric("neucodex_cloud_refused_streams_total", reason="execution") == 1
         taken = run_edge(*edge_of(bundle, cloud.listen, "--execution", served, "--json"))
         assert taken.code == 0, taken.err
         assert len(taken.lines) == 3
