@@ -31,6 +31,9 @@ TEMPERATURE_SHARE = 0.2
 LEAKS = tuple(round(0.05 * step, 2) for step in range(20, -1, -1))
 """Candidates for the readout's leak, the mean first: an equal one is not worth a change."""
 
+LEAK_DIGITS = 6
+"""Of a cross-entropy in nats, when two leaks are compared: what differs beyond them is rounding."""
+
 GRID = np.round(np.concatenate([np.arange(1.0, 0.98, -0.001), np.arange(0.98, 0.0, -0.005)]), 4)
 """Thresholds in the order of testing, from the most careful."""
 
@@ -108,7 +111,11 @@ def fit_leak(logits: Tensor, labels: NDArray[np.int64]) -> float:
     cut = for_temperature(len(labels))
     steps, known = logits[:, :cut], labels[:cut]
     answers = {leak: running_answers(steps, leak).numpy() for leak in LEAKS}
-    return min(LEAKS, key=lambda leak: cross_entropy(answers[leak], known, fit_temperature(answers[leak], known)))
+
+    def loss(leak: float) -> float:
+        return round(cross_entropy(answers[leak], known, fit_temperature(answers[leak], known)), LEAK_DIGITS)
+
+    return min(LEAKS, key=loss)
 
 
 def least_held_out(budget: float, failure: float) -> int:

@@ -11,6 +11,7 @@ from training.calibrate import (
     choose_threshold,
     cloud_confidences,
     exit_timesteps,
+    fit_leak,
     fit_temperature,
     least_held_out,
 )
@@ -113,3 +114,36 @@ def test_certainty_is_the_clouds() -> None:
     assert np.array_equal(ours.max(-1) >= 1.0, cloud.max(-1) >= 1.0)
     assert 0 < (cloud.max(-1) >= 1.0).sum() < 80
     np.testing.assert_allclose(ours, cloud, rtol=1e-6)
+
+
+def steps_of(samples: int, noise: tuple[float, ...], seed: int = 0) -> tuple[torch.Tensor, np.ndarray]:
+    """Logits of each timestep by itself, with noise of these sizes: [T, N, K], labels [N]."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, CLASSES, samples)
+    clean = 3.0 * np.eye(CLASSES)[labels]
+    return torch.from_numpy(np.stack([clean + size * random.normal(size=(samples, CLASSES)) for size in noise])), labels
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_timesteps_that_are_equally_good_weigh_the_same(seed: int) -> None:
+    logits, labels = steps_of(20_000, (1.0, 1.0, 1.0, 1.0), seed)
+    assert fit_leak(logits, labels) >= 0.95
+
+
+def test_a_leak_that_gains_nothing_is_the_mean() -> None:
+    """Every timestep says the same, so every leak reads the same answers."""
+    logits, labels = steps_of(200, (1.0,))
+    assert fit_leak(logits.expand(4, -1, -1), labels) == 1.0
+
+
+def test_what_is_worse_in_the_beginning_weighs_less() -> None:
+    logits, labels = steps_of(20_000, (6.0, 3.0, 1.5, 0.75))
+    leak = fit_leak(logits, labels)
+    assert 0.1 <= leak <= 0.5, "a half of the noise is worth four times the weight"
+
+
+def test_the_leak_is_fitted_on_the_samples_of_the_temperature_alone() -> None:
+    logits, labels = steps_of(1000, (6.0, 3.0, 1.5, 0.75))
+    spoiled = logits.clone()
+    spoiled[:, 200:] = spoiled[:, 200:].flip(0)
+    assert fit_leak(spoiled, labels) == fit_leak(logits, labels)
