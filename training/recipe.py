@@ -93,6 +93,7 @@ class StageRecipe:
     weight_decay, muon_weight_decay: of SGD and of Muon, each times the learning rate.
     schedule: how the learning rate falls after the warm-up, half a `cosine` or `linear`, to `final_rate` of its peak.
     part: of the samples that an epoch takes, drawn anew for each epoch.
+    epochs: 0 takes the weights of `init` as they are.
     levels: of the quantised activation. Of several each sample of a batch takes the next in turn: 1 is what the spiking
         network does at its first timestep, so [1, 4] trains its first answer and its last.
     resolutions: ((epoch, side), ...): from this epoch on pictures are reduced to this side; not in spiking stages.
@@ -132,8 +133,10 @@ class StageRecipe:
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in get_args(allowed):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}: one of {', '.join(get_args(allowed))}")
-        if self.epochs < 1 or self.batch_size < 2 or not self.levels or min(self.levels) < 1:
-            raise ConfigError("epochs and levels must be at least 1, batch_size at least 2")
+        if self.epochs == 0 and self.init is None:
+            raise ConfigError("epochs is 0: that takes the weights of init as they are, and init is not given")
+        if self.epochs < 0 or self.batch_size < 2 or not self.levels or min(self.levels) < 1:
+            raise ConfigError("epochs must not be negative, levels must be at least 1, batch_size at least 2")
         if not 0.0 < self.part <= 1.0:
             raise ConfigError(f"part is {self.part}: it must lie in (0, 1]")
         if not self.learning_rate > 0.0:
@@ -200,6 +203,10 @@ class Recipe:
             raise ConfigError("no stage trains [network.bottleneck]: add one of kind bottleneck or finetune")
         if "backbone" not in found and any(stage.kind == "finetune" and stage.distill for stage in self.stages):
             raise ConfigError("distill: without a backbone stage there is no uncompressed network to imitate")
+        if self.network.light is not None and not (found >= {"backbone", "bottleneck"}):
+            raise ConfigError(
+                "network.light needs a backbone stage, whose features its head learns to give, and a bottleneck stage"
+            )
         neuron = self.network.neuron
         if any(stage.neurons == "quantised" for stage in self.stages) and (
             neuron.leak != 1.0 or neuron.initial_membrane != neuron.threshold / 2
