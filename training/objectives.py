@@ -38,13 +38,19 @@ class StageObjective(nn.Module):
         return loss + extra, logits.detach()
 
     def _whole(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        logits: Tensor = self.network(frames)
+        spikes = self.network.spikes(frames)
+        logits = self.network.answers(spikes)
+        extra = self._cost(spikes)
         teacher = self._teacher[0]
         if self.stage.distill == 0.0 or teacher is None:
-            return logits, logits.new_zeros(())
+            return logits, extra
         with torch.no_grad():
             answer = teacher(frames)
-        return logits, self.stage.distill * distillation(logits.float(), answer.float())
+        return logits, extra + self.stage.distill * distillation(logits.float(), answer.float())
+
+    def _cost(self, spikes: Tensor) -> Tensor:
+        """What the bytes on the wire cost: fewer spikes, down to a few, are fewer bits (docs/decisions/0005)."""
+        return self.stage.spike_cost * spikes.float().mean()
 
     def _through_bottleneck(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """The frozen parts run once; what is imitated is the same tail on the features that were not compressed.
@@ -64,7 +70,7 @@ class StageObjective(nn.Module):
         deep, _ = cloud.tail(decoded, cloud.tail.initial_state(batch, device=device))
         logits = cloud.readout(deep)
         extra = self.stage.distill * distillation(logits.float(), answer.float())
-        return logits, extra + self.stage.imitate * imitation(decoded, features)
+        return logits, extra + self.stage.imitate * imitation(decoded, features) + self._cost(spikes)
 
 
 def _features(network: SplitNetwork, frames: Tensor) -> Tensor:

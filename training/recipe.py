@@ -89,6 +89,8 @@ class StageRecipe:
     first_timestep_weight: how much more the first timestep's loss counts than the others' (1: the same).
     distill: weight of the divergence from the uncompressed network's answer; 0 for none.
     imitate: weight of the squared difference between decoded and original firing rates at the split (bottleneck only).
+    spike_cost: weight of the share of the encoder's neurons that fire, which the bytes on the wire follow (bottleneck
+        and finetune).
     optimiser: `sgd`, or `muon` for the convolutions; then the other parameters learn by SGD at `other_learning_rate`.
     weight_decay, muon_weight_decay: of SGD and of Muon, each times the learning rate.
     schedule: how the learning rate falls after the warm-up, half a `cosine` or `linear`, to `final_rate` of its peak.
@@ -122,6 +124,7 @@ class StageRecipe:
     label_smoothing: float = 0.0
     distill: float = 0.0
     imitate: float = 0.0
+    spike_cost: float = 0.0
     average: float = 0.0
     part: float = 1.0
     levels: tuple[int, ...] = (4,)
@@ -145,6 +148,8 @@ class StageRecipe:
             raise ConfigError(f"average is {self.average}: it must lie in [0, 1)")
         if self.distill and self.kind == "backbone":
             raise ConfigError("distill: a backbone stage trains the very network that others imitate, leave it at 0")
+        if self.spike_cost and self.kind == "backbone":
+            raise ConfigError("spike_cost: a backbone stage has no encoder whose spikes could cost anything")
         if self.imitate and self.kind != "bottleneck":
             raise ConfigError("imitate belongs to bottleneck stages")
         if self.resolutions and self.neurons == "spiking":

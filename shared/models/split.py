@@ -109,11 +109,19 @@ class SplitNetwork(nn.Module):
         Returns:
             The logits of each timestep by itself, [T, B, classes].
         """
+        return self.answers(self.spikes(frames))
+
+    def spikes(self, frames: Tensor) -> Tensor:
+        """What the edge sends at all T timesteps, [T, B, C', H', W']; inputs are those of `forward`."""
         currents = self.currents(frames)
-        batch, device = currents.shape[1], currents.device
-        spikes, _ = self.edge(currents, self.edge.initial_state(batch, device=device))
+        spikes: Tensor
+        spikes, _ = self.edge(currents, self.edge.initial_state(currents.shape[1], device=currents.device))
+        return spikes
+
+    def answers(self, spikes: Tensor) -> Tensor:
+        """What the cloud computes from the spikes of all timesteps: logits [T, B, classes]."""
         logits: Tensor
-        logits, _ = self.cloud(spikes, self.cloud.initial_state(batch, device=device))
+        logits, _ = self.cloud(spikes, self.cloud.initial_state(spikes.shape[1], device=spikes.device))
         return logits
 
     def currents(self, frames: Tensor) -> Tensor:
