@@ -177,7 +177,7 @@ def assert_as_the_whole_network(
     network = load_split(bundle)
     samples = [item for item in open_source(inputs, manifest) if isinstance(item, Sample)]
     for sample, line in zip(samples, run.lines, strict=True):
-        frames = torch.from_numpy(normalise(sample.frames, manifest.normalisation))
+        frames = torch.from_numpy(normalise(sample.pixels, manifest.normalisation))
         batched = frames.unsqueeze(0) if frames.dim() == 3 else frames.unsqueeze(1)
         confidences = reference_confidences(network, batched, manifest.temperature)[:, 0]
         best = confidences.max(dim=-1).values

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from cloud_server.tails.state_slots import ALIGNED, Rows, StateSlots
 from torch import Tensor
 
-from cloud_server.tails.state_slots import ALIGNED, Rows, StateSlots
 from shared.models.layers import State
 from shared.models.split import CloudNetwork
 from shared.network_spec import BottleneckSpec, NetworkSpec, NeuronSpec
