@@ -23,8 +23,9 @@ from shared.errors import BundleError
 from shared.spike_codec import CodecTables, SpikeCodec
 from shared.spike_codec.range_coder import PlainCoder
 from training.codec_fit import default_reach, fit_tables, train_dictionary
-from training.collect_spikes import Frames, bundle_samples, bundle_spikes, spread
+from training.collect_spikes import Frames, bundle_samples, bundle_spikes
 from training.commands.codec import zero_order_bytes
+from training.data import evenly_spaced
 
 OTHERS = ("packed bits", "zstd, dictionary", "positions (varints)")
 """What the goal of the codec is counted from; zstd without a dictionary is never the best of these."""
@@ -53,7 +54,9 @@ def measure(
     """
     opened = Bundle.open(bundle)
     limit = min(limit, 200) if quick else limit
-    samples = [spread(part, limit) for part in bundle_samples(opened, dataset, data, allow_partial=allow_partial)]
+    samples = [
+        evenly_spaced(part, limit) for part in bundle_samples(opened, dataset, data, allow_partial=allow_partial)
+    ]
     train, test = (bundle_spikes(opened, part) for part in samples)
     arrays = opened.codec_arrays()
     shape = opened.manifest.frame_shape

@@ -170,7 +170,7 @@ def read_manifest(raw: bytes, where: str) -> tuple[Manifest, dict[Part, StoredFi
 
 def _files(named: Mapping[str, Mapping[str, Any]]) -> dict[Part, StoredFile]:
     parts: tuple[Part, ...] = (*HALVES, *(part for part in EXTRAS if part in named))
-    return {part: StoredFile(file_name(part), str(named[part]["sha256"])) for part in parts}
+    return {part: _stored(named, part, file_name(part)) for part in parts}
 
 
 def _files_of_version_1(named: Mapping[str, Mapping[str, Any]]) -> dict[Part, StoredFile]:
@@ -180,9 +180,14 @@ def _files_of_version_1(named: Mapping[str, Mapping[str, Any]]) -> dict[Part, St
     for part in (*HALVES, *EXTRAS):
         name = older.get(part, part)
         if name in named or part in HALVES:
-            stored = f"{name}.safetensors" if part in older else file_name(part)
-            files[part] = StoredFile(stored, str(named[name]["sha256"]))
+            files[part] = _stored(named, name, f"{name}.safetensors" if part in older else file_name(part))
     return files
+
+
+def _stored(named: Mapping[str, Mapping[str, Any]], name: str, file: str) -> StoredFile:
+    if name not in named or "sha256" not in named[name]:
+        raise ConfigError(f"files.{name}.sha256 is missing")
+    return StoredFile(file, str(named[name]["sha256"]))
 
 
 def _from_version_1(described: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import click
 from shared.bundle import Bundle
 from shared.command_line import LogFormat, configure_logs, existing_path, log_options, option, run
 from shared.errors import ConfigError
+from shared.models.load import load_network
 from training import report
 from training.collect_spikes import bundle_samples
 from training.commands import codec, local_exit
@@ -23,6 +24,7 @@ from training.commands.graphs import RUNTIMES, Runtime, add_graphs, held_out_sam
 from training.data import TrainingData, load_data
 from training.deploy import export_bundle, run_calibration, run_evaluation
 from training.device import Machine, machine
+from training.rate_graphs import rate_graphs, write_rate_graphs
 from training.recipe import Kind, Recipe, read_recipe
 from training.recipe import uncompressed as uncompressed_recipe
 from training.stages import train_stage
@@ -193,14 +195,14 @@ def export(
         configure_logs(settings["log_format"], settings["log_level"])
         opened = Bundle.open(bundle)
         data = settings["data"]
-        _tell(
-            add_graphs(
-                opened,
-                runtimes or ("onnx",),
-                lambda: bundle_samples(opened, dataset, data)[0],
-                lambda: held_out_samples(opened, data),
-            )
+        known = held_out_samples(opened, data)
+        written = add_graphs(
+            opened, runtimes or ("onnx",), lambda: bundle_samples(opened, dataset, data)[0], lambda: known
         )
+        if "rate" in written.manifest.executions:
+            graphs = rate_graphs(load_network(written), known, written.manifest.normalisation)
+            written = write_rate_graphs(written, graphs)
+        _tell(written)
         return
     with _job(**settings) as job:
         if job.machine.leads:

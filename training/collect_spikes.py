@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,12 +13,11 @@ from shared.datasets.base import Part
 from shared.datasets.registry import info, load_split
 from shared.errors import ConfigError
 from training.data import bundle_data, to_input
-from training.executed import execute_bundle, read_answers
+from training.execute import execute_bundle
+from training.executed import read_answers
 from training.progress import Progress
 
 BATCH = 50
-
-Value = TypeVar("Value", bound=np.generic)
 
 Frames = NDArray[np.uint8]
 """[N, T, C, H, W], zeros and ones."""
@@ -71,13 +69,6 @@ def bundle_samples(
         ).frames
 
     return frames("train"), frames("test")
-
-
-def spread(samples: NDArray[Value], limit: int | None) -> NDArray[Value]:
-    """At most `limit` of the samples, from all over them."""
-    if limit is None or len(samples) <= limit:
-        return samples
-    return samples[np.linspace(0, len(samples) - 1, limit).astype(np.intp)]
 
 
 @torch.inference_mode()

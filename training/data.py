@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from shared.bundle import Bundle
@@ -21,6 +23,8 @@ from shared.network_spec import InputKind, NetworkSpec
 from shared.plain_data import build
 from training.datasets.folder import load_folder
 from training.recipe import DataRecipe, Recipe
+
+Value = TypeVar("Value", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,11 @@ class TrainingData:
     class_names: tuple[str, ...]
     normalisation: Normalisation
     simulated: bool
+
+    @property
+    def kind(self) -> InputKind:
+        """Whether a sample is one picture or a frame of events for each timestep."""
+        return "static" if self.train.frames.dim() == 4 else "events"
 
     @cached_property
     def digest(self) -> str:
@@ -137,6 +146,13 @@ def to_input(frames: Tensor, normalisation: Normalisation, kind: InputKind) -> T
     if values.dim() == 4:
         return values
     return values.mean(1) if kind == "static" else values.transpose(0, 1).contiguous()
+
+
+def evenly_spaced(samples: NDArray[Value], limit: int | None) -> NDArray[Value]:
+    """At most `limit` of the samples, from all over them."""
+    if limit is None or len(samples) <= limit:
+        return samples
+    return samples[np.linspace(0, len(samples) - 1, limit).astype(np.intp)]
 
 
 def _read(data: DataRecipe, network: NetworkSpec, root: Path | None) -> tuple[Split, Split, tuple[str, ...], bool]:

@@ -27,7 +27,7 @@ from shared.network_spec import NetworkSpec
 from training.calibrate import Calibration
 from training.data import TrainingData
 from training.device import Machine
-from training.executed import execute_network
+from training.execute import execute_network
 from training.measure import (
     Readings,
     better,
@@ -37,6 +37,7 @@ from training.measure import (
     read_uncompressed,
 )
 from training.provenance import commit
+from training.rate_graphs import RateGraphs, rate_graphs, write_rate_graphs
 from training.recipe import Recipe
 from training.stages import WEIGHTS, stage_folder
 from training.weights import load_weights, weights_digest
@@ -96,11 +97,13 @@ def uncompressed_accuracy(recipe: Recipe, data: TrainingData, runs: Path, machin
 def run_calibration(recipe: Recipe, data: TrainingData, runs: Path, machine: Machine) -> dict[Execution, Calibration]:
     """Calibrate each execution on the held-out samples and write the results to `calibration.json`."""
     network = deployed_network(recipe, data, runs, machine)
+    graphs = None
+    if "rate" in executions_of(recipe.network):
+        graphs = rate_graphs(network, data.held_out, data.normalisation)
+        graphs.save(runs / recipe.name)
     results = {
-        execution: calibrate_execution(
-            execution, execute_network(execution, network), data, recipe.calibration, machine
-        )
-        for execution in executions_of(recipe.network)
+        execution: calibrate_execution(execution, executed, data, recipe.calibration, machine)
+        for execution, executed in execute_network(network, graphs).items()
     }
     described = {execution: asdict(result) for execution, result in results.items()}
     _write(
@@ -141,15 +144,20 @@ def run_evaluation(recipe: Recipe, data: TrainingData, runs: Path, machine: Mach
     results = {
         execution: {
             "uncompressed_accuracy_by_timestep": uncompressed.get(execution),
-            **evaluate_execution(execution, execute_network(execution, network), data, calibration, machine),
+            **evaluate_execution(execution, executed, data, calibrations[execution], machine),
         }
-        for execution, calibration in calibrations.items()
+        for execution, executed in execute_network(network, _kept_graphs(recipe, runs)).items()
     }
     _write(
         runs / recipe.name / EVALUATION,
         {"calibration": _calibration_digest(recipe, runs), "executions": results},
     )
     return results
+
+
+def _kept_graphs(recipe: Recipe, runs: Path) -> RateGraphs | None:
+    """Those that the calibration was made with; None for a network without the `rate` execution."""
+    return RateGraphs.read(runs / recipe.name) if "rate" in executions_of(recipe.network) else None
 
 
 def _read_evaluation(recipe: Recipe, runs: Path) -> dict[Execution, dict[str, Any]]:
@@ -201,7 +209,9 @@ def export_bundle(recipe: Recipe, data: TrainingData, runs: Path, out: Path, mac
             "machine": f"{platform.machine()}, {machine.device.type}, {torch.get_num_threads()} threads",
         },
     )
-    return write_bundle(out, manifest, export_weights(network.edge), export_weights(network.cloud))
+    bundle = write_bundle(out, manifest, export_weights(network.edge), export_weights(network.cloud))
+    graphs = _kept_graphs(recipe, runs)
+    return bundle if graphs is None else write_rate_graphs(bundle, graphs)
 
 
 def _seconds(folder: Path) -> float:

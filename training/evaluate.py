@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from shared.manifest import Normalisation
 from shared.models.neuron import Neuron
 from shared.models.split import SplitNetwork
-from training.collect_spikes import spread
-from training.data import Samples, to_input
+from shared.network_spec import InputKind
+from training.data import Samples, evenly_spaced, to_input
 from training.device import Machine
-from training.executed import Executed
+from training.executed import ByLayer, Executed
 from training.losses import running_mean
 
 BATCH = 100
@@ -46,13 +46,14 @@ def accuracy_by_timestep(
 
 
 @torch.inference_mode()
-def step_logits(executed: Executed, samples: Samples, normalisation: Normalisation, machine: Machine) -> Tensor:
+def step_logits(
+    executed: Executed, samples: Samples, normalisation: Normalisation, kind: InputKind, machine: Machine
+) -> Tensor:
     """The logits that the cloud computes at each timestep, float32 [T, N, classes] on the CPU.
 
     In float32 throughout: these decide thresholds, and the deployed pair computes so.
     """
     parts = []
-    kind = executed.halves.spec.input_kind
     for start in range(0, len(samples), BATCH):
         taken = samples.frames[start : start + BATCH].to(machine.device)
         frames = executed.frames(to_input(taken, normalisation, kind))
@@ -77,14 +78,15 @@ def spike_statistics(
             of small integers; accumulates_edge: those of the edge;
         frame: bits per frame, spike density on the wire, and its zero-order entropy in bits.
     """
-    counter = _SpikeCounter(executed)
-    some = torch.from_numpy(spread(samples.frames.numpy(), STATISTICS_SAMPLES))
+    layers = executed.by_layer()
+    counter = _SpikeCounter(layers)
+    some = torch.from_numpy(evenly_spaced(samples.frames.numpy(), STATISTICS_SAMPLES))
     try:
         for start in range(0, len(some), BATCH):
             taken = some[start : start + BATCH].to(machine.device)
-            frames = executed.frames(to_input(taken, normalisation, executed.halves.spec.input_kind))
+            frames = layers.frames(to_input(taken, normalisation, layers.halves.spec.input_kind))
             counter.sent(frames)
-            executed.logits(frames)
+            layers.logits(frames)
     finally:
         counter.remove()
     return counter.result(len(some))
@@ -93,7 +95,7 @@ def spike_statistics(
 class _SpikeCounter:
     """Forward hooks that add up spikes of neurons and of the inputs of layers with weights."""
 
-    def __init__(self, executed: Executed) -> None:
+    def __init__(self, executed: ByLayer) -> None:
         network = executed.halves
         self._network = network
         self._passes = executed.passes

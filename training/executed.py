@@ -8,11 +8,9 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from shared.bundle import Bundle
 from shared.execution import Execution
 from shared.models.inference import inference_form
-from shared.models.load import load_cloud, load_edge
-from shared.models.rate import RateCloud, RateEdge, mean_count
+from shared.models.rate import EncoderNeurons, RateCloud, RateEdge, mean_count
 from shared.models.split import CloudNetwork, EdgeNetwork, SplitNetwork
 from training.activations import use
 
@@ -29,15 +27,7 @@ class Passes(NamedTuple):
 
 
 class Executed(Protocol):
-    """Both halves of a network in one execution, in float32.
-
-    Attributes:
-        halves: the modules that run, for hooks.
-        passes: how often each half computes for one sample.
-    """
-
-    halves: SplitNetwork
-    passes: Passes
+    """Both halves of a network in one execution, in float32."""
 
     def frames(self, inputs: Tensor) -> Tensor:
         """What the edge sends.
@@ -51,6 +41,21 @@ class Executed(Protocol):
 
     def logits(self, frames: Tensor) -> Tensor:
         """What the cloud computes from frames [T, B, C', H', W'] at each timestep, [T, B, classes]."""
+
+    def by_layer(self) -> ByLayer:
+        """The same computed by torch, layer by layer, to be looked into."""
+
+
+class ByLayer(Executed, Protocol):
+    """An execution whose layers are modules of torch.
+
+    Attributes:
+        halves: the modules that run, for hooks.
+        passes: how often each half computes for one sample.
+    """
+
+    halves: SplitNetwork
+    passes: Passes
 
 
 class Spiking:
@@ -76,22 +81,23 @@ class Spiking:
         logits, _ = self._cloud(frames, self._cloud.initial_state(frames.shape[1], device=frames.device))
         return logits
 
+    def by_layer(self) -> ByLayer:
+        return self
+
 
 class Rate:
-    """The `rate` execution: the head runs once for a picture, the cloud reads the mean of the frames so far."""
+    """The `rate` execution in torch: the head runs once, the cloud reads the mean of the frames so far."""
 
     def __init__(self, edge: EdgeNetwork, cloud: CloudNetwork, head_levels: int, tail_levels: int) -> None:
-        self._timesteps = edge.spec.timesteps
         self._edge, self._cloud = RateEdge(edge, head_levels), RateCloud(cloud, tail_levels)
+        self._neurons = EncoderNeurons(edge)
         self.halves = _halves(self._edge.network, self._cloud.network)
         inputs = 1 if edge.spec.input_kind == "static" else edge.spec.timesteps
         self.passes = Passes(inputs, inputs, edge.spec.timesteps)
 
     def frames(self, inputs: Tensor) -> Tensor:
-        if inputs.dim() == 4:
-            return self._edge.frames(self._edge(inputs), self._timesteps)
-        currents = self._edge(inputs.flatten(0, 1))
-        return self._edge.frames(currents.view(*inputs.shape[:2], *currents.shape[1:]), self._timesteps)
+        currents = self._edge(inputs if inputs.dim() == 4 else inputs.flatten(0, 1))
+        return self._neurons.frames(currents.view(*inputs.shape[:-3], *currents.shape[1:]))
 
     def logits(self, frames: Tensor) -> Tensor:
         sums = frames.cumsum(0)
@@ -100,33 +106,8 @@ class Rate:
         logits: Tensor = self._cloud(sums.flatten(0, 1), counts)
         return logits.view(*frames.shape[:2], -1)
 
-
-def execute(
-    execution: Execution, edge: EdgeNetwork, cloud: CloudNetwork, head_levels: int = LEVELS, tail_levels: int = LEVELS
-) -> Executed:
-    """A network in one of its executions.
-
-    Raises:
-        SpecError: the network has none of that name.
-    """
-    if execution == "rate":
-        return Rate(edge, cloud, head_levels, tail_levels)
-    return Spiking(edge, cloud)
-
-
-def execute_bundle(bundle: Bundle) -> Executed:
-    """A bundle in its chosen execution.
-
-    Raises:
-        BundleError: its weights are missing or damaged.
-    """
-    settings = bundle.settings
-    return execute(bundle.execution, load_edge(bundle), load_cloud(bundle), settings.head_levels, settings.tail_levels)
-
-
-def execute_network(execution: Execution, network: SplitNetwork) -> Executed:
-    """A network that is not a bundle yet, with the levels that a new bundle has."""
-    return execute(execution, network.edge, network.cloud)
+    def by_layer(self) -> ByLayer:
+        return self
 
 
 def in_one_pass(network: SplitNetwork, levels: int) -> SplitNetwork:

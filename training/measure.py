@@ -16,7 +16,7 @@ from training.calibrate import Calibration, Floats, calibrate, certainties, clou
 from training.data import TrainingData
 from training.device import Machine
 from training.evaluate import accuracy_by_timestep, spike_statistics, step_logits
-from training.executed import LEVELS, Executed, execute_network, in_one_pass, read_answers
+from training.executed import LEVELS, Executed, Spiking, in_one_pass, read_answers
 from training.recipe import CalibrationRecipe
 
 Readings = Mapping[Execution, list[float]]
@@ -27,7 +27,7 @@ def calibrate_execution(
     execution: Execution, executed: Executed, data: TrainingData, chosen: CalibrationRecipe, machine: Machine
 ) -> Calibration:
     """Choose the readout's leak (of `spiking`), the temperature and the exit threshold on the held-out samples."""
-    logits = step_logits(executed, data.held_out, data.normalisation, machine).double()
+    logits = step_logits(executed, data.held_out, data.normalisation, data.kind, machine).double()
     labels = data.held_out.labels.numpy()
     leak = fit_leak(logits, labels) if execution == "spiking" else 1.0
     answers: Floats = read_answers(execution, logits, leak).numpy()
@@ -44,7 +44,7 @@ def evaluate_execution(
         Accuracy by timestep and with early exit, exits by timestep, the curve of accuracy against mean timesteps, and
         what `spike_statistics` counts.
     """
-    logits = step_logits(executed, data.test, data.normalisation, machine).double()
+    logits = step_logits(executed, data.test, data.normalisation, data.kind, machine).double()
     labels = data.test.labels.numpy()
     answers: Floats = read_answers(execution, logits, calibration.readout_leak).numpy()
     probabilities = cloud_confidences(answers, calibration.temperature)
@@ -71,10 +71,10 @@ def read_uncompressed(network: SplitNetwork, data: TrainingData, machine: Machin
     spiking: as it steps, its readout's leak fitted on the held-out samples;  rate: one pass with mean spike counts at
     the levels of a new bundle, of a clip of events with the mean of its frames.
     """
-    spiking = execute_network("spiking", network)
-    logits = step_logits(spiking, data.held_out, data.normalisation, machine).double()
+    spiking = Spiking(network.edge, network.cloud)
+    logits = step_logits(spiking, data.held_out, data.normalisation, data.kind, machine).double()
     leak = fit_leak(logits, data.held_out.labels.numpy())
-    steps = step_logits(spiking, data.test, data.normalisation, machine)
+    steps = step_logits(spiking, data.test, data.normalisation, data.kind, machine)
     labels = data.test.labels
     right = (read_answers("spiking", steps, leak).argmax(-1) == labels).float().mean(1)
     readings: dict[Execution, list[float]] = {"spiking": [float(value) for value in right]}

@@ -16,7 +16,7 @@ from shared.operations import Half
 from training.data import Samples
 from training.device import Machine
 from training.evaluate import spike_statistics
-from training.executed import execute_bundle
+from training.execute import execute_bundle
 
 
 def measure_network(bundle: Bundle, samples: Sequence[Sample]) -> Network:

@@ -210,7 +210,7 @@ class Session:
         self._give_back(sample)
 
     def _give_back(self, sample: Sample) -> None:
-        """The slot, and what is queued for it. A batch that holds its frame may run on: see state_slots."""
+        """The slot, and what is queued for it. A batch that holds its frame may run on: see Slots."""
         if sample.row is None:
             return
         self._engine.drop(self.lane, sample.key)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from shared.errors import SpecError
 from shared.execution import why_not_rate
-from shared.models.inference import inference_form
+from shared.models.inference import in_place_recurrence, inference_form
 from shared.models.layers import SpikingConv
 from shared.models.neuron import Neuron, Recurrence
 from shared.models.split import CloudNetwork, EdgeNetwork
@@ -51,7 +51,7 @@ class RateEdge(nn.Module):
         self.network = inference_form(edge)
         _set_recurrence(self.network.head, mean_count(levels))
         assert isinstance(self.network.encoder, SpikingConv)
-        self._current, self._neuron = self.network.encoder.current, self.network.encoder.neuron
+        self._current = self.network.encoder.current
         self.out_shape = self.network.out_shape
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -61,21 +61,31 @@ class RateEdge(nn.Module):
         current: Tensor = self._current(features[0])
         return current
 
-    def frames(self, currents: Tensor, timesteps: int) -> Tensor:
-        """The frames that the encoder's neurons send.
+
+class EncoderNeurons:
+    """The encoder's integrate-and-fire neurons alone, which make the frames of the `rate` execution.
+
+    Args:
+        edge: whose neurons they are.
+    """
+
+    def __init__(self, edge: EdgeNetwork) -> None:
+        self._timesteps = edge.spec.timesteps
+        self._spec = edge.encoder.neurons[-1].spec
+
+    def frames(self, currents: Tensor) -> Tensor:
+        """The frames of T timesteps.
 
         Args:
             currents: [B, C', H', W'] of a picture, or [T, B, C', H', W'] of event frames.
-            timesteps: T.
 
         Returns:
             Zeros and ones, [T, B, C', H', W'].
         """
         if currents.dim() == 4:
-            currents = currents.expand(timesteps, *currents.shape)
-        membrane = torch.full_like(currents[0], self._neuron.spec.initial_membrane)
-        spikes: Tensor
-        spikes, _ = self._neuron(currents, membrane)
+            currents = currents.expand(self._timesteps, *currents.shape)
+        membrane = torch.full_like(currents[0], self._spec.initial_membrane)
+        spikes, _ = in_place_recurrence(currents, membrane, self._spec)
         return spikes
 
 

@@ -16,7 +16,8 @@ from shared.command_line import execution_option, existing_path, option
 from shared.execution import Execution
 from shared.spike_codec import SpikeCodec
 from training.codec_fit import fit_tables
-from training.collect_spikes import Frames, bundle_samples, bundle_spikes, spread
+from training.collect_spikes import Frames, bundle_samples, bundle_spikes
+from training.data import evenly_spaced
 from training.progress import Progress
 
 SAMPLES = 5000
@@ -50,8 +51,8 @@ def codec(
         torch.set_num_threads(threads)
     opened = Bundle.open(bundle, execution)
     train, test = bundle_samples(opened, dataset, data, allow_partial=allow_partial)
-    written = add_codec(opened, bundle_spikes(opened, spread(train, limit)), reach)
-    show_sizes(written, bundle_spikes(written, spread(test, limit)))
+    written = add_codec(opened, bundle_spikes(opened, evenly_spaced(train, limit)), reach)
+    show_sizes(written, bundle_spikes(written, evenly_spaced(test, limit)))
     click.echo(f"bundle {written.path}, fingerprint {written.fingerprint.hex()[:16]}")
 
 

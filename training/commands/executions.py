@@ -15,12 +15,12 @@ from shared.execution import executions_of
 from shared.manifest import EXTRAS
 from shared.models.load import load_network
 from training import report
-from training.collect_spikes import bundle_spikes, spread
+from training.collect_spikes import bundle_spikes
 from training.commands import codec, local_exit
 from training.commands.graphs import RUNTIMES, Runtime, add_graphs
-from training.data import TrainingData, bundle_data
+from training.data import TrainingData, bundle_data, evenly_spaced
 from training.device import Machine, machine
-from training.executed import execute_network
+from training.execute import execute_network
 from training.measure import (
     better,
     calibrate_execution,
@@ -29,6 +29,7 @@ from training.measure import (
     known_calibration,
     read_uncompressed,
 )
+from training.rate_graphs import rate_graphs, write_rate_graphs
 
 
 @click.command()
@@ -79,9 +80,11 @@ def add_executions(
     network = load_network(bundle)
     chosen = known_calibration(bundle.settings, budget)
     readings = {} if uncompressed is None else read_uncompressed(load_network(uncompressed), data, here)
+    graphs = None
+    if "rate" in executions_of(manifest.network):
+        graphs = rate_graphs(network, data.held_out, data.normalisation)
     calibrations, specs = {}, {}
-    for execution in executions_of(manifest.network):
-        executed = execute_network(execution, network)
+    for execution, executed in execute_network(network, graphs).items():
         calibration = calibrations[execution] = calibrate_execution(execution, executed, data, chosen, here)
         report.print_calibration(execution, calibration)
         evaluation = evaluate_execution(execution, executed, data, calibration, here)
@@ -89,7 +92,8 @@ def add_executions(
         report.print_evaluation(execution, evaluation)
         specs[execution] = execution_spec(calibration, evaluation)
     manifest = replace(manifest, executions=specs, default_execution=better(calibrations))
-    return write_parts(bundle.run_as(bundle.manifest.default_execution), manifest, dict.fromkeys(EXTRAS))
+    bundle = write_parts(bundle, manifest, dict.fromkeys(EXTRAS)).run_as(manifest.default_execution)
+    return bundle if graphs is None else write_rate_graphs(bundle, graphs)
 
 
 def equip(bundle: Bundle, data: TrainingData, runtimes: Collection[Runtime]) -> Bundle:
@@ -97,10 +101,12 @@ def equip(bundle: Bundle, data: TrainingData, runtimes: Collection[Runtime]) -> 
     train = data.train.frames.numpy()
     default = bundle.execution
     for execution in bundle.manifest.executions:
-        bundle = add_graphs(bundle.run_as(execution), runtimes, lambda: train, lambda: data.held_out)
+        bundle = bundle.run_as(execution)
+        if execution == "spiking":  # the other's graphs are there: it was calibrated with them
+            bundle = add_graphs(bundle, runtimes, lambda: train, lambda: data.held_out)
         if bundle.manifest.network.bottleneck is None:
             continue  # what the pair is compared with: it sends the split's own spikes, without tables
-        spikes = bundle_spikes(bundle, spread(train, local_exit.SAMPLES))  # the longest part: once for both
-        bundle = codec.add_codec(bundle, spread(spikes, codec.SAMPLES))
+        spikes = bundle_spikes(bundle, evenly_spaced(train, local_exit.SAMPLES))  # the longest part: once for both
+        bundle = codec.add_codec(bundle, evenly_spaced(spikes, codec.SAMPLES))
         bundle = local_exit.add_local_exit(bundle, data, spikes)
     return bundle.run_as(default)

@@ -14,8 +14,8 @@ from shared.bundle import Bundle, write_graphs
 from shared.errors import ConfigError
 from shared.manifest import Extra
 from shared.models.load import load_edge
-from training.collect_spikes import Frames, bundle_spikes, cloud_answers, spread
-from training.data import Samples, bundle_data
+from training.collect_spikes import Frames, bundle_spikes, cloud_answers
+from training.data import Samples, bundle_data, evenly_spaced
 
 Runtime = Literal["onnx", "onnx-int8"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
@@ -35,17 +35,18 @@ def add_graphs(
     samples: Callable[[], NDArray[np.uint8]],
     held_out: Callable[[], Samples | None] = lambda: None,
 ) -> Bundle:
-    """Write the head's ONNX graphs into a bundle, in place of those it may have; it gets another fingerprint by it.
+    """Write the spiking head's ONNX graphs into a bundle, in place of those it may have; its fingerprint changes.
 
     Args:
-        bundle: gets them.
+        bundle: the one that is changed.
         runtimes: "onnx-int8" writes the quantised step beside the plain one.
         samples: training samples, asked for if there is something to quantise.
         held_out: what the quantised step is measured on; one that costs more than `MOST_LOST` is not written, and what
-            was measured goes into the manifest's `provenance["int8"]`. With none it is written as it is.
+            was measured goes into the execution's `measured["int8"]`. With none it is written as it is.
     """
     from training.onnx_graph import embed_graph, step_graph  # noqa: PLC0415  what needs no ONNX runs without it
 
+    chosen, bundle = bundle.execution, bundle.run_as("spiking")
     edge = load_edge(bundle)
     step = step_graph(edge)
     graphs: dict[Extra, bytes | None] = {
@@ -55,16 +56,16 @@ def add_graphs(
     if "onnx-int8" in runtimes:
         from training.onnx_int8 import SAMPLES, graph_spikes, quantised_step  # noqa: PLC0415  needs onnxruntime
 
-        quantised = quantised_step(bundle, step, spread(samples(), SAMPLES))
+        quantised = quantised_step(bundle, step, evenly_spaced(samples(), SAMPLES))
         graphs["head-step-int8"] = quantised.SerializeToString(deterministic=True)
         known = held_out()
         if known is not None:
-            frames, labels = (spread(part.numpy(), MEASURED) for part in (known.frames, known.labels))
+            frames, labels = (evenly_spaced(part.numpy(), MEASURED) for part in (known.frames, known.labels))
             measured = _cost(bundle, frames, labels, graph_spikes(bundle, quantised, frames))
             if not measured["written"]:
                 graphs["head-step-int8"] = None
-            return write_graphs(bundle, graphs, {"int8": measured})
-    return write_graphs(bundle, graphs)
+            return write_graphs(bundle, graphs, {"int8": measured}).run_as(chosen)
+    return write_graphs(bundle, graphs).run_as(chosen)
 
 
 def held_out_samples(bundle: Bundle, data: Path | None) -> Samples | None:

@@ -17,8 +17,8 @@ from shared.bundle import Bundle, write_local_exit
 from shared.command_line import execution_option, existing_path, option
 from shared.execution import Execution
 from training.calibrate import certainties
-from training.collect_spikes import Frames, bundle_spikes, cloud_answers, spread
-from training.data import Samples, TrainingData, bundle_data
+from training.collect_spikes import Frames, bundle_spikes, cloud_answers
+from training.data import Samples, TrainingData, bundle_data, evenly_spaced
 from training.local_exit import LocalCalibration, LocalExitNetwork, calibrate, confidences, fit, logits_by_timestep
 from training.measure import known_calibration
 from training.progress import Progress
@@ -59,7 +59,9 @@ def local_exit(
         torch.set_num_threads(threads)
     opened = Bundle.open(bundle, execution)
     known = bundle_data(opened, data, dataset)
-    written = add_local_exit(opened, known, bundle_spikes(opened, spread(known.train.frames.numpy(), limit)), budget)
+    written = add_local_exit(
+        opened, known, bundle_spikes(opened, evenly_spaced(known.train.frames.numpy(), limit)), budget
+    )
     click.echo(f"bundle {written.path}, fingerprint {written.fingerprint.hex()[:16]}")
 
 
@@ -74,7 +76,7 @@ def add_local_exit(bundle: Bundle, data: TrainingData, spikes: Frames, budget: f
     """
     begun = time.monotonic()
     chosen = known_calibration(bundle.settings, budget)
-    network = _fit(spikes, spread(data.train.labels.numpy(), len(spikes)), bundle.manifest.network.classes)
+    network = _fit(spikes, evenly_spaced(data.train.labels.numpy(), len(spikes)), bundle.manifest.network.classes)
     frames, labels = _spikes(bundle, data.held_out)
     cloud_right = cloud_answers(bundle, frames) == labels
     calibration = calibrate(
@@ -94,8 +96,8 @@ def add_local_exit(bundle: Bundle, data: TrainingData, spikes: Frames, budget: f
 
 
 def _spikes(bundle: Bundle, samples: Samples) -> tuple[Frames, NDArray[np.int64]]:
-    frames = bundle_spikes(bundle, spread(samples.frames.numpy(), MEASURED))
-    return frames, spread(samples.labels.numpy(), MEASURED)
+    frames = bundle_spikes(bundle, evenly_spaced(samples.frames.numpy(), MEASURED))
+    return frames, evenly_spaced(samples.labels.numpy(), MEASURED)
 
 
 def _measure(

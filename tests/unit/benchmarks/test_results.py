@@ -6,7 +6,7 @@ import pytest
 from benchmarks.results import BEGIN, COLUMNS, END, Row, ratio, read_manifests, read_rows, rewrite, table
 from shared.errors import ConfigError
 from shared.exit_policy import ExitPolicy
-from shared.manifest import Manifest, Normalisation
+from shared.manifest import ExecutionSpec, Manifest, Normalisation
 from shared.models.split import EdgeNetwork
 from training.recipe import Recipe, read_recipe
 
@@ -22,10 +22,16 @@ def recipe_of(row: Row) -> Recipe:
 def test_every_row_is_a_recipe_with_the_ratio_it_is_there_for(row: Row) -> None:
     recipe = recipe_of(row)
     edge = EdgeNetwork(recipe.network)
-    exit_policy = ExitPolicy("max_probability", 0.5)
-    normalisation = Normalisation(1.0, (0.0,), (1.0,))
     manifest = Manifest(
-        row.name, recipe.network, edge.out_shape, edge.head.out_shape, (), normalisation, 1.0, exit_policy, {}
+        name=row.name,
+        network=recipe.network,
+        frame_shape=edge.out_shape,
+        split_shape=edge.head.out_shape,
+        class_names=(),
+        normalisation=Normalisation(1.0, (0.0,), (1.0,)),
+        executions={"spiking": ExecutionSpec(1.0, ExitPolicy("max_probability", 0.5))},
+        default_execution="spiking",
+        provenance={},
     )
     named = row.name.rpartition("-")[2]
     assert ratio(manifest) == (int(named[:-1]) if named.endswith("x") else 2048), prod(edge.head.out_shape)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from shared.bundle import Bundle
 from shared.exit_policy import ExitPolicy
-from shared.manifest import Manifest, Normalisation
+from shared.manifest import ExecutionSpec, Manifest, Normalisation
 from shared.network_spec import InputKind, NetworkSpec, Shape
 
 
@@ -21,7 +24,12 @@ def manifest(
         split_shape=(16, 32, 32),
         class_names=class_names,
         normalisation=Normalisation(1 / 255, (0.5,) * input_shape[0], (0.25,) * input_shape[0]),
-        temperature=1.0,
-        exit_policy=ExitPolicy(),
+        executions={"spiking": ExecutionSpec(1.0, ExitPolicy())},
+        default_execution="spiking",
         provenance={},
     )
+
+
+def bundle_without_files(of: Manifest) -> Bundle:
+    """A bundle with this manifest in its default execution, for what asks for no weights."""
+    return Bundle(Path("paper"), of, bytes(32), {}, of.default_execution)

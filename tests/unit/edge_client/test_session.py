@@ -21,7 +21,7 @@ from shared.errors import CloudUnavailable, SampleRejected, SourceError
 from shared.metrics import EDGE_METRICS, Metrics
 from tests.support.processes import DEADLINE
 from tests.unit.edge_client.fakes import sample
-from tests.unit.edge_client.manifests import manifest
+from tests.unit.edge_client.manifests import bundle_without_files, manifest
 
 
 class Items(Source):
@@ -139,8 +139,8 @@ async def test_what_was_spent_before_the_first_sample_was_asked_for_is_no_sample
             self.looks += 1
             return 1000.0 + self.looks
 
-    bundle, meter = manifest(), Rising()
-    run = Run(EnergyAccount(bundle, bundle.exit_policy, "none", asks_first=False, meter=meter))
+    bundle, meter = bundle_without_files(manifest()), Rising()
+    run = Run(EnergyAccount(bundle, bundle.settings.exit_policy, "none", asks_first=False, meter=meter))
     assert meter.looks == 0
     await run.session.classify_all(Items([sample(0), sample(1)]), Network())  # type: ignore[arg-type]
     assert [json.loads(line)["measured_j"] for line in run.out.getvalue().splitlines()] == [1.0, 1.0]

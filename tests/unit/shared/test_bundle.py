@@ -9,6 +9,7 @@ import torch
 
 from shared.bundle import MANIFEST, Bundle, write_bundle, write_codec, write_graphs
 from shared.errors import BundleError
+from shared.execution import EXECUTIONS
 from shared.messages import Codec
 from shared.models.load import export_weights, load_cloud, load_edge
 from shared.network_spec import BottleneckSpec
@@ -72,7 +73,7 @@ def test_weights_of_another_bundle_are_refused(folder: Path, tmp_path: Path) -> 
 def test_any_change_changes_the_fingerprint(folder: Path) -> None:
     before = Bundle.open(folder).fingerprint
     manifest = json.loads((folder / MANIFEST).read_text())
-    manifest["exit_policy"]["threshold"] = 0.123
+    manifest["executions"]["spiking"]["exit_policy"]["threshold"] = 0.123
     (folder / MANIFEST).write_text(json.dumps(manifest))
     assert Bundle.open(folder).fingerprint != before
 
@@ -84,17 +85,40 @@ def test_any_change_changes_the_fingerprint(folder: Path) -> None:
         ({"version": 99}, "99"),
         ({"class_names": ["one"]}, "classes"),
         ({"normalisation": {"scale": 1.0, "mean": [0.0, 0.0], "std": [1.0]}}, "normalisation"),
-        ({"temperature": 0.0}, "temperature"),
-        ({"temperature": "hot"}, "temperature"),
-        ({"exit_policy": {"measure": "max_probability", "threshold": 2.0}}, "threshold"),
         ({"frame_shape": [1, 2]}, "frame_shape"),
-        ({"files": {}}, "files"),
+        ({"files": {}}, r"files\.head"),
+        ({"files": {"head": {"sha256": "0"}, "tail": {}}}, r"files\.tail"),
+        ({"default_execution": "float"}, "default_execution"),
+        ({"executions": {}}, "default_execution"),
+        ({"executions": 1}, "executions"),
         ({"surprise": 1}, "surprise"),
     ],
 )
 def test_a_wrong_manifest_is_refused(folder: Path, change: dict[str, object], named: str) -> None:
     manifest = json.loads((folder / MANIFEST).read_text())
     (folder / MANIFEST).write_text(json.dumps(manifest | change))
+    with pytest.raises(BundleError, match=named):
+        Bundle.open(folder)
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"temperature": 0.0}, "temperature"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"exit_policy": {"measure": "max_probability", "threshold": 2.0}}, "threshold"),
+        ({"readout_leak": 1.5}, "readout_leak"),
+        ({"readout_leak": -0.1}, "readout_leak"),
+        ({"head_levels": 0}, "head_levels"),
+        ({"tail_levels": 256}, "tail_levels"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_a_wrong_execution_is_refused(folder: Path, execution: str, change: dict[str, object], named: str) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["executions"][execution] |= change
+    (folder / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(BundleError, match=named):
         Bundle.open(folder)
 
@@ -150,14 +174,14 @@ def test_codec_tables_are_part_of_the_bundle_and_of_its_fingerprint(folder: Path
 
 def test_other_codec_tables_than_the_manifests_are_refused(folder: Path) -> None:
     bundle = write_codec(Bundle.open(folder), make_tables(Bundle.open(folder).manifest.frame_shape).arrays())
-    file = folder / "codec.safetensors"
+    file = folder / "codec-spiking.safetensors"
     raw = bytearray(file.read_bytes())
     raw[-1] ^= 1
     file.write_bytes(raw)
-    with pytest.raises(BundleError, match=r"codec\.safetensors"):
+    with pytest.raises(BundleError, match=r"codec-spiking\.safetensors"):
         SpikeCodec.of(bundle)
     file.unlink()
-    with pytest.raises(BundleError, match=r"codec\.safetensors"):
+    with pytest.raises(BundleError, match=r"codec-spiking\.safetensors"):
         SpikeCodec.of(Bundle.open(folder))
 
 
@@ -170,7 +194,7 @@ def test_graphs_are_part_of_the_bundle_and_of_its_fingerprint(folder: Path, tmp_
     assert after.fingerprint != before.fingerprint
     assert (after.graph("head-embed"), after.graph("head-step")) == (b"embed", b"step")
     assert after.graph("head-step-int8") is None
-    assert after.digests["tail"] == before.digests["tail"]
+    assert after.files["tail"] == before.files["tail"]
     (folder / "head-step.onnx").write_bytes(b"another")
     with pytest.raises(BundleError, match=r"head-step\.onnx is not the file"):
         after.graph("head-step")

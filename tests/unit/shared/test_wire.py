@@ -6,15 +6,16 @@ from hypothesis import strategies as st
 
 from protos import co_inference_pb2 as pb
 from shared.errors import WireError
+from shared.execution import EXECUTIONS
 from shared.messages import Frame, Open, Ready, Rejection, RejectionCode, StepResult, Stop
-from shared.wire import cloud_from_wire, cloud_to_wire, edge_from_wire, edge_to_wire, message_bytes
+from shared.wire import cloud_from_wire, cloud_to_wire, edge_from_wire, edge_to_wire, message_bytes, parse
 
 uint32 = st.integers(0, 2**32 - 1)
 CLASSES = 10
 confidences = st.lists(st.floats(0.0, 1.0, width=32), min_size=CLASSES, max_size=CLASSES).map(tuple)
 
 edge_messages = st.one_of(
-    st.builds(Open, st.binary(min_size=32, max_size=32), uint32, uint32),
+    st.builds(Open, st.binary(min_size=32, max_size=32), st.sampled_from(EXECUTIONS), uint32, uint32),
     st.builds(Frame, uint32, uint32, st.integers(0, 2**31 - 1), st.binary(max_size=64)),
     st.builds(Stop, uint32),
 )
@@ -50,6 +51,15 @@ def test_cloud_messages_survive_the_wire(message: Ready | StepResult | Rejection
 def test_a_fingerprint_of_another_length_is_refused(length: int) -> None:
     with pytest.raises(WireError, match="fingerprint"):
         edge_from_wire(pb.EdgeMessage(open=pb.Open(fingerprint=b"x" * length)))
+
+
+def test_an_unknown_execution_is_refused() -> None:
+    opened = pb.Open(fingerprint=bytes(32))
+    raw = pb.EdgeMessage(open=opened).SerializeToString()
+    assert parse(raw) == (Open(bytes(32), "spiking", 0, 0),)
+    opened.execution = 2  # type: ignore[assignment]
+    with pytest.raises(WireError, match=r"Open\.execution 2 is not known"):
+        parse(pb.EdgeMessage(open=opened).SerializeToString())
 
 
 def test_empty_messages_are_refused() -> None:

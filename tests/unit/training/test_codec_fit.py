@@ -14,8 +14,9 @@ from shared.spike_codec import CodecTables, SpikeCodec
 from tests.support.bundles import make_bundle
 from training.__main__ import main_group
 from training.codec_fit import TABLE_BYTES, fit_tables
-from training.collect_spikes import bundle_spikes, spread
+from training.collect_spikes import bundle_spikes
 from training.commands.codec import encoded_sizes, zero_order_bytes
+from training.data import evenly_spaced
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +82,6 @@ def test_the_command_writes_tables_into_the_bundle(tmp_path: Path) -> None:
 
 def test_a_spread_goes_from_end_to_end() -> None:
     samples = np.arange(100, dtype=np.uint8)
-    assert spread(samples, 3).tolist() == [0, 49, 99]
-    assert spread(samples, None) is samples
-    assert len(spread(samples, 1000)) == 100
+    assert evenly_spaced(samples, 3).tolist() == [0, 49, 99]
+    assert evenly_spaced(samples, None) is samples
+    assert len(evenly_spaced(samples, 1000)) == 100

@@ -12,6 +12,7 @@ from training import evaluate
 from training.data import Samples
 from training.device import Machine
 from training.evaluate import spike_statistics
+from training.executed import Spiking
 
 SPEC = NetworkSpec(backbone="resnet18", input_shape=(1, 8, 8), classes=2, split="layer1", width=4)
 PIXELS = Normalisation(1 / 255, (0.5,), (0.5,))
@@ -24,7 +25,9 @@ def test_spikes_are_those_of_samples_from_all_over_the_set(monkeypatch: pytest.M
 
     def statistics(*taken: int) -> dict[str, object]:
         chosen = frames[list(taken)] if taken else frames
-        return spike_statistics(network, Samples(chosen, torch.zeros(len(chosen))), PIXELS, machine)
+        return spike_statistics(
+            Spiking(network.edge, network.cloud), Samples(chosen, torch.zeros(len(chosen))), PIXELS, machine
+        )
 
     monkeypatch.setattr(evaluate, "STATISTICS_SAMPLES", 4)
     assert statistics() == statistics(0, 2, 4, 7)

@@ -45,7 +45,7 @@ def test_what_was_measured_is_in_the_manifest(
     spikes = graph_spikes(written, onnx.load_from_string(graph), samples.frames.numpy())
     plain = bundle_spikes(written, samples.frames.numpy())
     right = (cloud_answers(written, spikes) == samples.labels.numpy()).mean()
-    assert written.manifest.provenance["int8"] == {
+    assert written.settings.measured["int8"] == {
         "samples": 12,
         "spikes_that_differ": round(float((spikes != plain).mean()), 5),
         "accuracy_full_t": round(float(right), 5),
@@ -67,11 +67,11 @@ def test_one_that_costs_too_much_is_not_written_and_an_older_one_goes(
     assert not after.has("head-step-int8")
     assert not (after.path / "head-step-int8.onnx").exists()
     assert after.has("head-step")
-    assert after.manifest.provenance["int8"]["written"] is False
+    assert after.settings.measured["int8"]["written"] is False
     assert "not written" in caplog.text
 
 
 def test_without_samples_it_is_written_as_it_is(bundle: Bundle, samples: Samples) -> None:
     written = add_graphs(bundle, RUNTIMES, samples.frames.numpy)
     assert written.has("head-step-int8")
-    assert "int8" not in written.manifest.provenance
+    assert "int8" not in written.settings.measured

@@ -131,25 +131,25 @@ def test_a_bundle_holds_it_under_its_fingerprint(tmp_path: Path) -> None:
     assert open_local_exit(plain) is None
     bundle = with_exit(tmp_path / "bundle")
     assert bundle.fingerprint != plain.fingerprint
-    assert bundle.manifest.provenance["local_exit"] == {"test": {"samples": 3}}
+    assert bundle.settings.measured["local_exit"] == {"test": {"samples": 3}}
     found = open_local_exit(Bundle.open(bundle.path))
     assert found is not None
     assert found.policy == POLICY
     mean = np.random.default_rng(0).random(bundle.manifest.frame_shape, np.float32)
     weights = {name: value.astype(np.float16) for name, value in network(bundle.manifest.frame_shape).weights().items()}
-    rounded = NumpyLocalExit(bundle.manifest.local_exit, weights, bundle.manifest.frame_shape, CLASSES)  # type: ignore[arg-type]
+    rounded = NumpyLocalExit(bundle.settings.local_exit, weights, bundle.manifest.frame_shape, CLASSES)  # type: ignore[arg-type]
     assert found.confidences(mean) == rounded.confidences(mean)
     assert found.policy.should_stop(found.confidences(mean)) == (max(found.confidences(mean)) >= 0.8)
 
 
 def test_a_damaged_one_is_refused(tmp_path: Path) -> None:
     bundle = with_exit(tmp_path)
-    file = tmp_path / "exit.safetensors"
+    file = tmp_path / "exit-spiking.safetensors"
     raw = file.read_bytes()
     file.write_bytes(raw[:-1])
-    with pytest.raises(BundleError, match=r"exit\.safetensors is not the file"):
+    with pytest.raises(BundleError, match=r"exit-spiking\.safetensors is not the file"):
         open_local_exit(bundle)
-    spec = bundle.manifest.local_exit
+    spec = bundle.settings.local_exit
     assert spec is not None
     weights = network(bundle.manifest.frame_shape).weights()
     missing = {name: value for name, value in weights.items() if name != "hidden.bias"}
@@ -167,10 +167,11 @@ def test_a_damaged_one_is_refused(tmp_path: Path) -> None:
 def test_a_wrong_description_is_refused(tmp_path: Path, change: dict[str, object] | None) -> None:
     with_exit(tmp_path)
     manifest = json.loads((tmp_path / MANIFEST).read_text())
+    execution = manifest["executions"]["spiking"]
     if change is None:
-        del manifest["local_exit"]
+        del execution["local_exit"]
     else:
-        manifest["local_exit"] |= change
+        execution["local_exit"] |= change
     (tmp_path / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(BundleError, match="local_exit"):
         Bundle.open(tmp_path)

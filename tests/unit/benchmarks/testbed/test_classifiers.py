@@ -39,7 +39,8 @@ def pace(clock: Clock) -> Pace:
 def bundle() -> Any:
     """What a way asks a bundle of two timesteps."""
     network = SimpleNamespace(timesteps=2)
-    return SimpleNamespace(path="made", manifest=SimpleNamespace(network=network, exit_policy=POLICY))
+    settings = SimpleNamespace(exit_policy=POLICY)
+    return SimpleNamespace(path="made", manifest=SimpleNamespace(network=network), settings=settings)
 
 
 class Head:

@@ -37,7 +37,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture
 def lane(bundle: Bundle) -> Lane:
     config = CloudConfig((bundle.path,), slots=8, max_batch=4)
-    return load_lane(bundle, LANE, config, torch.device("cpu"))
+    return load_lane(bundle, LANE, config)
 
 
 @pytest.fixture
@@ -279,7 +279,7 @@ def test_frames_that_are_dropped_wait_no_more(lane, frames):
 
 
 def test_threads_that_wait_hold_no_lane_that_was_removed(bundle, frames):
-    lanes = [load_lane(bundle, LANE, CloudConfig((bundle.path,), slots=8, max_batch=4), torch.device("cpu"))]
+    lanes = [load_lane(bundle, LANE, CloudConfig((bundle.path,), slots=8, max_batch=4))]
     gone = weakref.ref(lanes[0])
 
     def is_gone() -> bool:

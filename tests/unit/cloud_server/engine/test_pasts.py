@@ -31,7 +31,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture
 def lane(bundle: Bundle) -> Lane:
-    return load_lane(bundle, LANE, CloudConfig((bundle.path,), slots=4, max_batch=4), torch.device("cpu"))
+    return load_lane(bundle, LANE, CloudConfig((bundle.path,), slots=4, max_batch=4))
 
 
 @pytest.fixture

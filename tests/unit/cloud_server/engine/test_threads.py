@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from cloud_server.engine.threads import choose_threads, fewest_that_pay, numbers_to_try, usable_cores
 
@@ -30,14 +29,16 @@ def test_more_threads_must_pay(seconds: dict[int, float], chosen: int) -> None:
 
 
 def test_every_number_is_measured_with_so_many_threads() -> None:
-    before, seen = torch.get_num_threads(), set[int]()
+    used, seen = [0], set[int]()
 
     def step() -> float:
-        seen.add(torch.get_num_threads())
+        seen.add(used[-1])
         return 1.0
 
-    try:
-        assert choose_threads(step) == 1, "none pays"
-    finally:
-        torch.set_num_threads(before)
+    assert choose_threads(used.append, step) == 1, "none pays"
     assert seen == set(numbers_to_try(usable_cores()))
+
+
+def test_the_fastest_number_of_threads_is_chosen() -> None:
+    used = [0]
+    assert choose_threads(used.append, lambda: 2.0 ** -used[-1]) == usable_cores()

@@ -21,6 +21,7 @@ from cloud_server.tails.base import Tail
 from cloud_server.tails.cuda_graph import GraphTail
 from cloud_server.tails.factory import make_tail
 from cloud_server.tails.invariant import InvariantTail
+from cloud_server.tails.spiking import SpikingTail
 from cloud_server.tails.traced import TracedTail
 from shared.bundle import Bundle
 from shared.datasets.registry import load_split
@@ -67,7 +68,7 @@ def random_frames(bundle: Bundle, batch: int) -> NDArray[np.uint8]:
 
 @torch.inference_mode()
 def test_padded_batches_of_any_size_at_any_timesteps_answer_as_the_plain_tail(bundle, frames, expected):
-    lane = load_lane(bundle, LANE, CloudConfig((bundle.path,), slots=8, max_batch=6), CPU)
+    lane = load_lane(bundle, LANE, CloudConfig((bundle.path,), slots=8, max_batch=6))
     lane.tail = GraphTail(bundle, CPU, "fp32", 6)
     runner = batch_runner()
     for batch in ([(0, 1)], [(1, 1), (0, 2), (2, 1)], [(s, 1) for s in (3, 4, 5)], [(0, 3), (1, 2), (3, 2), (5, 2)]):
@@ -85,15 +86,15 @@ def test_what_a_step_told_is_not_changed_by_the_next(bundle, frames, expected):
 
 
 def test_a_device_gets_its_tail(bundle: Bundle) -> None:
-    assert type(make_tail(bundle, CPU, CloudConfig((bundle.path,)))) is TracedTail
-    assert type(make_tail(bundle, CPU, CloudConfig((bundle.path,), batch_invariant=True))) is InvariantTail
+    assert type(make_tail(bundle, CloudConfig((bundle.path,)))) is TracedTail
+    assert type(make_tail(bundle, CloudConfig((bundle.path,), batch_invariant=True))) is InvariantTail
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 @torch.inference_mode()
 def test_an_invariant_tail_answers_the_same_bits_in_batches_of_any_size(name: str) -> None:
     most = 12
-    bundle = Bundle.open(MODELS / name)
+    bundle = Bundle.open(MODELS / name, "spiking")
     frames, tail = random_frames(bundle, most), InvariantTail(bundle, CPU)
     together = answers(tail, frames)
     for size in (1, 5, 8):
@@ -123,8 +124,8 @@ def test_what_is_not_invariant_is_refused(bundle: Bundle, given: dict[str, Any])
 @pytest.mark.parametrize(("name", "precision"), [*((name, "fp32") for name in SHIPPED), (DIGITS.name, "bf16")])
 @torch.inference_mode()
 def test_a_recorded_step_is_the_plain_one_bit_for_bit(name: str, precision: Precision) -> None:
-    bundle = Bundle.open(MODELS / name)
-    plain, traced = Tail(bundle, CPU, precision), TracedTail(bundle, CPU, precision)
+    bundle = Bundle.open(MODELS / name, "spiking")
+    plain, traced = SpikingTail(bundle, CPU, precision), TracedTail(bundle, CPU, precision)
     for batch in (1, 3):
         slots = plain.slots(batch)
         one, other = slots.fresh(batch), slots.fresh(batch)
@@ -137,7 +138,7 @@ def test_a_recorded_step_is_the_plain_one_bit_for_bit(name: str, precision: Prec
 @torch.inference_mode()
 def test_a_recorded_step_is_one_call(bundle: Bundle, frames: NDArray[np.uint8]) -> None:
     calls = []
-    for tail in (Tail(bundle, CPU), TracedTail(bundle, CPU)):
+    for tail in (SpikingTail(bundle, CPU), TracedTail(bundle, CPU)):
         state, seen = tail.slots(1).fresh(1), list[str]()
         sys.setprofile(lambda _, event, what, seen=seen: seen.append(str(what)) if event == "c_call" else None)
         try:
@@ -158,7 +159,9 @@ def resident_mb() -> float:
 
 def test_a_tail_that_is_dropped_leaves_no_weights_behind(tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path, split="layer3", width=64)
-    weights_mb = sum(value.numel() * value.element_size() for value in Tail(bundle, CPU).network.parameters()) / 1e6
+    network = SpikingTail(bundle, CPU).network
+    weights_mb = sum(value.numel() * value.element_size() for value in network.parameters()) / 1e6
+    del network
     assert weights_mb > 30
     TracedTail(bundle, CPU)  # what the first one loads stays
     before = resident_mb()
@@ -169,7 +172,7 @@ def test_a_tail_that_is_dropped_leaves_no_weights_behind(tmp_path: Path) -> None
 
 def test_float32_is_not_tf32(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    Tail(bundle, CPU)
+    SpikingTail(bundle, CPU)
     assert not torch.backends.cudnn.allow_tf32
 
 
@@ -181,7 +184,7 @@ def test_half_floats_are_for_gpus(bundle: Bundle) -> None:
 @pytest.fixture(scope="module")
 def digits() -> tuple[Bundle, NDArray[np.uint8], NDArray[np.int64]]:
     """The bundle that ships, what edges send of its test pictures, and their labels."""
-    bundle = Bundle.open(DIGITS)
+    bundle = Bundle.open(DIGITS, "spiking")
     manifest, norm = bundle.manifest, bundle.manifest.normalisation
     test = load_split("digits", None, "test", size=manifest.network.input_shape[1], timesteps=4)
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (norm.mean, norm.std))
@@ -201,8 +204,8 @@ def test_low_precision_keeps_the_predictions_of_the_bundle_that_ships(
     digits: tuple[Bundle, NDArray[np.uint8], NDArray[np.int64]], precision: Precision, most: tuple[int, ...]
 ) -> None:
     bundle, spikes, labels = digits
-    exact = answers(Tail(bundle, CPU), spikes).argmax(-1)
-    rounded = answers(Tail(bundle, CPU, precision), spikes).argmax(-1)
+    exact = answers(SpikingTail(bundle, CPU), spikes).argmax(-1)
+    rounded = answers(SpikingTail(bundle, CPU, precision), spikes).argmax(-1)
     differ = (rounded != exact).sum(axis=1)
     assert (differ <= np.array(most)).all(), differ
     right = [(predictions[-1] == labels).mean() for predictions in (exact, rounded)]

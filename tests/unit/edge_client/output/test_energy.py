@@ -8,14 +8,13 @@ from edge_client.output.energy import EnergyAccount
 from shared.bundle import Bundle
 from shared.energy import AC_J, MAC_J, RADIOS, Meter, compute_joules
 from shared.exit_policy import ExitPolicy
-from shared.manifest import Manifest
 
 MODELS = Path(__file__).resolve().parents[4] / "models"
 
 
 @pytest.fixture(scope="module")
-def manifest() -> Manifest:
-    return Bundle.open(MODELS / "resnet18-digits").manifest
+def bundle() -> Bundle:
+    return Bundle.open(MODELS / "resnet18-digits", "spiking")
 
 
 def verdict(steps: int = 1, **changes: object) -> Verdict:
@@ -34,19 +33,19 @@ class Counting:
         return self.count
 
 
-def test_operations_of_every_timestep_made_are_charged(manifest: Manifest) -> None:
-    account = EnergyAccount(manifest, manifest.exit_policy, "none", asks_first=False, meter=None)
+def test_operations_of_every_timestep_made_are_charged(bundle: Bundle) -> None:
+    account = EnergyAccount(bundle, bundle.settings.exit_policy, "none", asks_first=False, meter=None)
     one, two = (account.charge(verdict(head_steps=steps)).modelled for steps in (1, 2))
     assert one is not None
     assert two is not None
-    test = manifest.provenance["test"]
+    test = bundle.settings.measured["test"]
     assert two.compute_j - one.compute_j == pytest.approx(test["accumulates_edge"] / 4 * AC_J)
     assert one.compute_j == pytest.approx(compute_joules(test["multiply_accumulates"], test["accumulates_edge"] / 4))
     assert one.radio_j == 0.0
 
 
-def test_the_radio_is_awake_from_the_first_byte_to_the_verdict(manifest: Manifest) -> None:
-    account = EnergyAccount(manifest, manifest.exit_policy, "wifi", asks_first=False, meter=None)
+def test_the_radio_is_awake_from_the_first_byte_to_the_verdict(bundle: Bundle) -> None:
+    account = EnergyAccount(bundle, bundle.settings.exit_policy, "wifi", asks_first=False, meter=None)
     short, long = (account.charge(verdict(on_air_s=seconds)).modelled for seconds in (0.02, 1.02))
     silent = account.charge(verdict(0, wire_bytes=0, on_air_s=0.0)).modelled
     assert short is not None
@@ -57,9 +56,9 @@ def test_the_radio_is_awake_from_the_first_byte_to_the_verdict(manifest: Manifes
     assert silent.radio_j == 0.0
 
 
-def test_an_answer_costs_what_the_policy_in_force_has_it_carry(manifest: Manifest) -> None:
+def test_an_answer_costs_what_the_policy_in_force_has_it_carry(bundle: Bundle) -> None:
     one, two, ten = (
-        EnergyAccount(manifest, ExitPolicy(measure), "wifi", asks_first=False, meter=None).charge(verdict()).modelled
+        EnergyAccount(bundle, ExitPolicy(measure), "wifi", asks_first=False, meter=None).charge(verdict()).modelled
         for measure in ("max_probability", "margin", "entropy")
     )
     assert one is not None
@@ -68,20 +67,22 @@ def test_an_answer_costs_what_the_policy_in_force_has_it_carry(manifest: Manifes
     assert one.radio_j < two.radio_j < ten.radio_j
 
 
-def test_asking_the_local_exit_is_charged(manifest: Manifest) -> None:
+def test_asking_the_local_exit_is_charged(bundle: Bundle) -> None:
     asked, not_asked = (
-        EnergyAccount(manifest, manifest.exit_policy, "none", asks_first=first, meter=None).charge(verdict()).modelled
+        EnergyAccount(bundle, bundle.settings.exit_policy, "none", asks_first=first, meter=None)
+        .charge(verdict())
+        .modelled
         for first in (True, False)
     )
     assert asked is not None
     assert not_asked is not None
-    operations = manifest.provenance["local_exit"]["operations"]
+    operations = bundle.settings.measured["local_exit"]["operations"]
     assert asked.compute_j - not_asked.compute_j == pytest.approx(operations * MAC_J)
 
 
-def test_a_meters_joules_go_to_the_verdict_that_comes_next(manifest: Manifest) -> None:
+def test_a_meters_joules_go_to_the_verdict_that_comes_next(bundle: Bundle) -> None:
     meter = Counting()
-    account = EnergyAccount(manifest, manifest.exit_policy, "none", asks_first=False, meter=meter)
+    account = EnergyAccount(bundle, bundle.settings.exit_policy, "none", asks_first=False, meter=meter)
     meter.count = 100.0  # connecting, loading
     account.begin()
     meter.count = 102.0
@@ -96,8 +97,9 @@ def test_a_meters_joules_go_to_the_verdict_that_comes_next(manifest: Manifest) -
     assert account.charge(verdict()).measured is None
 
 
-def test_nothing_is_made_up(manifest: Manifest) -> None:
-    bare = replace(manifest, provenance={})
-    energy = EnergyAccount(bare, bare.exit_policy, "wifi", asks_first=True, meter=None).charge(verdict())
+def test_nothing_is_made_up(bundle: Bundle) -> None:
+    settings = replace(bundle.settings, measured={})
+    bare = replace(bundle, manifest=bundle.manifest.with_execution(bundle.execution, settings))
+    energy = EnergyAccount(bare, settings.exit_policy, "wifi", asks_first=True, meter=None).charge(verdict())
     assert energy.modelled is None
     assert energy.measured is None

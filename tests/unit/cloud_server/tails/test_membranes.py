@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from cloud_server.tails.state_slots import ALIGNED, Rows, StateSlots
 from torch import Tensor
 
+from cloud_server.tails.membranes import ALIGNED, Membranes, Rows
 from shared.models.layers import State
 from shared.models.split import CloudNetwork
 from shared.network_spec import BottleneckSpec, NetworkSpec, NeuronSpec
@@ -31,13 +31,13 @@ def network() -> CloudNetwork:
 
 
 @pytest.fixture
-def slots(network: CloudNetwork) -> StateSlots:
-    made = StateSlots(network, COUNT, torch.device("cpu"), torch.float32)
+def slots(network: CloudNetwork) -> Membranes:
+    made = Membranes(network, COUNT, torch.device("cpu"), torch.float32)
     made._buffer.fill_(float("nan"))  # whatever was in memory: nobody may ever see it
     return made
 
 
-def random_rows(slots: StateSlots, batch: int, seed: int = 0) -> Rows:
+def random_rows(slots: Membranes, batch: int, seed: int = 0) -> Rows:
     generator = torch.Generator().manual_seed(seed)
     rows = slots.fresh(batch)
     for part in (*rows.membranes, rows.logits):
@@ -59,7 +59,7 @@ def plain(membranes: State, logits: Tensor) -> Rows:
     return Rows(membranes, logits, torch.empty(0))
 
 
-def test_every_row_is_handed_out_once(slots: StateSlots) -> None:
+def test_every_row_is_handed_out_once(slots: Membranes) -> None:
     rows = [slots.allocate() for _ in range(COUNT)]
     assert sorted(rows) == list(range(COUNT))
     assert slots.in_use == COUNT
@@ -69,13 +69,13 @@ def test_every_row_is_handed_out_once(slots: StateSlots) -> None:
     assert slots.allocate() == rows[2]
 
 
-def test_a_reset_row_is_the_initial_state(slots: StateSlots, network: CloudNetwork) -> None:
+def test_a_reset_row_is_the_initial_state(slots: Membranes, network: CloudNetwork) -> None:
     slots.reset([3, 1])
     assert_equal(slots.gather([1, 3]), initial(network, 2))
     slots.reset([])
 
 
-def test_what_is_scattered_is_gathered_in_any_order(slots: StateSlots, network: CloudNetwork) -> None:
+def test_what_is_scattered_is_gathered_in_any_order(slots: Membranes, network: CloudNetwork) -> None:
     state = random_rows(slots, 3)
     slots.scatter([4, 0, 2], state)
     got = slots.gather([2, 4])
@@ -83,7 +83,7 @@ def test_what_is_scattered_is_gathered_in_any_order(slots: StateSlots, network: 
     assert slots.steps == [1, 0, 1, 0, 1]
 
 
-def test_a_row_handed_to_a_new_sample_shows_nothing_of_the_old_one(slots: StateSlots, network: CloudNetwork) -> None:
+def test_a_row_handed_to_a_new_sample_shows_nothing_of_the_old_one(slots: Membranes, network: CloudNetwork) -> None:
     slots.scatter([0, 1], random_rows(slots, 2))
     before = slots.gather([1])
     before = plain(tuple(membrane.clone() for membrane in before.membranes), before.logits.clone())
@@ -93,7 +93,7 @@ def test_a_row_handed_to_a_new_sample_shows_nothing_of_the_old_one(slots: StateS
     assert slots.steps[:2] == [0, 1]
 
 
-def test_who_gathers_may_overwrite(slots: StateSlots, network: CloudNetwork) -> None:
+def test_who_gathers_may_overwrite(slots: Membranes, network: CloudNetwork) -> None:
     slots.reset([0])
     for tensor in (got := slots.gather([0])).membranes:
         tensor.fill_(9.0)
@@ -101,7 +101,7 @@ def test_who_gathers_may_overwrite(slots: StateSlots, network: CloudNetwork) -> 
     assert_equal(slots.gather([0]), initial(network, 1))
 
 
-def test_a_state_that_does_not_fit_changes_nothing(slots: StateSlots, network: CloudNetwork) -> None:
+def test_a_state_that_does_not_fit_changes_nothing(slots: Membranes, network: CloudNetwork) -> None:
     slots.reset([0, 1])
     good = random_rows(slots, 2)
     for bad in (random_rows(slots, 3), replace(good, block=good.block[:, :-1])):
@@ -111,18 +111,18 @@ def test_a_state_that_does_not_fit_changes_nothing(slots: StateSlots, network: C
     assert slots.steps[:2] == [0, 0]
 
 
-def test_bytes_per_row(slots: StateSlots, network: CloudNetwork) -> None:
+def test_bytes_per_row(slots: Membranes, network: CloudNetwork) -> None:
     parts = [membrane.numel() for membrane in network.initial_state(1)] + [network.spec.classes]
     assert slots.bytes_per_row == 4 * sum(-(-numbers // ALIGNED) * ALIGNED for numbers in parts)
 
 
-def test_batches_are_gathered_into_the_same_memory(slots: StateSlots) -> None:
+def test_batches_are_gathered_into_the_same_memory(slots: Membranes) -> None:
     slots.reset(range(COUNT))
     largest = slots.gather(range(COUNT)).block.data_ptr()
     assert {slots.gather(rows).block.data_ptr() for rows in ([1], [2, 0], range(COUNT))} == {largest}
 
 
-def test_a_batch_is_one_block_and_its_parts_lie_as_channels_last_tensors_do(slots: StateSlots) -> None:
+def test_a_batch_is_one_block_and_its_parts_lie_as_channels_last_tensors_do(slots: Membranes) -> None:
     rows = slots.fresh(3)
     filled = random_rows(slots, 3)
     rows.block.copy_(filled.block)

@@ -1,0 +1,192 @@
+"""The graphs of the `rate` execution: written from a network, and the integer ones kept where they are as accurate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from shared.bundle import Bundle, write_graphs
+from shared.errors import ConfigError
+from shared.manifest import Extra, Normalisation, file_name
+from shared.models.rate import EncoderNeurons
+from shared.models.split import SplitNetwork
+from shared.onnx_session import ERRORS_ONLY
+from training.data import Samples, evenly_spaced, to_input
+from training.executed import LEVELS, ByLayer, Executed, Rate
+from training.onnx_rate import rate_head_graph, rate_tail_graph
+from training.onnx_rate_int8 import rate_head_int8, rate_tail_int8
+
+MOST_LOST = 0.001
+"""Of held-out samples, that an integer graph may turn from right to wrong at full T, gains set off."""
+
+MEASURED = 5000
+"""Held-out samples that integer graphs are measured on."""
+
+MEASURED_FILE = "graphs.json"
+
+PARTS: tuple[Extra, ...] = ("head-rate", "head-rate-int8", "tail-rate", "tail-rate-int8")
+
+BATCH = 50
+
+
+@dataclass(frozen=True)
+class RateGraphs:
+    """The graphs that a bundle gets, None for an integer one that costs too much, and what was measured of them."""
+
+    parts: Mapping[Extra, bytes | None]
+    measured: Mapping[str, Any]
+
+    @property
+    def head(self) -> bytes:
+        """The graph that an edge runs by default."""
+        return _first(self.parts, "head-rate-int8", "head-rate")
+
+    @property
+    def tail(self) -> bytes:
+        """The graph that a cloud runs on a CPU by default."""
+        return _first(self.parts, "tail-rate-int8", "tail-rate")
+
+    def save(self, folder: Path) -> None:
+        """Write them into a folder, in place of those that may be there."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for part, graph in self.parts.items():
+            file = folder / file_name(part)
+            if graph is None:
+                file.unlink(missing_ok=True)
+            else:
+                file.write_bytes(graph)
+        (folder / MEASURED_FILE).write_text(json.dumps(self.measured, indent=2) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> RateGraphs:
+        """What `save` wrote.
+
+        Raises:
+            ConfigError: there is nothing, or not all of it.
+        """
+        try:
+            files = {part: folder / file_name(part) for part in PARTS}
+            parts = {part: file.read_bytes() if file.exists() else None for part, file in files.items()}
+            measured = json.loads((folder / MEASURED_FILE).read_text())
+        except OSError as error:
+            raise ConfigError(f"{error.filename} is missing: run `neucodex-train calibrate` first") from None
+        return cls(parts, measured)
+
+
+def rate_graphs(network: SplitNetwork, held_out: Samples | None, normalisation: Normalisation) -> RateGraphs:
+    """Write the graphs of a network, and measure the integer ones against the others on held-out samples.
+
+    Args:
+        network: with a bottleneck, in float32.
+        held_out: samples that no weight was trained on; with None there are no integer graphs.
+        normalisation: of the network's inputs.
+    """
+    edge, cloud = network.edge, network.cloud
+    parts: dict[Extra, bytes | None] = {
+        "head-rate": rate_head_graph(edge, LEVELS).SerializeToString(deterministic=True),
+        "head-rate-int8": rate_head_int8(edge, LEVELS).SerializeToString(deterministic=True),
+        "tail-rate": rate_tail_graph(cloud, LEVELS).SerializeToString(deterministic=True),
+        "tail-rate-int8": rate_tail_int8(cloud, LEVELS).SerializeToString(deterministic=True),
+    }
+    if held_out is None:
+        return RateGraphs({part: graph for part, graph in parts.items() if not part.endswith("int8")}, {})
+    samples, labels = (evenly_spaced(part.numpy(), MEASURED) for part in (held_out.frames, held_out.labels))
+
+    def right(head: Extra, tail: Extra) -> float:
+        executed = OnnxRate(network, _bytes(parts, head), _bytes(parts, tail))
+        return float((_answers(executed, samples, normalisation) == labels).mean())
+
+    plain = right("head-rate", "tail-rate")
+    integer_tail = right("head-rate", "tail-rate-int8")
+    if plain - integer_tail > MOST_LOST:
+        parts["tail-rate-int8"] = None
+    integer = right("head-rate-int8", "tail-rate" if parts["tail-rate-int8"] is None else "tail-rate-int8")
+    if plain - integer > MOST_LOST:
+        parts["head-rate-int8"] = None
+    measured = {
+        "samples": len(labels),
+        "float32_accuracy_full_t": round(plain, 5),
+        "integer_tail_accuracy_full_t": round(integer_tail, 5),
+        "integer_head_accuracy_full_t": round(integer, 5),
+        "most_lost": MOST_LOST,
+        "written": sorted(part for part in ("head-rate-int8", "tail-rate-int8") if parts[part] is not None),
+    }
+    return RateGraphs(parts, {"int8": measured})
+
+
+class OnnxRate:
+    """An `Executed` network in `rate`, run by its graphs as the deployed pair runs them.
+
+    Args:
+        network: that the graphs were written from.
+        head, tail: the graphs.
+    """
+
+    def __init__(self, network: SplitNetwork, head: bytes, tail: bytes) -> None:
+        self.network = network
+        self._neurons = EncoderNeurons(network.edge)
+        self._head, self._tail = _session(head), _session(tail)
+
+    def frames(self, inputs: Tensor) -> Tensor:
+        flat = inputs if inputs.dim() == 4 else inputs.flatten(0, 1)
+        currents = np.concatenate([self._head.run(["current"], {"frame": one[np.newaxis]})[0] for one in flat.numpy()])
+        shaped = torch.from_numpy(currents).view(*inputs.shape[:-3], *currents.shape[1:])
+        return self._neurons.frames(shaped)
+
+    def logits(self, frames: Tensor) -> Tensor:
+        sums = frames.cumsum(0).to(torch.uint8).numpy()
+        steps = []
+        for timestep, total in enumerate(sums, 1):
+            feeds = {"sum": total, "timesteps": np.full(len(total), timestep, np.float32)}
+            steps.append(torch.from_numpy(self._tail.run(["logits"], feeds)[0]))
+        return torch.stack(steps)
+
+    def by_layer(self) -> ByLayer:
+        return Rate(self.network.edge, self.network.cloud, LEVELS, LEVELS)
+
+
+def write_rate_graphs(bundle: Bundle, graphs: RateGraphs) -> Bundle:
+    """Write the graphs into a bundle, in place of those that it may have; its chosen execution stays chosen."""
+    return write_graphs(bundle.run_as("rate"), graphs.parts, graphs.measured).run_as(bundle.execution)
+
+
+def executed_by_graphs(bundle: Bundle, network: SplitNetwork) -> Executed | None:
+    """A bundle's `rate` execution by the graphs that it holds; None where it has none."""
+    if not bundle.has("head-rate") or not bundle.has("tail-rate"):
+        return None
+    held: dict[Extra, bytes | None] = {part: bundle.graph(part) for part in PARTS}
+    graphs = RateGraphs(held, {})
+    return OnnxRate(network, graphs.head, graphs.tail)
+
+
+def _answers(executed: OnnxRate, samples: NDArray[np.uint8], normalisation: Normalisation) -> NDArray[np.int64]:
+    kind, found = executed.network.spec.input_kind, []
+    for start in range(0, len(samples), BATCH):
+        inputs = to_input(torch.from_numpy(samples[start : start + BATCH]), normalisation, kind)
+        found.append(executed.logits(executed.frames(inputs))[-1].argmax(1).numpy())
+    answers: NDArray[np.int64] = np.concatenate(found)
+    return answers
+
+
+def _first(parts: Mapping[Extra, bytes | None], *names: Extra) -> bytes:
+    return next(graph for name in names if (graph := parts.get(name)) is not None)
+
+
+def _bytes(parts: Mapping[Extra, bytes | None], name: Extra) -> bytes:
+    return _first(parts, name)
+
+
+def _session(graph: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = ERRORS_ONLY
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
