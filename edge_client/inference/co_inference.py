@@ -88,6 +88,7 @@ class CoInference:
             full_t=full_t,
             sample_deadline_s=sample_deadline_s,
             link_loss=link_loss,
+            answer_patience_s=link_loss.answer_patience_s,
             on_rejection=on_rejection,
             clock=clock,
             sleep=sleep,

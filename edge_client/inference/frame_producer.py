@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client.heads.base import Head, HeadRun, InputArray
-from shared.spike_codec import Past, SpikeCodec
+from shared.spike_codec import Past, SpikeCodec, Spikes
 
 T = TypeVar("T")
 
@@ -94,6 +94,8 @@ class FrameProducer:
         self._clock = clock
         self._run: HeadRun | None = None
         self._past: Past | None = None
+        """Of the last frame, as the codec wants it."""
+        self._last_spikes: Spikes | None = None
         self._spike_sums: NDArray[np.float32] | None = None
         self._prefetch = 0
         self.pending: asyncio.Future[EncodedFrame | None] | None = None
@@ -173,7 +175,9 @@ class FrameProducer:
             self._run = self._head.start(self._pixels)
         spikes = self._run.step()
         stepped = self._clock()
+        if self._last_spikes is not None:  # not before it is needed: most samples end with their first frame
+            self._past = self._codec.after(self._past, self._last_spikes)
         codec, data = self._codec.encode(spikes, self._past)
-        self._past = self._codec.after(self._past, spikes)
+        self._last_spikes = spikes
         self._spike_sums = spikes.astype(np.float32) if self._spike_sums is None else self._spike_sums + spikes
         return EncodedFrame(codec, data, stepped - began, self._clock() - stepped)

@@ -35,7 +35,7 @@ LEAST_RETRY_S = 0.005
 
 @dataclass(frozen=True)
 class SampleContext:
-    """What all samples of a run share; `CoInference` documents each field."""
+    """What all samples of a run share; `CoInference` and `LinkLossPolicy` document each field."""
 
     head: Head
     codec: SpikeCodec
@@ -47,6 +47,7 @@ class SampleContext:
     full_t: bool
     sample_deadline_s: float
     link_loss: LinkLossPolicy
+    answer_patience_s: float
     on_rejection: Callable[[RejectionCode], None]
     clock: Callable[[], float] = time.perf_counter
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -233,9 +234,8 @@ class SampleInFlight:
             self._on_air_since = now
 
     async def _receive(self, stream: SampleStream) -> StepResult | Rejection:
-        until = self._context.link_loss.answer_by(self._deadline, self._silent_since)
         try:
-            return await stream.receive(until - self._context.clock())
+            return await stream.receive(self._answer_by() - self._context.clock())
         except TimeoutError:
             raise self._too_late(f"timestep {self._answered + 1} was not answered") from None
 
@@ -274,8 +274,7 @@ class SampleInFlight:
         self._context.on_rejection(rejection.code)
         if rejection.code is RejectionCode.NO_SLOT:
             wait_s = max(rejection.retry_after_ms / 1000, LEAST_RETRY_S)
-            until = self._context.link_loss.answer_by(self._deadline, self._silent_since)
-            if self._context.clock() + wait_s >= until:
+            if self._context.clock() + wait_s >= self._answer_by():
                 raise self._too_late("the cloud had no free slot: give it more, or fewer edges")
             await self._context.sleep(wait_s)
         elif rejection.code in RESTARTED and not self._restarted:
@@ -284,6 +283,9 @@ class SampleInFlight:
             raise SampleRejected(
                 f"{self._sample.name}: rejected by the cloud ({rejection.code.name}): {rejection.reason}"
             )
+
+    def _answer_by(self) -> float:
+        return min(self._deadline, self._silent_since + self._context.answer_patience_s)
 
     def _count(self, message: Frame | Stop, times: int) -> int:
         """Count the bytes of a message that is sent (1) or never leaves (-1). Returns its size."""

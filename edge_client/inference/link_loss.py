@@ -29,9 +29,10 @@ class LinkLossPolicy:
         patience = {"fallback": fallback_after_s, "wait": math.inf, "fail": connect_deadline_s}
         return cls(on_loss, patience[on_loss])
 
-    def answer_by(self, deadline: float, silent_since: float) -> float:
-        """The moment until which a sample waits for an answer; `silent_since` is when the cloud's silence began."""
-        return min(deadline, silent_since + self.patience_s) if self.on_loss == "fallback" else deadline
+    @property
+    def answer_patience_s(self) -> float:
+        """How long a sample waits for an answer while the cloud is silent; its deadline may end the wait before."""
+        return self.patience_s if self.on_loss == "fallback" else math.inf
 
     def stream_by(self, deadline: float, down_since: float | None) -> float:
         """The moment until which a sample waits for a stream."""
