@@ -11,11 +11,21 @@ import click
 
 from cloud_server.config import CloudConfig, TailRuntime
 from cloud_server.security import ServerSecurity
-from shared.command_line import Address, LogFormat, configure_logs, existing_path, log_options, option, run
+from shared.command_line import (
+    Address,
+    LogFormat,
+    configure_logs,
+    existing_path,
+    log_options,
+    option,
+    run,
+    version_option,
+)
 from shared.execution import EXECUTIONS
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@version_option
 @option("--bundle", "bundles", multiple=True, help="Folder of a bundle to serve; give it again for more.")
 @option("--bundles-dir", type=existing_path, help="Folder whose every subfolder with a bundle is served.")
 @option("--listen", type=Address(), default="127.0.0.1:50051", help="Where edges connect; port 0 takes a free one.")

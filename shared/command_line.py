@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -102,6 +103,23 @@ def join_address(address: tuple[str, int]) -> str:
 def existing_path(value: str) -> Path:
     """A path named by the user, home expanded; a ~name that is nobody's stands for itself."""
     return Path(os.path.expanduser(value))  # noqa: PTH111  Path's raises then
+
+
+def version_option(command: F) -> F:
+    """Add --version, which prints the version of the installed package."""
+
+    def show(context: click.Context, _: click.Parameter, asked: bool) -> None:
+        if not asked:
+            return
+        try:
+            click.echo(f"NeuCODEX {version('neucodex')}")
+        except PackageNotFoundError:
+            click.echo("NeuCODEX, from a checkout that is not installed")
+        context.exit()
+
+    return click.option(
+        "--version", is_flag=True, is_eager=True, expose_value=False, callback=show, help="Show the version and exit."
+    )(command)
 
 
 def run(command: click.Command) -> None:
