@@ -1,6 +1,6 @@
-"""What stands in a `Neuron`'s place while training: the quantised activation, and the recurrence with a fused gradient.
+"""What stands in a `Neuron`'s place while training: ReLU, the quantised activation, the recurrence of one gradient.
 
-Both have the signature of `shared.models.neuron.Recurrence` and leave every parameter as it is, so weights go from one
+All have the signature of `shared.models.neuron.Recurrence` and leave every parameter as it is, so weights go from one
 to the other without conversion.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shared.models.neuron import Neuron, Recurrence, surrogate
@@ -20,6 +21,14 @@ def use(network: nn.Module, recurrence: Recurrence | None) -> None:
     for module in network.modules():
         if isinstance(module, Neuron):
             module.recurrence = recurrence
+
+
+def rectify(currents: Tensor, membrane: Tensor, spec: NeuronSpec) -> tuple[Tensor, Tensor]:
+    """The ordinary ANN: ReLU(x) / threshold, the quantised activation without its levels and its limit.
+
+    It has no memory: the membrane passes through.
+    """
+    return F.relu(currents) / spec.threshold, membrane
 
 
 class ClipFloorShift:

@@ -9,13 +9,16 @@ from torch import Tensor
 from training.recipe import AugmentRecipe
 
 
-def augment(frames: Tensor, recipe: AugmentRecipe, generator: torch.Generator) -> Tensor:
+def augment(
+    frames: Tensor, recipe: AugmentRecipe, generator: torch.Generator, mirrored: Tensor | None = None
+) -> Tensor:
     """Shift, mirror and erase, drawn anew for each sample; all frames of a clip alike.
 
     Args:
         frames: uint8 [B, C, H, W] or [B, T, C, H, W].
         recipe: what is done, and how much of it.
         generator: a CPU one; all that is random comes from it.
+        mirrored: which samples are, bool [B]; drawn like the rest if not given.
 
     Returns:
         The same shape and dtype; the input is not changed.
@@ -24,12 +27,13 @@ def augment(frames: Tensor, recipe: AugmentRecipe, generator: torch.Generator) -
     device = frames.device
     flat = frames.flatten(1, -3)  # [B, T * C, H, W]
     shift = torch.randint(0, 2 * recipe.shift + 1, (2, batch, 1), generator=generator)
-    mirrored = torch.rand(batch, 1, generator=generator) < (0.5 if recipe.mirror else 0.0)
+    drawn = torch.rand(batch, 1, generator=generator) < (0.5 if recipe.mirror else 0.0)
+    flipped = drawn if mirrored is None else mirrored.view(batch, 1)
     corner = torch.rand(2, batch, 1, generator=generator)
 
     rows = torch.arange(height) + shift[0]
     columns = torch.arange(width)
-    columns = torch.where(mirrored, columns.flip(0), columns) + shift[1]
+    columns = torch.where(flipped, columns.flip(0), columns) + shift[1]
     padded = F.pad(flat, (recipe.shift,) * 4) if recipe.shift else flat
     sample = torch.arange(batch, device=device)[:, None, None]
     out = padded.permute(0, 2, 3, 1)[sample, rows.to(device)[:, :, None], columns.to(device)[:, None, :]]

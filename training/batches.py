@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -56,9 +57,18 @@ class Batches:
         size = self.stage.batch_size
         chosen = order[index * size : (index + 1) * size][self.rank :: self.world].to(self.samples.labels.device)
         generator = self._generator(epoch, index + 1, self.rank)
-        frames = augment(self.samples.frames[chosen], self.stage.augment, generator)
+        recipe = self.stage.augment
+        if recipe.erase_until is not None and epoch >= recipe.erase_until:
+            recipe = replace(recipe, erase=0, erase_until=None)
+        mirrored = (self._half[chosen.cpu()] + epoch) % 2 == 1 if recipe.alternate else None
+        frames = augment(self.samples.frames[chosen], recipe, generator, mirrored)
         frames = to_input(frames, self.normalisation, self.kind)
         return self._reduce(frames, epoch), self.samples.labels[chosen]
+
+    @cached_property
+    def _half(self) -> Tensor:
+        """0 or 1 for each sample: whether the stage shows it mirrored in its even or its odd epochs."""
+        return torch.randint(0, 2, (len(self.samples),), generator=self._generator())
 
     def _reduce(self, frames: Tensor, epoch: int) -> Tensor:
         side = next((side for first, side in reversed(self.stage.resolutions) if epoch >= first), frames.shape[-1])

@@ -40,7 +40,10 @@ BATCH = 50
 
 @dataclass(frozen=True)
 class RateGraphs:
-    """The graphs that a bundle gets, None for an integer one that costs too much, and what was measured of them."""
+    """The graphs that a bundle gets, and what was measured of them.
+
+    A part is None if it is an integer graph that costs too much, or the float tail whose integer form does not.
+    """
 
     parts: Mapping[Extra, bytes | None]
     measured: Mapping[str, Any]
@@ -112,6 +115,8 @@ def rate_graphs(network: SplitNetwork, held_out: Samples | None, normalisation: 
     integer = right("head-rate-int8", "tail-rate" if parts["tail-rate-int8"] is None else "tail-rate-int8")
     if plain - integer > MOST_LOST:
         parts["head-rate-int8"] = None
+    if parts["tail-rate-int8"] is not None:
+        parts["tail-rate"] = None  # four times as large, and nothing would run it
     measured = {
         "samples": len(labels),
         "float32_accuracy_full_t": round(plain, 5),
@@ -161,10 +166,9 @@ def write_rate_graphs(bundle: Bundle, graphs: RateGraphs) -> Bundle:
 
 def executed_by_graphs(bundle: Bundle, network: SplitNetwork) -> Executed | None:
     """A bundle's `rate` execution by the graphs that it holds; None where it has none."""
-    if not bundle.has("head-rate") or not bundle.has("tail-rate"):
+    graphs = RateGraphs({part: bundle.graph(part) for part in PARTS}, {})
+    if graphs.parts["head-rate"] is None:
         return None
-    held: dict[Extra, bytes | None] = {part: bundle.graph(part) for part in PARTS}
-    graphs = RateGraphs(held, {})
     return OnnxRate(network, graphs.head, graphs.tail)
 
 

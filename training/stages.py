@@ -9,25 +9,29 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from dataclasses import asdict, replace
+from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from shared.errors import ConfigError
 from shared.models.layers import MaxPool
+from shared.models.neuron import Recurrence
 from shared.models.split import SplitNetwork
 from shared.network_spec import NetworkSpec
 from training import checkpoint
-from training.activations import ClipFloorShift, fused_recurrence, use
+from training.activations import ClipFloorShift, fused_recurrence, rectify, use
 from training.batches import Batches
 from training.data import Samples, TrainingData
 from training.device import Machine
 from training.objectives import StageObjective, set_trainable
-from training.recipe import Recipe, StageRecipe
+from training.recipe import Neurons, Recipe, StageRecipe
 from training.trainer import Fit
 from training.weights import load_weights, save_weights, take_what_fits, weights_digest
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 log = logging.getLogger("neucodex.train")
 
@@ -42,12 +46,13 @@ def stage_folder(runs: Path, recipe: Recipe, data: TrainingData, index: int) -> 
     backbone knows neither where it will be cut nor what will stand there: one serves all splits.
     """
     stages = recipe.stages[: index + 1]
-    network = recipe.network.to_dict()
+    network = _chosen(recipe.network)
     if all(stage.kind == "backbone" for stage in stages):
+        network = {name: value for name, value in network.items() if name != "light"}
         network |= {"bottleneck": None, "split": None}
     decisive: dict[str, Any] = {
         "seed": recipe.seed,
-        "data": asdict(recipe.data) | {"digest": data.digest},
+        "data": _chosen(recipe.data) | {"digest": data.digest},
         "network": network,
         "stages": [_decisive(stage) for stage in stages],
     }
@@ -58,21 +63,38 @@ def stage_folder(runs: Path, recipe: Recipe, data: TrainingData, index: int) -> 
 
 def _decisive(stage: StageRecipe) -> dict[str, Any]:
     """A stage's fields; of the weights it begins with, their digest, wherever they lie."""
-    values = asdict(stage)
-    init = values.pop("init")
+    values = _chosen(stage)
+    init = values.pop("init", None)
     return values if init is None else values | {"init": weights_digest(Path(init))}
+
+
+def _chosen(settings: DataclassInstance) -> dict[str, Any]:
+    """The fields that are not at their default, the nested ones too: a field that is added to recipes one day leaves
+    the stages of older ones where they are."""
+    values: dict[str, Any] = {}
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        default = field.default if field.default_factory is MISSING else field.default_factory()
+        if value != default:
+            values[field.name] = _chosen(value) if is_dataclass(value) and not isinstance(value, type) else value
+    return values
 
 
 def build_network(recipe: Recipe, stage: StageRecipe, machine: Machine) -> SplitNetwork:
     """The network that a stage trains: the backbone alone or with its bottleneck, its neurons as the stage asks."""
-    spec = replace(recipe.network, bottleneck=None) if stage.kind == "backbone" else recipe.network
-    if stage.neurons == "quantised":
+    spec = replace(recipe.network, bottleneck=None, light=None) if stage.kind == "backbone" else recipe.network
+    if stage.neurons != "spiking":
         spec = replace(spec, timesteps=1, input_kind="static")
     network = SplitNetwork(spec)
     # The faster layout, but oneDNN's backward pass (PyTorch 2.13, AVX2) writes out of bounds for other channel counts.
     if spec.width % 8 == 0:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    use(network, ClipFloorShift(*stage.levels) if stage.neurons == "quantised" else fused_recurrence)
+    recurrences: dict[Neurons, Recurrence] = {
+        "float": rectify,
+        "quantised": ClipFloorShift(*stage.levels),
+        "spiking": fused_recurrence,
+    }
+    use(network, recurrences[stage.neurons])
     return network.to(machine.device)
 
 
@@ -133,10 +155,12 @@ def _poolings(spec: NetworkSpec) -> int:
 
 
 def _teacher(recipe: Recipe, data: TrainingData, index: int, runs: Path, machine: Machine) -> SplitNetwork | None:
-    """The uncompressed network as its last stage left it, for a finetune stage that imitates it."""
+    """The uncompressed network as its last stage left it: for a finetune stage that imitates it, and for a bottleneck
+    stage whose light head has no features of the backbone's own."""
     stage = recipe.stages[index]
     backbones = [i for i, other in enumerate(recipe.stages) if other.kind == "backbone"]
-    if stage.kind != "finetune" or stage.distill == 0.0 or not backbones:
+    imitates = stage.kind == "finetune" and stage.distill > 0.0
+    if not backbones or not (imitates or (stage.kind == "bottleneck" and recipe.network.light is not None)):
         return None
     # A quantised one, if there is. Of pictures: one pass instead of T, and at least as accurate. Of events it has only
     # seen the mean of a clip, and a spiking stage asks it frame by frame: its doubts teach early answers no worse than

@@ -154,7 +154,7 @@ class Fit:
 
 
 def rate_fraction(stage: StageRecipe, step: int, per_epoch: int) -> float:
-    """What part of the peak learning rate holds: linear warm-up, then half a cosine down to `final_rate`.
+    """What part of the peak learning rate holds: linear warm-up, then by its schedule down to `final_rate`.
 
     A function of the step alone.
     """
@@ -163,7 +163,8 @@ def rate_fraction(stage: StageRecipe, step: int, per_epoch: int) -> float:
     if step < warmup:
         return (step + 1) / max(warmup, 1)
     phase = (step - warmup) / max(total - warmup, 1)
-    return stage.final_rate + (1 - stage.final_rate) * 0.5 * (1 + math.cos(math.pi * phase))
+    left = 1 - phase if stage.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * phase))
+    return stage.final_rate + (1 - stage.final_rate) * left
 
 
 @dataclass

@@ -7,7 +7,7 @@ from torch import Tensor
 from shared.models.neuron import Neuron, differentiable_recurrence
 from shared.models.split import SplitNetwork
 from shared.network_spec import NetworkSpec, NeuronSpec
-from training.activations import ClipFloorShift, fused_recurrence, use
+from training.activations import ClipFloorShift, fused_recurrence, rectify, use
 
 SHAPE = (2, 3, 4)
 
@@ -78,6 +78,18 @@ def test_exchanging_activations_leaves_the_parameters() -> None:
     assert list(network.state_dict()) == names
     use(network, None)
     assert all(module.recurrence is None for module in network.modules() if isinstance(module, Neuron))
+
+
+@pytest.mark.parametrize("threshold", [1.0, 2.0])
+def test_a_float_neuron_is_the_quantised_one_of_endless_levels_below_its_limit(threshold: float) -> None:
+    spec = NeuronSpec(threshold=threshold, initial_membrane=threshold / 2)
+    x = (currents(4, timesteps=1) - 0.5).clamp(max=threshold)
+    membrane = torch.zeros(())
+    out, passed = rectify(x, membrane, spec)
+    fine, _ = ClipFloorShift(1 << 16)(x, membrane, spec)
+    torch.testing.assert_close(out, fine, atol=1e-4, rtol=0.0)
+    assert passed is membrane
+    assert rectify(torch.tensor(5.0), membrane, spec)[0] == 5.0 / threshold, "without a limit"
 
 
 @pytest.mark.parametrize("levels", [1, 4])

@@ -38,6 +38,14 @@ def test_mirroring_takes_some_and_leaves_some() -> None:
     assert 5 < sum(flipped) < 35
 
 
+def test_who_is_mirrored_can_be_told() -> None:
+    before = pictures(1, 40, 1, 4, 5)
+    mirrored = torch.arange(40) % 3 == 0
+    after = augment(before, AugmentRecipe(mirror=True), generator(1), mirrored)
+    assert torch.equal(after[mirrored], before[mirrored].flip(-1))
+    assert torch.equal(after[~mirrored], before[~mirrored])
+
+
 def test_erasing_leaves_a_black_square_at_most_so_large() -> None:
     after = augment(pictures(2, 20, 3, 16, 16), AugmentRecipe(erase=6), generator(2))
     black = (after == 0).all(1).sum((1, 2))

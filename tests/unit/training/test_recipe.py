@@ -5,7 +5,7 @@ import pytest
 
 from shared.errors import ConfigError
 from training.data import TrainingData
-from training.recipe import read_recipe, uncompressed
+from training.recipe import Neurons, read_recipe, uncompressed
 from training.stages import stage_folder
 
 RECIPES = Path(__file__).parents[3] / "recipes"
@@ -35,6 +35,9 @@ def test_every_recipe_that_ships_is_read(path: Path) -> None:
         ('name = "digits"', 'name = "folder"\nlimit = 500', "data.limit"),
         ('kind = "backbone"', 'kind = "backbone"\ndistill = 0.5', "distill"),
         ('kind = "finetune"', 'kind = "finetune"\nimitate = 0.5', "imitate"),
+        ('kind = "backbone"', 'kind = "backbone"\nschedule = "steps"', "schedule"),
+        ("augment = { shift = 2 }", "augment = { alternate = true }", "alternate"),
+        ("augment = { shift = 2 }", "augment = { erase_until = 3 }", "erase_until"),
         ("threshold = 2.0,", "threshold = 2.0, leak = 0.9,", "leak = 1.0"),
         ("threshold = 2.0,", "", "initial_membrane = 0.5"),
     ],
@@ -58,6 +61,34 @@ def test_stages_out_of_order(tmp_path: Path) -> None:
     path.write_text("[[stages]]".join([head, stages[1], stages[0], stages[2]]))
     with pytest.raises(ConfigError, match="order"):
         read_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ("neurons", "named"),
+    [
+        (("float", "float", "quantised"), None),
+        (("float", "quantised", "spiking"), None),
+        (("quantised", "float", "quantised"), "order"),
+        (("quantised", "quantised", "float"), "order"),
+        (("float", "float", "float"), "must follow"),
+        (("spiking", "quantised", "spiking"), None),
+    ],
+)
+def test_float_stages_prepare_others(neurons: tuple[Neurons, ...], named: str | None) -> None:
+    recipe = read_recipe(RECIPES / "resnet18-digits.toml")
+    first, *others = recipe.stages
+    stages = (*(replace(first, neurons=kind, resolutions=()) for kind in neurons), *others)
+    if named is None:
+        assert replace(recipe, stages=stages).stages == stages
+    else:
+        with pytest.raises(ConfigError, match=named):
+            replace(recipe, stages=stages)
+
+
+@pytest.mark.parametrize("index", [1, 2])
+def test_float_neurons_send_no_spikes(index: int) -> None:
+    with pytest.raises(ConfigError, match="'float' belong to backbone"):
+        read_recipe(RECIPES / "resnet18-digits.toml", (f"stages.{index}.neurons=float",))
 
 
 def test_a_bottleneck_that_no_stage_trains(tmp_path: Path) -> None:
@@ -93,6 +124,8 @@ def test_recipes_that_begin_alike_share_their_backbone(tmp_path: Path, data: Tra
     one, other = read_recipe(path), read_recipe(path, ("name=other", "network.split=layer3"))
     assert stage_folder(tmp_path, one, data, 0) == stage_folder(tmp_path, other, data, 0)
     assert stage_folder(tmp_path, one, data, 1) != stage_folder(tmp_path, other, data, 1)
+    spelled = read_recipe(path, ("stages.0.clip_gradient=0.0", "network.shortcut=currents"))
+    assert stage_folder(tmp_path, one, data, 0) == stage_folder(tmp_path, spelled, data, 0), "defaults, written out"
     longer = read_recipe(path, ("stages.0.epochs=21",))
     assert stage_folder(tmp_path, one, data, 0) != stage_folder(tmp_path, longer, data, 0)
 
