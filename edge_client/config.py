@@ -17,14 +17,12 @@ from edge_client.inference.lookahead import BYTE_PRICE_US
 from edge_client.link.security import IN_CLEAR, LinkSecurity
 from edge_client.option_types import CountOrAuto, Size, power_meter
 from shared.binning import Binning
-from shared.command_line import fraction
+from shared.command_line import Address, fraction
 from shared.energy import RadioName
 from shared.errors import ConfigError
 from shared.execution import Execution
 from shared.exit_policy import ExitPolicy, Measure
 from shared.flags import Flag
-
-Address = tuple[str, int]
 
 STANDARD_INPUT = "-"
 """Instead of paths: a list of paths, one on each line."""

@@ -17,12 +17,15 @@ from shared.errors import ConfigError, NeucodexError
 from shared.execution import EXECUTIONS
 
 LogFormat = Literal["text", "json"]
+Address = tuple[str, int]
+"""(host, port)."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 if TYPE_CHECKING:
-    _AddressType = click.ParamType[tuple[str, int]]
+    _HostPortType = click.ParamType[tuple[str, int]]
 else:
-    _AddressType = click.ParamType  # generic only in newer releases
+    _HostPortType = click.ParamType  # generic only in newer releases
 
 INTERRUPTED = 130
 """Exit code of a run that was ended by Ctrl-C, as shells have it."""
@@ -66,7 +69,7 @@ def configure_logs(log_format: LogFormat, log_level: str) -> None:
     logging.basicConfig(handlers=[handler], level=log_level.upper(), force=True)
 
 
-class Address(_AddressType):
+class HostPort(_HostPortType):
     """HOST:PORT; an IPv6 host stands in brackets; :PORT means all interfaces."""
 
     name = "HOST:PORT"
@@ -82,7 +85,7 @@ class Address(_AddressType):
             self.fail(str(error), param, ctx)
 
 
-def parse_address(value: str) -> tuple[str, int]:
+def parse_address(value: str) -> Address:
     """HOST:PORT as (host, port); an IPv6 host stands in brackets.
 
     Raises:
@@ -94,7 +97,7 @@ def parse_address(value: str) -> tuple[str, int]:
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104  asked for by the user
 
 
-def join_address(address: tuple[str, int]) -> str:
+def join_address(address: Address) -> str:
     """(host, port) as gRPC takes it."""
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import click
 
-from shared.command_line import Address, existing_path, option
+from shared.command_line import Address, HostPort, existing_path, option
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -114,4 +114,4 @@ def _click_settings(hint: Any) -> dict[str, Any]:
     return {"type": _CONVERTERS.get(hint, hint)}
 
 
-_CONVERTERS = {Path: existing_path, tuple[str, int]: Address()}
+_CONVERTERS = {Path: existing_path, Address: HostPort()}

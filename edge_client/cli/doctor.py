@@ -11,14 +11,22 @@ from typing import Any
 import click
 
 from edge_client.link.security import LinkSecurity
-from shared.command_line import Address, LogFormat, configure_logs, execution_option, existing_path, log_options, option
+from shared.command_line import (
+    HostPort,
+    LogFormat,
+    configure_logs,
+    execution_option,
+    existing_path,
+    log_options,
+    option,
+)
 from shared.errors import ConfigError
 from shared.execution import Execution
 from shared.flags import flags_of, from_flags
 
 
 @click.command()
-@option("--cloud", type=Address(), required=True, multiple=True, help="Where neucodex-cloud listens; may be repeated.")
+@option("--cloud", type=HostPort(), required=True, multiple=True, help="Where neucodex-cloud listens; may be repeated.")
 @option(
     "--bundle", type=existing_path, metavar="DIR", help="See whether the cloud serves it, and how fast the head is."
 )

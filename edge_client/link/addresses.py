@@ -8,10 +8,8 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.command_line import join_address
+from shared.command_line import Address, join_address
 from shared.errors import CloudUnavailable
-
-Address = tuple[str, int]
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import grpc
 import grpc.aio
 
-from edge_client.link.addresses import Address, Target
-from shared.command_line import join_address
+from edge_client.link.addresses import Target
+from shared.command_line import Address, join_address
 from shared.errors import ConfigError
 from shared.flags import Flag
 from shared.security import AUTHORIZATION, bearer, check_authority, check_pair, is_loopback, read_secret, read_tokens
