@@ -1,4 +1,4 @@
-"""Everything that an edge is told from outside, as frozen values. Each option is written here, once.
+"""The configuration of an edge, as frozen values. Each option is written here, once.
 
 `neucodex-edge` takes the fields with a `Flag` as flags and from the environment, `edge_client.Edge` takes those of
 `EdgeOptions` by name.

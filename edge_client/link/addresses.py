@@ -1,4 +1,4 @@
-"""Where a cloud may be: addresses as the user named them, and the machines that a name stands for."""
+"""Addresses as the user named them, and the machines that a name stands for."""
 
 from __future__ import annotations
 
