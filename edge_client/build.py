@@ -1,4 +1,4 @@
-"""The edge's half of the pair, put together as configured: codec, link, head, local exit, and the loop over them."""
+"""Builds an edge as configured: codec, link, head, local exit, and the loop over them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge_client.config import EdgeConfig
 from edge_client.heads.base import Head
 from edge_client.heads.factory import open_head
 from edge_client.heads.local_exit import LocalExit, open_local_exit
-from edge_client.inference.co_inference import AnsweredHere, CoInference
+from edge_client.inference.co_inference import CoInference, LocalExitReason
 from edge_client.inference.lookahead import AutoLookahead, FixedLookahead, Lookahead, exits_tested
 from edge_client.link.addresses import Target
 from edge_client.link.backoff import Backoff
@@ -26,21 +26,35 @@ log = logging.getLogger(__name__)
 
 
 class Observer(Protocol):
-    """Told of what happens beside the verdicts."""
+    """Gets the events of a run that are no verdicts."""
 
     def rejected(self, code: RejectionCode) -> None:
         """The cloud rejected a sample; it may be tried again."""
 
-    def answered_here(self, why: AnsweredHere) -> None:
-        """The local exit gave a verdict."""
+    def local_exit_used(self, reason: LocalExitReason) -> None:
+        """The local exit answered."""
 
     def link_changed(self, connected: bool) -> None:
         """A stream was opened, or lost."""
 
 
 @contextlib.asynccontextmanager
-async def open_pair(config: EdgeConfig, bundle: Bundle, observer: Observer) -> AsyncIterator[CoInference]:
-    """What classifies samples as `config` says, connected; closed at the end.
+async def open_edge(
+    config: EdgeConfig,
+    bundle: Bundle,
+    observer: Observer,
+    *,
+    head: Head | None = None,
+    lookahead: Lookahead | None = None,
+) -> AsyncIterator[CoInference]:
+    """An edge that classifies samples as `config` says, connected; it is closed at the end.
+
+    Args:
+        config: of the run.
+        bundle: opened, with the execution of `config`.
+        observer: gets the events that are no verdicts.
+        head: instead of the one that `config` names.
+        lookahead: instead of the one that `config` names.
 
     Raises:
         BundleError: the head is missing or damaged.
@@ -54,8 +68,9 @@ async def open_pair(config: EdgeConfig, bundle: Bundle, observer: Observer) -> A
     try:
         await _first_stream(config, link)
         # After the cloud: without one there is no need to wait for the runtime.
-        head = open_head(bundle, config.runtime, config.threads)
-        network = _network(config, bundle, head, codec, link, local_exit, observer)
+        head = head or open_head(bundle, config.runtime, config.threads)
+        lookahead = lookahead or _lookahead(config, bundle)
+        network = _network(config, bundle, head, codec, link, lookahead, local_exit, observer)
         try:
             yield network
         finally:
@@ -75,11 +90,11 @@ def _link(config: EdgeConfig, bundle: Bundle, observer: Observer) -> CloudLink:
 
 async def _first_stream(config: EdgeConfig, link: CloudLink) -> None:
     try:
-        await link.stream(min(config.connect_deadline_s, config.loss.patience_s))
+        await link.transport(min(config.connect_deadline_s, config.link_loss.patience_s))
     except TimeoutError:
         if config.needs_cloud_to_start:
-            raise link.trouble() from None
-        log.warning("%s; going on without one (--on-loss %s)", link.trouble(), config.on_loss)
+            raise link.unavailable_error() from None
+        log.warning("%s; going on without one (--on-loss %s)", link.unavailable_error(), config.on_loss)
 
 
 def _local_exit(config: EdgeConfig, bundle: Bundle) -> LocalExit | None:
@@ -110,6 +125,7 @@ def _network(
     head: Head,
     codec: SpikeCodec,
     link: CloudLink,
+    lookahead: Lookahead,
     local_exit: LocalExit | None,
     observer: Observer,
 ) -> CoInference:
@@ -119,15 +135,15 @@ def _network(
         link,
         config.exit_policy(bundle.settings.exit_policy),
         bundle.manifest.network.timesteps,
-        lookahead=_lookahead(config, bundle),
+        lookahead=lookahead,
         full_t=config.full_t,
         sample_deadline_s=config.sample_deadline_s,
-        loss=config.loss,
+        link_loss=config.link_loss,
         local_exit=local_exit,
         local_first=config.local_exit,
         in_flight=config.in_flight,
         on_rejection=observer.rejected,
-        on_answered_here=observer.answered_here,
+        on_local_exit=observer.local_exit_used,
     )
 
 
@@ -135,8 +151,9 @@ def _lookahead(config: EdgeConfig, bundle: Bundle) -> Lookahead:
     if config.lookahead != "auto":
         return FixedLookahead(config.lookahead)
     timesteps = bundle.manifest.network.timesteps
-    # The bundle's test stopped where its own policy says; with another one, what this edge sees soon outweighs it.
+    # The test's samples stopped where the bundle's own policy says. With another policy, what this edge sees soon
+    # outweighs them.
     tested = exits_tested(bundle.settings.measured, timesteps)
     exits = [0.0] * (timesteps - 1) + [1.0] if config.full_t else tested
     # With several samples in flight the head has other work while one of them waits.
-    return AutoLookahead(timesteps, exits, config.byte_price_us / 1e6, make_ahead=config.in_flight == 1)
+    return AutoLookahead(timesteps, exits, config.byte_price_us / 1e6, can_prefetch=config.in_flight == 1)

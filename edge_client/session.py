@@ -1,4 +1,4 @@
-"""The samples of a run: classified, some at once, counted, and reported in the order of their source."""
+"""A run over a source: classifies its samples, some at once, counts them, and reports them in the source's order."""
 
 from __future__ import annotations
 
@@ -9,38 +9,48 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from edge_client.inference.co_inference import AnsweredHere, CoInference
+from edge_client.inference.co_inference import CoInference, LocalExitReason
 from edge_client.inference.sample import Sample
 from edge_client.inference.verdict import Verdict
 from edge_client.inputs.base import Item, Source, Unreadable
 from edge_client.inputs.images import encoded_sizes
-from edge_client.inputs.reader_thread import Reader
+from edge_client.inputs.reader_thread import ReaderThread
 from edge_client.output.energy import EnergyAccount
-from edge_client.output.report import Notes, Report
+from edge_client.output.report import Report, StatusLine
 from edge_client.output.results_file import ResultsFile
 from edge_client.output.summary import Classified
 from shared.errors import SampleRejected, WireError
 from shared.messages import RejectionCode
-from shared.metrics import Metrics
+from shared.metrics import Metrics, Reading
 
 UnderWay = deque[tuple[Item, "asyncio.Task[Verdict | None]"]]
-"""What was read and is not yet told of, in the source's order."""
+"""What was read and is not reported yet, in the source's order."""
 
 KEPT = 20_000
-"""Verdicts that the summary is made from, the last ones: a run may go on for months."""
+"""The summary is made from this many verdicts, the last ones: a run may go on for months."""
 
 
 class Session:
-    """The state of a run: what was classified, what went wrong, and who is told.
+    """A run: what was classified, what went wrong, and where both are reported.
 
-    `done` are the last verdicts, `forgotten` counts those before. `seconds` is from asking for the first sample
-    to the end of the last one so far.
+    `done` are the last verdicts, `forgotten` counts those before. `seconds` is from asking for the first sample to the
+    end of the last one so far.
+
+    Args:
+        report: gets each sample.
+        status: the line on standard error.
+        metrics: of the table EDGE_METRICS.
+        picture_sizes: compare with the same pictures as PNG and JPEG.
+        results: the file that each verdict is appended to.
+        energy: charges each verdict.
+        on_link: called with True when a stream is open, and with False when it is lost.
+        clock: seconds.
     """
 
     def __init__(
         self,
         report: Report,
-        notes: Notes,
+        status: StatusLine,
         metrics: Metrics,
         *,
         picture_sizes: bool,
@@ -57,7 +67,7 @@ class Session:
         self.seconds = 0.0
         self._clock = clock
         self._report = report
-        self._notes = notes
+        self._status = status
         self._metrics = metrics
         self._picture_sizes = picture_sizes
         self._results = results
@@ -66,9 +76,9 @@ class Session:
         self._connected_before = False
 
     async def classify_all(self, source: Source, network: CoInference, in_flight: int = 1) -> None:
-        """Every sample of a source, at most `in_flight` at once; told of in the source's order.
+        """Every sample of a source, at most `in_flight` at once, reported in the source's order.
 
-        One more is read meanwhile. A verdict is told of as soon as it is there, whenever the next sample comes.
+        One more is read meanwhile. A verdict is reported as soon as it is there; it does not wait for the next sample.
 
         Raises:
             CloudUnavailable, CloudRefused: there is no cloud, and the loss policy ends the run.
@@ -78,7 +88,7 @@ class Session:
         began = self._clock()
         if self._energy is not None:
             self._energy.begin()
-        reader = Reader(source)
+        reader = ReaderThread(source)
         reading: asyncio.Task[Item | None] | None = asyncio.create_task(reader.next())
         under_way: UnderWay = deque()
         try:
@@ -89,7 +99,7 @@ class Session:
                         reading = None
                         continue
                     under_way.append((item, asyncio.create_task(_outcome(item, network))))
-                    # It begins before the next one is read.
+                    # The sample begins before the next one is read.
                     await asyncio.sleep(0)
                     reading = asyncio.create_task(reader.next())
                 waiting: set[asyncio.Task[Any]] = {task for _, task in list(under_way)[:1]}
@@ -97,7 +107,7 @@ class Session:
                     waiting.add(reading)
                 await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 if under_way and under_way[0][1].done():
-                    self._tell(*under_way.popleft())
+                    self._report_outcome(*under_way.popleft())
                     self._advance(began)
         finally:
             if reading is not None:
@@ -109,9 +119,9 @@ class Session:
         """Count a rejection."""
         self._metrics.count("neucodex_edge_rejections_total", reason=code.name.lower())
 
-    def answered_here(self, why: AnsweredHere) -> None:
+    def local_exit_used(self, reason: LocalExitReason) -> None:
         """Count a verdict of the local exit."""
-        self._metrics.count("neucodex_edge_local_answers_total", reason=why)
+        self._metrics.count("neucodex_edge_local_answers_total", reason=reason)
 
     def link_changed(self, connected: bool) -> None:
         """Show whether a stream is open, and count the streams after the first."""
@@ -122,7 +132,7 @@ class Session:
             self._metrics.count("neucodex_edge_reconnects_total")
         self._connected_before = self._connected_before or connected
 
-    def _tell(self, item: Item, task: asyncio.Task[Verdict | None]) -> None:
+    def _report_outcome(self, item: Item, task: asyncio.Task[Verdict | None]) -> None:
         try:
             verdict = task.result()
         except (SampleRejected, WireError) as error:
@@ -140,8 +150,8 @@ class Session:
             verdict = replace(verdict, energy=self._energy.charge(verdict))
         if self._results is not None:
             self._results.write(sample, verdict)
-        observe(self._metrics, verdict)
-        sizes = encoded_sizes(sample.frames) if self._picture_sizes else None
+        self._metrics.record(readings(verdict))
+        sizes = encoded_sizes(sample.pixels) if self._picture_sizes else None
         self.forgotten += len(self.done) == KEPT
         self.done.append(Classified(sample.label, verdict, sizes))
         self._report.classified(sample, verdict)
@@ -149,27 +159,27 @@ class Session:
     def _fail(self, sample: Sample, reason: str) -> None:
         self.failed += 1
         self._metrics.count("neucodex_edge_samples_total", outcome="failed")
-        self._notes.say(f"failed: {reason}")
+        self._status.say(f"failed: {reason}")
         self._report.failed(sample, reason)
 
     async def _abandon(self, under_way: UnderWay, began: float) -> None:
-        """The run is over: end what is under way. Verdicts that are there already are told."""
+        """The run is over: end what is under way. Verdicts that are there already are reported."""
         for _, task in under_way:
             task.cancel()
         await asyncio.gather(*(task for _, task in under_way), return_exceptions=True)
         for item, task in under_way:
             if not task.cancelled() and task.exception() is None:
-                self._tell(item, task)
+                self._report_outcome(item, task)
                 self._advance(began)
 
     def _advance(self, began: float) -> None:
         self.seconds = self._clock() - began
-        self._notes.advance()
+        self._status.advance()
 
     def _skip(self, item: Unreadable) -> None:
         self.unreadable += 1
         self._metrics.count("neucodex_edge_samples_total", outcome="unreadable")
-        self._notes.say(f"skipped: {item.name}: {item.reason}")
+        self._status.say(f"skipped: {item.name}: {item.reason}")
         self._report.unreadable(item)
 
 
@@ -177,23 +187,29 @@ async def _outcome(item: Item, network: CoInference) -> Verdict | None:
     return None if isinstance(item, Unreadable) else await network.classify(item)
 
 
-def observe(metrics: Metrics, verdict: Verdict) -> None:
-    """Enter a verdict into the metrics of shared.metrics.EDGE_METRICS."""
+def readings(verdict: Verdict) -> list[Reading]:
+    """What a verdict adds to the metrics of shared.metrics.EDGE_METRICS."""
+    found: list[Reading] = []
     for step in verdict.steps:
-        metrics.observe("neucodex_edge_stage_seconds", step.head_s, stage="head")
-        metrics.observe("neucodex_edge_stage_seconds", step.encode_s, stage="encode")
-        metrics.observe("neucodex_edge_stage_seconds", step.send_to_result_s, stage="send_to_result")
-        metrics.observe("neucodex_edge_stage_seconds", step.queue_s, stage="queue")
-        metrics.observe("neucodex_edge_stage_seconds", step.tail_s, stage="tail")
-    metrics.observe("neucodex_edge_sample_seconds", verdict.latency_s)
-    metrics.observe("neucodex_edge_exit_timestep", verdict.timesteps)
-    metrics.observe("neucodex_edge_payload_bytes", verdict.payload_bytes)
-    metrics.observe("neucodex_edge_wire_bytes", verdict.wire_bytes)
-    metrics.count("neucodex_edge_samples_total", outcome=verdict.answered_by)
-    if verdict.energy is None:
-        return
-    if (modelled := verdict.energy.modelled) is not None:
-        metrics.count("neucodex_edge_modelled_joules_total", modelled.compute_j, part="compute")
-        metrics.count("neucodex_edge_modelled_joules_total", modelled.radio_j, part="radio")
-    if (measured := verdict.energy.measured) is not None:
-        metrics.count("neucodex_edge_measured_joules_total", measured.joules, meter=measured.meter)
+        found += [
+            ("neucodex_edge_stage_seconds", step.head_s, {"stage": "head"}),
+            ("neucodex_edge_stage_seconds", step.encode_s, {"stage": "encode"}),
+            ("neucodex_edge_stage_seconds", step.send_to_result_s, {"stage": "send_to_result"}),
+            ("neucodex_edge_stage_seconds", step.queue_s, {"stage": "queue"}),
+            ("neucodex_edge_stage_seconds", step.tail_s, {"stage": "tail"}),
+        ]
+    found += [
+        ("neucodex_edge_sample_seconds", verdict.latency_s, {}),
+        ("neucodex_edge_exit_timestep", verdict.timesteps, {}),
+        ("neucodex_edge_payload_bytes", verdict.payload_bytes, {}),
+        ("neucodex_edge_wire_bytes", verdict.wire_bytes, {}),
+        ("neucodex_edge_samples_total", 1, {"outcome": verdict.answered_by}),
+    ]
+    if verdict.energy is not None and (modelled := verdict.energy.modelled) is not None:
+        found += [
+            ("neucodex_edge_modelled_joules_total", modelled.compute_j, {"part": "compute"}),
+            ("neucodex_edge_modelled_joules_total", modelled.radio_j, {"part": "radio"}),
+        ]
+    if verdict.energy is not None and (measured := verdict.energy.measured) is not None:
+        found.append(("neucodex_edge_measured_joules_total", measured.joules, {"meter": measured.meter}))
+    return found

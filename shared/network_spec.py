@@ -79,13 +79,39 @@ class BottleneckSpec:
 
 
 @dataclass(frozen=True)
+class LightHeadSpec:
+    """A head that is no part of the backbone: small convolutions straight from the input, in place of its layers.
+
+    The cloud's decoder is larger for it, and leads from the frames to what the split's own layers would give.
+
+    Attributes:
+        channels, strides: of the head's 3 x 3 convolutions. The encoder behind them is 1 x 1.
+        decoder: channels of the decoder at the size of a frame and after each doubling of it, up to the split's size.
+    """
+
+    channels: tuple[int, ...] = (48, 96, 96)
+    strides: tuple[int, ...] = (2, 2, 1)
+    decoder: tuple[int, ...] = (128, 96, 64)
+
+    def __post_init__(self) -> None:
+        if not self.channels or len(self.channels) != len(self.strides):
+            raise SpecError(
+                f"light.channels is {self.channels}, light.strides {self.strides}: as many of each, one or more"
+            )
+        if min(self.channels) < 1 or not self.decoder or min(self.decoder) < 1:
+            raise SpecError("light.channels and light.decoder must be positive")
+        if not set(self.strides) <= {1, 2, 4}:
+            raise SpecError(f"light.strides is {self.strides}: each one of 1, 2, 4")
+
+
+@dataclass(frozen=True)
 class NetworkSpec:
     """One spiking backbone, where it is cut, and what stands at the cut.
 
     `width` is the number of channels of the first stage (64 is the published full width; the others follow it).
     `bottleneck` None sends the split's own spikes. `blocks` and `shortcut` are resnet18's: how many residual blocks
     layer1..layer4 have, and what goes along their shortcuts: `currents`, or `spikes` as in the published network
-    (`shared.models.layers` has both).
+    (`shared.models.layers` has both). `light` puts a head of its own in place of the backbone's layers up to the split.
     """
 
     backbone: Backbone
@@ -100,6 +126,7 @@ class NetworkSpec:
     bottleneck: BottleneckSpec | None = None
     blocks: tuple[int, ...] = RESNET_BLOCKS
     shortcut: Shortcut = "currents"
+    light: LightHeadSpec | None = None
 
     def __post_init__(self) -> None:
         if self.backbone not in SPLITS:
@@ -116,6 +143,8 @@ class NetworkSpec:
             raise SpecError(f"blocks is {self.blocks}: four numbers of at least 1, for layer1 to layer4")
         if self.backbone == "vgg16" and (self.blocks != RESNET_BLOCKS or self.shortcut != "currents"):
             raise SpecError("blocks and shortcut belong to resnet18: vgg16 has no residual blocks, leave them out")
+        if self.light is not None and (self.bottleneck is None or self.bottleneck.stride != 1):
+            raise SpecError("light needs network.bottleneck with stride 1: light.strides shrink the map")
         if self.input_kind not in get_args(InputKind):
             raise SpecError(f"input_kind is {self.input_kind!r}: one of {', '.join(get_args(InputKind))}")
         if len(self.input_shape) != 3 or min(self.input_shape) < 1:

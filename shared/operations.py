@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
-from shared.network_spec import SPLITS, VGG_CONVOLUTIONS, NetworkSpec, Shape
+from shared.network_spec import SPLITS, VGG_CONVOLUTIONS, LightHeadSpec, NetworkSpec, Shape
 
 Half = Literal["edge", "cloud"]
 
@@ -39,9 +39,10 @@ def count(spec: NetworkSpec) -> tuple[LayerCount, ...]:
     for index, name in enumerate(names):
         half: Half = "edge" if index <= cut else "cloud"
         operations, shape = _stage(spec, index, shape)
-        layers += [LayerCount(name, half, dense, index + at == 0) for at, dense in enumerate(operations)]
+        if spec.light is None or half == "cloud":
+            layers += [LayerCount(name, half, dense, index + at == 0) for at, dense in enumerate(operations)]
         if index == cut:
-            layers += _bottleneck(spec, shape)
+            layers += _bottleneck(spec, shape) if spec.light is None else _light(spec, spec.light, shape)
     return (*layers, LayerCount("readout", "cloud", shape[0] * spec.classes))
 
 
@@ -90,6 +91,26 @@ def _bottleneck(spec: NetworkSpec, shape: Shape) -> Iterator[LayerCount]:
         yield LayerCount("decoder", "cloud", _convolution(encoded, shape[0])[0])
     else:  # transposed: each input reaches a square of outputs
         yield LayerCount("decoder", "cloud", prod(encoded) * shape[0] * (2 * stride) ** 2)
+
+
+def _light(spec: NetworkSpec, light: LightHeadSpec, split_shape: Shape) -> Iterator[LayerCount]:
+    """A light head, its encoder, and the decoder that leads to the split's features."""
+    shape = spec.input_shape
+    for index, (channels, stride) in enumerate(zip(light.channels, light.strides, strict=True)):
+        operations, shape = _convolution(shape, channels, 3, stride)
+        yield LayerCount("light", "edge", operations, index == 0)
+    assert spec.bottleneck is not None
+    operations, shape = _convolution(shape, spec.bottleneck.channels, 1)
+    yield LayerCount("encoder", "edge", operations)
+    first, *others = light.decoder
+    for channels in (first, first):
+        operations, shape = _convolution(shape, channels)
+        yield LayerCount("decoder", "cloud", operations)
+    for channels in others:
+        yield LayerCount("decoder", "cloud", prod(shape) * channels * 16)  # transposed, 4 x 4
+        operations, shape = _convolution((channels, 2 * shape[1], 2 * shape[2]), channels)
+        yield LayerCount("decoder", "cloud", operations)
+    yield LayerCount("decoder", "cloud", _convolution(shape, split_shape[0])[0])
 
 
 def _convolution(shape: Shape, channels: int, kernel: int = 3, stride: int = 1) -> tuple[int, Shape]:

@@ -22,7 +22,7 @@ from shared.execution import Execution, executions_of
 from shared.exit_policy import ExitPolicy
 from shared.manifest import Manifest
 from shared.models.load import export_weights
-from shared.models.split import SplitNetwork
+from shared.models.split import SplitNetwork, split_shape
 from shared.network_spec import NetworkSpec
 from training.calibrate import Calibration
 from training.data import TrainingData
@@ -189,7 +189,7 @@ def export_bundle(recipe: Recipe, data: TrainingData, runs: Path, out: Path, mac
         name=recipe.name,
         network=recipe.network,
         frame_shape=network.edge.out_shape,
-        split_shape=network.edge.head.out_shape,
+        split_shape=split_shape(recipe.network),
         class_names=data.class_names,
         normalisation=data.normalisation,
         executions={

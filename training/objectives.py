@@ -11,7 +11,13 @@ from training.recipe import StageRecipe
 
 
 class StageObjective(nn.Module):
-    """Frames and labels to (loss, logits [T, B, K]) for one stage; `teacher` is the frozen uncompressed network."""
+    """Frames and labels to (loss, logits [T, B, K]) for one stage.
+
+    Args:
+        network: is trained.
+        stage: says how.
+        teacher: the frozen uncompressed network; None where the stage needs none.
+    """
 
     def __init__(self, network: SplitNetwork, stage: StageRecipe, teacher: SplitNetwork | None) -> None:
         super().__init__()
@@ -32,29 +38,49 @@ class StageObjective(nn.Module):
         return loss + extra, logits.detach()
 
     def _whole(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        logits: Tensor = self.network(frames)
+        spikes = self.network.spikes(frames)
+        logits = self.network.answers(spikes)
+        extra = self._cost(spikes)
         teacher = self._teacher[0]
         if self.stage.distill == 0.0 or teacher is None:
-            return logits, logits.new_zeros(())
+            return logits, extra
         with torch.no_grad():
             answer = teacher(frames)
-        return logits, self.stage.distill * distillation(logits.float(), answer.float())
+        return logits, extra + self.stage.distill * distillation(logits.float(), answer.float())
+
+    def _cost(self, spikes: Tensor) -> Tensor:
+        """What the bytes on the wire cost: fewer spikes, down to a few, are fewer bits (docs/decisions/0005)."""
+        return self.stage.spike_cost * spikes.float().mean()
 
     def _through_bottleneck(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """The frozen parts run once; the teacher is the same tail on the features that were not compressed."""
+        """The frozen parts run once; what is imitated is the same tail on the features that were not compressed.
+
+        A light head is trained with its encoder; the features are then those of the teacher's own head.
+        """
         edge, cloud = self.network.edge, self.network.cloud
+        light, teacher = self.network.spec.light is not None, self._teacher[0]
         with torch.no_grad():
-            currents = self.network.currents(frames)
-            batch, device = currents.shape[1], currents.device
-            features, _ = edge.head(currents, edge.head.initial_state(batch, device=device))
+            features = _features(teacher if light and teacher is not None else self.network, frames)
+            batch, device = features.shape[1], features.device
             deep, _ = cloud.tail(features, cloud.tail.initial_state(batch, device=device))
             answer = cloud.readout(deep)
-        spikes, _ = edge.encoder(features, edge.encoder.initial_state(batch, device=device))
+        own = _features(self.network, frames) if light else features
+        spikes, _ = edge.encoder(own, edge.encoder.initial_state(batch, device=device))
         decoded, _ = cloud.decoder(spikes, cloud.decoder.initial_state(batch, device=device))
         deep, _ = cloud.tail(decoded, cloud.tail.initial_state(batch, device=device))
         logits = cloud.readout(deep)
         extra = self.stage.distill * distillation(logits.float(), answer.float())
-        return logits, extra + self.stage.imitate * imitation(decoded, features)
+        return logits, extra + self.stage.imitate * imitation(decoded, features) + self._cost(spikes)
+
+
+def _features(network: SplitNetwork, frames: Tensor) -> Tensor:
+    """What a network's own head makes of its inputs, [T, B, C, H, W]."""
+    currents = network.currents(frames)
+    features: Tensor
+    features, _ = network.edge.head(
+        currents, network.edge.head.initial_state(currents.shape[1], device=currents.device)
+    )
+    return features
 
 
 def set_trainable(network: SplitNetwork, stage: StageRecipe) -> None:
@@ -62,7 +88,9 @@ def set_trainable(network: SplitNetwork, stage: StageRecipe) -> None:
     frozen: list[nn.Module] = []
     network.train()
     if stage.kind == "bottleneck":
-        frozen = [network.edge.embedding, network.edge.head, network.cloud.tail, network.cloud.readout]
+        frozen = [network.cloud.tail, network.cloud.readout]
+        if network.spec.light is None:
+            frozen += [network.edge.embedding, network.edge.head]
     for module in frozen:
         module.eval()
         module.requires_grad_(False)

@@ -147,7 +147,9 @@ class _IntegerBlocks(Blocks[_Counts, _Current]):
         weight, bias = (value.numpy(force=True).astype(np.float64) for value in readout.linear.parameters())
         cells = math.prod(readout.in_shape[1:])
         largest = x.levels * cells
-        scale = largest * (np.abs(weight).sum(1) + 1e-9) / (EXACT - largest * weight.shape[1])
+        room = EXACT - largest * weight.shape[1]  # each weight may be rounded up by a half
+        assert room > EXACT // 2, "so large a map leaves the readout's weights too few bits"
+        scale = largest * (np.abs(weight).sum(1) + 1e-9) / room
         totals = add("ReduceSum", add("Cast", x.name, to=FLOAT), constant(np.array([2, 3]), np.int64), keepdims=0)
         products = add("MatMul", totals, constant(np.rint(weight / scale[:, np.newaxis]).T))
         return add("Add", add("Mul", products, constant(scale / largest)), constant(bias))

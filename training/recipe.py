@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from shared.datasets.base import Binning
+from shared.binning import Binning
 from shared.errors import ConfigError
 from shared.exit_policy import Measure
 from shared.network_spec import NetworkSpec
@@ -89,10 +89,13 @@ class StageRecipe:
     first_timestep_weight: how much more the first timestep's loss counts than the others' (1: the same).
     distill: weight of the divergence from the uncompressed network's answer; 0 for none.
     imitate: weight of the squared difference between decoded and original firing rates at the split (bottleneck only).
+    spike_cost: weight of the share of the encoder's neurons that fire, which the bytes on the wire follow (bottleneck
+        and finetune).
     optimiser: `sgd`, or `muon` for the convolutions; then the other parameters learn by SGD at `other_learning_rate`.
     weight_decay, muon_weight_decay: of SGD and of Muon, each times the learning rate.
     schedule: how the learning rate falls after the warm-up, half a `cosine` or `linear`, to `final_rate` of its peak.
     part: of the samples that an epoch takes, drawn anew for each epoch.
+    epochs: 0 takes the weights of `init` as they are.
     levels: of the quantised activation. Of several each sample of a batch takes the next in turn: 1 is what the spiking
         network does at its first timestep, so [1, 4] trains its first answer and its last.
     resolutions: ((epoch, side), ...): from this epoch on pictures are reduced to this side; not in spiking stages.
@@ -121,6 +124,7 @@ class StageRecipe:
     label_smoothing: float = 0.0
     distill: float = 0.0
     imitate: float = 0.0
+    spike_cost: float = 0.0
     average: float = 0.0
     part: float = 1.0
     levels: tuple[int, ...] = (4,)
@@ -132,8 +136,10 @@ class StageRecipe:
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in get_args(allowed):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}: one of {', '.join(get_args(allowed))}")
-        if self.epochs < 1 or self.batch_size < 2 or not self.levels or min(self.levels) < 1:
-            raise ConfigError("epochs and levels must be at least 1, batch_size at least 2")
+        if self.epochs == 0 and self.init is None:
+            raise ConfigError("epochs is 0: that takes the weights of init as they are, and init is not given")
+        if self.epochs < 0 or self.batch_size < 2 or not self.levels or min(self.levels) < 1:
+            raise ConfigError("epochs must not be negative, levels must be at least 1, batch_size at least 2")
         if not 0.0 < self.part <= 1.0:
             raise ConfigError(f"part is {self.part}: it must lie in (0, 1]")
         if not self.learning_rate > 0.0:
@@ -142,6 +148,8 @@ class StageRecipe:
             raise ConfigError(f"average is {self.average}: it must lie in [0, 1)")
         if self.distill and self.kind == "backbone":
             raise ConfigError("distill: a backbone stage trains the very network that others imitate, leave it at 0")
+        if self.spike_cost and self.kind == "backbone":
+            raise ConfigError("spike_cost: a backbone stage has no encoder whose spikes could cost anything")
         if self.imitate and self.kind != "bottleneck":
             raise ConfigError("imitate belongs to bottleneck stages")
         if self.resolutions and self.neurons == "spiking":
@@ -200,6 +208,10 @@ class Recipe:
             raise ConfigError("no stage trains [network.bottleneck]: add one of kind bottleneck or finetune")
         if "backbone" not in found and any(stage.kind == "finetune" and stage.distill for stage in self.stages):
             raise ConfigError("distill: without a backbone stage there is no uncompressed network to imitate")
+        if self.network.light is not None and not (found >= {"backbone", "bottleneck"}):
+            raise ConfigError(
+                "network.light needs a backbone stage, whose features its head learns to give, and a bottleneck stage"
+            )
         neuron = self.network.neuron
         if any(stage.neurons == "quantised" for stage in self.stages) and (
             neuron.leak != 1.0 or neuron.initial_membrane != neuron.threshold / 2

@@ -48,6 +48,7 @@ def stage_folder(runs: Path, recipe: Recipe, data: TrainingData, index: int) -> 
     stages = recipe.stages[: index + 1]
     network = _chosen(recipe.network)
     if all(stage.kind == "backbone" for stage in stages):
+        network = {name: value for name, value in network.items() if name != "light"}
         network |= {"bottleneck": None, "split": None}
     decisive: dict[str, Any] = {
         "seed": recipe.seed,
@@ -81,7 +82,7 @@ def _chosen(settings: DataclassInstance) -> dict[str, Any]:
 
 def build_network(recipe: Recipe, stage: StageRecipe, machine: Machine) -> SplitNetwork:
     """The network that a stage trains: the backbone alone or with its bottleneck, its neurons as the stage asks."""
-    spec = replace(recipe.network, bottleneck=None) if stage.kind == "backbone" else recipe.network
+    spec = replace(recipe.network, bottleneck=None, light=None) if stage.kind == "backbone" else recipe.network
     if stage.neurons != "spiking":
         spec = replace(spec, timesteps=1, input_kind="static")
     network = SplitNetwork(spec)
@@ -154,10 +155,12 @@ def _poolings(spec: NetworkSpec) -> int:
 
 
 def _teacher(recipe: Recipe, data: TrainingData, index: int, runs: Path, machine: Machine) -> SplitNetwork | None:
-    """The uncompressed network as its last stage left it, for a finetune stage that imitates it."""
+    """The uncompressed network as its last stage left it: for a finetune stage that imitates it, and for a bottleneck
+    stage whose light head has no features of the backbone's own."""
     stage = recipe.stages[index]
     backbones = [i for i, other in enumerate(recipe.stages) if other.kind == "backbone"]
-    if stage.kind != "finetune" or stage.distill == 0.0 or not backbones:
+    imitates = stage.kind == "finetune" and stage.distill > 0.0
+    if not backbones or not (imitates or (stage.kind == "bottleneck" and recipe.network.light is not None)):
         return None
     # A quantised one, if there is. Of pictures: one pass instead of T, and at least as accurate. Of events it has only
     # seen the mean of a clip, and a spiking stage asks it frame by frame: its doubts teach early answers no worse than

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from shared.bundle import Bundle
 from shared.errors import ConfigError
-from shared.models.split import SplitNetwork
+from shared.models.split import SplitNetwork, backbone_blocks_before
+from shared.network_spec import NetworkSpec
 
 
 def save_weights(network: SplitNetwork, path: Path) -> None:
@@ -28,7 +29,7 @@ def save_weights(network: SplitNetwork, path: Path) -> None:
 
 
 def load_weights(network: SplitNetwork, path: Path) -> None:
-    """Put a stage's weights into a network; a bottleneck that the stage did not have yet keeps its own.
+    """Put a stage's weights into a network; a bottleneck or light head that the stage did not have yet keeps its own.
 
     Raises:
         ConfigError: there is no such file, or it is of another network.
@@ -40,14 +41,25 @@ def load_weights(network: SplitNetwork, path: Path) -> None:
     for old, new in _names(network).items():
         if new in stored:
             state[old] = stored.pop(new)
-        elif not new.startswith(("encoder.", "decoder.")):
+        elif not new.startswith(("light.", "encoder.", "decoder.")):
             raise ConfigError(f"{path} is of another network: it has no {new}")
+    if network.spec.light is not None:
+        for name in [name for name in stored if _of_the_heads_backbone(name, network.spec)]:
+            del stored[name]  # a light head stands in their place
     if stored:
         raise ConfigError(f"{path} is of another network: this one has no {', '.join(sorted(stored)[:3])}")
     try:
         network.load_state_dict(state, strict=False)
     except RuntimeError as error:
         raise ConfigError(f"{path} is of another network: {error}") from None
+
+
+def _of_the_heads_backbone(name: str, spec: NetworkSpec) -> bool:
+    """Whether a tensor on disk belongs to the backbone's layers up to the split."""
+    part, _, rest = name.partition(".")
+    if part == "backbone":
+        return int(rest.partition(".")[0]) < backbone_blocks_before(spec)
+    return part == "embedding"
 
 
 def take_what_fits(network: SplitNetwork, path: Path) -> str:
@@ -109,13 +121,15 @@ def _read_bundle(bundle: Bundle) -> dict[str, Tensor]:
 
 def _names(network: SplitNetwork) -> dict[str, str]:
     """From the network's own names to those on disk."""
-    on_edge = len(network.edge.head.blocks)
+    before = backbone_blocks_before(network.spec)
     names: dict[str, str] = {}
     for old in network.state_dict():
         _, part, rest = old.split(".", 2)
-        if part in ("head", "tail"):
+        if network.spec.light is not None and part in ("embedding", "head"):
+            names[old] = f"light.{part}.{rest}"
+        elif part in ("head", "tail"):
             _, position, rest = rest.split(".", 2)
-            names[old] = f"backbone.{int(position) + (on_edge if part == 'tail' else 0)}.{rest}"
+            names[old] = f"backbone.{int(position) + (before if part == 'tail' else 0)}.{rest}"
         else:
             names[old] = f"{part}.{rest}"
     return names

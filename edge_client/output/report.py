@@ -23,7 +23,7 @@ PROGRESS_EVERY_S = 5.0
 
 
 class Report(Protocol):
-    """Told of everything that happens to the samples of a run, in order."""
+    """Gets what happens to the samples of a run, in order."""
 
     def classified(self, sample: Sample, verdict: Verdict) -> None:
         """A verdict is there."""
@@ -118,10 +118,10 @@ class TextReport:
         )
 
     def failed(self, sample: Sample, reason: str) -> None:
-        """On standard error alone, see `Notes`."""
+        """On standard error alone, see `StatusLine`."""
 
     def unreadable(self, what: Unreadable) -> None:
-        """On standard error alone, see `Notes`."""
+        """On standard error alone, see `StatusLine`."""
 
     def summary(self, figures: Summary) -> None:
         print_table(summary_table(figures), self._out)
@@ -131,14 +131,14 @@ class TextReport:
         self._out.flush()
 
 
-class Notes:
+class StatusLine:
     """Standard error: progress as a bar on a terminal, else a line now and then, and what went wrong with a sample.
 
     Args:
         err: standard error.
         total: samples to come, None while that is not known.
-        done: samples that were dealt with before, among those to come.
-        bar_after: on a terminal the bar appears after so many samples, below the lines on standard output; None: never.
+        done: samples of `total` that an earlier run has dealt with.
+        bar_after: on a terminal the bar appears below the lines after this many samples; None: never.
         clock: seconds.
     """
 
@@ -218,7 +218,7 @@ def summary_rows(figures: Summary) -> list[tuple[str, str]]:
     if figures["answered_by"]["edge"]:
         rows.append(("  answered by the edge itself", str(figures["answered_by"]["edge"])))
     if figures["reconnects"]:
-        rows.append(("  streams opened anew", str(figures["reconnects"])))
+        rows.append(("  streams opened again", str(figures["reconnects"])))
     if figures["full_t"]:
         rows += [
             (f"accuracy at full T={total}", _show(figures["accuracy"], ".2%")),

@@ -4,28 +4,58 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from shared.errors import SpecError
 from shared.models.layers import Chain, SpikingConv, SpikingModule, State, fold_time
 from shared.models.neuron import Neuron
-from shared.network_spec import BottleneckSpec, NeuronSpec, Shape
+from shared.network_spec import LightHeadSpec, NetworkSpec, NeuronSpec, Shape
 
 
-def build_encoder(in_shape: Shape, bottleneck: BottleneckSpec | None, neuron: NeuronSpec) -> SpikingModule:
-    """Convolution to the bottleneck's channels, strided as it asks, normalisation, neuron. Identity without one."""
+def build_encoder(in_shape: Shape, spec: NetworkSpec) -> SpikingModule:
+    """Convolution to the bottleneck's channels, strided as it asks, normalisation, neuron. Identity without one.
+
+    Behind a light head it is 1 x 1: that head has looked around already.
+    """
+    bottleneck = spec.bottleneck
     if bottleneck is None:
         return Chain(in_shape, [])
     kernel = 3 if bottleneck.stride == 1 else 2 * bottleneck.stride - 1
-    return SpikingConv(in_shape, bottleneck.channels, neuron, kernel, bottleneck.stride)
+    return SpikingConv(in_shape, bottleneck.channels, spec.neuron, 1 if spec.light else kernel, bottleneck.stride)
 
 
-def build_decoder(out_shape: Shape, bottleneck: BottleneckSpec | None, neuron: NeuronSpec) -> SpikingModule:
-    """The encoder's mirror: back to `out_shape`, as spikes. Identity without a bottleneck."""
+def build_decoder(frame_shape: Shape, out_shape: Shape, spec: NetworkSpec) -> SpikingModule:
+    """From frames to features of `out_shape`, as spikes. Identity without a bottleneck.
+
+    It is the encoder's mirror; behind a light head it is a chain of convolutions that double the map step by step.
+
+    Raises:
+        SpecError: the doublings of a light head's decoder do not lead from a frame to `out_shape`.
+    """
+    bottleneck = spec.bottleneck
     if bottleneck is None:
         return Chain(out_shape, [])
-    height, width = (-(-side // bottleneck.stride) for side in out_shape[1:])
-    encoded = (bottleneck.channels, height, width)
+    if spec.light is not None:
+        return _deep_decoder(frame_shape, out_shape, spec.light, spec.neuron)
     if bottleneck.stride == 1:
-        return SpikingConv(encoded, out_shape[0], neuron)
-    return SpikingUpsample(encoded, out_shape, bottleneck.stride, neuron)
+        return SpikingConv(frame_shape, out_shape[0], spec.neuron)
+    return SpikingUpsample(frame_shape, out_shape, bottleneck.stride, spec.neuron)
+
+
+def _deep_decoder(frame_shape: Shape, out_shape: Shape, light: LightHeadSpec, neuron: NeuronSpec) -> Chain:
+    first, *others = light.decoder
+    blocks: list[SpikingModule] = [SpikingConv(frame_shape, first, neuron)]
+    blocks.append(SpikingConv(blocks[-1].out_shape, first, neuron))
+    for number, channels in enumerate(others, 1):
+        left = len(others) - number
+        height, width = (-(-side >> left) for side in out_shape[1:])
+        blocks.append(SpikingUpsample(blocks[-1].out_shape, (channels, height, width), 2, neuron))
+        blocks.append(SpikingConv(blocks[-1].out_shape, channels, neuron))
+    blocks.append(SpikingConv(blocks[-1].out_shape, out_shape[0], neuron))
+    if (frame_shape[1] << len(others), frame_shape[2] << len(others)) != out_shape[1:]:
+        raise SpecError(
+            f"light.decoder doubles frames of {frame_shape[1]} x {frame_shape[2]} {len(others)} times: that does not "
+            f"lead to the split's {out_shape[1]} x {out_shape[2]}; change light.strides or the length of light.decoder"
+        )
+    return Chain(frame_shape, blocks)
 
 
 class SpikingUpsample(SpikingModule):

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from shared.models.bottleneck import build_decoder, build_encoder
-from shared.models.layers import Chain, Readout, SpikingModule, State, fold_time
+from shared.models.layers import Chain, ConvNorm, Readout, SpikingConv, SpikingModule, State, fold_time
 from shared.models.neuron import Neuron
 from shared.models.resnet import resnet18_entry, resnet18_stages
 from shared.models.vgg import vgg16_entry, vgg16_stages
-from shared.network_spec import SPLITS, NetworkSpec, Shape
+from shared.network_spec import SPLITS, LightHeadSpec, NetworkSpec, Shape
 
 _ENTRY = {"resnet18": resnet18_entry, "vgg16": vgg16_entry}
 _STAGES = {"resnet18": resnet18_stages, "vgg16": vgg16_stages}
@@ -49,11 +49,8 @@ class EdgeNetwork(SpikingModule):
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.embedding, after = _ENTRY[spec.backbone](spec)
-        entry = Entry(Neuron(self.embedding.out_shape, spec.neuron), after)
-        names = SPLITS[spec.backbone]
-        self.head = _grow(entry.in_shape, [entry], spec, names[: names.index(spec.split) + 1])
-        self.encoder = build_encoder(self.head.out_shape, spec.bottleneck, spec.neuron)
+        self.embedding, self.head = _backbone_head(spec) if spec.light is None else _light_head(spec, spec.light)
+        self.encoder = build_encoder(self.head.out_shape, spec)
         self.in_shape = self.head.in_shape
         self.out_shape = self.encoder.out_shape
         self.neurons = (*self.head.neurons, *self.encoder.neurons)
@@ -76,10 +73,11 @@ class CloudNetwork(SpikingModule):
         super().__init__()
         self.spec = spec
         with torch.device("meta"):  # the other half, for its shapes alone
-            split_shape = EdgeNetwork(spec).head.out_shape
+            frame_shape = EdgeNetwork(spec).out_shape
+        features = split_shape(spec)
         names = SPLITS[spec.backbone]
-        self.decoder = build_decoder(split_shape, spec.bottleneck, spec.neuron)
-        self.tail = _grow(split_shape, [], spec, names[names.index(spec.split) + 1 :])
+        self.decoder = build_decoder(frame_shape, features, spec)
+        self.tail = _grow(features, [], spec, names[names.index(spec.split) + 1 :])
         self.readout = Readout(self.tail.out_shape, spec.classes)
         self.in_shape = self.decoder.in_shape
         self.out_shape = (spec.classes, 1, 1)
@@ -111,11 +109,19 @@ class SplitNetwork(nn.Module):
         Returns:
             The logits of each timestep by itself, [T, B, classes].
         """
+        return self.answers(self.spikes(frames))
+
+    def spikes(self, frames: Tensor) -> Tensor:
+        """What the edge sends at all T timesteps, [T, B, C', H', W']; inputs are those of `forward`."""
         currents = self.currents(frames)
-        batch, device = currents.shape[1], currents.device
-        spikes, _ = self.edge(currents, self.edge.initial_state(batch, device=device))
+        spikes: Tensor
+        spikes, _ = self.edge(currents, self.edge.initial_state(currents.shape[1], device=currents.device))
+        return spikes
+
+    def answers(self, spikes: Tensor) -> Tensor:
+        """What the cloud computes from the spikes of all timesteps: logits [T, B, classes]."""
         logits: Tensor
-        logits, _ = self.cloud(spikes, self.cloud.initial_state(batch, device=device))
+        logits, _ = self.cloud(spikes, self.cloud.initial_state(spikes.shape[1], device=spikes.device))
         return logits
 
     def currents(self, frames: Tensor) -> Tensor:
@@ -124,6 +130,37 @@ class SplitNetwork(nn.Module):
             return self.edge.embed(frames)
         current = self.edge.embed(frames.unsqueeze(0))
         return current.expand(self.spec.timesteps, *current.shape[1:])
+
+
+def split_shape(spec: NetworkSpec) -> Shape:
+    """The shape of the backbone's features at the split, whatever the edge computes in their place."""
+    with torch.device("meta"):  # for its shape alone
+        _, head = _backbone_head(spec)
+    return head.out_shape
+
+
+def backbone_blocks_before(spec: NetworkSpec) -> int:
+    """How many blocks of the backbone stand before the split, its entry among them."""
+    with torch.device("meta"):  # for its blocks alone
+        _, head = _backbone_head(spec)
+    return len(head.blocks)
+
+
+def _backbone_head(spec: NetworkSpec) -> tuple[ConvNorm, Chain]:
+    """The backbone's first convolution, and all from its neuron to the split."""
+    embedding, after = _ENTRY[spec.backbone](spec)
+    entry = Entry(Neuron(embedding.out_shape, spec.neuron), after)
+    names = SPLITS[spec.backbone]
+    return embedding, _grow(entry.in_shape, [entry], spec, names[: names.index(spec.split) + 1])
+
+
+def _light_head(spec: NetworkSpec, light: LightHeadSpec) -> tuple[ConvNorm, Chain]:
+    """The first convolution of a light head, and all from its neuron to the encoder."""
+    embedding = ConvNorm(spec.input_shape, light.channels[0], stride=light.strides[0])
+    blocks: list[SpikingModule] = [Entry(Neuron(embedding.out_shape, spec.neuron), [])]
+    for channels, stride in zip(light.channels[1:], light.strides[1:], strict=True):
+        blocks.append(SpikingConv(blocks[-1].out_shape, channels, spec.neuron, stride=stride))
+    return embedding, Chain(embedding.out_shape, blocks)
 
 
 def _grow(in_shape: Shape, blocks: list[SpikingModule], spec: NetworkSpec, names: Sequence[str]) -> Chain:

@@ -193,7 +193,7 @@ def assert_as_the_whole_network(
     assert run.code == 0, run.err
     manifest = bundle.manifest
     policy = policy or bundle.settings.exit_policy
-    samples = np.stack([item.frames for item in open_source(inputs, manifest) if isinstance(item, Sample)])
+    samples = np.stack([item.pixels for item in open_source(inputs, manifest) if isinstance(item, Sample)])
     for confidences, line in zip(reference(bundle, samples), run.lines, strict=True):
         best = confidences.max(-1)
         certainties = [certainty(policy.measure, answer) for answer in confidences.tolist()]

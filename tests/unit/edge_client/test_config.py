@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edge_client.config import EdgeConfig, OutputConfig
-from edge_client.inference.link_loss import LossPolicy
+from edge_client import Edge, EdgeSync
+from edge_client.config import EdgeConfig, EdgeOptions, OutputConfig
+from edge_client.inference.link_loss import LinkLossPolicy
 from shared.errors import ConfigError
 from shared.exit_policy import ExitPolicy
 
@@ -54,10 +57,19 @@ def test_a_summary_that_could_not_be_written_is_refused_at_once(tmp_path: Path) 
 
 
 def test_what_becomes_of_samples_without_a_cloud() -> None:
-    assert config().loss == LossPolicy("wait", math.inf)
-    assert config(on_loss="fallback", fallback_after_s=0.2).loss == LossPolicy("fallback", 0.2)
-    assert config(on_loss="fail", connect_deadline_s=3.0).loss == LossPolicy("fail", 3.0)
+    assert config().link_loss == LinkLossPolicy("wait", math.inf)
+    assert config(on_loss="fallback", fallback_after_s=0.2).link_loss == LinkLossPolicy("fallback", 0.2)
+    assert config(on_loss="fail", connect_deadline_s=3.0).link_loss == LinkLossPolicy("fail", 3.0)
     # Who says nothing is told of a wrong address at once; who says wait means it.
     assert [config(on_loss=on_loss).needs_cloud_to_start for on_loss in (None, "fail", "wait", "fallback")] == [
         True, True, False, False,
     ]  # fmt: skip
+
+
+def test_an_edge_names_every_option_in_its_signature() -> None:
+    parameters = signature(Edge).parameters
+    assert list(parameters)[:2] == ["bundle", "cloud"]
+    assert {field.name for field in fields(EdgeOptions)} <= set(parameters)
+    assert list(signature(EdgeSync).parameters) == list(parameters)
+    assert parameters["threshold"].default is None
+    assert parameters["in_flight"].default == 8

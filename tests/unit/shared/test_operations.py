@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from shared.models.split import SplitNetwork
-from shared.network_spec import SPLITS, BottleneckSpec, NetworkSpec, Shortcut
+from shared.network_spec import SPLITS, BottleneckSpec, LightHeadSpec, NetworkSpec, Shortcut
 from shared.operations import count, dense
 
 EVERY_SPLIT = [(backbone, split) for backbone, splits in SPLITS.items() for split in splits]
@@ -62,6 +62,20 @@ def test_other_blocks_and_shortcuts(shortcut: Shortcut) -> None:
     )
     seen = hooked(spec)
     assert (dense(spec, "edge"), dense(spec, "cloud")) == (seen["edge"], seen["cloud"])
+
+
+def test_a_light_head_has_a_hundredth_of_the_backbones_operations() -> None:
+    light = LightHeadSpec((48, 96, 96), (2, 2, 1), (128, 96, 64))
+    spec = NetworkSpec(
+        "resnet18", (3, 32, 32), 10, "layer1", timesteps=1, bottleneck=BottleneckSpec(16, 1), light=light
+    )
+    found = {
+        "edge.embedding": dense(spec, "edge", real_valued=True),
+        "edge": dense(spec, "edge"),
+        "cloud": dense(spec, "cloud"),
+    }
+    assert found == hooked(spec)
+    assert found["edge.embedding"] + found["edge"] == 8_392_704
 
 
 def test_resnet18_of_cifar10_has_its_published_size() -> None:

@@ -35,6 +35,7 @@ def test_every_recipe_that_ships_is_read(path: Path) -> None:
         ('name = "digits"', 'name = "folder"\nlimit = 500', "data.limit"),
         ('kind = "backbone"', 'kind = "backbone"\ndistill = 0.5', "distill"),
         ('kind = "finetune"', 'kind = "finetune"\nimitate = 0.5', "imitate"),
+        ('kind = "backbone"', 'kind = "backbone"\nspike_cost = 0.5', "spike_cost"),
         ('kind = "backbone"', 'kind = "backbone"\nschedule = "steps"', "schedule"),
         ("augment = { shift = 2 }", "augment = { alternate = true }", "alternate"),
         ("augment = { shift = 2 }", "augment = { erase_until = 3 }", "erase_until"),

@@ -1,0 +1,57 @@
+"""What the loss of a stage holds beside the classification."""
+
+from __future__ import annotations
+
+import torch
+
+from shared.models.split import SplitNetwork
+from shared.network_spec import BottleneckSpec, LightHeadSpec, NetworkSpec
+from training.activations import ClipFloorShift, use
+from training.objectives import StageObjective, set_trainable
+from training.recipe import Kind, StageRecipe
+
+SPEC = NetworkSpec("resnet18", (1, 16, 16), 3, "layer1", width=4, timesteps=1, bottleneck=BottleneckSpec(2, 2))
+LIGHT = NetworkSpec(
+    "resnet18", (1, 16, 16), 3, "layer1", width=4, timesteps=1,
+    bottleneck=BottleneckSpec(2, 1), light=LightHeadSpec((4, 4), (2, 2), (4, 4, 4)),
+)  # fmt: skip
+FRAMES = torch.randn(8, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+LABELS = torch.arange(8) % 3
+
+
+def quantised(spec: NetworkSpec) -> SplitNetwork:
+    torch.manual_seed(0)
+    network = SplitNetwork(spec)
+    use(network, ClipFloorShift(4))
+    return network
+
+
+def loss(kind: Kind, spike_cost: float, spec: NetworkSpec = SPEC, teacher: SplitNetwork | None = None) -> float:
+    stage = StageRecipe(kind, 1, 0.1, "quantised", spike_cost=spike_cost)
+    network = quantised(spec)
+    set_trainable(network, stage)
+    value, _ = StageObjective(network, stage, teacher)(FRAMES, LABELS)
+    return float(value.detach())
+
+
+def test_spikes_cost_their_share_of_the_encoders_neurons() -> None:
+    network = quantised(SPEC)
+    share = float(network.train().spikes(FRAMES).mean().detach())
+    assert share > 0.0
+    for kind in ("bottleneck", "finetune"):
+        # In a bottleneck stage the frozen head normalises with its running statistics, so its encoder fires otherwise.
+        more = loss(kind, 10.0) - loss(kind, 0.0)
+        assert more > 0.0
+        if kind == "finetune":
+            assert abs(more - 10.0 * share) < 1e-4
+
+
+def test_a_light_head_learns_in_the_bottleneck_stage_and_the_tail_does_not() -> None:
+    stage = StageRecipe("bottleneck", 1, 0.1, "quantised", imitate=1.0)
+    network, teacher = quantised(LIGHT), quantised(NetworkSpec("resnet18", (1, 16, 16), 3, "layer1", 4, timesteps=1))
+    set_trainable(network, stage)
+    value, _ = StageObjective(network, stage, teacher.eval().requires_grad_(False))(FRAMES, LABELS)
+    value.backward()
+    assert all(parameter.grad is not None for parameter in network.edge.parameters())
+    assert all(parameter.grad is not None for parameter in network.cloud.decoder.parameters())
+    assert all(parameter.grad is None for parameter in network.cloud.tail.parameters())
