@@ -63,8 +63,8 @@ async def _measure(bundle: Bundle, cloud: str, samples: int) -> dict[str, Any]:
             await link.open()
             await asyncio.sleep(0.2)
             opening = Counted(counted.up, counted.down)
-            lockstep = await _samples(link, counted, spikes, timesteps, samples, ahead=1, first=1)
-            ahead = await _samples(link, counted, spikes, timesteps, samples, ahead=timesteps, first=samples + 1)
+            lockstep = await _samples(link, counted, spikes, timesteps, samples, ahead=1)
+            ahead = await _samples(link, counted, spikes, timesteps, samples, ahead=timesteps)
         finally:
             await link.close()
     finally:
@@ -77,27 +77,27 @@ async def _measure(bundle: Bundle, cloud: str, samples: int) -> dict[str, Any]:
 
 
 async def _samples(
-    link: GrpcTransport, counted: Counted, spikes: bytes, timesteps: int, samples: int, *, ahead: int, first: int
+    link: GrpcTransport, counted: Counted, spikes: bytes, timesteps: int, samples: int, *, ahead: int
 ) -> dict[str, float]:
     """Samples at full T, `ahead` frames sent before the first answer is waited for."""
     begun = Counted(counted.up, counted.down)
     up: list[int] = []
     down: list[int] = []
-    for number in range(first, first + samples):
+    stops: list[Stop] = []
+    for _ in range(samples):
+        sample = link.open_sample()
         sent = 0
-        stops: list[Stop] = [] if number == first else [Stop(number - 1)]  # it travels with this sample's first frame
         for answered in range(timesteps):
             while sent < min(timesteps, answered + ahead):
                 sent += 1
-                frame = Frame(number, sent, Codec.PACKED_BITS, spikes)
+                frame = Frame(sample.number, sent, Codec.PACKED_BITS, spikes)
                 up.append(edge_to_wire(frame, stops).ByteSize())
-                link.send(frame)
+                sample.send(frame)
                 stops = []
-            answer = await link.receive(number, WITHIN_S)
-            assert answer is not None, "nobody nudges"
-            down.append(cloud_to_wire(answer).ByteSize())
-        link.stop(number, under_way=False)
-    up.append(edge_to_wire(Stop(number)).ByteSize())  # alone: nothing follows
+            down.append(cloud_to_wire(await sample.receive(WITHIN_S)).ByteSize())
+        sample.stop()
+        stops = [Stop(sample.number)]  # it travels with the next sample's first frame
+    up.append(edge_to_wire(stops[0]).ByteSize())  # alone: nothing follows
     await asyncio.sleep(0.3)  # the last Stop, and the acknowledgements of the last answers
     wire_up, wire_down = counted.up - begun.up, counted.down - begun.down
     frames = samples * timesteps

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from edge_client.build import open_pair
+from edge_client.build import open_edge
 from edge_client.config import EdgeConfig
-from edge_client.inference.co_inference import AnsweredHere, CoInference
+from edge_client.inference.co_inference import CoInference, LocalExitReason
 from edge_client.inference.sample import Sample
 from edge_client.inference.verdict import Verdict
 from edge_client.inputs.convert import converter
@@ -99,9 +99,9 @@ class Edge:
         """Connect, and make the head ready.
 
         Raises:
-            BundleError, ConfigError, CloudUnavailable, CloudRefused: as `edge_client.build.open_pair`.
+            BundleError, ConfigError, CloudUnavailable, CloudRefused: as `edge_client.build.open_edge`.
         """
-        self._network = await self._open.enter_async_context(open_pair(self._config, self._bundle, self._watcher))
+        self._network = await self._open.enter_async_context(open_edge(self._config, self._bundle, self._watcher))
         return self
 
     async def __aexit__(
@@ -148,11 +148,11 @@ class Edge:
         number = next(self._numbers)
         async with self._room:
             if isinstance(given, np.ndarray) and given.shape == self._converter.shape:
-                frames = self._converter.frames(given)
+                pixels = self._converter.pixels(given)
             else:
                 # To read and to scale takes its time: not from the samples that are under way.
-                frames = await asyncio.to_thread(self._converter.frames, given)
-            return await network.classify(Sample(number, f"sample {number}", None, frames))
+                pixels = await asyncio.to_thread(self._converter.pixels, given)
+            return await network.classify(Sample(number, f"sample {number}", None, pixels))
 
     @classmethod
     def blocking(cls, bundle: str | Path, cloud: str | Sequence[str], **options: Any) -> EdgeSync:
@@ -246,7 +246,7 @@ class _Watcher:
     def rejected(self, code: RejectionCode) -> None:
         """Tried again, or raised by `classify`."""
 
-    def answered_here(self, why: AnsweredHere) -> None:
+    def local_exit_used(self, reason: LocalExitReason) -> None:
         """The verdict says so itself."""
 
     def link_changed(self, connected: bool) -> None:

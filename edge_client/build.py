@@ -11,7 +11,7 @@ from edge_client.config import EdgeConfig
 from edge_client.heads.base import Head
 from edge_client.heads.factory import open_head
 from edge_client.heads.local_exit import LocalExit, open_local_exit
-from edge_client.inference.co_inference import AnsweredHere, CoInference
+from edge_client.inference.co_inference import CoInference, LocalExitReason
 from edge_client.inference.lookahead import AutoLookahead, FixedLookahead, Lookahead, exits_tested
 from edge_client.link.addresses import Target
 from edge_client.link.backoff import Backoff
@@ -31,15 +31,15 @@ class Observer(Protocol):
     def rejected(self, code: RejectionCode) -> None:
         """The cloud rejected a sample; it may be tried again."""
 
-    def answered_here(self, why: AnsweredHere) -> None:
-        """The local exit gave a verdict."""
+    def local_exit_used(self, reason: LocalExitReason) -> None:
+        """The local exit answered."""
 
     def link_changed(self, connected: bool) -> None:
         """A stream was opened, or lost."""
 
 
 @contextlib.asynccontextmanager
-async def open_pair(config: EdgeConfig, bundle: Bundle, observer: Observer) -> AsyncIterator[CoInference]:
+async def open_edge(config: EdgeConfig, bundle: Bundle, observer: Observer) -> AsyncIterator[CoInference]:
     """What classifies samples as `config` says, connected; closed at the end.
 
     Raises:
@@ -75,11 +75,11 @@ def _link(config: EdgeConfig, bundle: Bundle, observer: Observer) -> CloudLink:
 
 async def _first_stream(config: EdgeConfig, link: CloudLink) -> None:
     try:
-        await link.stream(min(config.connect_deadline_s, config.loss.patience_s))
+        await link.transport(min(config.connect_deadline_s, config.link_loss.patience_s))
     except TimeoutError:
         if config.needs_cloud_to_start:
-            raise link.trouble() from None
-        log.warning("%s; going on without one (--on-loss %s)", link.trouble(), config.on_loss)
+            raise link.unavailable_error() from None
+        log.warning("%s; going on without one (--on-loss %s)", link.unavailable_error(), config.on_loss)
 
 
 def _local_exit(config: EdgeConfig, bundle: Bundle) -> LocalExit | None:
@@ -122,12 +122,12 @@ def _network(
         lookahead=_lookahead(config, bundle),
         full_t=config.full_t,
         sample_deadline_s=config.sample_deadline_s,
-        loss=config.loss,
+        link_loss=config.link_loss,
         local_exit=local_exit,
         local_first=config.local_exit,
         in_flight=config.in_flight,
         on_rejection=observer.rejected,
-        on_answered_here=observer.answered_here,
+        on_local_exit=observer.local_exit_used,
     )
 
 
@@ -139,4 +139,4 @@ def _lookahead(config: EdgeConfig, bundle: Bundle) -> Lookahead:
     tested = exits_tested(bundle.settings.measured, timesteps)
     exits = [0.0] * (timesteps - 1) + [1.0] if config.full_t else tested
     # With several samples in flight the head has other work while one of them waits.
-    return AutoLookahead(timesteps, exits, config.byte_price_us / 1e6, make_ahead=config.in_flight == 1)
+    return AutoLookahead(timesteps, exits, config.byte_price_us / 1e6, can_prefetch=config.in_flight == 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edge_client.heads.runtime import Runtime
-from edge_client.inference.link_loss import FALLBACK_AFTER_S, LossPolicy, OnLoss
+from edge_client.inference.link_loss import FALLBACK_AFTER_S, LinkLossPolicy, OnLoss
 from edge_client.inference.lookahead import BYTE_PRICE_US
 from edge_client.link.security import IN_CLEAR, LinkSecurity
 from shared.energy import RadioName
@@ -178,9 +178,9 @@ class EdgeConfig:
                 raise ConfigError(f"{flag} is {count}: at least 1")
 
     @property
-    def loss(self) -> LossPolicy:
+    def link_loss(self) -> LinkLossPolicy:
         """What becomes of samples without a cloud."""
-        return LossPolicy.of(
+        return LinkLossPolicy.of(
             self.on_loss or "wait", fallback_after_s=self.fallback_after_s, connect_deadline_s=self.connect_deadline_s
         )
 

@@ -20,7 +20,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from edge_client.api import Edge
 from edge_client.link.addresses import Address, Target, resolve_name
-from edge_client.link.grpc_transport import CHANNEL_OPTIONS, GrpcTransport
+from edge_client.link.grpc_call import CHANNEL_OPTIONS
+from edge_client.link.grpc_transport import GrpcTransport
 from edge_client.link.security import LinkSecurity
 from shared.bundle import Bundle
 from shared.command_line import join_address

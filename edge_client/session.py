@@ -9,19 +9,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from edge_client.inference.co_inference import AnsweredHere, CoInference
+from edge_client.inference.co_inference import CoInference, LocalExitReason
 from edge_client.inference.sample import Sample
 from edge_client.inference.verdict import Verdict
 from edge_client.inputs.base import Item, Source, Unreadable
 from edge_client.inputs.images import encoded_sizes
-from edge_client.inputs.reader_thread import Reader
+from edge_client.inputs.reader_thread import ReaderThread
 from edge_client.output.energy import EnergyAccount
-from edge_client.output.report import Notes, Report
+from edge_client.output.report import Report, StatusLine
 from edge_client.output.results_file import ResultsFile
 from edge_client.output.summary import Classified
 from shared.errors import SampleRejected, WireError
 from shared.messages import RejectionCode
-from shared.metrics import Metrics
+from shared.metrics import Metrics, Reading
 
 UnderWay = deque[tuple[Item, "asyncio.Task[Verdict | None]"]]
 """What was read and is not yet told of, in the source's order."""
@@ -40,7 +40,7 @@ class Session:
     def __init__(
         self,
         report: Report,
-        notes: Notes,
+        status: StatusLine,
         metrics: Metrics,
         *,
         picture_sizes: bool,
@@ -57,7 +57,7 @@ class Session:
         self.seconds = 0.0
         self._clock = clock
         self._report = report
-        self._notes = notes
+        self._status = status
         self._metrics = metrics
         self._picture_sizes = picture_sizes
         self._results = results
@@ -78,7 +78,7 @@ class Session:
         began = self._clock()
         if self._energy is not None:
             self._energy.begin()
-        reader = Reader(source)
+        reader = ReaderThread(source)
         reading: asyncio.Task[Item | None] | None = asyncio.create_task(reader.next())
         under_way: UnderWay = deque()
         try:
@@ -109,9 +109,9 @@ class Session:
         """Count a rejection."""
         self._metrics.count("neucodex_edge_rejections_total", reason=code.name.lower())
 
-    def answered_here(self, why: AnsweredHere) -> None:
+    def local_exit_used(self, reason: LocalExitReason) -> None:
         """Count a verdict of the local exit."""
-        self._metrics.count("neucodex_edge_local_answers_total", reason=why)
+        self._metrics.count("neucodex_edge_local_answers_total", reason=reason)
 
     def link_changed(self, connected: bool) -> None:
         """Show whether a stream is open, and count the streams after the first."""
@@ -140,8 +140,8 @@ class Session:
             verdict = replace(verdict, energy=self._energy.charge(verdict))
         if self._results is not None:
             self._results.write(sample, verdict)
-        observe(self._metrics, verdict)
-        sizes = encoded_sizes(sample.frames) if self._picture_sizes else None
+        self._metrics.record(readings(verdict))
+        sizes = encoded_sizes(sample.pixels) if self._picture_sizes else None
         self.forgotten += len(self.done) == KEPT
         self.done.append(Classified(sample.label, verdict, sizes))
         self._report.classified(sample, verdict)
@@ -149,7 +149,7 @@ class Session:
     def _fail(self, sample: Sample, reason: str) -> None:
         self.failed += 1
         self._metrics.count("neucodex_edge_samples_total", outcome="failed")
-        self._notes.say(f"failed: {reason}")
+        self._status.say(f"failed: {reason}")
         self._report.failed(sample, reason)
 
     async def _abandon(self, under_way: UnderWay, began: float) -> None:
@@ -164,12 +164,12 @@ class Session:
 
     def _advance(self, began: float) -> None:
         self.seconds = self._clock() - began
-        self._notes.advance()
+        self._status.advance()
 
     def _skip(self, item: Unreadable) -> None:
         self.unreadable += 1
         self._metrics.count("neucodex_edge_samples_total", outcome="unreadable")
-        self._notes.say(f"skipped: {item.name}: {item.reason}")
+        self._status.say(f"skipped: {item.name}: {item.reason}")
         self._report.unreadable(item)
 
 
@@ -177,23 +177,29 @@ async def _outcome(item: Item, network: CoInference) -> Verdict | None:
     return None if isinstance(item, Unreadable) else await network.classify(item)
 
 
-def observe(metrics: Metrics, verdict: Verdict) -> None:
-    """Enter a verdict into the metrics of shared.metrics.EDGE_METRICS."""
+def readings(verdict: Verdict) -> list[Reading]:
+    """What a verdict adds to the metrics of shared.metrics.EDGE_METRICS."""
+    found: list[Reading] = []
     for step in verdict.steps:
-        metrics.observe("neucodex_edge_stage_seconds", step.head_s, stage="head")
-        metrics.observe("neucodex_edge_stage_seconds", step.encode_s, stage="encode")
-        metrics.observe("neucodex_edge_stage_seconds", step.send_to_result_s, stage="send_to_result")
-        metrics.observe("neucodex_edge_stage_seconds", step.queue_s, stage="queue")
-        metrics.observe("neucodex_edge_stage_seconds", step.tail_s, stage="tail")
-    metrics.observe("neucodex_edge_sample_seconds", verdict.latency_s)
-    metrics.observe("neucodex_edge_exit_timestep", verdict.timesteps)
-    metrics.observe("neucodex_edge_payload_bytes", verdict.payload_bytes)
-    metrics.observe("neucodex_edge_wire_bytes", verdict.wire_bytes)
-    metrics.count("neucodex_edge_samples_total", outcome=verdict.answered_by)
-    if verdict.energy is None:
-        return
-    if (modelled := verdict.energy.modelled) is not None:
-        metrics.count("neucodex_edge_modelled_joules_total", modelled.compute_j, part="compute")
-        metrics.count("neucodex_edge_modelled_joules_total", modelled.radio_j, part="radio")
-    if (measured := verdict.energy.measured) is not None:
-        metrics.count("neucodex_edge_measured_joules_total", measured.joules, meter=measured.meter)
+        found += [
+            ("neucodex_edge_stage_seconds", step.head_s, {"stage": "head"}),
+            ("neucodex_edge_stage_seconds", step.encode_s, {"stage": "encode"}),
+            ("neucodex_edge_stage_seconds", step.send_to_result_s, {"stage": "send_to_result"}),
+            ("neucodex_edge_stage_seconds", step.queue_s, {"stage": "queue"}),
+            ("neucodex_edge_stage_seconds", step.tail_s, {"stage": "tail"}),
+        ]
+    found += [
+        ("neucodex_edge_sample_seconds", verdict.latency_s, {}),
+        ("neucodex_edge_exit_timestep", verdict.timesteps, {}),
+        ("neucodex_edge_payload_bytes", verdict.payload_bytes, {}),
+        ("neucodex_edge_wire_bytes", verdict.wire_bytes, {}),
+        ("neucodex_edge_samples_total", 1, {"outcome": verdict.answered_by}),
+    ]
+    if verdict.energy is not None and (modelled := verdict.energy.modelled) is not None:
+        found += [
+            ("neucodex_edge_modelled_joules_total", modelled.compute_j, {"part": "compute"}),
+            ("neucodex_edge_modelled_joules_total", modelled.radio_j, {"part": "radio"}),
+        ]
+    if verdict.energy is not None and (measured := verdict.energy.measured) is not None:
+        found.append(("neucodex_edge_measured_joules_total", measured.joules, {"meter": measured.meter}))
+    return found

@@ -27,8 +27,8 @@ class NeucodexError(Exception):
 
     exit_code = 1
 
-    def anew(self: _Error) -> _Error:
-        """The same, never raised. One that is kept, or raised to several, holds every frame that it went through."""
+    def fresh_copy(self: _Error) -> _Error:
+        """A copy that was never raised. One that is kept, or raised twice, holds every stack frame it went through."""
         return copy.copy(self)
 
 

@@ -6,7 +6,7 @@ values are bounded: stages, reasons and sides are enumerated here, bundles are t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,6 +15,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from shared.errors import ConfigError
 
 Kind = Literal["counter", "gauge", "histogram"]
+
+Reading = tuple[str, float, Mapping[str, str]]
+"""A value for a metric: the metric's name, the value, and its labels."""
 
 LATENCY_BUCKETS = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -171,6 +174,15 @@ class Metrics:
     def set(self, name: str, value: float, **labels: str) -> None:
         """Set a gauge."""
         self._child(name, labels).set(value)
+
+    def record(self, readings: Iterable[Reading]) -> None:
+        """Add many values at once, each to a histogram or a counter."""
+        for name, value, labels in readings:
+            child = self._child(name, labels)
+            if isinstance(child, Histogram):
+                child.observe(value)
+            else:
+                child.inc(value)
 
     def serve(self, host: str, port: int) -> int:
         """Export at http://host:port/metrics from a daemon thread; port 0 takes a free one.

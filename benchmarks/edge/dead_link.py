@@ -21,7 +21,8 @@ from benchmarks.edge.base import Part, Rig
 from benchmarks.links.namespaces import Cable, cable, missing
 from benchmarks.record import Target
 from edge_client.link.addresses import Target as Machine
-from edge_client.link.grpc_transport import DEAD_LINK_S, PROBE_S, GrpcTransport
+from edge_client.link.grpc_call import DEAD_LINK_S, GrpcCall
+from edge_client.link.grpc_transport import PROBE_S, GrpcTransport
 from edge_client.link.security import IN_CLEAR
 from protos import co_inference_pb2 as pb
 from protos import co_inference_pb2_grpc as pb_grpc
@@ -133,12 +134,14 @@ async def _serve(address: str) -> None:
 
 
 async def _ask(address: str) -> None:
-    transport = GrpcTransport(Machine(address, address), IN_CLEAR, Open(bytes(32)), 2, DEAD_LINK_S)
-    await transport.open()
+    transport = GrpcTransport(GrpcCall(Machine(address, address), IN_CLEAR, Open(bytes(32)), 2, DEAD_LINK_S))
+    lost = asyncio.get_running_loop().create_future()
+    await transport.open(lost.set_result)
     _say("open")
     await asyncio.to_thread(sys.stdin.readline)
-    transport.send(Frame(1, 1, Codec.PACKED_BITS, b"\x01"))
-    await transport.lost()
+    sample = transport.open_sample()
+    sample.send(Frame(sample.number, 1, Codec.PACKED_BITS, b"\x01"))
+    await lost
     _say("lost")
 
 

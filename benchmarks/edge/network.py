@@ -45,7 +45,7 @@ async def edge(
     link = CloudLink([(host, int(port))], connect, WITHIN_S, Backoff())
     link.start()
     try:
-        await link.stream(WITHIN_S)
+        await link.transport(WITHIN_S)
         network = CoInference(
             head,
             SpikeCodec.of(bundle),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.snntorch_neuron import Leaky
-from edge_client.heads.base import Frames
+from edge_client.heads.base import InputArray
 from edge_client.heads.embedding import Embedding
 from shared.bundle import Bundle
 from shared.models.inference import inference_form
@@ -31,9 +31,9 @@ class OtherHead:
         self._step = step
         self._initial = initial
 
-    def start(self, frames: Frames) -> OtherRun:
+    def start(self, pixels: InputArray) -> OtherRun:
         """Embed a picture; event frames are embedded when they are due."""
-        return OtherRun(self._embedding.of(frames), self._step, self._initial())
+        return OtherRun(self._embedding.of(pixels), self._step, self._initial())
 
 
 class OtherRun:

@@ -27,6 +27,6 @@ def write_pictures(bundle: Bundle, dataset: str, data: Path | None, count: int, 
     source = open_source(InputConfig(dataset=dataset, data=data, limit=count), bundle.manifest)
     samples = [item for item in source if isinstance(item, Sample)]
     for number, sample in zip(range(count), itertools.cycle(samples)):
-        pixels = np.moveaxis(sample.frames, 0, -1)
+        pixels = np.moveaxis(sample.pixels, 0, -1)
         Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(folder / f"{number:05}.png")
     return folder

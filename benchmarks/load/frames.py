@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from benchmarks.load.samples import Samples
-from edge_client.heads.base import Frames
+from edge_client.heads.base import InputArray
 from edge_client.heads.torch_head import TorchHead
 from shared.bundle import Bundle, write_bundle
 from shared.datasets import load_split
@@ -26,7 +26,7 @@ from shared.spike_codec import SpikeCodec
 from shared.wire import edge_to_wire
 
 
-def encode(bundle: Bundle, pictures: Frames) -> Samples:
+def encode(bundle: Bundle, pictures: InputArray) -> Samples:
     """Run the head over pictures [N, C, H, W] or event clips [N, T, C, H, W] and encode what crosses the link.
 
     Raises:
@@ -55,7 +55,7 @@ def encode(bundle: Bundle, pictures: Frames) -> Samples:
     )
 
 
-def pictures_of(bundle: Bundle, dataset: str, data: Path | None, limit: int | None) -> Frames:
+def pictures_of(bundle: Bundle, dataset: str, data: Path | None, limit: int | None) -> InputArray:
     """The test part of a data set in the bundle's size.
 
     Raises:
@@ -69,7 +69,7 @@ def pictures_of(bundle: Bundle, dataset: str, data: Path | None, limit: int | No
     return frames
 
 
-def noise_pictures(spec: NetworkSpec, count: int) -> Frames:
+def noise_pictures(spec: NetworkSpec, count: int) -> InputArray:
     """Pictures of coloured patches, for a bundle that no data set belongs to."""
     random = np.random.default_rng(0)
     channels, height, width = spec.input_shape

@@ -99,7 +99,7 @@ class EdgeOnly:
     async def classify(self, sample: Sample) -> Row:
         """See `Way`."""
         began = time.perf_counter()
-        answer = self._network.classify(sample.frames, early_exit=self._early_exit)
+        answer = self._network.classify(sample.pixels, early_exit=self._early_exit)
         self._pace.wait()
         spent = _ms(began)
         steps = len(answer.confidences)
@@ -128,7 +128,7 @@ class Fallback:
     async def classify(self, sample: Sample) -> Row:
         """See `Way`."""
         began = time.perf_counter()
-        run, total, seen = self._head.start(sample.frames), np.zeros(()), []
+        run, total, seen = self._head.start(sample.pixels), np.zeros(()), []
         answer: tuple[float, ...] = ()
         for timestep in range(1, self._timesteps + 1):
             total = total + run.step()
@@ -209,7 +209,7 @@ class Picture:
     async def classify(self, sample: Sample) -> Row:
         """See `Way`."""
         began = time.perf_counter()
-        data = encode(sample.frames, self._codec, self._quality)
+        data = encode(sample.pixels, self._codec, self._quality)
         self._pace.wait()
         encoded = _ms(began)
         message = request_picture(self._codec, data, early_exit=self._early_exit)
@@ -249,7 +249,7 @@ class Float32:
         began = at = time.perf_counter()
         on_air_since = 0.0
         seen, found = [], np.zeros((1, 1), np.float32)
-        run = self._head.start(sample.frames)
+        run = self._head.start(sample.pixels)
         for timestep in range(1, self._timesteps + 1):
             features = run.step().astype(np.float32)
             row["head_ms"] += _ms(at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from edge_client.heads.base import Frames, Head, HeadRun
+from edge_client.heads.base import Head, HeadRun, InputArray
 from shared.spike_codec import Spikes
 
 
@@ -47,9 +47,9 @@ class PacedHead:
         self.pace = pace
         self.steps = 0
 
-    def start(self, frames: Frames) -> HeadRun:
+    def start(self, pixels: InputArray) -> HeadRun:
         """A sample before its first timestep."""
-        return _PacedRun(self, self._head.start(frames))
+        return _PacedRun(self, self._head.start(pixels))
 
 
 class _PacedRun:

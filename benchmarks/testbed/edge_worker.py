@@ -53,7 +53,7 @@ class Worker:
 
     def measure(self, repeats: int, share: float) -> dict[str, Any]:
         """Milliseconds of a timestep of the head and of the whole network here, held to a share of a core."""
-        pixels, pace, whole = self._samples[0].frames, Pace(share), self._whole
+        pixels, pace, whole = self._samples[0].pixels, Pace(share), self._whole
         plain = open_head(self._bundles["bottleneck"], threads=self._threads)
         head = PacedHead(plain, pace)
         timesteps = self._bundles["bottleneck"].manifest.network.timesteps

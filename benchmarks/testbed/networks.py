@@ -23,7 +23,7 @@ def measure_network(bundle: Bundle, samples: Sequence[Sample]) -> Network:
     """A bundle's network, with its firing rates over these pictures at full T."""
     manifest = bundle.manifest
     spec = manifest.network
-    frames = torch.from_numpy(np.stack([sample.frames for sample in samples]))
+    frames = torch.from_numpy(np.stack([sample.pixels for sample in samples]))
     labels = torch.tensor([sample.label or 0 for sample in samples])
     here = Machine(torch.device("cpu"), bfloat16=False)
     found = spike_statistics(execute_bundle(bundle), Samples(frames, labels), manifest.normalisation, here)
@@ -46,11 +46,11 @@ def trace(bundle: Bundle, samples: Sequence[Sample]) -> tuple[Trace, ...]:
     network = WholeNetwork(bundle, 1)
     traces = []
     for sample in samples:
-        run, rest = network.head.start(sample.frames), TailRun(network.tail)
+        run, rest = network.head.start(sample.pixels), TailRun(network.tail)
         spikes = [run.step() for _ in range(bundle.manifest.network.timesteps)]
         confidences = np.stack([rest.step(frame) for frame in spikes])
         label = -1 if sample.label is None else sample.label
-        traces.append(Trace(sample.id, label, sample.frames, np.stack(spikes), confidences))
+        traces.append(Trace(sample.id, label, sample.pixels, np.stack(spikes), confidences))
     return tuple(traces)
 
 

@@ -10,14 +10,14 @@ import signal
 from collections.abc import Iterator
 from typing import TextIO
 
-from edge_client.build import open_pair
+from edge_client.build import open_edge
 from edge_client.config import EdgeConfig, InputConfig, OutputConfig
 from edge_client.inputs.base import Source, nothing_done
 from edge_client.inputs.factory import open_source
 from edge_client.output.energy import EnergyAccount
 from edge_client.output.live import LiveReport, LiveView, shown
 from edge_client.output.power_meter import Sampled, discover, of_file
-from edge_client.output.report import JsonReport, Notes, Report, TextReport
+from edge_client.output.report import JsonReport, Report, StatusLine, TextReport
 from edge_client.output.results_file import ResultsFile
 from edge_client.output.summary import RunFacts, summarise
 from edge_client.session import Session
@@ -49,14 +49,14 @@ async def run_classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputC
         if meter is not None:
             metrics.know("meter", meter.kind)
         report: Report = _report(outputs, bundle.manifest, out)
-        notes = _notes(outputs, source, results, out, err)
-        view = _view(config, outputs, bundle.manifest, source, results, notes)
+        status = _status_line(outputs, source, results, out, err)
+        view = _view(config, outputs, bundle.manifest, source, results, status)
         if view is not None:
             # Lines for every sample and a view on one terminal do not mix.
             report = LiveReport(view, report, lines=not out.isatty())
         session = Session(
             report,
-            notes,
+            status,
             metrics,
             picture_sizes=outputs.picture_sizes,
             results=results,
@@ -64,20 +64,20 @@ async def run_classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputC
             on_link=view.link_changed if view else lambda _: None,
         )
         try:
-            with _interruptible(), shown(view, notes.console) if view else contextlib.nullcontext():
-                async with open_pair(config, bundle, session) as network:
+            with _interruptible(), shown(view, status.console) if view else contextlib.nullcontext():
+                async with open_edge(config, bundle, session) as network:
                     await session.classify_all(source, network, config.in_flight)
         except asyncio.CancelledError:
-            notes.close()
-            notes.say(f"interrupted: {notes.progress()} samples done")
+            status.close()
+            status.say(f"interrupted: {status.progress()} samples done")
             return INTERRUPTED
         except NeucodexError:
-            notes.close()
+            status.close()
             if session.done:
-                notes.say(f"stopped: {notes.progress()} samples done")
+                status.say(f"stopped: {status.progress()} samples done")
             raise
         finally:
-            notes.close()
+            status.close()
             _summarise(config, outputs, bundle, source, session, report)
         return SOME_FAILED if session.failed or session.unreadable else 0
 
@@ -137,14 +137,16 @@ def _report(outputs: OutputConfig, manifest: Manifest, out: TextIO) -> Report:
     return TextReport(out, manifest.class_names, manifest.network.timesteps, outputs.show)
 
 
-def _notes(outputs: OutputConfig, source: Source, results: ResultsFile | None, out: TextIO, err: TextIO) -> Notes:
+def _status_line(
+    outputs: OutputConfig, source: Source, results: ResultsFile | None, out: TextIO, err: TextIO
+) -> StatusLine:
     done = results.count if results else 0
     if outputs.live and err.isatty():
-        return Notes(err, source.count, bar_after=None, done=done)
+        return StatusLine(err, source.count, bar_after=None, done=done)
     if not outputs.json:
-        return Notes(err, source.count, bar_after=outputs.show, done=done)
+        return StatusLine(err, source.count, bar_after=outputs.show, done=done)
     # Lines for every sample and a bar on one terminal do not mix.
-    return Notes(err, source.count, bar_after=None if out.isatty() else 0, done=done)
+    return StatusLine(err, source.count, bar_after=None if out.isatty() else 0, done=done)
 
 
 def _view(
@@ -153,11 +155,11 @@ def _view(
     manifest: Manifest,
     source: Source,
     results: ResultsFile | None,
-    notes: Notes,
+    status: StatusLine,
 ) -> LiveView | None:
     if not outputs.live:
         return None
-    if not notes.console.is_terminal:
+    if not status.console.is_terminal:
         log.warning("--live needs a terminal on standard error: lines instead")
         return None
     return LiveView(

@@ -1,4 +1,4 @@
-"""What a head is: a sample's frames in, the spikes of one timestep after the other out. In numpy, whatever runs it."""
+"""What a head is: a sample's pixels in, the spikes of one timestep after another out. In numpy, whatever runs it."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from shared.manifest import Normalisation
 from shared.network_spec import NetworkSpec
 from shared.spike_codec import Spikes
 
-Frames = NDArray[np.uint8]
+InputArray = NDArray[np.uint8]
 """A picture [C, H, W], or event frames [T, C, H, W]."""
 
 
 class HeadRun(Protocol):
-    """One sample's way through the head: it alone holds the sample's membranes."""
+    """One sample in a head: it alone holds the sample's membranes."""
 
     def step(self) -> Spikes:
         """The spikes [C', H', W'] of the next timestep, zeros and ones. At most T times."""
 
 
 class Head(Protocol):
-    """A loaded head: any number of samples may be on their way at once, each with its own state."""
+    """A loaded head. Any number of samples may be under way at once, each with its own state."""
 
-    def start(self, frames: Frames) -> HeadRun:
+    def start(self, pixels: InputArray) -> HeadRun:
         """A sample before its first timestep."""
 
 
 def sample_shape(spec: NetworkSpec) -> tuple[int, ...]:
-    """The shape of the frames that `Head.start` takes."""
+    """The shape of the array that `Head.start` takes."""
     return spec.input_shape if spec.input_kind == "static" else (spec.timesteps, *spec.input_shape)
 
 
-def normalise(frames: Frames, normalisation: Normalisation) -> NDArray[np.float32]:
+def normalise(pixels: InputArray, normalisation: Normalisation) -> NDArray[np.float32]:
     """(pixel * scale - mean) / std for each channel, the third axis from the end; float32 of the same shape."""
     mean = np.array(normalisation.mean, np.float32)[:, np.newaxis, np.newaxis]
     std = np.array(normalisation.std, np.float32)[:, np.newaxis, np.newaxis]
-    scaled = frames.astype(np.float32) * np.float32(normalisation.scale)
+    scaled = pixels.astype(np.float32) * np.float32(normalisation.scale)
     return ((scaled - mean) / std).astype(np.float32, copy=False)

@@ -2,7 +2,7 @@
 
 It has no memory, so equal frames have equal currents. A picture is the same at every timestep, and an empty event frame
 is like any other empty one, whose current is computed when the head is loaded (only the normalisation's folded bias is
-left of it). Neither changes a bit. The membranes behind it must step all the same: they leak, and biases charge them.
+left). Neither changes a bit. The membranes behind it must step all the same: they leak, and biases charge them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.heads.base import Frames, normalise, sample_shape
+from edge_client.heads.base import InputArray, normalise, sample_shape
 from shared.manifest import Manifest
 
 Current = TypeVar("Current")
@@ -35,17 +35,17 @@ class Embedding(Generic[Current]):
         self._embed = embed
         self._of_empty = self._current(np.zeros(spec.input_shape, np.uint8))
 
-    def of(self, frames: Frames) -> Callable[[], Current]:
-        """What gives the current of each timestep of a sample, one after the other."""
-        assert frames.shape == self._shape, (frames.shape, self._shape)
+    def of(self, pixels: InputArray) -> Callable[[], Current]:
+        """A function that returns the current of the sample's next timestep."""
+        assert pixels.shape == self._shape, (pixels.shape, self._shape)
         if self._static:
-            current = self._current(frames)
+            current = self._current(pixels)
             return lambda: current
-        coming = iter(frames)
+        coming = iter(pixels)
         return lambda: self._of_frame(next(coming))
 
-    def _of_frame(self, frame: Frames) -> Current:
+    def _of_frame(self, frame: InputArray) -> Current:
         return self._current(frame) if frame.any() else self._of_empty
 
-    def _current(self, frame: Frames) -> Current:
+    def _current(self, frame: InputArray) -> Current:
         return self._embed(normalise(frame, self._normalisation)[np.newaxis])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.heads.base import Frames
+from edge_client.heads.base import InputArray
 from edge_client.heads.embedding import Embedding
 from edge_client.heads.rate_head import RateHead
 from shared.bundle import Bundle
@@ -41,15 +41,15 @@ class OnnxHead:
 
         self._value = OrtValue.ortvalue_from_numpy
         self._embed_session = open_session(bundle, "head-embed", threads)
-        self._step = Step(open_session(bundle, "head-step-int8" if int8 else "head-step", threads))
+        self._step = StepGraph(open_session(bundle, "head-step-int8" if int8 else "head-step", threads))
         membrane = bundle.manifest.network.neuron.initial_membrane
         # Never written to, so all samples start from the same ones.
         self._initial = [self._value(np.full(shape, membrane, np.float32)) for shape in self._step.membranes]
         self._embedding = Embedding(bundle.manifest, self._embed)
 
-    def start(self, frames: Frames) -> OnnxHeadRun:
+    def start(self, pixels: InputArray) -> OnnxHeadRun:
         """Embed a picture; event frames are embedded when they are due."""
-        return OnnxHeadRun(self._step, self._embedding.of(frames), self._initial)
+        return OnnxHeadRun(self._step, self._embedding.of(pixels), self._initial)
 
     def _embed(self, frame: NDArray[np.float32]) -> OrtValue:
         (current,) = self._embed_session.run_with_ort_values(["current"], {"frame": self._value(frame)})
@@ -59,7 +59,7 @@ class OnnxHead:
 class OnnxHeadRun:
     """One sample in an `OnnxHead`."""
 
-    def __init__(self, step: Step, current: Callable[[], OrtValue], state: Sequence[OrtValue]) -> None:
+    def __init__(self, step: StepGraph, current: Callable[[], OrtValue], state: Sequence[OrtValue]) -> None:
         self._step = step
         self._current = current
         self._state = state
@@ -70,7 +70,7 @@ class OnnxHeadRun:
         return spikes
 
 
-class Step:
+class StepGraph:
     """The step graph as a function of (current, membranes)."""
 
     def __init__(self, session: InferenceSession) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.heads.base import Frames
+from edge_client.heads.base import InputArray
 from edge_client.heads.embedding import Embedding
 from shared.manifest import Manifest
 from shared.network_spec import NeuronSpec
@@ -29,9 +29,9 @@ class RateHead:
         self._neuron = manifest.network.neuron
         self._embedding = Embedding(manifest, currents)
 
-    def start(self, frames: Frames) -> RateRun:
+    def start(self, pixels: InputArray) -> RateRun:
         """Run the layers for a picture; event frames are run when they are due."""
-        return RateRun(self._neuron, self._embedding.of(frames))
+        return RateRun(self._neuron, self._embedding.of(pixels))
 
 
 class RateRun:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.heads.base import Frames
+from edge_client.heads.base import InputArray
 from edge_client.heads.embedding import Embedding
 from edge_client.heads.rate_head import RateHead
 from shared.bundle import Bundle
@@ -45,9 +45,9 @@ class TorchHead:
         self.network = inference_form(load_edge(bundle))
         self._embedding = Embedding(bundle.manifest, self._embed)
 
-    def start(self, frames: Frames) -> TorchHeadRun:
+    def start(self, pixels: InputArray) -> TorchHeadRun:
         """Embed a picture; event frames are embedded when they are due."""
-        return TorchHeadRun(self.network, self._embedding.of(frames))
+        return TorchHeadRun(self.network, self._embedding.of(pixels))
 
     def _embed(self, frame: NDArray[np.float32]) -> Tensor:
         import torch  # noqa: PLC0415

@@ -1,7 +1,7 @@
-"""The way of one sample: head, codec, link, exit policy, timestep after timestep, to its verdict.
+"""Classifies samples with a head here and a tail in the cloud, or with the local exit alone.
 
-Knows no gRPC and no torch: head and link are interfaces, the clock is handed in. What is made of a sample is kept until
-its verdict (tens of bytes a frame), so a sample whose stream or state is lost is sent again without running the head.
+Knows no gRPC and no torch: head and link are interfaces, the clock is handed in. `in_flight.py` has a sample's way
+through the cloud.
 """
 
 from __future__ import annotations
@@ -13,35 +13,26 @@ from typing import Literal
 
 from edge_client.heads.base import Head
 from edge_client.heads.local_exit import LocalExit
-from edge_client.inference.frame_producer import HeadThread, SampleFrames
-from edge_client.inference.in_flight import OpenSample
-from edge_client.inference.link_loss import LossPolicy
+from edge_client.inference.frame_producer import HeadExecutor
+from edge_client.inference.in_flight import SampleContext, SampleInFlight
+from edge_client.inference.link_loss import LinkLossPolicy
 from edge_client.inference.lookahead import FixedLookahead, Lookahead
 from edge_client.inference.sample import Sample
-from edge_client.inference.verdict import Step, Verdict, exit_step
-from edge_client.link.cloud_link import Link
+from edge_client.inference.verdict import Verdict
+from edge_client.link.base import Link
 from shared.errors import CloudRefused, CloudUnavailable, SampleRejected, WireError
 from shared.exit_policy import ExitPolicy
-from shared.messages import Frame, Rejection, RejectionCode, StepResult
+from shared.messages import RejectionCode
 from shared.spike_codec import SpikeCodec
-from shared.wire import FRAMING_BYTES, PACKET_BYTES, message_bytes
 
-STARTED_ANEW = (RejectionCode.STATE_LOST, RejectionCode.IDLE)
-"""Rejections after which a sample is started from its first frame, once on each stream."""
+WAIT = LinkLossPolicy("wait")
 
-LEAST_RETRY_S = 0.005
-"""Waited for a slot at least, should a cloud ask for no delay."""
-
-SAMPLE_NUMBERS = (1 << 32) - 1
-"""They are uint32 on the wire, from 1."""
-
-WAIT = LossPolicy("wait")
-
-AnsweredHere = Literal["sure", "fallback"]
+LocalExitReason = Literal["sure", "fallback"]
+"""Why the local exit answered: it was sure before anything was sent, or there was no answer from a cloud."""
 
 
 class CoInference:
-    """Classifies samples with a head here and a tail over there.
+    """Takes samples to their verdicts.
 
     Args:
         head: starts samples and steps them.
@@ -49,16 +40,16 @@ class CoInference:
         link: where streams come from.
         policy: when to stop.
         timesteps: T of the bundle.
-        lookahead: how far ahead of the answers frames are made and sent. The verdict is the same for all: that of the
-            first certain timestep.
+        lookahead: how far ahead of the answers frames are produced and sent. The verdict is the same for all: that of
+            the first certain timestep.
         full_t: go on to timestep T even when certain; the verdict is then that of T.
         sample_deadline_s: from a sample's input to its verdict, in seconds.
-        loss: what becomes of a sample without a cloud.
-        local_exit: answers here; needed where `loss` falls back.
+        link_loss: what becomes of a sample without a cloud.
+        local_exit: answers here; needed where `link_loss` falls back.
         local_first: ask the local exit before anything is sent, and stop there if it is sure.
         in_flight: samples that may be under way at once.
-        on_rejection: told of each rejection, before it is dealt with.
-        on_answered_here: told of each verdict of the local exit, and why it is one.
+        on_rejection: called with each rejection, before it is dealt with.
+        on_local_exit: called for each verdict of the local exit, with the reason.
         clock: seconds, for durations and deadlines.
         sleep: waits for a slot.
     """
@@ -74,33 +65,37 @@ class CoInference:
         lookahead: Lookahead | None = None,
         full_t: bool = False,
         sample_deadline_s: float = 30.0,
-        loss: LossPolicy = WAIT,
+        link_loss: LinkLossPolicy = WAIT,
         local_exit: LocalExit | None = None,
         local_first: bool = False,
         in_flight: int = 1,
         on_rejection: Callable[[RejectionCode], None] = lambda _: None,
-        on_answered_here: Callable[[AnsweredHere], None] = lambda _: None,
+        on_local_exit: Callable[[LocalExitReason], None] = lambda _: None,
         clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        assert local_exit is not None or not (local_first or loss.on_loss == "fallback")
-        self._head = head
-        self._codec = codec
-        self._link = link
-        self._policy = policy
-        self._timesteps = timesteps
-        self._lookahead = lookahead or FixedLookahead(1)
-        self._full_t = full_t
-        self._sample_deadline_s = sample_deadline_s
-        self._loss = loss
+        self._falls_back = link_loss.on_loss == "fallback"
+        assert local_exit is not None or not (local_first or self._falls_back)
+        self._executor = HeadExecutor(single_sample=in_flight == 1)
+        self._context = SampleContext(
+            head=head,
+            codec=codec,
+            executor=self._executor,
+            link=link,
+            policy=policy,
+            timesteps=timesteps,
+            lookahead=lookahead or FixedLookahead(1),
+            full_t=full_t,
+            sample_deadline_s=sample_deadline_s,
+            link_loss=link_loss,
+            answer_patience_s=link_loss.answer_patience_s,
+            on_rejection=on_rejection,
+            clock=clock,
+            sleep=sleep,
+        )
         self._local_exit = local_exit
         self._local_first = local_first
-        self._on_rejection = on_rejection
-        self._on_answered_here = on_answered_here
-        self._clock = clock
-        self._sleep = sleep
-        self._next_number = 0
-        self._thread = HeadThread(alone=in_flight == 1)
+        self._on_local_exit = on_local_exit
 
     async def classify(self, sample: Sample) -> Verdict:
         """One sample to its verdict. Several may be under way at once, as tasks.
@@ -110,182 +105,52 @@ class CoInference:
             WireError: the cloud answered something that was not asked; other samples may fare better.
             CloudUnavailable, CloudRefused: there is no cloud, and no other sample will fare better.
         """
-        began = self._clock()
-        frames = SampleFrames(
-            self._head, sample.frames, self._codec, self._thread, lambda: self._made(flight), self._clock
-        )
-        flight = OpenSample(sample, frames, self._lookahead.next_plan(), began, began + self._sample_deadline_s, began)
+        flight = SampleInFlight(self._context, sample)
         try:
             if self._local_first:
-                verdict = await self._answer_if_sure(flight)
+                verdict = await self._ask_local_exit(flight)
                 if verdict is not None:
                     return verdict
-            return await self._ask_cloud(flight)
+            return await flight.ask_cloud()
         except (SampleRejected, WireError, CloudUnavailable, CloudRefused):
-            if self._loss.on_loss != "fallback":
+            if not self._falls_back:
                 raise
-            return await self._answer_here(flight)
+            return await self._fall_back(flight)
         finally:
-            frames.drop()
-            flight.stop()
+            flight.close()
 
     def close(self) -> None:
         """End the head's thread."""
-        self._thread.close()
+        self._executor.close()
 
-    async def _ask_cloud(self, flight: OpenSample) -> Verdict:
-        while not self._decided(flight):
-            try:
-                if flight.stream is None:
-                    await self._find_stream(flight)
-                await self._send_ahead(flight)
-                answer = await self._receive(flight)
-            except (CloudUnavailable, CloudRefused):
-                if flight.stream is None:
-                    raise  # it was looked for in vain
-                # Another cloud may serve where this one refuses; the link says when all of them do.
-                flight.stream = None
-                continue
-            if isinstance(answer, Rejection):
-                await self._start_anew(flight, answer)
-            elif answer is not None:
-                self._accept(flight, answer, self._clock())
-        now = self._clock()
-        # Also after timestep T: the slot is free as soon as the cloud reads this.
-        flight.stop()
-        last = flight.steps[-1] if self._full_t else exit_step(flight.steps)
-        self._lookahead.saw_exit(last.timestep)
-        return flight.verdict(last.prediction, last.confidence, last.timestep, "cloud", now)
-
-    def _decided(self, flight: OpenSample) -> bool:
-        if flight.seen == self._timesteps:
-            return True
-        return not self._full_t and flight.seen > 0 and flight.steps[-1].certain
-
-    async def _find_stream(self, flight: OpenSample) -> None:
-        until = self._loss.stream_by(flight.deadline, self._link.down_since)
-        try:
-            stream = await self._link.stream(until - self._clock())
-        except TimeoutError:
-            if until < flight.deadline:
-                raise self._link.trouble() from None
-            raise self._too_late(flight, str(self._link.trouble())) from None
-        flight.start(self._number(), stream)
-        flight.lost_before = False
-        flight.progress = self._clock()
-
-    async def _send_ahead(self, flight: OpenSample) -> None:
-        """Send all frames that are made and may be under way, but none once an answer is here: it may make them vain.
-
-        Waits for the head only while nothing is under way; else `_made` calls back when there is more to send.
-        """
-        assert flight.stream is not None
-        plan, frames = flight.plan, flight.frames
-        sendable = plan.sendable(flight.seen, self._timesteps)
-        while flight.sent < sendable:
-            if flight.sent > 0 and flight.stream.arrived(flight.number):
-                return
-            if flight.sent == len(frames.made):
-                if flight.sent > flight.answered:
-                    break
-                await frames.get(flight.sent)
-                flight.progress = self._clock()  # until now the cloud had nothing to answer
-            flight.send_next(self._clock())
-        following = len(frames.made) + 1
-        if following <= plan.makeable(flight.seen, self._timesteps):
-            # What is sent leaves first: where one core does all, the head would keep it waiting.
-            flight.stream.when_written(flight.number, lambda: frames.want(following))
-
-    def _made(self, flight: OpenSample) -> None:
-        """A frame was made in the head's thread: whoever waits for an answer sends it first, if it may be sent, and has
-        the next one made."""
-        if flight.stream is not None and flight.sent > flight.answered:
-            flight.stream.nudge(flight.number)
-
-    async def _receive(self, flight: OpenSample) -> StepResult | Rejection | None:
-        assert flight.stream is not None
-        until = self._loss.answer_by(flight.deadline, flight.progress)
-        try:
-            return await flight.stream.receive(flight.number, until - self._clock())
-        except TimeoutError:
-            raise self._too_late(flight, f"timestep {flight.answered + 1} was not answered") from None
-
-    def _accept(self, flight: OpenSample, result: StepResult, now: float) -> None:
-        flight.answered += 1
-        if result.timestep != flight.answered or flight.answered > flight.sent:
-            raise WireError(f"the cloud answered timestep {result.timestep}, timestep {flight.answered} was due")
-        flight.progress = now
-        if flight.answered <= flight.seen:
-            return  # sent again: its result is known, and was not certain enough
-        frame, sent = flight.frames.made[flight.seen], flight.sent_frames[flight.seen]
-        step = Step(
-            timestep=result.timestep,
-            prediction=result.prediction,
-            confidence=max(result.confidences),
-            certain=self._policy.should_stop(result.confidences),
-            head_s=frame.head_s,
-            encode_s=frame.encode_s,
-            send_to_result_s=now - sent.at,
-            queue_s=result.queue_us / 1e6,
-            tail_s=result.compute_us / 1e6,
-            batch_size=result.batch_size,
-        )
-        message = Frame(flight.number, step.timestep, frame.codec, frame.spikes)
-        bytes_of_it = message_bytes(message) + FRAMING_BYTES + PACKET_BYTES
-        head_idle = not flight.frames.making and len(flight.frames.made) == sent.made
-        self._lookahead.saw_step(step, bytes_of_it, sent.alone, head_idle)
-        flight.steps.append(step)
-
-    async def _start_anew(self, flight: OpenSample, rejection: Rejection) -> None:
-        assert flight.stream is not None
-        self._on_rejection(rejection.code)
-        if rejection.code is RejectionCode.NO_SLOT:
-            wait_s = max(rejection.retry_after_ms / 1000, LEAST_RETRY_S)
-            if self._clock() + wait_s >= self._loss.answer_by(flight.deadline, flight.progress):
-                raise self._too_late(flight, "the cloud had no free slot: give it more, or fewer edges")
-            await self._sleep(wait_s)
-        elif rejection.code in STARTED_ANEW and not flight.lost_before:
-            flight.lost_before = True
-        else:
-            raise SampleRejected(
-                f"{flight.sample.name}: rejected by the cloud ({rejection.code.name}): {rejection.reason}"
-            )
-        flight.start(self._number(), flight.stream)
-
-    async def _answer_if_sure(self, flight: OpenSample) -> Verdict | None:
-        """The local exit's verdict on the first timestep, if it is sure of it."""
+    async def _ask_local_exit(self, flight: SampleInFlight) -> Verdict | None:
+        """The local exit's verdict on the first timestep, if it is sure."""
         assert self._local_exit is not None
-        await flight.frames.get(0)
-        confidences = self._local_exit.confidences(flight.frames.mean_spikes())
+        await flight.producer.get(0)
+        confidences = self._local_exit.confidences(flight.producer.mean_spikes())
         if not self._local_exit.policy.should_stop(confidences):
             return None
-        return self._here(flight, confidences, "sure")
+        return self._local_verdict(flight, confidences, "sure")
 
-    async def _answer_here(self, flight: OpenSample) -> Verdict:
-        """The local exit's verdict: at the first timestep from the present one on that it is sure of, or at T."""
+    async def _fall_back(self, flight: SampleInFlight) -> Verdict:
+        """The local exit's verdict: from the present timestep on at the first where it is sure, or at T."""
         assert self._local_exit is not None
-        await flight.frames.hold()
-        if not flight.frames.made:
-            await flight.frames.get(0)
+        producer = flight.producer
+        await producer.cancel_prefetch()
+        if not producer.encoded:
+            await producer.get(0)
         while True:
-            confidences = self._local_exit.confidences(flight.frames.mean_spikes())
-            timestep = len(flight.frames.made)
-            if timestep == self._timesteps or self._local_exit.policy.should_stop(confidences):
-                return self._here(flight, confidences, "fallback")
-            await flight.frames.get(timestep)
+            confidences = self._local_exit.confidences(producer.mean_spikes())
+            timestep = len(producer.encoded)
+            if timestep == self._context.timesteps or self._local_exit.policy.should_stop(confidences):
+                return self._local_verdict(flight, confidences, "fallback")
+            await producer.get(timestep)
 
-    def _here(self, flight: OpenSample, confidences: tuple[float, ...], why: AnsweredHere) -> Verdict:
+    def _local_verdict(
+        self, flight: SampleInFlight, confidences: tuple[float, ...], reason: LocalExitReason
+    ) -> Verdict:
         flight.stop()
-        self._on_answered_here(why)
+        self._on_local_exit(reason)
         confidence = max(confidences)
-        timestep = len(flight.frames.made)
-        return flight.verdict(confidences.index(confidence), confidence, timestep, "edge", self._clock())
-
-    def _too_late(self, flight: OpenSample, why: str) -> SampleRejected:
-        return SampleRejected(
-            f"{flight.sample.name}: no verdict within {self._sample_deadline_s:g} s: {why} (or raise --sample-deadline)"
-        )
-
-    def _number(self) -> int:
-        self._next_number = self._next_number % SAMPLE_NUMBERS + 1
-        return self._next_number
+        timestep = len(flight.producer.encoded)
+        return flight.verdict(confidences.index(confidence), confidence, timestep, "edge", self._context.clock())

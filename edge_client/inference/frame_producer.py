@@ -1,4 +1,4 @@
-"""A sample's frames as they go over the wire: made in order by head and codec, in the head's thread or in this one."""
+"""Produces a sample's frames as they go over the wire: head, then codec, in the head's thread or in this one."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.heads.base import Frames, Head, HeadRun
-from shared.spike_codec import Past, SpikeCodec
+from edge_client.heads.base import Head, HeadRun, InputArray
+from shared.spike_codec import Past, SpikeCodec, Spikes
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class EncodedFrame:
-    """The frame of one timestep as it goes over the wire, and what it cost to make."""
+    """The spikes of one timestep as they go over the wire, and the seconds that head and codec took."""
 
     codec: int
     spikes: bytes
@@ -28,25 +28,25 @@ class EncodedFrame:
     encode_s: float
 
 
-class HeadThread:
-    """The one thread that runs the head beside the event loop; made when it is first needed.
+class HeadExecutor:
+    """Runs the head in one thread beside the event loop. The thread starts when it is first needed.
 
     Args:
-        alone: there is one sample at a time, so nothing suffers when the loop's own thread runs the head.
+        single_sample: there is one sample at a time, so the loop's own thread may run the head and delays no other.
     """
 
-    def __init__(self, alone: bool) -> None:
-        self._alone = alone
+    def __init__(self, single_sample: bool) -> None:
+        self._single_sample = single_sample
         self._busy = 0
         self._pool: ThreadPoolExecutor | None = None
 
     @property
-    def not_needed(self) -> bool:
-        """Whether the loop's thread may run the head: nobody waits for the loop, and the head is idle."""
-        return self._alone and self._busy == 0
+    def can_run_inline(self) -> bool:
+        """Whether the loop's thread may run the head: no other sample waits for the loop, and the head is idle."""
+        return self._single_sample and self._busy == 0
 
     def run(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Do `work` there, after what was handed over before."""
+        """Do `work` in the thread, after what was submitted before."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="head")
         self._busy += 1
@@ -55,7 +55,7 @@ class HeadThread:
         return done
 
     def close(self) -> None:
-        """End it after the step that it is at."""
+        """End the thread after the step that it is at."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
@@ -63,118 +63,121 @@ class HeadThread:
         self._busy -= 1
 
 
-class SampleFrames:
-    """The frames of one sample, from its input on. It alone holds the sample's membranes and codec past.
+class FrameProducer:
+    """The frames of one sample. It alone holds the sample's membranes and codec past.
 
     Args:
-        head: starts the sample when its first frame is made; that time counts for the first frame.
+        head: starts the sample when the first frame is produced, whose time includes the start.
         pixels: the sample's input.
         codec: of the bundle.
-        thread: shared by all samples.
-        on_made: called in the loop's thread for each frame that was made in the head's.
+        executor: shared by all samples.
+        on_encoded: called in the loop's thread after each frame that the head's thread has encoded.
         clock: seconds.
     """
 
     def __init__(
         self,
         head: Head,
-        pixels: Frames,
+        pixels: InputArray,
         codec: SpikeCodec,
-        thread: HeadThread,
-        on_made: Callable[[], None],
+        executor: HeadExecutor,
+        on_encoded: Callable[[], None],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self.made: list[EncodedFrame] = []
+        self.encoded: list[EncodedFrame] = []
+        """All frames so far; timestep t is at index t - 1."""
         self._head = head
         self._pixels = pixels
         self._codec = codec
-        self._thread = thread
-        self._on_made = on_made
+        self._executor = executor
+        self._on_encoded: Callable[[], None] | None = on_encoded
         self._clock = clock
         self._run: HeadRun | None = None
         self._past: Past | None = None
-        self._spikes: NDArray[np.float32] | None = None
-        self._wanted = 0
-        self._making: asyncio.Future[EncodedFrame | None] | None = None
-        self._dropped = False
+        """Of the last frame, as the codec wants it."""
+        self._last_spikes: Spikes | None = None
+        self._spike_sums: NDArray[np.float32] | None = None
+        self._prefetch = 0
+        self.pending: asyncio.Future[EncodedFrame | None] | None = None
+        """The frame that the head's thread is at, or will be."""
+        self._closed = False
         self._failure: BaseException | None = None
 
-    @property
-    def making(self) -> bool:
-        """Whether a frame is being made in the head's thread."""
-        return self._making is not None
-
-    def want(self, count: int) -> None:
-        """Have frames made in the head's thread until there are so many; never fewer than were wanted before."""
-        self._wanted = max(self._wanted, count)
-        if self._making is None and len(self.made) < self._wanted:
-            self._making = self._thread.run(self._make_if_wanted)
-            self._making.add_done_callback(self._take)
-
-    def drop(self) -> None:
-        """No more frames are wanted; one that is being made is the last, and nobody is told of it.
-
-        Whoever is told holds these frames and is held by them: let go here, a sample's membranes are freed with its
-        verdict, not when the garbage collector comes by.
-        """
-        self._dropped = True
-        self._on_made = _nobody
+    def prefetch(self, count: int) -> None:
+        """Produce frames in the head's thread until there are `count`. A smaller number than before changes nothing."""
+        self._prefetch = max(self._prefetch, count)
+        if self.pending is None and len(self.encoded) < self._prefetch:
+            self.pending = self._executor.run(self._encode_unless_closed)
+            self.pending.add_done_callback(self._take)
 
     async def get(self, index: int) -> EncodedFrame:
-        """Frame number `index` (from 0), made now if it was not made ahead."""
-        while len(self.made) <= index:
-            if self._making is None and self._thread.not_needed:
-                self.made.append(self._make())
-            else:
-                self.want(index + 1)
-                await self._settled()
-        return self.made[index]
+        """Frame number `index` (from 0), produced now if it was not prefetched.
 
-    async def hold(self) -> None:
-        """Make nothing more ahead of need, and wait for the frame that is being made, if one is."""
-        self._wanted = 0
+        Raises:
+            Exception: what the head raised in its thread.
+        """
+        while len(self.encoded) <= index:
+            if self.pending is None and self._executor.can_run_inline:
+                self.encoded.append(self._encode())
+            else:
+                self.prefetch(index + 1)
+                await self._settled()
+        return self.encoded[index]
+
+    async def cancel_prefetch(self) -> None:
+        """Prefetch no more, and wait for the frame that is being produced, if there is one."""
+        self._prefetch = 0
         await self._settled()
 
     def mean_spikes(self) -> NDArray[np.float32]:
-        """The mean [C', H', W'] of the spikes of all frames made, in 0..1: at least one, and none in the making."""
-        assert self._spikes is not None
-        assert self._making is None
-        return self._spikes / np.float32(len(self.made))
+        """The mean [C', H', W'] of the spikes over all frames so far, in 0..1. There is one, and none is `pending`."""
+        assert self._spike_sums is not None
+        assert self.pending is None
+        return self._spike_sums / np.float32(len(self.encoded))
+
+    def close(self) -> None:
+        """Produce no more frames. One that is being produced is the last, and `on_encoded` is not called for it.
+
+        `on_encoded` usually belongs to an object that holds this one. It is dropped here, so that a sample's membranes
+        are freed with its verdict, and not when the garbage collector runs.
+        """
+        self._closed = True
+        self._on_encoded = None
 
     async def _settled(self) -> None:
-        if self._making is not None:
-            await asyncio.wait({self._making})
+        if self.pending is not None:
+            await asyncio.wait({self.pending})
         if self._failure is not None:
             raise self._failure
 
     def _take(self, done: asyncio.Future[EncodedFrame | None]) -> None:
-        self._making = None
-        if done.cancelled():  # the thread was closed before it came to this frame
+        self.pending = None
+        if done.cancelled():  # the executor was closed before it came to this frame
             return
         self._failure = done.exception()
-        if self._failure is None:
-            frame = done.result()
-            if frame is None:
-                return
-            self.made.append(frame)
-            if not self._dropped:
-                self.want(self._wanted)
-        self._on_made()
+        if self._failure is not None:
+            return
+        frame = done.result()
+        if frame is None:
+            return
+        self.encoded.append(frame)
+        if not self._closed:
+            self.prefetch(self._prefetch)
+        if self._on_encoded is not None:
+            self._on_encoded()
 
-    def _make_if_wanted(self) -> EncodedFrame | None:
-        return None if self._dropped else self._make()
+    def _encode_unless_closed(self) -> EncodedFrame | None:
+        return None if self._closed else self._encode()
 
-    def _make(self) -> EncodedFrame:
+    def _encode(self) -> EncodedFrame:
         began = self._clock()
         if self._run is None:
             self._run = self._head.start(self._pixels)
         spikes = self._run.step()
         stepped = self._clock()
+        if self._last_spikes is not None:  # not before it is needed: most samples end with their first frame
+            self._past = self._codec.after(self._past, self._last_spikes)
         codec, data = self._codec.encode(spikes, self._past)
-        self._past = self._codec.after(self._past, spikes)
-        self._spikes = spikes.astype(np.float32) if self._spikes is None else self._spikes + spikes
+        self._last_spikes = spikes
+        self._spike_sums = spikes.astype(np.float32) if self._spike_sums is None else self._spike_sums + spikes
         return EncodedFrame(codec, data, stepped - began, self._clock() - stepped)
-
-
-def _nobody() -> None:
-    """Is told of frames that nobody waits for."""

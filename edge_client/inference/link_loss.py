@@ -12,11 +12,11 @@ FALLBACK_AFTER_S = 1.0
 
 
 @dataclass(frozen=True)
-class LossPolicy:
-    """How long samples wait, and what then.
+class LinkLossPolicy:
+    """How long samples wait, and what happens then.
 
     `fallback`: after `patience_s` without a cloud, or without an answer from it, the local exit answers; while the link
-    stays down samples do not wait again. `wait`: until the sample's deadline. `fail`: after `patience_s` without a
+    stays down, samples do not wait again. `wait`: until the sample's deadline. `fail`: after `patience_s` without a
     stream the run ends.
     """
 
@@ -24,14 +24,15 @@ class LossPolicy:
     patience_s: float = math.inf
 
     @classmethod
-    def of(cls, on_loss: OnLoss, *, fallback_after_s: float, connect_deadline_s: float) -> LossPolicy:
-        """The policy with the patience that belongs to it."""
+    def of(cls, on_loss: OnLoss, *, fallback_after_s: float, connect_deadline_s: float) -> LinkLossPolicy:
+        """The policy with the patience that belongs to `on_loss`."""
         patience = {"fallback": fallback_after_s, "wait": math.inf, "fail": connect_deadline_s}
         return cls(on_loss, patience[on_loss])
 
-    def answer_by(self, deadline: float, progress: float) -> float:
-        """The moment until which a sample waits for an answer; `progress` is since when silence counts."""
-        return min(deadline, progress + self.patience_s) if self.on_loss == "fallback" else deadline
+    @property
+    def answer_patience_s(self) -> float:
+        """How long a sample waits for an answer while the cloud is silent; its deadline may end the wait before."""
+        return self.patience_s if self.on_loss == "fallback" else math.inf
 
     def stream_by(self, deadline: float, down_since: float | None) -> float:
         """The moment until which a sample waits for a stream."""

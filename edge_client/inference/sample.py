@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge_client.heads.base import Frames
+from edge_client.heads.base import InputArray
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One input: `frames` uint8 [C, H, W] (a picture) or [T, C, H, W] (events), as the bundle takes them.
+    """One input: `pixels` uint8 [C, H, W] (a picture) or [T, C, H, W] (events), as the bundle takes them.
 
     `id` counts from 0 in the source's order; `name` is the same in every run over the same input. `label` is an index
     into the bundle's class names, None where it is not known.
@@ -18,4 +18,4 @@ class Sample:
     id: int
     name: str
     label: int | None
-    frames: Frames
+    pixels: InputArray

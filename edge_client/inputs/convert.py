@@ -1,4 +1,4 @@
-"""Whatever a program holds in its hands (arrays, Pillow pictures, paths) to the frames that a bundle takes."""
+"""From what a program has (arrays, Pillow pictures, paths) to the input array that a bundle takes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.heads.base import Frames
+from edge_client.heads.base import InputArray
 from edge_client.inputs.images import from_array, from_image, read_picture
 from edge_client.inputs.pictures import picture_shape
 from edge_client.inputs.recordings import RecordingReader, whole_counts
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 
 class PictureConverter:
-    """Pictures for a bundle that takes pictures; each is scaled and cut as docs/edge.md says."""
+    """For a bundle of pictures; each is scaled and cut as docs/edge.md says."""
 
     def __init__(self, shape: Shape) -> None:
         self.shape: tuple[int, ...] = shape
         self._shape = shape
 
-    def frames(self, given: Input) -> Frames:
+    def pixels(self, given: Input) -> InputArray:
         """uint8 [C, H, W].
 
         Raises:
@@ -52,20 +52,20 @@ class PictureConverter:
 
 
 class RecordingConverter:
-    """Events for a bundle that takes events."""
+    """For a bundle of events."""
 
     def __init__(self, reader: RecordingReader) -> None:
         self.shape = reader.shape
         self._reader = reader
 
-    def frames(self, given: Input) -> Frames:
+    def pixels(self, given: Input) -> InputArray:
         """uint8 [T, 2, H, W].
 
         Raises:
             SourceError: it is no recording, or does not fit.
         """
         if isinstance(given, (str, Path)):
-            return self._reader.frames(Path(given))
+            return self._reader.read(Path(given))
         if not isinstance(given, np.ndarray):
             raise SourceError(f"{type(given).__name__} is no recording: give frames, events or a path")
         if given.dtype.names:
@@ -82,7 +82,7 @@ Converter = PictureConverter | RecordingConverter
 
 
 def converter(manifest: Manifest, binning: Binning = "count") -> Converter:
-    """The one for a bundle."""
+    """The converter for a bundle."""
     if manifest.network.input_kind == "events":
         return RecordingConverter(RecordingReader(manifest, binning))
     return PictureConverter(picture_shape(manifest))

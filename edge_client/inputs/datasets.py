@@ -40,10 +40,10 @@ class DatasetSource(Source):
     def __iter__(self) -> Iterator[Item]:
         number = 0
         for split in registry.stream(self._request):
-            for frames, label in zip(split.frames, split.labels, strict=True):
+            for pixels, label in zip(split.frames, split.labels, strict=True):
                 name = f"{self._request.name}/test/{number}"
                 if not self._skip(name):
-                    yield Sample(number, name, self._labels[int(label)], frames)
+                    yield Sample(number, name, self._labels[int(label)], pixels)
                 number += 1
                 if number == self.count:
                     return

@@ -94,15 +94,15 @@ def from_array(pixels: NDArray[Any], shape: Shape) -> NDArray[np.uint8]:
     return from_image(_pillow().fromarray(np.ascontiguousarray(pixels)), shape)
 
 
-def encoded_sizes(frames: NDArray[np.uint8]) -> tuple[int, int] | None:
+def encoded_sizes(pixels: NDArray[np.uint8]) -> tuple[int, int] | None:
     """The bytes of a picture [C, H, W] as PNG (optimised) and as JPEG of quality 90; None for what is no picture.
 
     Also None without Pillow: a comparison is no reason to end a run.
     """
-    if frames.ndim != 3 or frames.shape[0] not in MODES:
+    if pixels.ndim != 3 or pixels.shape[0] not in MODES:
         return None
     try:
-        return len(encoded(frames, "PNG", optimize=True)), len(encoded(frames, "JPEG", **JPEG))
+        return len(encoded(pixels, "PNG", optimize=True)), len(encoded(pixels, "JPEG", **JPEG))
     except ConfigError:
         return None
 

@@ -33,8 +33,8 @@ class PictureReader:
         Raises:
             SourceError: it cannot be read; the text says why and does not repeat the path.
         """
-        frames = read_picture(path, self.shape)
-        return Sample(number, str(path), self._labels.get(path.absolute().parent.name), frames)
+        pixels = read_picture(path, self.shape)
+        return Sample(number, str(path), self._labels.get(path.absolute().parent.name), pixels)
 
 
 def picture_shape(manifest: Manifest) -> Shape:

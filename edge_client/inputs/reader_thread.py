@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from edge_client.inputs.base import Item, Source
 
 
-class Reader:
+class ReaderThread:
     """Takes items from a source without holding up the event loop that `next` is called in. Close it.
 
     The thread is a daemon: one that waits for standard input does not keep the process alive.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.heads.base import Frames
+from edge_client.heads.base import InputArray
 from edge_client.inference.sample import Sample
 from shared.datasets.base import Binning
 from shared.datasets.event_files import DVS128, READERS, events_among, read_arrays, read_events
@@ -52,9 +52,9 @@ class RecordingReader:
         Raises:
             SourceError: it cannot be read, or does not fit.
         """
-        return Sample(number, str(path), self._labels.get(path.absolute().parent.name), self.frames(path))
+        return Sample(number, str(path), self._labels.get(path.absolute().parent.name), self.read(path))
 
-    def frames(self, path: Path) -> Frames:
+    def read(self, path: Path) -> InputArray:
         """uint8 [T, 2, H, W] of a recording; an .npz file may also hold the frames themselves.
 
         Raises:
@@ -73,7 +73,7 @@ class RecordingReader:
         except SourceError as error:
             raise SourceError(f"{path}: {error}") from None
 
-    def bin(self, events: Events, known: Sensor | None = None) -> Frames:
+    def bin(self, events: Events, known: Sensor | None = None) -> InputArray:
         """uint8 [T, 2, H, W] of events; `known` is the sensor that the format implies.
 
         Raises:
@@ -93,7 +93,7 @@ class RecordingReader:
         return bin_events(events, timesteps, sensor, size=height, by=self._binning)
 
 
-def _frames_among(arrays: Mapping[str, NDArray[Any]], path: Path, shape: tuple[int, ...]) -> Frames:
+def _frames_among(arrays: Mapping[str, NDArray[Any]], path: Path, shape: tuple[int, ...]) -> InputArray:
     """The one array of `shape`."""
     fitting = [name for name, array in arrays.items() if array.shape == shape]
     if len(fitting) != 1:
@@ -105,13 +105,13 @@ def _frames_among(arrays: Mapping[str, NDArray[Any]], path: Path, shape: tuple[i
     return whole_counts(arrays[fitting[0]], f"{path}: {fitting[0]}")
 
 
-def whole_counts(frames: NDArray[Any], what: str) -> Frames:
+def whole_counts(counts: NDArray[Any], what: str) -> InputArray:
     """Event counts as uint8.
 
     Raises:
         SourceError: they are no whole numbers in 0..255.
     """
-    counts = frames.astype(np.uint8) if frames.dtype.kind in NUMBERS else None
-    if counts is None or not np.array_equal(counts, frames):
+    whole = counts.astype(np.uint8) if counts.dtype.kind in NUMBERS else None
+    if whole is None or not np.array_equal(whole, counts):
         raise SourceError(f"{what}: event counts must be whole numbers in 0..255")
-    return counts
+    return whole

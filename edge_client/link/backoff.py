@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 class Backoff:
     """A pause is drawn evenly from 0 to min(longest, first * 2 ** failures), in seconds.
 
-    Even from zero, so that the edges of a cloud that comes back do not all ask at once. `chance` is handed in, and
-    seeded in tests.
+    It starts from 0 so that the edges of a cloud that comes back do not all ask at once. `chance` is seeded in tests.
     """
 
     first_s: float = 0.1
@@ -19,6 +18,6 @@ class Backoff:
     chance: random.Random = field(default_factory=random.Random)
 
     def pause_s(self, failures: int) -> float:
-        """The pause after so many failures in a row."""
+        """The pause after this number of failures in a row."""
         doublings = min(failures, 32)  # beyond that every pause is the longest
         return self.chance.uniform(0.0, min(self.longest_s, self.first_s * 2.0**doublings))

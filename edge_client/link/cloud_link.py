@@ -1,7 +1,7 @@
-"""The link to the cloud, kept up: opens a stream, and another one when it is lost, at the next address.
+"""Keeps a stream to a cloud open: when it is lost, opens another one, at the next address.
 
-A cloud that drains, a connection that breaks and a machine that is gone are the same to it: the stream has ended, and
-there may be another one. Whose frames were on it has to send them again; `co_inference.py` does.
+A cloud that drains, a connection that breaks and a machine that is gone look the same here: the stream has ended, and
+there may be another one. A sample whose frames were on it sends them again (`inference/in_flight.py`).
 """
 
 from __future__ import annotations
@@ -11,57 +11,36 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
 
 from edge_client.link.addresses import Address, Target, resolve
 from edge_client.link.backoff import Backoff
+from edge_client.link.base import Transport
 from edge_client.link.errors import closed, not_there
-from edge_client.link.transport import Transport
 from shared.command_line import join_address
 from shared.errors import CloudRefused, CloudUnavailable, NeucodexError
 
 log = logging.getLogger(__name__)
 
-
 STEADY_S = 1.0
-"""A stream that lived longer was a good one: the next pause is a short one again."""
+"""A stream that lived longer than this worked: the next pause is short again."""
 
 LEAST_TRY_S = 2.0
-"""A try has so long, or the whole deadline, however many machines share it: TCP, TLS, HTTP/2 and Open take up to four
-round trips, of half a second each over a satellite. A share that is shorter would cut off every try for ever."""
-
-
-class Link(Protocol):
-    """Where the loop gets its stream from."""
-
-    async def stream(self, within_s: float) -> Transport:
-        """An open stream: the present one, or the next.
-
-        Raises:
-            TimeoutError: there is none within `within_s` seconds.
-            CloudUnavailable: the link was closed.
-            CloudRefused: every cloud refused this edge, one after the other, be it on a stream that was open.
-        """
-
-    @property
-    def down_since(self) -> float | None:
-        """When the last stream was lost, or the link made, by the loop's clock; None while a stream is open."""
-
-    def trouble(self) -> CloudUnavailable:
-        """Why there is no stream, for people; a new one each time, to be raised."""
+"""The least time for one try, or the whole deadline if that is shorter, however many machines share it: TCP, TLS,
+HTTP/2 and Open take up to four round trips, of half a second each over a satellite. A shorter share would cut off every
+try."""
 
 
 class CloudLink:
-    """A `Link` to the first of several clouds that answers. `start` it, and `close` it.
+    """A `Link` to the first of several clouds that answers. Call `start` first, and `close` at the end.
 
     Args:
         addresses: of clouds that serve the same bundle, in the order in which they are tried. A name that stands for
             several machines is tried machine by machine.
-        connect: makes an unopened transport to one machine, for a try of at most so many seconds.
-        connect_deadline_s: shared by all machines, so that a round takes no longer; but each has `LEAST_TRY_S`.
+        connect: makes an unopened transport to one machine; the number is how many seconds the try may take.
+        connect_deadline_s: seconds for one round over all machines. Each try has at least `LEAST_TRY_S`.
         backoff: pauses between tries.
-        on_change: told whenever a stream is open (True) or lost (False).
-        clock: seconds; the loop's.
+        on_change: called with True when a stream is open, and with False when it is lost.
+        clock: seconds, as the loop has them.
         sleep: pauses.
     """
 
@@ -83,56 +62,53 @@ class CloudLink:
         self._on_change = on_change
         self._clock = clock
         self._sleep = sleep
-        self._open: Transport | None = None
-        self._down_since: float | None = clock()
+        self.current: Transport | None = None
+        self.down_since: float | None = clock()
         self._failures = 0
+        """Failed tries in a row."""
         self._opened_at = 0.0
         self._warned: set[str] = set()
-        """What was said since the last stream was opened."""
+        """Warnings logged since the last stream was opened."""
         self._refused: CloudRefused | None = None
         self._lost: CloudUnavailable | None = None
+        """Why the last stream was lost; None before the first loss."""
         self._failed: NeucodexError | None = None
-        """Why the last try was in vain; None where none was since a stream was open."""
-        self._answerable = asyncio.Event()
-        """Set while `stream` has something to say: a stream is open, all clouds refused, or the link is over."""
-        self._over = False
+        """Why the last try failed; None where none has failed since a stream was open."""
+        self._settled = asyncio.Event()
+        """Set while `transport` need not wait: a stream is open, all clouds refused, or the link is closed."""
+        self._closing = False
         self._task: asyncio.Task[None] | None = None
-
-    @property
-    def down_since(self) -> float | None:
-        self._present()
-        return self._down_since
 
     def start(self) -> None:
         """Begin to connect, in the background; call it once."""
         self._task = asyncio.create_task(self._keep_open(), name="link")
-        self._task.add_done_callback(lambda _: self._answerable.set())
+        self._task.add_done_callback(lambda _: self._settled.set())
 
-    async def stream(self, within_s: float) -> Transport:
+    async def transport(self, within_s: float) -> Transport:
         until = self._clock() + within_s
-        while self._over or self._present() is None:
-            if self._over:
+        while True:
+            if self._closing:
                 raise closed()
+            if self.current is not None:
+                return self.current
             if self._refused is not None:
-                raise self._refused.anew()
+                raise self._refused.fresh_copy()
             if self._task is not None and self._task.done():
-                self._task.result()  # raises what ended it, which nothing should
+                self._task.result()  # raises the unforeseen error that ended it
             try:
-                await asyncio.wait_for(self._answerable.wait(), until - self._clock())
+                await asyncio.wait_for(self._settled.wait(), until - self._clock())
             except (asyncio.TimeoutError, TimeoutError):  # one and the same from Python 3.11 on
                 raise TimeoutError from None
-        assert self._open is not None
-        return self._open
 
-    def trouble(self) -> CloudUnavailable:
+    def unavailable_error(self) -> CloudUnavailable:
         named = [join_address(address) for address in self._addresses]
-        trouble = not_there(named, self._connect_deadline_s) if self._lost is None else self._lost.anew()
-        return trouble if self._failed is None else CloudUnavailable(f"{trouble}; the last try: {self._failed}")
+        why = not_there(named, self._connect_deadline_s) if self._lost is None else self._lost.fresh_copy()
+        return why if self._failed is None else CloudUnavailable(f"{why}; the last try: {self._failed}")
 
     async def close(self) -> None:
-        """End the stream and try no more; who waits for one is told."""
-        self._over = True
-        self._answerable.set()
+        """End the stream and try no more. A call that waits for a stream raises CloudUnavailable."""
+        self._closing = True
+        self._settled.set()
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -153,76 +129,75 @@ class CloudLink:
             for target in targets:
                 why = await self._visit(target, try_s)
                 failures.append(why)
-                # Else whoever waits for the first stream is told, and says it.
+                # Before the first stream the caller of `transport` gets this as an exception.
                 if self._lost is not None or (isinstance(why, CloudRefused) and len(targets) > 1):
                     self._warn(why)
-                self._refuse(why if len(failures) == len(targets) and _all_refused(failures) else None)
-                # There is no sense in asking a cloud that wants to be left alone, unless there is another to ask first.
-                alone_s = why.retry_after_s if isinstance(why, CloudUnavailable) and target is targets[-1] else 0.0
-                await self._pause(alone_s)
+                self._note_refusal(why if len(failures) == len(targets) and _all_refused(failures) else None)
+                # A busy cloud's request to wait is heeded only where there is no other cloud to ask first.
+                busy_s = why.retry_after_s if isinstance(why, CloudUnavailable) and target is targets[-1] else 0.0
+                await self._pause(busy_s)
 
     async def _visit(self, target: Target, within_s: float) -> NeucodexError:
-        """Open a stream to one machine and stay until it is lost; why it is, or never was."""
+        """Open a stream to one machine and stay until it is lost. Returns why it was lost, or could not be opened."""
         transport = self._connect(target, within_s)
+        lost: asyncio.Future[NeucodexError] = asyncio.get_running_loop().create_future()
+
+        def on_lost(why: NeucodexError) -> None:
+            if self.current is transport and not self._closing:
+                self._note_lost(why)
+            if not lost.done():
+                lost.set_result(why)
+
         try:
-            await transport.open()
-            self._opened(transport, target)
-            why = await transport.lost()
-            self._closed(why)
+            await transport.open(on_lost)
+            self._note_open(transport, target)
+            return await lost
         except NeucodexError as error:
-            self._failed = why = error
+            self._failed = error
+            return error
         finally:
-            if self._open is transport:  # this edge is done
-                self._open = None
+            if self.current is transport:  # the link is being closed
+                self.current = None
                 self._on_change(False)
             await transport.close()
-        return why
 
-    def _present(self) -> Transport | None:
-        """The open stream. Samples may learn before the link's own task that it is lost."""
-        if self._open is not None and self._open.ended is not None:
-            self._closed(self._open.ended)
-        return self._open
-
-    def _opened(self, transport: Transport, target: Target) -> None:
+    def _note_open(self, transport: Transport, target: Target) -> None:
         if self._lost is not None:
             log.info("connected again, to %s", target.address)
-        self._open = transport
+        self.current = transport
         self._opened_at = self._clock()
-        self._down_since = None
+        self.down_since = None
         self._refused = None
         self._failed = None
         self._warned.clear()
-        self._answerable.set()
+        self._settled.set()
         self._on_change(True)
 
-    def _closed(self, why: NeucodexError) -> None:
-        if self._open is None:
-            return
-        self._open = None
-        self._down_since = self._clock()
-        self._answerable.clear()
+    def _note_lost(self, why: NeucodexError) -> None:
+        self.current = None
+        self.down_since = self._clock()
+        self._settled.clear()
         if isinstance(why, CloudUnavailable):
             self._lost = why
             self._warned.add(str(why))
             log.warning("%s; connecting again", why)
-        # A cloud that takes streams and drops them at once is not asked more often than one that takes none.
-        if self._down_since - self._opened_at > STEADY_S:
+        # A cloud that takes streams and drops them at once is asked no more often than one that takes none.
+        if self.down_since - self._opened_at > STEADY_S:
             self._failures = 0
         self._on_change(False)
 
+    def _note_refusal(self, refusal: NeucodexError | None) -> None:
+        self._refused = refusal if isinstance(refusal, CloudRefused) else None
+        if refusal is None:
+            self._settled.clear()
+        else:
+            self._settled.set()
+
     def _warn(self, what: NeucodexError) -> None:
-        """Once: tries go on for as long as it stays so."""
+        """Log it once in an outage: tries go on for as long as it lasts."""
         if str(what) not in self._warned:
             self._warned.add(str(what))
             log.warning("%s", what)
-
-    def _refuse(self, refusal: NeucodexError | None) -> None:
-        self._refused = refusal if isinstance(refusal, CloudRefused) else None
-        if refusal is None:
-            self._answerable.clear()
-        else:
-            self._answerable.set()
 
     async def _pause(self, at_least_s: float = 0.0) -> None:
         pause_s = self._backoff.pause_s(self._failures)

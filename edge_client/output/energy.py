@@ -55,7 +55,7 @@ class EnergyAccount:
     ) -> None:
         self._cost = edge_cost(bundle)
         self._radio = RADIOS[radio]
-        self._local_exit_macs = local_exit_macs(bundle.settings)
+        self._local_exit_j = compute_joules(local_exit_macs(bundle.settings), 0.0)
         self._asks_first = asks_first
         self._meter = meter
         self._counted: float | None = None
@@ -80,7 +80,7 @@ class EnergyAccount:
         answers = len(verdict.steps)
         up = verdict.wire_bytes + PACKET_BYTES * answers
         return Modelled(
-            self._cost.joules(verdict.head_steps) + compute_joules(asked * self._local_exit_macs, 0.0),
+            self._cost.joules(verdict.head_steps) + asked * self._local_exit_j,
             radio_joules(self._radio, up, answers * self._answer_bytes, verdict.on_air_s),
         )
 

@@ -118,10 +118,10 @@ class TextReport:
         )
 
     def failed(self, sample: Sample, reason: str) -> None:
-        """On standard error alone, see `Notes`."""
+        """On standard error alone, see `StatusLine`."""
 
     def unreadable(self, what: Unreadable) -> None:
-        """On standard error alone, see `Notes`."""
+        """On standard error alone, see `StatusLine`."""
 
     def summary(self, figures: Summary) -> None:
         print_table(summary_table(figures), self._out)
@@ -131,7 +131,7 @@ class TextReport:
         self._out.flush()
 
 
-class Notes:
+class StatusLine:
     """Standard error: progress as a bar on a terminal, else a line now and then, and what went wrong with a sample.
 
     Args:

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.edge.cuts import Trouble, compare, run
 from benchmarks.links.proxy import CUTS, Cut, Proxy
-from edge_client.build import open_pair
+from edge_client.build import open_edge
 from edge_client.config import EdgeConfig, InputConfig
 from edge_client.inference.sample import Sample
 from edge_client.inputs.factory import open_source
@@ -139,8 +139,8 @@ class Observer:
     def rejected(self, code: RejectionCode) -> None:
         raise AssertionError(code)
 
-    def answered_here(self, why: str) -> None:
-        self.answered.append(why)
+    def local_exit_used(self, reason: str) -> None:
+        self.answered.append(reason)
 
     def link_changed(self, connected: bool) -> None:
         self.streams += connected
@@ -155,12 +155,12 @@ async def test_fallback_answers_while_the_link_is_cut_and_asks_the_cloud_again_a
         return EdgeConfig(SHIPPED.path, ((host, int(port)),), on_loss="fallback", fallback_after_s=1.0)
 
     samples = [item for item in open_source(DIGITS, SHIPPED.manifest) if isinstance(item, Sample)][:20]
-    async with open_pair(there(cloud.listen), SHIPPED, Observer()) as network:
+    async with open_edge(there(cloud.listen), SHIPPED, Observer()) as network:
         undisturbed = [await network.classify(sample) for sample in samples]
     host, _, port = cloud.listen.rpartition(":")
     proxy = Proxy(host, int(port))
     observer = Observer()
-    async with open_pair(there(await proxy.start()), SHIPPED, observer) as network:
+    async with open_edge(there(await proxy.start()), SHIPPED, observer) as network:
         before = [await network.classify(sample) for sample in samples[:5]]
         proxy.cut(how)
         cut_off = [await network.classify(sample) for sample in samples[5:8]]

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from edge_client import Edge, build
-from edge_client.heads.base import Frames, Head, HeadRun
+from edge_client.heads.base import Head, HeadRun, InputArray
 from edge_client.heads.factory import open_head
 from edge_client.link.security import IN_CLEAR
 from shared.bundle import Bundle
@@ -114,7 +114,7 @@ async def test_all_forms_of_events_have_the_same_verdict(cloud: CloudProcess, ev
     path = tmp_path / "clip.npz"
     np.savez(path, **{name: recorded[name] for name in ("x", "y", "t", "p")})
     async with edge(cloud, events.path, full_t=True, binning="time") as opened:
-        frames = opened._converter.frames(recorded)
+        frames = opened._converter.pixels(recorded)
         assert frames.shape == (5, 2, 34, 34)
         assert frames.sum() == 400
         verdicts = [await opened.classify(form) for form in (recorded, frames, frames.astype(np.float32), path)]
@@ -190,8 +190,8 @@ class HeldHead:
         self._head = head
         self.let_go = threading.Event()
 
-    def start(self, frames: Frames) -> HeadRun:
-        return HeldRun(self._head.start(frames), self.let_go)
+    def start(self, pixels: InputArray) -> HeadRun:
+        return HeldRun(self._head.start(pixels), self.let_go)
 
 
 class HeldRun:

@@ -17,17 +17,19 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_client.inference.co_inference import CoInference
-from edge_client.inference.link_loss import LossPolicy
+from edge_client.inference.link_loss import LinkLossPolicy
 from edge_client.inference.lookahead import FixedLookahead
 from edge_client.link.addresses import Target
 from edge_client.link.backoff import Backoff
 from edge_client.link.cloud_link import CloudLink
+from edge_client.link.grpc_call import GrpcCall
 from edge_client.link.grpc_transport import GrpcTransport
 from edge_client.link.security import IN_CLEAR
 from protos import co_inference_pb2 as pb
 from protos import co_inference_pb2_grpc as pb_grpc
 from shared.errors import CloudRefused
 from shared.exit_policy import ExitPolicy
+from shared.messages import Open
 from shared.spike_codec import SpikeCodec
 from tests.unit.edge_client.fakes import SHAPE, CountingHead, CountingRun, T, sample
 
@@ -99,7 +101,7 @@ async def served(servicer: pb_grpc.CoInferenceServicer, *options: tuple[str, int
 @asynccontextmanager
 async def linked(*addresses: tuple[str, int], on_change: Callable[[bool], None] = bool) -> AsyncIterator[CloudLink]:
     def connect(target: Target, within_s: float) -> GrpcTransport:
-        return GrpcTransport(target, IN_CLEAR, bytes(32), 2, within_s)
+        return GrpcTransport(GrpcCall(target, IN_CLEAR, Open(bytes(32)), 2, within_s))
 
     link = CloudLink(addresses, connect, 5.0, Backoff(0.01, 0.1, random.Random(0)), on_change=on_change)
     link.start()
@@ -141,9 +143,9 @@ class Watched(CountingHead):
         super().__init__()
         self._left: list[weakref.ref[Any]] = []
 
-    def start(self, frames: NDArray[np.uint8]) -> CountingRun:
-        run = super().start(frames)
-        self._left += [weakref.ref(frames), weakref.ref(run)]
+    def start(self, pixels: NDArray[np.uint8]) -> CountingRun:
+        run = super().start(pixels)
+        self._left += [weakref.ref(pixels), weakref.ref(run)]
         return run
 
     @property
@@ -224,8 +226,8 @@ async def test_nothing_is_left_of_a_sample_that_lost_its_stream_or_found_none() 
         await cloud.aclose()
         while link.down_since is None:  # noqa: ASYNC110  the link is told a moment later
             await asyncio.sleep(0)
-        at_once = LossPolicy("fallback", 0.0)
-        falling_back = CoInference(head, codec, link, POLICY, T, loss=at_once, local_exit=SurelyOne())
+        at_once = LinkLossPolicy("fallback", 0.0)
+        falling_back = CoInference(head, codec, link, POLICY, T, link_loss=at_once, local_exit=SurelyOne())
         assert [(await falling_back.classify(sample(number))).answered_by for number in range(3)] == ["edge"] * 3
         gc.collect()
         assert not head.held

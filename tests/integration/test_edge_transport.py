@@ -17,17 +17,22 @@ from grpc_status import rpc_status
 
 from edge_client.link.addresses import Target
 from edge_client.link.errors import MOST_RETRY_S, retry_after_s
+from edge_client.link.grpc_call import GrpcCall
 from edge_client.link.grpc_transport import GrpcTransport
 from edge_client.link.security import IN_CLEAR
 from protos import co_inference_pb2 as pb
 from protos import co_inference_pb2_grpc as pb_grpc
 from shared.errors import CloudRefused, CloudUnavailable
-from shared.messages import Codec, Frame, Rejection, RejectionCode, StepResult, Stop
+from shared.messages import Codec, Frame, Open, Rejection, RejectionCode, StepResult, Stop
 from shared.wire import edge_from_wire
 
 Script = Callable[[Any], Awaitable[None]]
 READY = pb.CloudMessage(ready=pb.Ready(max_open_samples=4, sample_idle_timeout_ms=1000))
 FINGERPRINT = bytes(range(32))
+
+
+def frame(sample: int, timestep: int = 1) -> Frame:
+    return Frame(sample, timestep, Codec.PACKED_BITS, b"\x05")
 
 
 def result(sample: int, timestep: int = 1, confidences: tuple[float, ...] = (0.25, 0.75)) -> pb.CloudMessage:
@@ -58,7 +63,8 @@ async def cloud(script: Script) -> AsyncIterator[tuple[str, grpc.aio.Server]]:
 async def link(
     address: str, deadline_s: float = 5.0, probe_s: float = 60.0, top_k: int = 0
 ) -> AsyncIterator[GrpcTransport]:
-    transport = GrpcTransport(Target(address, address), IN_CLEAR, FINGERPRINT, 2, deadline_s, probe_s, top_k)
+    opening = Open(FINGERPRINT, top_k=top_k)
+    transport = GrpcTransport(GrpcCall(Target(address, address), IN_CLEAR, opening, 2, deadline_s), probe_s)
     try:
         yield transport
     finally:
@@ -83,12 +89,13 @@ async def test_answers_find_their_samples() -> None:
 
     async with cloud(script) as (address, _), link(address) as transport:
         assert (await transport.open()).max_open_samples == 4
-        for sample in (1, 2):
-            transport.send(Frame(sample, 1, Codec.PACKED_BITS, b"\x05"))
-        assert await transport.receive(2, 5.0) == StepResult(2, 1, (0.25, 0.75))
-        assert transport.arrived(1)
-        transport.stop(1, under_way=True)
-        assert await transport.receive(2, 5.0) == Rejection(2, RejectionCode.NO_SLOT, "full", 7)
+        first, second = transport.open_sample(), transport.open_sample()
+        for sample in (first, second):
+            sample.send(frame(sample.number))
+        assert await second.receive(5.0) == StepResult(2, 1, (0.25, 0.75))
+        assert first.has_answer
+        first.stop()
+        assert await second.receive(5.0) == Rejection(2, RejectionCode.NO_SLOT, "full", 7)
     opened = seen[0].open
     assert (opened.protocol_version, opened.fingerprint, opened.top_k) == (1, FINGERPRINT, 0)
     assert seen[1].frame == pb.Frame(sample=1, timestep=1, codec=pb.CODEC_PACKED_BITS, spikes=b"\x05")
@@ -100,18 +107,19 @@ async def test_silence_is_a_timeout_and_a_late_answer_still_counts() -> None:
     async def script(context: Any) -> None:
         await context.read()
         await context.write(READY)
-        frame = (await context.read()).frame
+        asked = (await context.read()).frame
         await ask.wait()
-        await context.write(result(frame.sample))
+        await context.write(result(asked.sample))
         await context.read()
 
     async with cloud(script) as (address, _), link(address) as transport:
         await transport.open()
-        transport.send(Frame(9, 1, Codec.PACKED_BITS, b"\x05"))
+        sample = transport.open_sample()
+        sample.send(frame(1))
         with pytest.raises(TimeoutError):
-            await transport.receive(9, 0.02)
+            await sample.receive(0.02)
         ask.set()
-        assert await transport.receive(9, 5.0) == StepResult(9, 1, (0.25, 0.75))
+        assert await sample.receive(5.0) == StepResult(1, 1, (0.25, 0.75))
 
 
 @pytest.mark.parametrize(
@@ -242,8 +250,9 @@ async def test_a_cloud_that_breaks_the_protocol(first: pb.CloudMessage, later: p
 
     async def use(transport: GrpcTransport) -> None:
         await transport.open()
-        transport.send(Frame(1, 1, Codec.PACKED_BITS, b"\x05"))
-        await transport.receive(1, 5.0)
+        sample = transport.open_sample()
+        sample.send(frame(1))
+        await sample.receive(5.0)
 
     async with cloud(script) as (address, _), link(address) as transport:
         with pytest.raises(CloudRefused, match=r"breaks the protocol.*same version"):
@@ -259,8 +268,9 @@ async def test_bytes_that_are_no_message_end_the_stream(before: list[bytes]) -> 
         await context.read()
 
     async def use(transport: GrpcTransport) -> None:
-        await transport.open()
-        raise await asyncio.wait_for(transport.lost(), 5.0)
+        lost = asyncio.get_running_loop().create_future()
+        await transport.open(lost.set_result)
+        raise await asyncio.wait_for(lost, 5.0)
 
     server = grpc.aio.server()
     methods = {"Infer": grpc.stream_stream_rpc_method_handler(infer)}
@@ -291,48 +301,29 @@ async def test_a_lost_link_reaches_every_waiting_sample_and_every_later_call(how
 
     async with cloud(script) as (address, server), link(address) as transport:
         await transport.open()
-        for sample in (1, 2):
-            transport.send(Frame(sample, 1, Codec.PACKED_BITS, b"\x05"))
-        waiting = [asyncio.create_task(transport.receive(sample, 10.0)) for sample in (1, 2)]
+        samples = [transport.open_sample(), transport.open_sample()]
+        for sample in samples:
+            sample.send(frame(sample.number))
+        waiting = [asyncio.create_task(sample.receive(10.0)) for sample in samples]
         await asyncio.sleep(0)
-        assert transport.ended is None
+        assert transport.close_reason is None
         go.set()
         if how == "dies":
             await server.stop(None)
         for outcome in await asyncio.gather(*waiting, return_exceptions=True):
             assert isinstance(outcome, CloudUnavailable)
-        assert isinstance(await transport.lost(), CloudUnavailable)
-        assert transport.ended is await transport.lost()
+        assert isinstance(transport.close_reason, CloudUnavailable)
         with pytest.raises(CloudUnavailable):
-            transport.send(Frame(1, 2, Codec.PACKED_BITS, b"\x05"))
+            samples[0].send(frame(1, 2))
         with pytest.raises(CloudUnavailable):
-            await transport.receive(1, 1.0)
+            await samples[0].receive(1.0)
 
 
 async def test_close_is_quiet_before_open_and_twice() -> None:
-    transport = GrpcTransport(Target("127.0.0.1:1", "nowhere:1"), IN_CLEAR, FINGERPRINT, 2, 0.1)
+    call = GrpcCall(Target("127.0.0.1:1", "nowhere:1"), IN_CLEAR, Open(FINGERPRINT), 2, 0.1)
+    transport = GrpcTransport(call)
     await transport.close()
     await transport.close()
-
-
-async def test_a_nudge_ends_the_waiting_and_not_the_sample() -> None:
-    async def script(context: Any) -> None:
-        await context.read()
-        await context.write(READY)
-        while (message := await context.read()) is not grpc.aio.EOF:
-            if message.frame.timestep == 2:
-                await context.write(result(message.frame.sample, 1))
-
-    async with cloud(script) as (address, _), link(address) as transport:
-        await transport.open()
-        transport.send(Frame(1, 1, Codec.PACKED_BITS, b"\x05"))
-        waiting = asyncio.create_task(transport.receive(1, 5.0))
-        await asyncio.sleep(0)
-        transport.nudge(1)
-        transport.nudge(2)  # of a sample that is not open: nobody is told
-        assert await waiting is None
-        transport.send(Frame(1, 2, Codec.PACKED_BITS, b"\x05"))
-        assert await transport.receive(1, 5.0) == StepResult(1, 1, (0.25, 0.75))
 
 
 async def test_who_sends_is_told_when_it_has_left_and_not_after_a_stop() -> None:
@@ -346,16 +337,17 @@ async def test_who_sends_is_told_when_it_has_left_and_not_after_a_stop() -> None
     told: list[str] = []
     async with cloud(script) as (address, _), link(address) as transport:
         await transport.open()
-        for sample in (1, 2):
-            transport.send(Frame(sample, 1, Codec.PACKED_BITS, b"\x05"))
-        transport.when_written(1, lambda: told.append("stopped"))
-        transport.stop(1, under_way=True)
+        stopped, other = transport.open_sample(), transport.open_sample()
+        for sample in (stopped, other):
+            sample.send(frame(sample.number))
+        stopped.when_flushed(lambda: told.append("stopped"))
+        stopped.stop()
         left = asyncio.Event()
-        transport.when_written(2, left.set)
+        other.when_flushed(left.set)
         assert not left.is_set(), "the task that writes has not run yet"
         await asyncio.wait_for(left.wait(), 5.0)
-        assert await transport.receive(2, 5.0) == StepResult(2, 1, (0.25, 0.75))
-        transport.when_written(2, lambda: told.append("at once"))
+        assert await other.receive(5.0) == StepResult(2, 1, (0.25, 0.75))
+        other.when_flushed(lambda: told.append("at once"))
         assert told == ["at once"]
 
 
@@ -372,15 +364,15 @@ async def test_a_stop_drops_what_has_not_left() -> None:
 
     async with cloud(script) as (address, _), link(address) as transport:
         await transport.open()
-        frames = [Frame(sample, 1, Codec.PACKED_BITS, b"\x05") for sample in (1, 2, 3)]
-        transport.send(frames[0])
-        await transport.receive(1, 5.0)
-        for frame in frames[1:]:
-            transport.send(frame)
+        first, second, third = (transport.open_sample() for _ in range(3))
+        first.send(frame(1))
+        await first.receive(5.0)
+        second.send(frame(2))
+        third.send(frame(3))
         # Nothing was awaited in between: neither has left, and the cloud has never heard of sample 2.
-        assert transport.stop(2, under_way=True) == [frames[1], Stop(2)]
-        assert await transport.receive(3, 5.0) == StepResult(3, 1, (0.25, 0.75))
-    assert [edge_from_wire(message) for message in seen] == [(frames[0],), (frames[2],)]
+        assert second.stop() == [frame(2), Stop(2)]
+        assert await third.receive(5.0) == StepResult(3, 1, (0.25, 0.75))
+    assert [edge_from_wire(message) for message in seen] == [(frame(1),), (frame(3),)]
 
 
 async def test_answers_are_as_short_as_was_asked_for() -> None:
@@ -399,13 +391,14 @@ async def test_answers_are_as_short_as_was_asked_for() -> None:
 
     async with cloud(script) as (address, _), link(address, top_k=1) as transport:
         await transport.open()
-        transport.send(Frame(1, 1, Codec.PACKED_BITS, b"\x05"))
-        answer = await transport.receive(1, 5.0)
+        sample = transport.open_sample()
+        sample.send(frame(1))
+        answer = await sample.receive(5.0)
         assert answer == StepResult(1, 1, (0.75,), (1,))
         assert answer.prediction == 1
-        transport.send(Frame(1, 2, Codec.PACKED_BITS, b"\x05"))
+        sample.send(frame(1, 2))
         with pytest.raises(CloudRefused, match="top 1"):
-            await transport.receive(1, 5.0)
+            await sample.receive(5.0)
     assert opened[0].top_k == 1
 
 
@@ -425,18 +418,18 @@ async def test_stops_travel_with_the_next_frame_or_at_last_alone() -> None:
 
     async with cloud(script) as (address, _), link(address) as transport:
         await transport.open()
-        frames = [Frame(sample, 1, Codec.PACKED_BITS, b"\x05") for sample in (1, 2, 3)]
-        for frame in frames[:2]:
-            transport.send(frame)
-            await transport.receive(frame.sample, 5.0)
-        assert transport.stop(2, under_way=False) == []
-        assert transport.stop(1, under_way=False) == []
-        transport.send(frames[2])
-        await transport.receive(3, 5.0)
-        assert transport.stop(3, under_way=False) == []
+        first, second, third = (transport.open_sample() for _ in range(3))
+        for sample in (first, second):
+            sample.send(frame(sample.number))
+            await sample.receive(5.0)
+        assert second.stop() == []
+        assert first.stop() == []
+        third.send(frame(3))
+        await third.receive(5.0)
+        assert third.stop() == []
         await asyncio.wait_for(told.wait(), 5.0)
     assert [edge_from_wire(message) for message in seen] == [
-        (frames[0],), (frames[1],), (Stop(2), Stop(1), frames[2]), (Stop(3),),
+        (frame(1),), (frame(2),), (Stop(2), Stop(1), frame(3)), (Stop(3),),
     ]  # fmt: skip
 
 
@@ -449,20 +442,23 @@ async def test_a_stop_of_frames_under_way_waits_for_nobody_and_takes_those_that_
         await context.write(READY)
         while (message := await context.read()) is not grpc.aio.EOF:
             seen.append(message)
-            if len(seen) == 3:
+            if len(seen) == 1:
+                await context.write(result(1))
+            elif len(seen) == 3:
                 arrived.set()
             elif message.stopped:
                 await context.write(result(3))
 
     async with cloud(script) as (address, _), link(address) as transport:
         await transport.open()
-        frames = [Frame(sample, 1, Codec.PACKED_BITS, b"\x05") for sample in (1, 2, 3)]
-        for frame in frames:
-            transport.send(frame)
+        answered, under_way, third = (transport.open_sample() for _ in range(3))
+        for sample in (answered, under_way, third):
+            sample.send(frame(sample.number))
         await asyncio.wait_for(arrived.wait(), 5.0)
-        assert transport.stop(1, under_way=False) == []
-        assert transport.stop(2, under_way=True) == []
-        assert await transport.receive(3, 5.0) == StepResult(3, 1, (0.25, 0.75))
+        await answered.receive(5.0)
+        assert answered.stop() == []
+        assert under_way.stop() == []
+        assert await third.receive(5.0) == StepResult(3, 1, (0.25, 0.75))
     assert [edge_from_wire(message) for message in seen][3:] == [(Stop(1), Stop(2))]
 
 
@@ -472,15 +468,16 @@ async def test_a_waiting_edge_makes_sure_that_the_link_lives() -> None:
     async def script(context: Any) -> None:
         await context.read()
         await context.write(READY)
-        frame = (await context.read()).frame
+        asked = (await context.read()).frame
         probe = await context.read()  # a Stop for a sample that there never is
         assert edge_from_wire(probe) == (Stop(0),)
         probed.set()
-        await context.write(result(frame.sample))
+        await context.write(result(asked.sample))
         await context.read()
 
     async with cloud(script) as (address, _), link(address, probe_s=0.05) as transport:
         await transport.open()
-        transport.send(Frame(1, 1, Codec.PACKED_BITS, b"\x05"))
-        assert await transport.receive(1, 5.0) == StepResult(1, 1, (0.25, 0.75))
+        sample = transport.open_sample()
+        sample.send(frame(1))
+        assert await sample.receive(5.0) == StepResult(1, 1, (0.25, 0.75))
         assert probed.is_set()

@@ -134,7 +134,7 @@ async def test_samples_in_flight_together_wait_for_a_slot_and_get_the_same_answe
         host, _, port = narrow.listen.rpartition(":")
 
         def connect(target: Target, within_s: float) -> GrpcTransport:
-            return GrpcTransport.of(bundle, manifest.exit_policy, target, IN_CLEAR, within_s)
+            return GrpcTransport.of(bundle, bundle.settings.exit_policy, target, IN_CLEAR, within_s)
 
         link = CloudLink([(host, int(port))], connect, 10.0, Backoff())
         link.start()
@@ -142,7 +142,7 @@ async def test_samples_in_flight_together_wait_for_a_slot_and_get_the_same_answe
             TorchHead(bundle),
             SpikeCodec.of(bundle),
             link,
-            manifest.exit_policy,
+            bundle.settings.exit_policy,
             manifest.network.timesteps,
             in_flight=6,
             on_rejection=rejections.append,
@@ -173,13 +173,13 @@ def assert_as_the_whole_network(
     """Prediction, confidence and exit of every line are those of SplitNetwork under the policy, or the bundle's own."""
     assert run.code == 0, run.err
     manifest = bundle.manifest
-    policy = policy or manifest.exit_policy
+    policy = policy or bundle.settings.exit_policy
     network = load_split(bundle)
     samples = [item for item in open_source(inputs, manifest) if isinstance(item, Sample)]
     for sample, line in zip(samples, run.lines, strict=True):
-        frames = torch.from_numpy(normalise(sample.frames, manifest.normalisation))
+        frames = torch.from_numpy(normalise(sample.pixels, manifest.normalisation))
         batched = frames.unsqueeze(0) if frames.dim() == 3 else frames.unsqueeze(1)
-        confidences = reference_confidences(network, batched, manifest.temperature)[:, 0]
+        confidences = reference_confidences(network, batched, bundle.settings.temperature)[:, 0]
         best = confidences.max(dim=-1).values
         certainties = [certainty(policy.measure, answer) for answer in confidences.tolist()]
         assert all(abs(value - policy.threshold) > TOLERANCE for value in certainties), (

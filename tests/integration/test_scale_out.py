@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_client.build import open_pair
+from edge_client.build import open_edge
 from edge_client.config import EdgeConfig, InputConfig
 from edge_client.inference.co_inference import CoInference
 from edge_client.inference.sample import Sample
@@ -70,7 +70,7 @@ class Fleet:
             for verdicts in self.verdicts:
                 # One after the other: Envoy counts a stream when its connection stands, so a crowd at an Envoy that has
                 # none yet is spread by chance.
-                network = await pairs.enter_async_context(open_pair(self._config, self._bundle, self))
+                network = await pairs.enter_async_context(open_edge(self._config, self._bundle, self))
                 group.create_task(self._edge(network, verdicts))
             try:
                 yield
@@ -95,8 +95,8 @@ class Fleet:
     def rejected(self, code: RejectionCode) -> None:
         self.rejections.append(code)
 
-    def answered_here(self, why: str) -> None:
-        raise AssertionError(why)
+    def local_exit_used(self, reason: str) -> None:
+        raise AssertionError(reason)
 
     def link_changed(self, connected: bool) -> None:
         self.streams += connected

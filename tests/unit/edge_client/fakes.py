@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client.inference.sample import Sample
-from edge_client.link.inbox import Answer
+from edge_client.link.base import Answer
 from shared.errors import CloudUnavailable, NeucodexError
 from shared.messages import Frame, Ready, Rejection, StepResult, Stop
 from shared.spike_codec import Spikes
@@ -30,8 +30,8 @@ class CountingHead:
 
     steps: int = 0
 
-    def start(self, frames: NDArray[np.uint8]) -> CountingRun:
-        return CountingRun(self, int(frames.flat[0]) * 16)
+    def start(self, pixels: NDArray[np.uint8]) -> CountingRun:
+        return CountingRun(self, int(pixels.flat[0]) * 16)
 
 
 @dataclass
@@ -65,9 +65,9 @@ class Clock:
 class FakeTransport:
     """Answers each frame from `table`: confidences by the frame's byte, else `default`.
 
-    `rejections` are given, one each, to the frames (attempt, timestep) named, an attempt being a sample number in the
-    order of appearance from 1. Answers are given when `patient` frames of the sample are under way, or all T were sent.
-    After `lost_after` frames the stream is lost.
+    `rejections` are given, one each, to the frames (attempt, timestep) named; attempts are the samples opened, from 1.
+    Answers are given when `patient` frames of the sample are under way, or all T were sent. After `lost_after` frames
+    the stream is lost.
     """
 
     table: dict[int, Sequence[float]] = field(default_factory=dict)
@@ -77,68 +77,19 @@ class FakeTransport:
     patient: int = 1
     lost_after: int | None = None
     sent: list[Frame | Stop] = field(default_factory=list)
-    attempts: list[int] = field(default_factory=list)
-    ready: dict[int, deque[Answer]] = field(default_factory=dict)
-    nudged: dict[int, asyncio.Event] = field(default_factory=dict)
-    stopped_at_once: list[int] = field(default_factory=list)
+    opened: int = 0
     most_ahead: int = 0
-    ended: NeucodexError | None = None
+    close_reason: NeucodexError | None = None
+    handle: Callable[[int, FakeTransport], FakeSampleStream] = field(default_factory=lambda: FakeSampleStream)
 
-    async def open(self) -> Ready:
-        return Ready(1, 1000)
+    async def open(self, on_lost: Callable[[NeucodexError], None]) -> Ready:
+        raise NotImplementedError("the link opens transports")
 
-    def send(self, message: Frame) -> None:
-        if self.ended is not None:
-            raise self.ended
-        self.sent.append(message)
-        if message.sample not in self.attempts:
-            self.attempts.append(message.sample)
-            self.nudged[message.sample] = asyncio.Event()
-        answers = self.ready.setdefault(message.sample, deque())
-        answers.append(self._answer(message))
-        self.most_ahead = max(self.most_ahead, len(answers))
-        if len(self.frames) == self.lost_after:
-            self.ended = CloudUnavailable("as scripted")
-
-    def stop(self, sample: int, under_way: bool) -> list[Frame | Stop]:
-        if self.ended is not None:
-            return [Stop(sample)]
-        self.sent.append(Stop(sample))
-        if under_way:
-            self.stopped_at_once.append(sample)
-        self.ready.pop(sample, None)
-        return []
-
-    def when_written(self, sample: int, do: Callable[[], None]) -> None:
-        assert any(frame.sample == sample for frame in self.frames)
-        do()
-
-    async def receive(self, sample: int, within_s: float) -> Answer | None:
-        await asyncio.sleep(0)
-        if self.ended is not None:
-            raise self.ended
-        if self.silent or within_s <= 0:
-            raise TimeoutError
-        answers = self.ready[sample]
-        last_sent = [frame.timestep for frame in self.frames if frame.sample == sample][-1]
-        if len(answers) < self.patient and last_sent < T:
-            nudged = self.nudged[sample]
-            await asyncio.wait_for(nudged.wait(), 5.0)
-            nudged.clear()
-            return None
-        answer = answers.popleft()
-        if isinstance(answer, Rejection):
-            del self.ready[sample]
-        return answer
-
-    def arrived(self, sample: int) -> bool:
-        return False
-
-    def nudge(self, sample: int) -> None:
-        self.nudged[sample].set()
-
-    async def lost(self) -> NeucodexError:
-        raise NotImplementedError("the loop does not wait for it")
+    def open_sample(self) -> FakeSampleStream:
+        if self.close_reason is not None:
+            raise self.close_reason
+        self.opened += 1
+        return self.handle(self.opened, self)
 
     async def close(self) -> None:
         pass
@@ -148,15 +99,75 @@ class FakeTransport:
         return [message for message in self.sent if isinstance(message, Frame)]
 
     @property
+    def attempts(self) -> list[int]:
+        """Numbers of the samples that sent a frame."""
+        return list(dict.fromkeys(frame.sample for frame in self.frames))
+
+    @property
     def stopped(self) -> list[int]:
         return [message.sample for message in self.sent if isinstance(message, Stop)]
 
-    def _answer(self, frame: Frame) -> Answer:
-        rejection = self.rejections.get((self.attempts.index(frame.sample) + 1, frame.timestep))
+    def answer(self, frame: Frame) -> Answer:
+        rejection = self.rejections.get((frame.sample, frame.timestep))
         if rejection is not None:
             return Rejection(frame.sample, rejection.code, rejection.reason, rejection.retry_after_ms)
         confidences = self.table.get(frame.spikes[0], self.default)
         return StepResult(frame.sample, frame.timestep, tuple(confidences), (), 200, 3000, 1)
+
+
+class FakeSampleStream:
+    """A sample on a `FakeTransport`."""
+
+    has_answer = False
+
+    def __init__(self, number: int, transport: FakeTransport) -> None:
+        self.number = number
+        self.transport = transport
+        self.answers: deque[Answer] = deque()
+        self.sent = 0
+        self.rejected = False
+        self.may_answer = asyncio.Event()
+
+    def send(self, frame: Frame) -> None:
+        transport = self.transport
+        if transport.close_reason is not None:
+            raise transport.close_reason
+        assert frame.sample == self.number
+        transport.sent.append(frame)
+        self.sent += 1
+        self.answers.append(transport.answer(frame))
+        transport.most_ahead = max(transport.most_ahead, len(self.answers))
+        if len(transport.frames) == transport.lost_after:
+            transport.close_reason = CloudUnavailable("as scripted")
+        self._look()
+
+    def when_flushed(self, do: Callable[[], None]) -> None:
+        assert self.sent
+        do()
+
+    async def receive(self, within_s: float) -> Answer:
+        await asyncio.sleep(0)
+        if self.transport.close_reason is None and not self.transport.silent and within_s > 0:
+            self._look()
+            await asyncio.wait_for(self.may_answer.wait(), 5.0)
+        if self.transport.close_reason is not None:
+            raise self.transport.close_reason
+        if self.transport.silent or within_s <= 0:
+            raise TimeoutError
+        answer = self.answers.popleft()
+        self.rejected = isinstance(answer, Rejection)
+        self.may_answer.clear()
+        return answer
+
+    def stop(self) -> list[Frame | Stop]:
+        if self.rejected or self.transport.close_reason is not None:
+            return [Stop(self.number)]
+        self.transport.sent.append(Stop(self.number))
+        return []
+
+    def _look(self) -> None:
+        if len(self.answers) >= self.transport.patient or self.sent == T or self.transport.close_reason is not None:
+            self.may_answer.set()
 
 
 class FakeLink:
@@ -164,29 +175,31 @@ class FakeLink:
 
     def __init__(self, transports: Sequence[FakeTransport], clock: Clock, pause_s: float = 0.0) -> None:
         self.transports = list(transports)
-        self.asked: list[float] = []
         self._clock = clock
         self._pause_s = pause_s
         self._down_since = clock()
 
     @property
-    def down_since(self) -> float | None:
-        if not self.transports or self.transports[0].ended is not None:
-            return self._down_since
+    def current(self) -> FakeTransport | None:
+        if self.transports and self.transports[0].close_reason is None:
+            return self.transports[0]
         return None
 
-    async def stream(self, within_s: float) -> FakeTransport:
-        self.asked.append(within_s)
-        if self.transports and self.transports[0].ended is not None:
+    @property
+    def down_since(self) -> float | None:
+        return self._down_since if self.current is None else None
+
+    async def transport(self, within_s: float) -> FakeTransport:
+        if self.transports and self.current is None:
             self.transports.pop(0)
             self._down_since = self._clock()
             if self.transports and self._pause_s <= within_s:
                 await self._clock.sleep(self._pause_s)
                 return self.transports[0]
-        if not self.transports or self.transports[0].ended is not None:
+        if self.current is None:
             self._clock.now += max(0.0, within_s)
             raise TimeoutError
-        return self.transports[0]
+        return self.current
 
-    def trouble(self) -> CloudUnavailable:
+    def unavailable_error(self) -> CloudUnavailable:
         return CloudUnavailable("no cloud, as scripted")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edge_client.config import EdgeConfig, OutputConfig
-from edge_client.inference.link_loss import LossPolicy
+from edge_client.inference.link_loss import LinkLossPolicy
 from shared.errors import ConfigError
 from shared.exit_policy import ExitPolicy
 
@@ -54,9 +54,9 @@ def test_a_summary_that_could_not_be_written_is_refused_at_once(tmp_path: Path) 
 
 
 def test_what_becomes_of_samples_without_a_cloud() -> None:
-    assert config().loss == LossPolicy("wait", math.inf)
-    assert config(on_loss="fallback", fallback_after_s=0.2).loss == LossPolicy("fallback", 0.2)
-    assert config(on_loss="fail", connect_deadline_s=3.0).loss == LossPolicy("fail", 3.0)
+    assert config().link_loss == LinkLossPolicy("wait", math.inf)
+    assert config(on_loss="fallback", fallback_after_s=0.2).link_loss == LinkLossPolicy("fallback", 0.2)
+    assert config(on_loss="fail", connect_deadline_s=3.0).link_loss == LinkLossPolicy("fail", 3.0)
     # Who says nothing is told of a wrong address at once; who says wait means it.
     assert [config(on_loss=on_loss).needs_cloud_to_start for on_loss in (None, "fail", "wait", "fallback")] == [
         True, True, False, False,

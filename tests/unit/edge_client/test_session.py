@@ -14,7 +14,7 @@ from edge_client.inference.sample import Sample
 from edge_client.inference.verdict import Verdict
 from edge_client.inputs.base import Item, Source, Unreadable
 from edge_client.output.energy import EnergyAccount
-from edge_client.output.report import JsonReport, Notes
+from edge_client.output.report import JsonReport, StatusLine
 from edge_client.session import Session
 from shared.energy import Meter
 from shared.errors import CloudUnavailable, SampleRejected, SourceError
@@ -81,7 +81,11 @@ class Run:
         self.out, self.err = io.StringIO(), io.StringIO()
         metrics = Metrics(EDGE_METRICS)
         self.session = Session(
-            JsonReport(self.out, ("a", "b")), Notes(self.err, None, None), metrics, picture_sizes=False, energy=energy
+            JsonReport(self.out, ("a", "b")),
+            StatusLine(self.err, None, None),
+            metrics,
+            picture_sizes=False,
+            energy=energy,
         )
 
     def told(self) -> list[str]:

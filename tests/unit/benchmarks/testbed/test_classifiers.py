@@ -103,7 +103,7 @@ async def test_the_pair(clock: Clock, pace: Pace) -> None:
     head = PacedHead(Head(clock), pace)
 
     async def classify(sample: Sample) -> Verdict:
-        head.start(sample.frames).step()
+        head.start(sample.pixels).step()
         clock.cpu += REST_S  # after its last step: the answer is read
         return Verdict(0, 1, 0.6, 1, 12, 0.05, "cloud", ())
 

@@ -13,15 +13,25 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge_client.inference.co_inference import CoInference
-from edge_client.inference.link_loss import LossPolicy
+from edge_client.inference.link_loss import LinkLossPolicy
 from edge_client.inference.lookahead import FixedLookahead, Plan
 from edge_client.inference.verdict import Step, Verdict
 from shared.errors import CloudUnavailable, SampleRejected, WireError
 from shared.exit_policy import ExitPolicy
-from shared.messages import Rejection, RejectionCode, StepResult, Stop
+from shared.messages import Frame, Rejection, RejectionCode, StepResult, Stop
 from shared.spike_codec import SpikeCodec, Spikes
 from shared.wire import FRAMING_BYTES, message_bytes
-from tests.unit.edge_client.fakes import SHAPE, Clock, CountingHead, CountingRun, FakeLink, FakeTransport, T, sample
+from tests.unit.edge_client.fakes import (
+    SHAPE,
+    Clock,
+    CountingHead,
+    CountingRun,
+    FakeLink,
+    FakeSampleStream,
+    FakeTransport,
+    T,
+    sample,
+)
 
 SURE = (0.05, 0.95)
 UNSURE = (0.6, 0.4)
@@ -47,10 +57,10 @@ class Scripted:
     def next_plan(self) -> Plan:
         return self._plan
 
-    def saw_step(self, step: Step, frame_bytes: float, alone: bool, head_idle: bool = True) -> None:
+    def observe_step(self, step: Step, frame_bytes: float, alone: bool, head_idle: bool = True) -> None:
         self.alone.append(alone)
 
-    def saw_exit(self, timestep: int) -> None:
+    def observe_exit(self, timestep: int) -> None:
         self.exits.append(timestep)
 
 
@@ -72,12 +82,12 @@ def rejection(code: RejectionCode, retry_after_ms: int = 0) -> Rejection:
     return Rejection(0, code, "as scripted", retry_after_ms)
 
 
-@pytest.mark.parametrize(("lookahead", "at_once"), [(1, []), (T, [1])])
-async def test_only_a_stop_of_frames_under_way_is_urgent(lookahead: int, at_once: list[int]) -> None:
+@pytest.mark.parametrize("lookahead", [1, T])
+async def test_a_sample_is_stopped_once_and_its_bytes_are_counted(lookahead: int) -> None:
     transport = FakeTransport({1: SURE}, patient=lookahead)
     verdict = await loop(transport, lookahead=FixedLookahead(lookahead)).classify(sample())
     assert (verdict.timesteps, len(transport.frames)) == (1, lookahead)
-    assert (transport.stopped, transport.stopped_at_once) == ([1], at_once)
+    assert transport.stopped == [1]
     frames = sum(message_bytes(frame) + FRAMING_BYTES for frame in transport.frames)
     assert verdict.wire_bytes == frames + message_bytes(Stop(1))
 
@@ -148,14 +158,39 @@ async def test_frames_made_ahead_are_not_sent_before_their_time() -> None:
     assert lookahead.alone == [True, True, True]
 
 
-async def test_nothing_is_made_ahead_before_what_is_sent_has_left() -> None:
-    class NothingLeaves(FakeTransport):
-        def when_written(self, sample: int, do: Callable[[], None]) -> None:
+async def test_nothing_is_sent_ahead_once_an_answer_is_here() -> None:
+    class AtOnce(FakeSampleStream):
+        @property
+        def has_answer(self) -> bool:  # type: ignore[override]
+            return bool(self.answers)
+
+    transport = FakeTransport({3: SURE}, UNSURE, handle=AtOnce)
+    verdict = await loop(transport, lookahead=Scripted(Plan(4, 4, 3))).classify(sample())
+    assert (verdict.timesteps, transport.most_ahead, len(transport.frames)) == (3, 1, 3)
+
+
+async def test_frames_that_never_left_are_not_counted() -> None:
+    class Held(FakeSampleStream):
+        """Its frames after the first wait in a queue."""
+
+        def stop(self) -> list[Frame | Stop]:
+            return [*self.transport.frames[1:], *super().stop()]
+
+    transport = FakeTransport({1: SURE}, patient=T, handle=Held)
+    verdict = await loop(transport, lookahead=FixedLookahead(T)).classify(sample())
+    (first, *_) = transport.frames
+    assert verdict.payload_bytes == len(first.spikes)
+    assert verdict.wire_bytes == message_bytes(first) + FRAMING_BYTES + message_bytes(Stop(1))
+
+
+async def test_nothing_is_prefetched_before_what_is_sent_has_left() -> None:
+    class NothingLeaves(FakeSampleStream):
+        def when_flushed(self, do: Callable[[], None]) -> None:
             waiting.append(do)
 
     waiting: list[Callable[[], None]] = []
     head = CountingHead()
-    transport = NothingLeaves({3: SURE}, UNSURE)
+    transport = FakeTransport({3: SURE}, UNSURE, handle=NothingLeaves)
     verdict = await loop(transport, head=head, lookahead=Scripted(Plan(4, 4, 3))).classify(sample())
     assert (verdict.timesteps, head.steps, transport.most_ahead) == (3, 3, 1)
     assert waiting, "the loop did not ask"
@@ -163,7 +198,7 @@ async def test_nothing_is_made_ahead_before_what_is_sent_has_left() -> None:
 
 async def test_a_head_that_fails_in_its_thread_is_heard() -> None:
     class Broken(CountingHead):
-        def start(self, frames: Any) -> Any:
+        def start(self, pixels: Any) -> Any:
             raise ValueError("broken")
 
     network = loop(FakeTransport(), head=Broken(), in_flight=2)
@@ -232,7 +267,7 @@ async def test_silence_fails_the_sample_and_frees_its_slot() -> None:
 
 async def test_an_answer_to_another_timestep_fails_the_sample() -> None:
     class Muddled(FakeTransport):
-        def _answer(self, frame: Any) -> StepResult:
+        def answer(self, frame: Any) -> StepResult:
             return StepResult(frame.sample, frame.timestep + 1, UNSURE)
 
     transport = Muddled()
@@ -244,12 +279,12 @@ async def test_an_answer_to_another_timestep_fails_the_sample() -> None:
 async def test_durations_come_from_the_clock_and_from_the_cloud() -> None:
     clock = Clock()
 
-    class Slow(FakeTransport):
-        async def receive(self, sample: int, within_s: float) -> Any:
+    class Slow(FakeSampleStream):
+        async def receive(self, within_s: float) -> Any:
             clock.now += 0.040
-            return await super().receive(sample, within_s)
+            return await super().receive(within_s)
 
-    verdict = await loop(Slow({2: SURE}, UNSURE), clock).classify(sample())
+    verdict = await loop(FakeTransport({2: SURE}, UNSURE, handle=Slow), clock).classify(sample())
     assert [step.send_to_result_s for step in verdict.steps] == pytest.approx([0.040, 0.040])
     assert verdict.latency_s == pytest.approx(0.080)
     assert (verdict.steps[0].queue_s, verdict.steps[0].tail_s) == (0.0002, 0.003)
@@ -297,7 +332,7 @@ async def test_waiting_for_a_cloud_ends_with_the_sample_deadline() -> None:
 
 async def test_fail_ends_the_run_when_no_cloud_came_back_in_time() -> None:
     clock = Clock()
-    network = loop(FakeLink(lossy(2), clock), clock, loss=LossPolicy("fail", 2.0))
+    network = loop(FakeLink(lossy(2), clock), clock, link_loss=LinkLossPolicy("fail", 2.0))
     with pytest.raises(CloudUnavailable, match="no cloud, as scripted"):
         await network.classify(sample())
     assert clock.now == 102.0
@@ -310,7 +345,7 @@ async def test_fallback_answers_here_and_goes_on_with_the_head_where_it_must(sur
     told: list[str] = []
     network = loop(
         FakeLink(lossy(2), clock), clock,
-        head=head, loss=LossPolicy("fallback", 1.5), local_exit=local, on_answered_here=told.append,
+        head=head, link_loss=LinkLossPolicy("fallback", 1.5), local_exit=local, on_local_exit=told.append,
     )  # fmt: skip
     verdict = await network.classify(sample())
     assert (verdict.answered_by, verdict.timesteps) == ("edge", timesteps)
@@ -329,7 +364,7 @@ async def test_fallback_answers_here_and_goes_on_with_the_head_where_it_must(sur
 async def test_fallback_answers_for_a_cloud_that_is_silent_and_frees_the_slot() -> None:
     clock = Clock()
     transport = FakeTransport(silent=True)
-    network = loop(transport, clock, loss=LossPolicy("fallback", 1.0), local_exit=SpikeCounter(1))
+    network = loop(transport, clock, link_loss=LinkLossPolicy("fallback", 1.0), local_exit=SpikeCounter(1))
     verdict = await network.classify(sample())
     assert (verdict.answered_by, verdict.timesteps, verdict.payload_bytes) == ("edge", 1, 1)
     assert transport.stopped == transport.attempts
@@ -343,7 +378,7 @@ async def test_the_time_of_the_head_is_not_the_silence_of_the_cloud(
     clock = Clock()
 
     class Slow(CountingHead):
-        def start(self, frames: NDArray[np.uint8]) -> CountingRun:
+        def start(self, pixels: NDArray[np.uint8]) -> CountingRun:
             return SlowRun(self, 0)
 
     class SlowRun(CountingRun):
@@ -354,7 +389,7 @@ async def test_the_time_of_the_head_is_not_the_silence_of_the_cloud(
     transport = FakeTransport({3: SURE}, UNSURE, rejections)
     network = loop(
         transport, clock,
-        head=Slow(), in_flight=in_flight, loss=LossPolicy("fallback", 0.1), local_exit=SpikeCounter(1),
+        head=Slow(), in_flight=in_flight, link_loss=LinkLossPolicy("fallback", 0.1), local_exit=SpikeCounter(1),
     )  # fmt: skip
     verdict = await network.classify(sample())
     network.close()
@@ -364,14 +399,16 @@ async def test_the_time_of_the_head_is_not_the_silence_of_the_cloud(
 @pytest.mark.parametrize("code", [RejectionCode.INVALID_FRAME, RejectionCode.INTERNAL, RejectionCode.NO_SLOT])
 async def test_fallback_answers_for_a_cloud_that_rejects(code: RejectionCode) -> None:
     transport = FakeTransport(rejections={(1, 1): rejection(code, 5000)})
-    verdict = await loop(transport, loss=LossPolicy("fallback", 1.0), local_exit=SpikeCounter(1)).classify(sample())
+    verdict = await loop(transport, link_loss=LinkLossPolicy("fallback", 1.0), local_exit=SpikeCounter(1)).classify(
+        sample()
+    )
     assert verdict.answered_by == "edge"
 
 
 async def test_a_sure_local_exit_sends_nothing_and_an_unsure_one_changes_nothing() -> None:
     transport = FakeTransport({1: UNSURE, 2: SURE})
     told: list[str] = []
-    network = loop(transport, local_exit=SpikeCounter(1), local_first=True, on_answered_here=told.append)
+    network = loop(transport, local_exit=SpikeCounter(1), local_first=True, on_local_exit=told.append)
     verdict = await network.classify(sample())
     assert (verdict.answered_by, verdict.timesteps, verdict.payload_bytes, verdict.wire_bytes) == ("edge", 1, 0, 0)
     assert (transport.sent, told) == ([], ["sure"])

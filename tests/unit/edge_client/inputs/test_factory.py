@@ -144,7 +144,7 @@ def test_the_embedded_digits_are_the_held_out_part() -> None:
     samples = [item for item in source if isinstance(item, Sample)]
     assert source.count == len(samples) == 360
     assert {sample.label for sample in samples} == set(range(10))
-    assert samples[0].frames.shape == (1, 16, 16)
+    assert samples[0].pixels.shape == (1, 16, 16)
     assert samples[7].name == "digits/test/7"
     assert not source.simulated
 
@@ -160,7 +160,7 @@ def test_the_official_cifar10_layout(tmp_path: Path) -> None:
     source = open_source(InputConfig(dataset="cifar10", data=tmp_path, limit=5), manifest((3, 32, 32), names))
     samples = [item for item in source if isinstance(item, Sample)]
     assert [sample.label for sample in samples] == records[:5, 0].tolist()
-    assert (samples[4].frames == records[4, 1:].reshape(3, 32, 32)).all()
+    assert (samples[4].pixels == records[4, 1:].reshape(3, 32, 32)).all()
 
 
 def test_labels_go_by_name_and_not_by_position() -> None:

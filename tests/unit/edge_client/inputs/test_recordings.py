@@ -49,7 +49,7 @@ def test_a_folder_of_recordings_by_class(tmp_path: Path) -> None:
     assert source.count == 3
     found = {Path(item.name).name: item for item in source if isinstance(item, Sample)}
     assert {name: item.label for name, item in found.items()} == {"a.BIN": None, "b.bin": 0, "a.bin": 1}
-    assert (found["b.bin"].frames == bin_events(events(seed=0), 5, (34, 34))).all()
+    assert (found["b.bin"].pixels == bin_events(events(seed=0), 5, (34, 34))).all()
 
 
 def test_frames_of_equal_count_or_of_equal_time(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_frames_of_equal_count_or_of_equal_time(tmp_path: Path) -> None:
     for binning in ("count", "time"):
         (item,) = take(InputConfig(events=(str(tmp_path / "x.bin"),), binning=binning), of())  # type: ignore[arg-type]
         assert isinstance(item, Sample)
-        sums[binning] = item.frames.sum(axis=(1, 2, 3)).tolist()
+        sums[binning] = item.pixels.sum(axis=(1, 2, 3)).tolist()
     assert sums["count"] == [100] * 5
     t = events()["t"]
     assert sums["time"] == np.histogram(t, np.linspace(t[0], t[-1] + 1, 6))[0].tolist()
@@ -89,7 +89,7 @@ def test_frames_in_an_npz_file(tmp_path: Path) -> None:
         InputConfig(events=tuple(str(tmp_path / f"{name}.npz") for name in ("frames", "halves", "short"))), of()
     )
     assert isinstance(good, Sample)
-    assert (good.frames == frames).all()
+    assert (good.pixels == frames).all()
     assert isinstance(halves, Unreadable)
     assert "whole numbers" in halves.reason
     assert isinstance(short, Unreadable)
@@ -134,7 +134,7 @@ def test_a_damaged_npz_file_is_read_or_refused(
     path.write_bytes(whole[:at] + (b"" if cut else bytes([whole[at] ^ bits]) + whole[at + 1 :]))
     (item,) = take(InputConfig(events=(str(path),)), of())
     if isinstance(item, Sample):
-        assert (item.frames == frames).all()
+        assert (item.pixels == frames).all()
     else:
         assert item.reason
         assert str(path) not in item.reason
@@ -179,12 +179,12 @@ def test_real_recordings(name: str, sensor: tuple[int, int] | None) -> None:
     recorded = read_events(SAMPLES / name)
     (item,) = take(InputConfig(events=(str(SAMPLES / name),)), of(32))
     assert isinstance(item, Sample)
-    assert item.frames.shape == (5, 2, 32, 32)
+    assert item.pixels.shape == (5, 2, 32, 32)
     reach = int(recorded["y"].max()) + 1, int(recorded["x"].max()) + 1
-    assert (item.frames == bin_events(recorded, 5, sensor or reach, size=32)).all()
+    assert (item.pixels == bin_events(recorded, 5, sensor or reach, size=32)).all()
     # Saturated pixels apart, every event is in a frame, and as many in each.
-    sums = item.frames.sum(axis=(1, 2, 3), dtype=int)
-    assert sums.sum() == len(recorded) or item.frames.max() == 255
+    sums = item.pixels.sum(axis=(1, 2, 3), dtype=int)
+    assert sums.sum() == len(recorded) or item.pixels.max() == 255
 
 
 @needs_samples
@@ -192,7 +192,7 @@ def test_real_frames() -> None:
     (item,) = take(InputConfig(events=(str(SAMPLES / "frames_T5.npz"),)), of(34))
     assert isinstance(item, Sample)
     with np.load(SAMPLES / "frames_T5.npz") as stored:
-        assert (item.frames == stored["nmnist"]).all()
+        assert (item.pixels == stored["nmnist"]).all()
 
 
 @needs_samples
@@ -200,7 +200,7 @@ def test_aedat4_with_and_without_its_reader() -> None:
     (item,) = take(InputConfig(events=(str(SAMPLES / "generic_320x240.aedat4"),)), of(32))
     if find_spec("aedat") and find_spec("tonic"):
         assert isinstance(item, Sample)
-        assert item.frames.sum() > 0
+        assert item.pixels.sum() > 0
     else:
         assert isinstance(item, Unreadable)
         assert "pip install '.[events]' aedat" in item.reason

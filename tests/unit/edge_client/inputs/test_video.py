@@ -50,8 +50,8 @@ def test_every_nth_frame_in_its_own_colours(video: Path, every: int, limit: int 
     assert [sample.name for sample in samples] == [f"{video}#{number}" for number in expected]
     assert [sample.id for sample in samples] == list(range(len(expected)))
     for sample, number in zip(samples, expected, strict=True):
-        assert sample.frames.shape == (3, 16, 16)
-        assert np.allclose(sample.frames.mean(axis=(1, 2)), (20 * number, 100, 255 - 20 * number), atol=3)
+        assert sample.pixels.shape == (3, 16, 16)
+        assert np.allclose(sample.pixels.mean(axis=(1, 2)), (20 * number, 100, 255 - 20 * number), atol=3)
 
 
 def test_frames_that_are_done_are_passed_over(video: Path) -> None:

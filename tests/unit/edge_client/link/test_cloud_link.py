@@ -25,24 +25,18 @@ class Scripted:
 
     def __init__(self, target: Target, refusal: NeucodexError | None) -> None:
         self.target = target
-        self.ended: NeucodexError | None = None
         self.closed = False
         self._refusal = refusal
-        self._over = asyncio.Event()
+        self._on_lost: Callable[[NeucodexError], None] = print
 
-    async def open(self) -> Ready:
+    async def open(self, on_lost: Callable[[NeucodexError], None]) -> Ready:
         if self._refusal is not None:
             raise self._refusal
+        self._on_lost = on_lost
         return Ready(1, 1000)
 
     def end(self, why: NeucodexError) -> None:
-        self.ended = why
-        self._over.set()
-
-    async def lost(self) -> NeucodexError:
-        await self._over.wait()
-        assert self.ended is not None
-        return self.ended
+        self._on_lost(why)
 
     async def close(self) -> None:
         self.closed = True
@@ -93,7 +87,7 @@ REFUSED = CloudRefused("another bundle")
 async def test_tries_go_round_all_addresses_with_growing_pauses() -> None:
     machines, clock = Machines(*[GONE] * 40), Clock()
     async with link(machines, ONE, TWO, clock=clock) as it:
-        await it.stream(1000.0)
+        await it.transport(1000.0)
     assert machines.tried == ["127.0.0.1:1", "127.0.0.2:2"] * 20 + ["127.0.0.1:1"]
     assert machines.within == [2.5] * 41, "one round of all machines has the deadline"
     assert len(clock.slept) == 40
@@ -109,22 +103,22 @@ async def test_a_try_is_long_enough_for_a_handshake_however_many_machines_there_
     machines = Machines(*[GONE] * 20)
     pods = [(f"127.0.0.{number}", 1) for number in range(1, 17)]
     async with link(machines, *pods, deadline_s=deadline_s) as it:
-        await it.stream(1000.0)
+        await it.transport(1000.0)
     assert machines.within == [try_s] * 21
 
 
 async def test_a_lost_stream_is_followed_by_one_at_the_next_address() -> None:
     machines, told = Machines(), list[bool]()
     async with link(machines, ONE, TWO, on_change=told.append) as it:
-        first = await it.stream(1.0)
+        first = await it.transport(1.0)
         assert it.down_since is None
-        assert await it.stream(1.0) is first
+        assert await it.transport(1.0) is first
         machines.transports[0].end(GONE)
         # Known to the sample before the link's own task runs.
         assert it.down_since is not None
-        second = await it.stream(1.0)
+        second = await it.transport(1.0)
         assert second is not first
-        assert str(it.trouble()) == "gone"
+        assert str(it.unavailable_error()) == "gone"
     assert machines.tried == ["127.0.0.1:1", "127.0.0.2:2"]
     assert told == [True, False, True, False]
 
@@ -132,15 +126,15 @@ async def test_a_lost_stream_is_followed_by_one_at_the_next_address() -> None:
 async def test_pauses_begin_anew_after_a_stream_that_lived() -> None:
     machines, clock = Machines(*[GONE] * 20), Clock()
     async with link(machines, ONE, clock=clock) as it:
-        await it.stream(1.0)
+        await it.transport(1.0)
         clock.now += 60.0
         machines.transports[-1].end(GONE)
-        await it.stream(1.0)
+        await it.transport(1.0)
         assert clock.slept[20] <= 0.1
         # One that is dropped at once is as good as none.
         for _ in range(12):
             machines.transports[-1].end(GONE)
-            await it.stream(1.0)
+            await it.transport(1.0)
         assert max(clock.slept[26:]) > 0.4
 
 
@@ -149,46 +143,48 @@ async def test_a_cloud_that_asks_to_be_left_alone_is_unless_there_is_another() -
     busy.retry_after_s = 7.0
     clock = Clock()
     async with link(Machines(busy), ONE, clock=clock) as it:
-        await it.stream(100.0)
+        await it.transport(100.0)
     assert 7.0 <= clock.slept[0] <= 7.1
     clock = Clock()
     async with link(Machines(busy, GONE), ONE, TWO, clock=clock) as it:
-        await it.stream(100.0)
+        await it.transport(100.0)
     assert max(clock.slept) < 1.0
 
 
 async def test_no_stream_in_time_says_where_none_was() -> None:
     class Never(Scripted):
-        async def open(self) -> Ready:
+        async def open(self, on_lost: Callable[[NeucodexError], None]) -> Ready:
             await asyncio.Event().wait()
             raise AssertionError
 
     async with link(Machines(), ONE, TWO) as it:
         it._connect = lambda target, within_s: Never(target, None)  # type: ignore[method-assign,assignment]
         with pytest.raises(TimeoutError):
-            await it.stream(0.0)
-        assert str(it.trouble()).startswith("no cloud at 127.0.0.1:1 or 127.0.0.2:2 within 5 s: start `neucodex-cloud")
+            await it.transport(0.0)
+        assert str(it.unavailable_error()).startswith(
+            "no cloud at 127.0.0.1:1 or 127.0.0.2:2 within 5 s: start `neucodex-cloud"
+        )
 
 
 async def test_a_refusal_counts_when_every_cloud_refuses() -> None:
     machines = Machines(REFUSED, REFUSED)
     async with link(machines, ONE, TWO) as it:
         with pytest.raises(CloudRefused):
-            await it.stream(1.0)
+            await it.transport(1.0)
         assert machines.tried == ["127.0.0.1:1", "127.0.0.2:2"]
     async with link(Machines(REFUSED, GONE, REFUSED), ONE, TWO) as it:
-        assert (await it.stream(1.0)).target.address == "127.0.0.2:2"  # type: ignore[attr-defined]
+        assert (await it.transport(1.0)).target.address == "127.0.0.2:2"  # type: ignore[attr-defined]
 
 
 async def test_an_error_is_raised_once() -> None:
     machines = Machines(None, *[REFUSED] * 4)
     async with link(machines, ONE) as it:
-        await it.stream(1.0)
+        await it.transport(1.0)
         machines.transports[0].end(GONE)
-        raised = [it.trouble(), it.trouble()]
+        raised = [it.unavailable_error(), it.unavailable_error()]
         for _ in range(2):
             with pytest.raises(CloudRefused, match="another bundle") as caught:
-                await it.stream(1.0)
+                await it.transport(1.0)
             raised.append(caught.value)
     assert len({id(error) for error in (GONE, REFUSED, *raised)}) == 6
 
@@ -205,13 +201,13 @@ async def test_a_link_that_is_closed_says_so_to_who_waits_and_who_asks(lost: boo
 
     machines = Machines()
     async with link(machines, ONE, clock=Ticking()) as it:
-        await it.stream(1.0)
+        await it.transport(1.0)
         if lost:
             machines.transports[0].end(GONE)
-        waiting = asyncio.create_task(it.stream(60.0)) if lost else None
+        waiting = asyncio.create_task(it.transport(60.0)) if lost else None
         await asyncio.sleep(0)
         await it.close()
-        for asked in (waiting, it.stream(60.0)):
+        for asked in (waiting, it.transport(60.0)):
             if asked is not None:
                 with pytest.raises(CloudUnavailable, match="this edge was closed"):
                     await asked
@@ -244,7 +240,7 @@ async def test_a_failure_that_nobody_thought_of_is_not_waited_for() -> None:
     it = CloudLink([ONE], broken, 5.0, Backoff())
     it.start()
     with pytest.raises(ZeroDivisionError):
-        await it.stream(60.0)
+        await it.transport(60.0)
     with pytest.raises(ZeroDivisionError):
         await it.close()
 
@@ -258,7 +254,7 @@ async def test_what_stays_wrong_is_said_once(caplog: pytest.LogCaptureFixture) -
     async with link(machines, ONE, TWO) as it:
         while len(machines.tried) <= 20:  # noqa: ASYNC110
             await asyncio.sleep(0)
-        assert await it.stream(1.0)
+        assert await it.transport(1.0)
     assert warnings(caplog) == ["another bundle"]
 
 
@@ -269,9 +265,9 @@ async def test_why_there_is_no_stream_again_is_said_once_for_each_reason_and_out
     machines, clock = Machines(None, *[expired, unreadable] * 5, None, expired), Clock()
     async with link(machines, ONE, clock=clock) as it:
         for _ in range(2):
-            await it.stream(100.0)
+            await it.transport(100.0)
             machines.transports[-1].end(GONE)
-        await it.stream(100.0)
+        await it.transport(100.0)
     reasons = ["gone; connecting again", "expired", "--token-file t: cannot be read"]
     assert warnings(caplog) == [*reasons, *reasons[:2]]
 
@@ -281,10 +277,10 @@ async def test_whoever_has_no_stream_is_told_why_the_last_try_failed(lost: bool)
     machines = Machines(*[None] * lost, GONE, ConfigError("--token-file t: cannot be read"))
     async with link(machines, ONE) as it:
         if lost:
-            await it.stream(1.0)
+            await it.transport(1.0)
             machines.transports[0].end(CloudUnavailable("drained"))
         while len(machines.tried) < 2 + lost:  # noqa: ASYNC110
             await asyncio.sleep(0)
-        said = str(it.trouble())
+        said = str(it.unavailable_error())
     assert said.startswith("drained; " if lost else "no cloud at 127.0.0.1:1 within 5 s: ")
     assert said.endswith("; the last try: --token-file t: cannot be read")

@@ -30,7 +30,7 @@ def verdict(*confidences: float, by: str = "cloud", latency_s: float = 0.005) ->
 
 
 def labelled(number: int, label: int) -> Sample:
-    return Sample(number, f"sample{number}", label, sample().frames)
+    return Sample(number, f"sample{number}", label, sample().pixels)
 
 
 def drawn(view: LiveView, encoding: str = "utf-8") -> list[str]:

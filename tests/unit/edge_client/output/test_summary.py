@@ -10,7 +10,7 @@ import pytest
 from edge_client.inference.sample import Sample
 from edge_client.inference.verdict import Step, Verdict, exit_step
 from edge_client.inputs.base import Unreadable
-from edge_client.output.report import JsonReport, Notes, TextReport, summary_rows
+from edge_client.output.report import JsonReport, StatusLine, TextReport, summary_rows
 from edge_client.output.summary import Classified, RunFacts, summarise
 from tests.unit.edge_client.fakes import sample
 from tests.unit.edge_client.manifests import manifest
@@ -90,7 +90,7 @@ def test_the_exit_is_the_first_certain_step_or_the_last() -> None:
 def test_json_lines() -> None:
     out = io.StringIO()
     report = JsonReport(out, NAMES)
-    named = Sample(0, "pictures/a.png", 3, sample().frames)
+    named = Sample(0, "pictures/a.png", 3, sample().pixels)
     report.classified(named, verdict([3, 3]))
     report.failed(named, "rejected")
     report.unreadable(Unreadable("b.png", "damaged"))
@@ -138,10 +138,10 @@ def test_the_table_holds_every_figure() -> None:
 def test_progress_where_there_is_no_terminal() -> None:
     err = io.StringIO()
     now = [0.0]
-    notes = Notes(err, 100, bar_after=0, clock=lambda: now[0])
+    status = StatusLine(err, 100, bar_after=0, clock=lambda: now[0])
     for number in range(12):
         now[0] = float(number)
-        notes.advance()
-    notes.say("skipped: [b]x[/b]")
-    notes.close()
+        status.advance()
+    status.say("skipped: [b]x[/b]")
+    status.close()
     assert err.getvalue().splitlines() == ["6 of 100 samples", "11 of 100 samples", "skipped: [b]x[/b]"]
