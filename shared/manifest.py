@@ -15,7 +15,7 @@ from shared.errors import BundleError, ConfigError
 from shared.execution import EXECUTIONS, Execution, why_not_rate
 from shared.exit_policy import ExitPolicy
 from shared.network_spec import NetworkSpec, Shape
-from shared.plain_data import build
+from shared.plain_data import dataclass_from
 
 FORMAT = "neucodex-bundle"
 VERSION = 2
@@ -159,7 +159,7 @@ def read_manifest(raw: bytes, where: str) -> tuple[Manifest, dict[Part, StoredFi
     try:
         files = _files(values["files"]) if version == VERSION else _files_of_version_1(values["files"])
         described = {name: value for name, value in values.items() if name not in ("format", "version", "files")}
-        manifest = build(Manifest, described if version == VERSION else _from_version_1(described))
+        manifest = dataclass_from(Manifest, described if version == VERSION else _from_version_1(described))
     except ConfigError as error:
         raise BundleError(f"{where}: {error}") from None
     except (KeyError, TypeError, AttributeError) as error:

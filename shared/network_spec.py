@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from shared.errors import SpecError
-from shared.plain_data import build
+from shared.plain_data import dataclass_from
 
 Shape = tuple[int, int, int]
 """(channels, height, width) of one sample at one timestep."""
@@ -164,4 +164,4 @@ class NetworkSpec:
         Raises:
             ConfigError: a field is unknown, missing, of the wrong type, or out of range; its name is in the message.
         """
-        return build(cls, values)
+        return dataclass_from(cls, values)

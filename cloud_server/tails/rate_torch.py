@@ -1,4 +1,4 @@
-"""The `rate` tail run by torch: on a GPU, or where a bundle has no graph."""
+"""Runs the network of the `rate` tail by torch: on a GPU, or if the bundle has no graph."""
 
 from __future__ import annotations
 
@@ -15,14 +15,19 @@ from shared.models.rate import RateCloud
 
 
 class TorchRateNetwork:
-    """See the module.
+    """A `RateNetwork` in torch. It turns TF32 off for the whole process, as `SpikingTail` does.
+
+    Args:
+        bundle: opened in the `rate` execution.
+        device: what it runs on.
+        precision: of the convolutions.
 
     Raises:
         BundleError: the tail's file is missing, damaged or does not fit the manifest.
     """
 
     def __init__(self, bundle: Bundle, device: torch.device, precision: Precision = "fp32") -> None:
-        torch.backends.cudnn.allow_tf32 = False  # by its older name, which every torch from 2.4 on has
+        torch.backends.cudnn.allow_tf32 = False  # the older name of the setting, which every torch since 2.4 has
         self._device = device
         network = RateCloud(load_cloud(bundle), bundle.settings.tail_levels, DTYPES[precision])
         self._network = network.to(device).eval()
