@@ -82,11 +82,11 @@ class BottleneckSpec:
 class LightHeadSpec:
     """A head that is no part of the backbone: small convolutions straight from the input, in place of its layers.
 
-    The cloud's decoder is larger for it, and leads from the frames to what the split's own layers would give.
+    The cloud's decoder is larger in return: it computes from the frames what the split's own layers would compute.
 
     Attributes:
         channels, strides: of the head's 3 x 3 convolutions. The encoder behind them is 1 x 1.
-        decoder: channels of the decoder at the size of a frame and after each doubling of it, up to the split's size.
+        decoder: channels of the decoder at the size of a frame and after each doubling, up to the split's size.
     """
 
     channels: tuple[int, ...] = (48, 96, 96)

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import SourceError
+from shared.network_spec import InputKind
 
 Frames = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 Part = Literal["train", "test"]
-Kind = Literal["static", "events"]
 Binning = Literal["count", "time"]
 
 DEFAULT_TIMESTEPS = 10
@@ -87,7 +87,7 @@ class DatasetInfo:
     """
 
     name: str
-    kind: Kind
+    kind: InputKind
     classes: tuple[str, ...]
     channels: int
     size: int

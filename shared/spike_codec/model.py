@@ -24,7 +24,7 @@ from shared.network_spec import Shape
 from shared.spike_codec.range_coder import Bits, Levels
 from shared.spike_codec.tables import Int8, ModelTables
 
-Floats = NDArray[np.float32]
+_Floats = NDArray[np.float32]
 """They hold integers."""
 
 CodecContext = NDArray[np.uint8]
@@ -44,7 +44,7 @@ class _Pass:
 
     span: slice
     taps: NDArray[np.intp]
-    weights: Floats
+    weights: _Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class _Passes:
 
     each: Sequence[_Pass]
     taps: NDArray[np.intp]
-    weights: Floats
+    weights: _Floats
     found: NDArray[np.intp]
 
 
@@ -79,9 +79,9 @@ class SpikeModel:
         cells = tables.base.repeat(height // tables.base.shape[2], 2).repeat(width // tables.base.shape[3], 3)
         levels = cells.reshape(len(cells), self._count)[:, self.order].astype(np.float32) + len(tables.chances) // 2
         # A row for each position; its first number is for a past of 1, no spikes yet.
-        self._base: Floats = levels.T.ravel()
+        self._base: _Floats = levels.T.ravel()
         self._row: NDArray[np.intp] = np.arange(self._count)[:, np.newaxis] * len(levels) - 1
-        self._start: Floats = np.ascontiguousarray(levels[0])[:, np.newaxis]
+        self._start: _Floats = np.ascontiguousarray(levels[0])[:, np.newaxis]
         self._start.flags.writeable = False
         now, before = _neighbours(tables, shape, self.order)
         self._first = self._passes(tables, layout, now, None, tables.first)
@@ -153,7 +153,7 @@ class SpikeModel:
             spikes[each.span] = found.T
         return bits
 
-    def _begin(self, contexts: CodecContext) -> tuple[Floats, Floats, _Passes]:
+    def _begin(self, contexts: CodecContext) -> tuple[_Floats, _Floats, _Passes]:
         """What is known before the first pass, from contexts [n, B]: levels, the spikes that taps index, the passes.
 
         The levels are [n, B], or [n, 1] if all samples have the same; the spikes are [2 n + 1, B]: this frame, the

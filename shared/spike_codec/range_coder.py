@@ -29,6 +29,8 @@ NARROW = 1 << WORD
 """A width below this is shifted up by one word."""
 
 Bits = NDArray[np.uint8]
+"""[n], zeros and ones."""
+
 Levels = NDArray[np.intp]
 """[m], an index into the table of chances for each position; below 0 means 0, above the last means the last."""
 

@@ -7,12 +7,9 @@ always smaller.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shared.errors import CodecError
-
-Bits = NDArray[np.uint8]
-"""[n], zeros and ones."""
+from shared.spike_codec.range_coder import Bits
 
 
 def encode_sparse(bits: Bits) -> bytes:
