@@ -11,12 +11,13 @@ import click
 
 from benchmarks.processes import end_as_ctrl_c
 from benchmarks.record import Clock, Findings
-from shared.command_line import option, run
+from shared.command_line import option, run, version_option
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.group()
+@version_option
 def main_group() -> None:
     """Measure NeuCODEX; every figure in the documentation comes from here."""
     end_as_ctrl_c()

@@ -11,16 +11,26 @@ import click
 
 from cloud_server.config import CloudConfig, TailRuntime
 from cloud_server.security import ServerSecurity
-from shared.command_line import Address, LogFormat, configure_logs, existing_path, log_options, option, run
+from shared.command_line import (
+    HostPort,
+    LogFormat,
+    configure_logs,
+    existing_path,
+    log_options,
+    option,
+    run,
+    version_option,
+)
 from shared.execution import EXECUTIONS
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@version_option
 @option("--bundle", "bundles", multiple=True, help="Folder of a bundle to serve; give it again for more.")
 @option("--bundles-dir", type=existing_path, help="Folder whose every subfolder with a bundle is served.")
-@option("--listen", type=Address(), default="127.0.0.1:50051", help="Where edges connect; port 0 takes a free one.")
-@option("--metrics", type=Address(), default="127.0.0.1:9464", help="Where Prometheus reads; port 0 takes a free one.")
-@option("--health", type=Address(), help="Where health checks are answered in clear, and nothing else; for probes.")
+@option("--listen", type=HostPort(), default="127.0.0.1:50051", help="Where edges connect; port 0 takes a free one.")
+@option("--metrics", type=HostPort(), default="127.0.0.1:9464", help="Where Prometheus reads; port 0 takes a free one.")
+@option("--health", type=HostPort(), help="Where health checks are answered in clear, and nothing else; for probes.")
 @option("--tls-cert", type=existing_path, metavar="FILE", help="This server's certificate, PEM; renewed in place.")
 @option("--tls-key", type=existing_path, metavar="FILE", help="Its key.")
 @option("--tls-client-ca", type=existing_path, metavar="FILE", help="Edges must show a certificate of this authority.")

@@ -1,6 +1,6 @@
 """The edge, as a command (`neucodex-edge`) and for programs: `from edge_client import Edge`; docs/api.md shows how.
 
-Names are imported when they are first used: whoever asks for `--help` waits for nothing.
+Names are imported when they are first used, so that `--help` answers at once.
 """
 
 from __future__ import annotations

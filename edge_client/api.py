@@ -8,21 +8,24 @@ import itertools
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
-from dataclasses import fields
+from dataclasses import KW_ONLY, dataclass, fields
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
 from edge_client.build import open_edge
-from edge_client.config import EdgeConfig
+from edge_client.config import EdgeConfig, EdgeOptions
 from edge_client.inference.co_inference import CoInference, LocalExitReason
 from edge_client.inference.sample import Sample
 from edge_client.inference.verdict import Verdict
 from edge_client.inputs.convert import converter
 from edge_client.link.errors import closed
 from edge_client.link.security import LinkSecurity
+from shared.binning import Binning
 from shared.bundle import Bundle
 from shared.command_line import existing_path, parse_address
 from shared.errors import ConfigError
@@ -30,58 +33,86 @@ from shared.messages import RejectionCode
 
 if TYPE_CHECKING:
     from edge_client.inputs.convert import Input
-    from shared.datasets.base import Binning
 
-IN_FLIGHT = 8
-OPTIONS = frozenset(field.name for field in fields(EdgeConfig)) - {"bundle", "clouds", "security", "in_flight"}
-
+P = ParamSpec("P")
+S = TypeVar("S")
 T = TypeVar("T")
 
 
-class Edge:
-    """Classifies together with a cloud; use it by `async with`.
+@dataclass(frozen=True)
+class EdgeArguments(EdgeOptions):
+    """What `Edge` is called with: a bundle, its cloud or clouds, and options by name.
 
-    Args:
+    Attributes:
         bundle: the folder of the trained model that the cloud serves.
         cloud: HOST:PORT of a neucodex-cloud, or several, tried in this order.
-        security: of the link; TLS with the system's authorities if not given.
-        in_flight: samples on their way at once; further calls of `classify` wait for their turn.
-        binning: of event recordings, into frames of equal event count or of equal time.
-        options: any other field of `edge_client.config.EdgeConfig`, such as threshold, lookahead, on_loss.
+        security: of the link; None is TLS with the system's authorities.
+        in_flight: samples under way at once; further calls of `classify` wait for their turn.
+        binning: of event recordings.
+    """
+
+    bundle: str | Path
+    cloud: str | Sequence[str]
+    _: KW_ONLY
+    security: LinkSecurity | None = None
+    in_flight: int = 8
+    binning: Binning = "count"
+
+    @property
+    def config(self) -> EdgeConfig:
+        """The same for the edge's own parts.
+
+        Raises:
+            ConfigError: an option is out of range, or an address is none.
+        """
+        clouds = (self.cloud,) if isinstance(self.cloud, str) else self.cloud
+        return EdgeConfig(
+            existing_path(str(self.bundle)),
+            tuple(map(parse_address, clouds)),
+            LinkSecurity() if self.security is None else self.security,
+            **{field.name: getattr(self, field.name) for field in fields(EdgeOptions)},
+        )
+
+
+def takes(
+    arguments: Callable[P, EdgeArguments],
+) -> Callable[[Callable[[S, EdgeArguments], T]], Callable[Concatenate[S, P], T]]:
+    """Let a method that takes `EdgeArguments` be called with their fields: by position and name, with their types."""
+    known = signature(arguments).parameters
+
+    def decorate(method: Callable[[S, EdgeArguments], T]) -> Callable[Concatenate[S, P], T]:
+        @wraps(method)
+        def called(self: S, /, *args: P.args, **options: P.kwargs) -> T:
+            for name in options:
+                if name not in known:
+                    raise ConfigError(f"there is no option {name}: known are {', '.join(sorted(known))}")
+            return method(self, arguments(*args, **options))
+
+        # For help() and editors that ask a running Python.
+        itself = Parameter("self", Parameter.POSITIONAL_ONLY)
+        called.__signature__ = Signature([itself, *known.values()])  # type: ignore[attr-defined]
+        return called
+
+    return decorate
+
+
+class Edge:
+    """Classifies together with a cloud; use it by `async with`. It is called with the fields of `EdgeArguments`.
 
     Raises:
         BundleError: the bundle is missing or damaged.
         ConfigError: an option is unknown or out of range.
     """
 
-    def __init__(
-        self,
-        bundle: str | Path,
-        cloud: str | Sequence[str],
-        *,
-        security: LinkSecurity | None = None,
-        in_flight: int = IN_FLIGHT,
-        binning: Binning = "count",
-        **options: Any,
-    ) -> None:
-        for name in options:
-            if name not in OPTIONS:
-                raise ConfigError(f"there is no option {name}: known are {', '.join(sorted(OPTIONS))}")
-        clouds = (cloud,) if isinstance(cloud, str) else tuple(cloud)
-        self._config = EdgeConfig(
-            existing_path(str(bundle)),
-            tuple(map(parse_address, clouds)),
-            security=LinkSecurity() if security is None else security,
-            in_flight=in_flight,
-            **options,
-        )
+    @takes(EdgeArguments)
+    def __init__(self, arguments: EdgeArguments) -> None:
+        self._config = arguments.config
         self._bundle = Bundle.open(self._config.bundle, self._config.execution)
-        self._config.exit_policy(self._bundle.settings.exit_policy)
-        self._converter = converter(self._bundle.manifest, binning)
+        self._converter = converter(self._bundle.manifest, arguments.binning)
         self._numbers = itertools.count()
         self._watcher = _Watcher()
         self._network: CoInference | None = None
-        self._room = asyncio.Semaphore(in_flight)
+        self._room = asyncio.Semaphore(self._config.in_flight)
         self._open = contextlib.AsyncExitStack()
         self._calls: set[asyncio.Task[Verdict]] = set()
 
@@ -119,9 +150,9 @@ class Edge:
         """One sample to its verdict. Any number of calls may be under way at once.
 
         Args:
-            given: a picture as uint8 array [H, W], [H, W, C] or [C, H, W], as Pillow picture or as path; for a bundle
-                of events its frames [T, 2, H, W], a structured array of events (x, y, t in us, polarity), or the path
-                of a recording.
+            given: a picture as uint8 array [H, W], [H, W, C] or [C, H, W], as Pillow picture or as path. For a bundle
+                of events: frames of event counts [T, 2, H, W], a structured array of events (x, y, t in us, polarity),
+                or the path of a recording.
 
         Raises:
             SourceError: it cannot be read, or does not fit the bundle.
@@ -141,8 +172,8 @@ class Edge:
                 raise closed()
             return call.result()
         finally:
-            call.cancel()  # whoever called was: the sample is given up
-            del call  # what it raised would hold itself
+            call.cancel()  # where this call was cancelled: the sample is given up
+            del call  # else its exception would hold itself
 
     async def _classify(self, given: Input, network: CoInference) -> Verdict:
         number = next(self._numbers)
@@ -150,23 +181,25 @@ class Edge:
             if isinstance(given, np.ndarray) and given.shape == self._converter.shape:
                 pixels = self._converter.pixels(given)
             else:
-                # To read and to scale takes its time: not from the samples that are under way.
+                # Reading and scaling take time, in a thread: samples under way do not wait for it.
                 pixels = await asyncio.to_thread(self._converter.pixels, given)
             return await network.classify(Sample(number, f"sample {number}", None, pixels))
 
     @classmethod
-    def blocking(cls, bundle: str | Path, cloud: str | Sequence[str], **options: Any) -> EdgeSync:
+    @takes(EdgeArguments)
+    def blocking(cls, arguments: EdgeArguments) -> EdgeSync:
         """The blocking twin; arguments and errors as those of `Edge`."""
-        return EdgeSync(bundle, cloud, **options)
+        return EdgeSync(**vars(arguments))
 
 
 class EdgeSync:
-    """An `Edge` for programs without asyncio; use it by `with`. Threads may share it. Arguments as for `Edge`."""
+    """An `Edge` for programs without asyncio; use it by `with`. Threads may share it. It is called as `Edge` is."""
 
-    def __init__(self, bundle: str | Path, cloud: str | Sequence[str], **options: Any) -> None:
-        self._edge = Edge(bundle, cloud, **options)
+    @takes(EdgeArguments)
+    def __init__(self, arguments: EdgeArguments) -> None:
+        self._edge = Edge(**vars(arguments))
         self._gate = threading.Lock()
-        """Held while work is handed to the loop, or the loop is taken away: none is handed to a loop that has ended."""
+        """Held while work is handed to the loop and while the loop is taken away: no work goes to an ended loop."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
@@ -229,7 +262,7 @@ class EdgeSync:
 
 
 async def _end_tasks() -> None:
-    """Cancel what still runs in this loop, and wait for it: nobody waits for ever for what a stopped loop owes."""
+    """Cancel the tasks of this loop and wait for them: a caller must not wait for a loop that has stopped."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()

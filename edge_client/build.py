@@ -1,4 +1,4 @@
-"""The edge's half of the pair, put together as configured: codec, link, head, local exit, and the loop over them."""
+"""Builds an edge as configured: codec, link, head, local exit, and the loop over them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class Observer(Protocol):
-    """Told of what happens beside the verdicts."""
+    """Gets the events of a run that are no verdicts."""
 
     def rejected(self, code: RejectionCode) -> None:
         """The cloud rejected a sample; it may be tried again."""
@@ -39,8 +39,22 @@ class Observer(Protocol):
 
 
 @contextlib.asynccontextmanager
-async def open_edge(config: EdgeConfig, bundle: Bundle, observer: Observer) -> AsyncIterator[CoInference]:
-    """What classifies samples as `config` says, connected; closed at the end.
+async def open_edge(
+    config: EdgeConfig,
+    bundle: Bundle,
+    observer: Observer,
+    *,
+    head: Head | None = None,
+    lookahead: Lookahead | None = None,
+) -> AsyncIterator[CoInference]:
+    """An edge that classifies samples as `config` says, connected; it is closed at the end.
+
+    Args:
+        config: of the run.
+        bundle: opened, with the execution of `config`.
+        observer: gets the events that are no verdicts.
+        head: instead of the one that `config` names.
+        lookahead: instead of the one that `config` names.
 
     Raises:
         BundleError: the head is missing or damaged.
@@ -54,8 +68,9 @@ async def open_edge(config: EdgeConfig, bundle: Bundle, observer: Observer) -> A
     try:
         await _first_stream(config, link)
         # After the cloud: without one there is no need to wait for the runtime.
-        head = open_head(bundle, config.runtime, config.threads)
-        network = _network(config, bundle, head, codec, link, local_exit, observer)
+        head = head or open_head(bundle, config.runtime, config.threads)
+        lookahead = lookahead or _lookahead(config, bundle)
+        network = _network(config, bundle, head, codec, link, lookahead, local_exit, observer)
         try:
             yield network
         finally:
@@ -110,6 +125,7 @@ def _network(
     head: Head,
     codec: SpikeCodec,
     link: CloudLink,
+    lookahead: Lookahead,
     local_exit: LocalExit | None,
     observer: Observer,
 ) -> CoInference:
@@ -119,7 +135,7 @@ def _network(
         link,
         config.exit_policy(bundle.settings.exit_policy),
         bundle.manifest.network.timesteps,
-        lookahead=_lookahead(config, bundle),
+        lookahead=lookahead,
         full_t=config.full_t,
         sample_deadline_s=config.sample_deadline_s,
         link_loss=config.link_loss,
@@ -135,7 +151,8 @@ def _lookahead(config: EdgeConfig, bundle: Bundle) -> Lookahead:
     if config.lookahead != "auto":
         return FixedLookahead(config.lookahead)
     timesteps = bundle.manifest.network.timesteps
-    # The bundle's test stopped where its own policy says; with another one, what this edge sees soon outweighs it.
+    # The test's samples stopped where the bundle's own policy says. With another policy, what this edge sees soon
+    # outweighs them.
     tested = exits_tested(bundle.settings.measured, timesteps)
     exits = [0.0] * (timesteps - 1) + [1.0] if config.full_t else tested
     # With several samples in flight the head has other work while one of them waits.

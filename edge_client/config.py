@@ -1,53 +1,81 @@
-"""Everything an edge is told from outside, as frozen values: read once in `__main__`, passed down, never global."""
+"""The configuration of an edge, as frozen values. Each option is written here, once.
+
+`neucodex-edge` takes the fields with a `Flag` as flags and from the environment, `edge_client.Edge` takes those of
+`EdgeOptions` by name.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Annotated, Any, Literal
 
 from edge_client.heads.runtime import Runtime
 from edge_client.inference.link_loss import FALLBACK_AFTER_S, LinkLossPolicy, OnLoss
 from edge_client.inference.lookahead import BYTE_PRICE_US
 from edge_client.link.security import IN_CLEAR, LinkSecurity
+from edge_client.option_types import CountOrAuto, Size, power_meter
+from shared.binning import Binning
+from shared.command_line import Address, fraction
 from shared.energy import RadioName
 from shared.errors import ConfigError
 from shared.execution import Execution
 from shared.exit_policy import ExitPolicy, Measure
-
-if TYPE_CHECKING:  # numpy is for later: a wrong flag is answered at once
-    from shared.datasets.base import Binning
-
-Address = tuple[str, int]
+from shared.flags import Flag
 
 STANDARD_INPUT = "-"
-"""Instead of paths: a list of them, one a line."""
+"""Instead of paths: a list of paths, one on each line."""
 
 
 @dataclass(frozen=True)
 class InputConfig:
-    """What to classify: pictures or recordings of events by path, what comes into a watched folder, frames of a video
-    file or camera, or the test part of a data set.
+    """What to classify: exactly one of `images`, `events`, `watch`, `video` and `dataset`.
 
-    `limit` stops after so many samples; `allow_partial` takes a set with fewer recordings than its publisher's.
-    Events are binned into frames by `binning`; `sensor` is (height, width) of their camera, None where that is known.
-    `repeat` is how often all of it is classified, 0 for ever; `rate` the most samples a second.
+    `sensor` is (height, width) of an event camera in pixels, None where it is known from the recording. `repeat` 0
+    goes on without end.
     """
 
-    images: tuple[str, ...] = ()
-    events: tuple[str, ...] = ()
-    watch: Path | None = None
-    video: str | None = None
-    dataset: str | None = None
-    data: Path | None = None
-    limit: int | None = None
-    allow_partial: bool = False
-    binning: Binning = "count"
-    sensor: tuple[int, int] | None = None
-    every: int = 1
-    repeat: int = 1
-    rate: float | None = None
+    images: Annotated[
+        tuple[str, ...],
+        Flag(
+            "--images",
+            "Pictures: files, folders, glob patterns; - reads names from standard input, one a line. More may follow "
+            "without the flag.",
+            metavar="PATH...",
+        ),
+    ] = ()
+    events: Annotated[
+        tuple[str, ...],
+        Flag(
+            "--events",
+            "Recordings of an event camera: files, folders, glob patterns (.bin, .aedat, .aedat4, .dat, .npz).",
+            metavar="PATH...",
+        ),
+    ] = ()
+    binning: Annotated[Binning, Flag("--binning", "Frames of as many events each, or of as much time.")] = "count"
+    watch: Annotated[
+        Path | None, Flag("--watch", "The files in this folder, and those that come into it.", metavar="DIR")
+    ] = None
+    video: Annotated[
+        str | None,
+        Flag("--video", "Frames of a video file, or of the camera with this index.", metavar="FILE|INDEX"),
+    ] = None
+    every: Annotated[int, Flag("--every", "Of a video: every Nth frame.", metavar="N")] = 1
+    sensor: Annotated[
+        tuple[int, int] | None,
+        Flag("--sensor", "The event camera's pixels, where the recording does not say.", type=Size()),
+    ] = None
+    dataset: Annotated[
+        str | None, Flag("--dataset", "Classify the test part of this data set instead.", metavar="NAME")
+    ] = None
+    data: Annotated[Path | None, Flag("--data", "Where the data set is.", metavar="DIR")] = None
+    limit: Annotated[int | None, Flag("--limit", "Stop after N samples.", metavar="N")] = None
+    repeat: Annotated[int, Flag("--repeat", "Classify all of it N times; 0: until interrupted.", metavar="N")] = 1
+    rate: Annotated[float | None, Flag("--rate", "At most this many samples a second.", metavar="X")] = None
+    allow_partial: Annotated[bool, Flag("--allow-partial", "Take the data set although recordings are missing.")] = (
+        False
+    )
 
     def __post_init__(self) -> None:
         kinds = {
@@ -65,14 +93,14 @@ class InputConfig:
             raise ConfigError(f"{STANDARD_INPUT} takes names from standard input, and stands alone")
         if self.every < 1:
             raise ConfigError(f"--every is {self.every}: at least 1")
-        if self.repeat != 1 and not self.comes_again:
+        if self.repeat != 1 and not self.repeatable:
             raise ConfigError("--repeat has no meaning here: standard input, a watched folder or a camera ends once")
         if self.limit is not None and self.limit < 1:
             raise ConfigError(f"--limit is {self.limit}: at least 1")
         if self.sensor is not None and min(self.sensor) < 1:
             raise ConfigError(f"--sensor is {self.sensor[1]}x{self.sensor[0]}: at least 1x1")
         if self.repeat < 0:
-            raise ConfigError(f"--repeat is {self.repeat}: how often, or 0 for ever")
+            raise ConfigError(f"--repeat is {self.repeat}: how often, or 0 to go on without end")
         if self.rate is not None and not 0.0 < self.rate < math.inf:
             raise ConfigError(f"--rate is {self.rate}: it must be positive, in samples a second")
 
@@ -92,8 +120,8 @@ class InputConfig:
         }
 
     @property
-    def comes_again(self) -> bool:
-        """Whether the same samples can be had again, from the beginning to an end."""
+    def repeatable(self) -> bool:
+        """Whether the same samples can be read again, from the beginning to an end."""
         return not (self.watch or self.of_camera or STANDARD_INPUT in (*self.images, *self.events))
 
     @property
@@ -104,23 +132,39 @@ class InputConfig:
 
 @dataclass(frozen=True)
 class OutputConfig:
-    """How results are written: for people or as JSON, how many samples are shown, where the summary goes.
+    """How results are written. `radio` and `power_meter` are what energy is modelled and measured with."""
 
-    `results` is appended to for each verdict; with `resume` the run goes on with what it holds.
-    `live` draws the run on standard error, where that is a terminal. `radio` and `power_meter` are what energy is
-    modelled and measured with; a meter by path is a file that another program writes.
-    """
-
-    json: bool = False
-    show: int = 10
-    summary_file: Path | None = None
-    picture_sizes: bool = True
-    metrics: Address | None = None
-    results: Path | None = None
-    resume: bool = False
-    live: bool = False
-    radio: RadioName = "none"
-    power_meter: Path | Literal["auto", "none"] = "auto"
+    json: Annotated[bool, Flag("--json", "One JSON object a line on standard output.")] = False
+    show: Annotated[int, Flag("--show", "Without --json: a line for each of the first N samples.", metavar="N")] = 10
+    live: Annotated[
+        bool, Flag("--live", "Draw the run on the terminal: confidence by timestep, bytes, latency, the link.")
+    ] = False
+    summary_file: Annotated[
+        Path | None, Flag("--summary-file", "Write the summary there as JSON, print none.", metavar="FILE")
+    ] = None
+    results: Annotated[
+        Path | None, Flag("--out", "Append each verdict there as a JSON line, at once.", metavar="FILE")
+    ] = None
+    resume: Annotated[
+        bool, Flag("--resume", "Go on where the run that wrote --out stopped: samples in it are done.")
+    ] = False
+    no_picture_sizes: Annotated[
+        bool, Flag("--no-picture-sizes", "Do not compare with the same pictures as PNG and JPEG.")
+    ] = False
+    radio: Annotated[RadioName, Flag("--radio", "What carries the bytes, to model energy.")] = "none"
+    power_meter: Annotated[
+        Path | Literal["auto", "none"],
+        Flag(
+            "--power-meter",
+            "Measure energy by the machine's own meter, if it has one (RAPL, INA3221), or by the file that a meter's "
+            "program writes.",
+            metavar="auto|none|FILE",
+            type=power_meter,
+        ),
+    ] = "auto"
+    metrics: Annotated[
+        Address | None, Flag("--metrics", "Serve Prometheus metrics there; port 0 takes a free one.")
+    ] = None
 
     def __post_init__(self) -> None:
         if self.resume and self.results is None:
@@ -130,39 +174,69 @@ class OutputConfig:
             raise ConfigError(f"--summary-file is {self.summary_file}: name a file in a folder that exists")
 
 
-@dataclass(frozen=True)
-class EdgeConfig:
-    """How the edge classifies.
+@dataclass(frozen=True, kw_only=True)
+class EdgeOptions:
+    """How the edge classifies. Durations are in seconds.
 
-    `threshold` and `measure` None leave the bundle's calibrated exit policy. `full_t` runs every sample to timestep T
-    and reports where it would have stopped. Durations are in seconds. `clouds` are tried in this order. `on_loss` None
-    waits as "wait" does, but not for the first stream: an address that was wrong from the start is said at once.
-    `lookahead` "auto" chooses, at `byte_price_us` microseconds of latency for a byte. `execution` None is the bundle's
-    default. `runtime` runs the head, with so many `threads`.
+    `threshold` and `measure` None leave the bundle's calibrated exit policy. `on_loss` None waits as "wait" does, but
+    not for the first stream: an address that is wrong from the start is reported at once. `execution` None is the
+    bundle's default.
     """
 
-    bundle: Path
-    clouds: tuple[Address, ...]
-    security: LinkSecurity = IN_CLEAR
-    connect_deadline_s: float = 5.0
-    sample_deadline_s: float = 30.0
-    threshold: float | None = None
-    measure: Measure | None = None
-    full_t: bool = False
-    lookahead: int | Literal["auto"] = 1
-    byte_price_us: float = BYTE_PRICE_US
-    in_flight: int = 1
-    on_loss: OnLoss | None = None
-    fallback_after_s: float = FALLBACK_AFTER_S
-    local_exit: bool = False
-    execution: Execution | None = None
-    threads: int = 1
-    runtime: Runtime = "auto"
+    threshold: Annotated[
+        float | None,
+        Flag("--threshold", "Certainty (0..1) at which a sample stops; else the bundle's own.", metavar="X"),
+    ] = None
+    measure: Annotated[Measure | None, Flag("--measure", "How certainty is measured; else the bundle's own.")] = None
+    full_t: Annotated[
+        bool,
+        Flag("--full-t", "Run every sample to the last timestep, and say where it would have stopped."),
+    ] = False
+    lookahead: Annotated[
+        int | Literal["auto"],
+        Flag(
+            "--lookahead",
+            "Frames sent beyond the last result; 1 is lockstep. auto: as measured times and exits suggest.",
+            type=CountOrAuto(),
+        ),
+    ] = 1
+    byte_price_us: Annotated[
+        float, Flag("--byte-price-us", "Microseconds of latency that a byte is worth, to auto.", metavar="X")
+    ] = BYTE_PRICE_US
+    in_flight: Annotated[int, Flag("--inflight", "Samples under way at once.", metavar="N")] = 1
+    on_loss: Annotated[
+        OnLoss | None,
+        Flag(
+            "--on-loss",
+            "Without a cloud: answer here (fallback), wait for it, or end the run (fail). By default wait, once a "
+            "cloud was there.",
+        ),
+    ] = None
+    fallback_after_s: Annotated[
+        float,
+        Flag(
+            "--fallback-after",
+            "How long the cloud may be gone or silent before --on-loss fallback answers.",
+            metavar="SECONDS",
+        ),
+    ] = FALLBACK_AFTER_S
+    local_exit: Annotated[
+        bool, Flag("--local-exit", "Answer here, without a byte sent, where the bundle's local exit is sure.")
+    ] = False
+    execution: Annotated[
+        Execution | None, Flag("--execution", "How the network runs; the bundle's default if not given.")
+    ] = None
+    runtime: Annotated[Runtime, Flag("--runtime", "What runs the head; see docs/edge.md.")] = "auto"
+    threads: Annotated[int, Flag("--threads", "Threads of the head's operations.", metavar="N")] = 1
+    connect_deadline_s: Annotated[float, Flag("--deadline", "For the connection to the cloud.", metavar="SECONDS")] = (
+        5.0
+    )
+    sample_deadline_s: Annotated[
+        float, Flag("--sample-deadline", "From a sample's input to its verdict.", metavar="SECONDS")
+    ] = 30.0
 
     def __post_init__(self) -> None:
-        if not self.clouds:
-            raise ConfigError("name a cloud with --cloud HOST:PORT")
-        self.security.check(self.clouds)
+        fraction(self.threshold, "--threshold")
         for flag, seconds in (("--deadline", self.connect_deadline_s), ("--sample-deadline", self.sample_deadline_s)):
             if not seconds > 0.0:
                 raise ConfigError(f"{flag} is {seconds}: it must be positive, in seconds")
@@ -190,12 +264,29 @@ class EdgeConfig:
         return self.on_loss in (None, "fail")
 
     def exit_policy(self, calibrated: ExitPolicy) -> ExitPolicy:
-        """The bundle's policy with what this run overrides.
-
-        Raises:
-            ConfigError: the threshold lies outside 0..1.
-        """
+        """The bundle's policy with what this run overrides."""
         return ExitPolicy(
             calibrated.measure if self.measure is None else self.measure,
             calibrated.threshold if self.threshold is None else self.threshold,
         )
+
+
+@dataclass(frozen=True)
+class EdgeConfig(EdgeOptions):
+    """How the edge classifies, with which bundle, and together with which clouds, tried in this order."""
+
+    bundle: Annotated[Path, Flag("--bundle", "The trained model.", metavar="DIR")]
+    clouds: Annotated[
+        tuple[Address, ...],
+        Flag(
+            "--cloud",
+            "Where neucodex-cloud listens. Given more than once: the next ones are for when the first is lost.",
+        ),
+    ]
+    security: LinkSecurity = IN_CLEAR
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.clouds:
+            raise ConfigError("name a cloud with --cloud HOST:PORT")
+        self.security.check(self.clouds)

@@ -1,4 +1,4 @@
-"""What stands between this edge and its cloud: one check after another, each with what it found and what to do.
+"""Checks the way to a cloud: one check after another, each with what it found and what to do.
 
 A check that cannot pass when another has failed is not made. Clocks are not among them: the cloud reports durations,
 and the edge only ever subtracts moments of its own clock.
@@ -19,17 +19,18 @@ import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from edge_client.api import Edge
-from edge_client.link.addresses import Address, Target, resolve_name
+from edge_client.heads.base import sample_shape
+from edge_client.link.addresses import Target, resolve_name
 from edge_client.link.grpc_call import CHANNEL_OPTIONS
 from edge_client.link.grpc_transport import GrpcTransport
 from edge_client.link.security import LinkSecurity
 from shared.bundle import Bundle
-from shared.command_line import join_address
+from shared.command_line import Address, join_address
 from shared.errors import CloudRefused, CloudUnavailable, NeucodexError
 
 ROUND_TRIPS = 20
 SAMPLES = 5
-"""Empty ones, to the last timestep: what they cost is what others cost, and their verdicts mean nothing."""
+"""Empty samples, run to the last timestep. They take as long as others; their verdicts mean nothing."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ async def _tcp(target: Target, asked: Asked) -> str:
         _, writer = await asyncio.wait_for(asyncio.open_connection(host.strip("[]"), int(port)), asked.deadline_s)
     except ConnectionRefusedError:
         raise Problem(
-            "the machine is there, and nobody listens on this port",
+            "the machine is there, and no server listens on this port",
             f"start `neucodex-cloud --listen ...:{port}` there, or name the port on which it listens",
         ) from None
     except (asyncio.TimeoutError, TimeoutError):
@@ -227,7 +228,6 @@ async def _stream(target: Target, bundle: Bundle, asked: Asked) -> str:
 
 async def _samples(bundle: Bundle, asked: Asked) -> str:
     spec = bundle.manifest.network
-    shape = spec.input_shape if spec.input_kind == "static" else (spec.timesteps, *spec.input_shape)
     edge = Edge(
         bundle.path,
         [join_address(address) for address in asked.clouds],
@@ -238,7 +238,7 @@ async def _samples(bundle: Bundle, asked: Asked) -> str:
         threads=asked.threads,
     )
     async with edge:
-        verdicts = [await edge.classify(np.zeros(shape, np.uint8)) for _ in range(SAMPLES)]
+        verdicts = [await edge.classify(np.zeros(sample_shape(spec), np.uint8)) for _ in range(SAMPLES)]
     steps = [step for verdict in verdicts for step in verdict.steps]
     head = median(step.head_s + step.encode_s for step in steps) * 1e3
     tail = median(step.queue_s + step.tail_s for step in steps) * 1e3

@@ -1,4 +1,4 @@
-"""The samples of a run: classified, some at once, counted, and reported in the order of their source."""
+"""A run over a source: classifies its samples, some at once, counts them, and reports them in the source's order."""
 
 from __future__ import annotations
 
@@ -24,17 +24,27 @@ from shared.messages import RejectionCode
 from shared.metrics import Metrics, Reading
 
 UnderWay = deque[tuple[Item, "asyncio.Task[Verdict | None]"]]
-"""What was read and is not yet told of, in the source's order."""
+"""What was read and is not reported yet, in the source's order."""
 
 KEPT = 20_000
-"""Verdicts that the summary is made from, the last ones: a run may go on for months."""
+"""The summary is made from this many verdicts, the last ones: a run may go on for months."""
 
 
 class Session:
-    """The state of a run: what was classified, what went wrong, and who is told.
+    """A run: what was classified, what went wrong, and where both are reported.
 
-    `done` are the last verdicts, `forgotten` counts those before. `seconds` is from asking for the first sample
-    to the end of the last one so far.
+    `done` are the last verdicts, `forgotten` counts those before. `seconds` is from asking for the first sample to the
+    end of the last one so far.
+
+    Args:
+        report: gets each sample.
+        status: the line on standard error.
+        metrics: of the table EDGE_METRICS.
+        picture_sizes: compare with the same pictures as PNG and JPEG.
+        results: the file that each verdict is appended to.
+        energy: charges each verdict.
+        on_link: called with True when a stream is open, and with False when it is lost.
+        clock: seconds.
     """
 
     def __init__(
@@ -66,9 +76,9 @@ class Session:
         self._connected_before = False
 
     async def classify_all(self, source: Source, network: CoInference, in_flight: int = 1) -> None:
-        """Every sample of a source, at most `in_flight` at once; told of in the source's order.
+        """Every sample of a source, at most `in_flight` at once, reported in the source's order.
 
-        One more is read meanwhile. A verdict is told of as soon as it is there, whenever the next sample comes.
+        One more is read meanwhile. A verdict is reported as soon as it is there; it does not wait for the next sample.
 
         Raises:
             CloudUnavailable, CloudRefused: there is no cloud, and the loss policy ends the run.
@@ -89,7 +99,7 @@ class Session:
                         reading = None
                         continue
                     under_way.append((item, asyncio.create_task(_outcome(item, network))))
-                    # It begins before the next one is read.
+                    # The sample begins before the next one is read.
                     await asyncio.sleep(0)
                     reading = asyncio.create_task(reader.next())
                 waiting: set[asyncio.Task[Any]] = {task for _, task in list(under_way)[:1]}
@@ -97,7 +107,7 @@ class Session:
                     waiting.add(reading)
                 await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 if under_way and under_way[0][1].done():
-                    self._tell(*under_way.popleft())
+                    self._report_outcome(*under_way.popleft())
                     self._advance(began)
         finally:
             if reading is not None:
@@ -122,7 +132,7 @@ class Session:
             self._metrics.count("neucodex_edge_reconnects_total")
         self._connected_before = self._connected_before or connected
 
-    def _tell(self, item: Item, task: asyncio.Task[Verdict | None]) -> None:
+    def _report_outcome(self, item: Item, task: asyncio.Task[Verdict | None]) -> None:
         try:
             verdict = task.result()
         except (SampleRejected, WireError) as error:
@@ -153,13 +163,13 @@ class Session:
         self._report.failed(sample, reason)
 
     async def _abandon(self, under_way: UnderWay, began: float) -> None:
-        """The run is over: end what is under way. Verdicts that are there already are told."""
+        """The run is over: end what is under way. Verdicts that are there already are reported."""
         for _, task in under_way:
             task.cancel()
         await asyncio.gather(*(task for _, task in under_way), return_exceptions=True)
         for item, task in under_way:
             if not task.cancelled() and task.exception() is None:
-                self._tell(item, task)
+                self._report_outcome(item, task)
                 self._advance(began)
 
     def _advance(self, began: float) -> None:

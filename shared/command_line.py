@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -16,12 +17,15 @@ from shared.errors import ConfigError, NeucodexError
 from shared.execution import EXECUTIONS
 
 LogFormat = Literal["text", "json"]
+Address = tuple[str, int]
+"""(host, port)."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 if TYPE_CHECKING:
-    _AddressType = click.ParamType[tuple[str, int]]
+    _HostPortType = click.ParamType[tuple[str, int]]
 else:
-    _AddressType = click.ParamType  # generic only in newer releases
+    _HostPortType = click.ParamType  # generic only in newer releases
 
 INTERRUPTED = 130
 """Exit code of a run that was ended by Ctrl-C, as shells have it."""
@@ -65,7 +69,7 @@ def configure_logs(log_format: LogFormat, log_level: str) -> None:
     logging.basicConfig(handlers=[handler], level=log_level.upper(), force=True)
 
 
-class Address(_AddressType):
+class HostPort(_HostPortType):
     """HOST:PORT; an IPv6 host stands in brackets; :PORT means all interfaces."""
 
     name = "HOST:PORT"
@@ -81,7 +85,7 @@ class Address(_AddressType):
             self.fail(str(error), param, ctx)
 
 
-def parse_address(value: str) -> tuple[str, int]:
+def parse_address(value: str) -> Address:
     """HOST:PORT as (host, port); an IPv6 host stands in brackets.
 
     Raises:
@@ -93,7 +97,7 @@ def parse_address(value: str) -> tuple[str, int]:
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104  asked for by the user
 
 
-def join_address(address: tuple[str, int]) -> str:
+def join_address(address: Address) -> str:
     """(host, port) as gRPC takes it."""
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -102,6 +106,23 @@ def join_address(address: tuple[str, int]) -> str:
 def existing_path(value: str) -> Path:
     """A path named by the user, with ~ expanded; a ~name of no user stays as it is."""
     return Path(os.path.expanduser(value))  # noqa: PTH111  Path's raises then
+
+
+def version_option(command: F) -> F:
+    """Add --version, which prints the version of the installed package."""
+
+    def show(context: click.Context, _: click.Parameter, asked: bool) -> None:
+        if not asked:
+            return
+        try:
+            click.echo(f"NeuCODEX {version('neucodex')}")
+        except PackageNotFoundError:
+            click.echo("NeuCODEX, from a checkout that is not installed")
+        context.exit()
+
+    return click.option(
+        "--version", is_flag=True, is_eager=True, expose_value=False, callback=show, help="Show the version and exit."
+    )(command)
 
 
 def run(command: click.Command) -> None:

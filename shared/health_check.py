@@ -13,7 +13,7 @@ import click
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from shared.command_line import Address, existing_path, join_address, option, run
+from shared.command_line import HostPort, existing_path, join_address, option, run
 from shared.security import read_secret
 
 
@@ -40,7 +40,7 @@ def serves(
 
 
 @click.command()
-@option("--cloud", type=Address(), required=True, multiple=True, help="Whom to ask; one of several is enough.")
+@option("--cloud", type=HostPort(), required=True, multiple=True, help="Whom to ask; one of several is enough.")
 @option("--tls-ca", type=existing_path, metavar="FILE", help="Authority of its certificate, PEM.")
 @option("--tls-cert", type=existing_path, metavar="FILE", help="Certificate to show, PEM.")
 @option("--tls-key", type=existing_path, metavar="FILE", help="Its key.")

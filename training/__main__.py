@@ -12,7 +12,7 @@ from typing import Any, TypeVar, get_args
 import click
 
 from shared.bundle import Bundle
-from shared.command_line import LogFormat, configure_logs, existing_path, log_options, option, run
+from shared.command_line import LogFormat, configure_logs, existing_path, log_options, option, run, version_option
 from shared.errors import ConfigError
 from shared.models.load import load_network
 from training import report
@@ -95,6 +95,7 @@ def _job(
 
 
 @click.group(epilog="Exit codes: 0 done, 2 wrong recipe or usage, 3 bundle, 4 data, 130 interrupted.")
+@version_option
 def main_group() -> None:
     """Train a spiking network for NeuCODEX, stage by stage, and export it as a bundle.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from shared.datasets.base import Binning
+from shared.binning import Binning
 from shared.errors import ConfigError
 from shared.exit_policy import Measure
 from shared.network_spec import NetworkSpec

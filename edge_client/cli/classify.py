@@ -58,7 +58,7 @@ async def run_classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputC
             report,
             status,
             metrics,
-            picture_sizes=outputs.picture_sizes,
+            picture_sizes=not outputs.no_picture_sizes,
             results=results,
             energy=EnergyAccount(bundle, policy, outputs.radio, asks_first=config.local_exit, meter=meter),
             on_link=view.link_changed if view else lambda _: None,

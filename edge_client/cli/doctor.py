@@ -6,23 +6,32 @@ import asyncio
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
-from edge_client.cli.security_options import security_options
 from edge_client.link.security import LinkSecurity
-from shared.command_line import Address, LogFormat, configure_logs, execution_option, existing_path, log_options, option
+from shared.command_line import (
+    HostPort,
+    LogFormat,
+    configure_logs,
+    execution_option,
+    existing_path,
+    log_options,
+    option,
+)
 from shared.errors import ConfigError
 from shared.execution import Execution
+from shared.flags import flags_of, from_flags
 
 
 @click.command()
-@option("--cloud", type=Address(), required=True, multiple=True, help="Where neucodex-cloud listens; may be repeated.")
+@option("--cloud", type=HostPort(), required=True, multiple=True, help="Where neucodex-cloud listens; may be repeated.")
 @option(
     "--bundle", type=existing_path, metavar="DIR", help="See whether the cloud serves it, and how fast the head is."
 )
 @execution_option
-@security_options
+@flags_of(LinkSecurity)
 @option("--deadline", type=float, default=5.0, metavar="SECONDS", help="For each check.")
 @option("--threads", type=int, default=1, metavar="N", help="Threads of the head's operations.")
 @option("--json", "as_json", is_flag=True, help="One JSON object a line for each check.")
@@ -31,12 +40,12 @@ def doctor(
     cloud: tuple[tuple[str, int], ...],
     bundle: Path | None,
     execution: Execution | None,
-    security: LinkSecurity,
     deadline: float,
     threads: int,
     as_json: bool,
     log_format: LogFormat,
     log_level: str,
+    **credentials: Any,
 ) -> int:
     """Check the way to a cloud step by step, and say what to do where it ends.
 
@@ -46,6 +55,7 @@ def doctor(
     configure_logs(log_format, log_level)
     if not deadline > 0.0:
         raise ConfigError(f"--deadline is {deadline}: it must be positive, in seconds")
+    security = from_flags(LinkSecurity, credentials)
     security.check(cloud)
     # Imported when the command line is known to be right.
     from edge_client.doctor import Asked, Finding, examine, lines  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""What the edge knows about a sample when it is done with it."""
+"""The answer to a sample, and what it took."""
 
 from __future__ import annotations
 
@@ -32,8 +32,11 @@ class Step:
 
 @dataclass(frozen=True)
 class SampleEnergy:
-    """Of one sample. `measured` is all since the verdict before or `begin`, other programs and waiting included;
-    None without a meter, and once it is given up."""
+    """The energy of one sample.
+
+    `measured` is everything since the previous verdict or `begin`, with other programs and waiting; None without a
+    meter, and after the meter has failed.
+    """
 
     modelled: Modelled | None
     measured: Measured | None
@@ -44,12 +47,11 @@ class Verdict:
     """The answer to one sample.
 
     `prediction` is an index into the bundle's class names and `confidence` its probability at the timestep at which the
-    sample stopped, the last of `steps`. `payload_bytes` counts the encoded spikes of every frame that was sent,
-    repeated and superfluous ones included; `message_bytes` the messages that carried them, and the Stop;
-    `wire_bytes` these with the framing of gRPC and HTTP/2 (the Stop's is that of the frame it travels with).
-    `latency_s` runs from the sample's input to this verdict. `head_steps` counts the timesteps that the head made,
-    those in vain included; `on_air_s` runs from the first byte sent to the verdict, 0 where none was. `energy` is
-    filled in when the verdict is told.
+    sample stopped, the last of `steps`. `payload_bytes` counts the encoded spikes of every frame that was sent, with
+    repeated and superfluous ones; `message_bytes` the messages that carried them, and the Stop; `wire_bytes` these with
+    the framing of gRPC and HTTP/2 (the Stop travels in a frame's). `latency_s` is from the sample's input to this
+    verdict. `head_steps` counts the timesteps that the head ran, needed or not. `on_air_s` is from the first byte sent
+    to the verdict, 0 where none was sent. The session fills in `energy` when it reports the verdict.
     """
 
     sample: int

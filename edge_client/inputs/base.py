@@ -1,4 +1,4 @@
-"""What a source of samples is. This folder has them, one module for each kind.
+"""The interface of sources of samples. This folder has one module for each kind.
 
 A source is iterated once. What cannot be read comes out as `Unreadable` in its place, and the rest goes on.
 """
@@ -43,5 +43,5 @@ class Source(Protocol):
     def __iter__(self) -> Iterator[Item]: ...
 
     def close(self) -> None:
-        """Called from another thread: whoever waits for the next sample need not wait any longer."""
+        """End the waiting for the next sample. Called from another thread."""
         return

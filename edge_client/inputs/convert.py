@@ -12,7 +12,7 @@ from edge_client.heads.base import InputArray
 from edge_client.inputs.images import from_array, from_image, read_picture
 from edge_client.inputs.pictures import picture_shape
 from edge_client.inputs.recordings import RecordingReader, whole_counts
-from shared.datasets.base import Binning
+from shared.binning import Binning
 from shared.datasets.events import make_events
 from shared.errors import SourceError
 from shared.manifest import Manifest

@@ -1,4 +1,4 @@
-"""From what a run is told to classify to the source of its samples."""
+"""From the configuration of a run to the source of its samples."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def encoded_sizes(pixels: NDArray[np.uint8]) -> tuple[int, int] | None:
 
 
 def encoded(pixels: NDArray[np.uint8], form: str, **options: Any) -> bytes:
-    """A picture [C, H, W], C 1 or 3, as the file that Pillow makes of it with these options.
+    """A picture [C, H, W], C 1 or 3, as the file that Pillow writes with these options.
 
     Raises:
         ConfigError: Pillow is not installed.

@@ -1,4 +1,4 @@
-"""A source read beside the loop: in a thread, one item whenever one is asked for."""
+"""Reads a source in a thread of its own, one item for each that is asked for."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ReaderThread:
                 item, error = next(items, None), None
             except Exception as raised:
                 item, error = None, raised
-            with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits
+            with contextlib.suppress(RuntimeError):  # the loop has been closed: no call waits
                 self._loop.call_soon_threadsafe(_answer, asked, item, error)
         # A generator lets go of its files and cameras.
         if (close := getattr(items, "close", None)) is not None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge_client.heads.base import InputArray
 from edge_client.inference.sample import Sample
-from shared.datasets.base import Binning
+from shared.binning import Binning
 from shared.datasets.event_files import DVS128, READERS, events_among, read_arrays, read_events
 from shared.datasets.events import NUMBERS, Events, bin_events, extent
 from shared.errors import SourceError

@@ -1,4 +1,4 @@
-"""Sources around sources: the same input again and again, and no faster than so many samples a second."""
+"""Sources around sources: the same input several times, and at most a number of samples a second."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edge_client.inputs.base import Item, Source
 
 
 class Repeated(Source):
-    """What `open_one` opens, for `passes` times; for ever with 0. Names come again, ids count on."""
+    """What `open_one` opens, `passes` times, or without end with 0. Names come again, ids count on."""
 
     def __init__(self, open_one: Callable[[], Source], passes: int) -> None:
         self._open_one = open_one
@@ -30,7 +30,7 @@ class Repeated(Source):
                 yield replace(item, id=number) if isinstance(item, Sample) else item
                 number += 1
             done += 1
-            # A pass may be empty because all of it was done before; one over nothing would go on for ever.
+            # A pass may be empty because all its samples were done before. A pass over nothing would never end.
             if done == self._passes or (number == before and not self._now.count):
                 return
             self._now = self._open_one()

@@ -1,4 +1,4 @@
-"""A folder that is watched: what is in it, and what comes, until the run is interrupted."""
+"""A watched folder: the files in it, and those that come, until the run is interrupted."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from watchfiles import Change
 
 SETTLE_S = 0.5
-"""A file is read when nothing has changed it for so long."""
+"""A file is read when nothing has changed it for this time."""
 
 GIVE_UP_S = 10.0
-"""One that cannot be read then may still be on its way; it is reported when nothing has changed it for so long."""
+"""A file that cannot be read then may still be on its way. It is reported when nothing has changed it for this time."""
 
 WAKE_MS = 100
 """How often files that are waited for are looked at."""
@@ -100,7 +100,7 @@ class WatchedFolder(Source):
         return Unreadable(str(path), file.failed) if now - file.since >= GIVE_UP_S and path.exists() else None
 
     def _changes(self) -> Iterator[list[Path]]:
-        """What has changed, every moment; at first what is there, when nothing that comes can be missed any more."""
+        """Changed files, every moment; first those that are there, as soon as no later change can be missed."""
         changes = self._watch(
             self._folder,
             watch_filter=None,
@@ -111,14 +111,14 @@ class WatchedFolder(Source):
             stop_event=self._stop,
             raise_interrupt=False,
         )
-        # The watch is on when the first answer is here: what comes after this look at the folder is told of.
+        # The watch is on when the first answer is here: it reports what comes after this look at the folder.
         look_at = [(0.0, self._folder)]
         while (changed := self._look(changes)) is not None:
             if not self._folder.is_dir():
                 raise SourceError(f"--watch: the folder {self._folder} is gone")
             now = time.monotonic()
             paths = {Path(name) for _, name in changed}
-            # What came with a new folder, or into it before it was watched, is not told of: look now, and once more.
+            # The watch misses what came with a new folder, or into it before it was watched: look now, and once more.
             look_at += [(due, path) for path in paths if path.is_dir() for due in (now, now + SETTLE_S)]
             for folder in [folder for due, folder in look_at if due <= now]:
                 paths.update(folder.rglob("*"))

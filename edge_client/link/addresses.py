@@ -1,4 +1,4 @@
-"""Where a cloud may be: addresses as the user named them, and the machines that a name stands for."""
+"""Addresses as the user named them, and the machines that a name stands for."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.command_line import join_address
+from shared.command_line import Address, join_address
 from shared.errors import CloudUnavailable
-
-Address = tuple[str, int]
 
 
 @dataclass(frozen=True)

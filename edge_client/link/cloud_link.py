@@ -12,11 +12,11 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from edge_client.link.addresses import Address, Target, resolve
+from edge_client.link.addresses import Target, resolve
 from edge_client.link.backoff import Backoff
 from edge_client.link.base import Transport
 from edge_client.link.errors import closed, not_there
-from shared.command_line import join_address
+from shared.command_line import Address, join_address
 from shared.errors import CloudRefused, CloudUnavailable, NeucodexError
 
 log = logging.getLogger(__name__)

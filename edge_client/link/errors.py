@@ -1,4 +1,4 @@
-"""What goes wrong between an edge and a cloud, in our exceptions and in words that say what to do."""
+"""What goes wrong between an edge and a cloud: our exceptions, with a text that says what to do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from google.rpc.status_pb2 import Status
 from shared.errors import CloudRefused, CloudUnavailable, NeucodexError
 
 MOST_RETRY_S = 60.0
-"""No cloud keeps an edge away for longer by asking."""
+"""The longest time that a cloud can keep an edge away by asking."""
 
 _REFUSALS = {
     grpc.StatusCode.INVALID_ARGUMENT: "run the same version of NeuCODEX on both sides",
@@ -22,7 +22,7 @@ _REFUSALS = {
     grpc.StatusCode.UNAUTHENTICATED: "check this edge's credentials: the cloud knows no such token (--token-file)",
     grpc.StatusCode.PERMISSION_DENIED: "check this edge's credentials",
 }
-"""Codes that trying again does not mend, and what does."""
+"""Codes that another try does not change, and what to do."""
 
 _LOSSES = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: "it is busy: try later, or raise its limits",
@@ -31,7 +31,7 @@ _LOSSES = {
 
 
 def not_there(addresses: Sequence[str], deadline_s: float) -> CloudUnavailable:
-    """Nobody answered in time at any of the addresses, as the user wrote them."""
+    """No cloud answered in time at any of the addresses, as the user wrote them."""
     return CloudUnavailable(
         f"no cloud at {' or '.join(addresses)} within {deadline_s:g} s: start `neucodex-cloud --listen {addresses[0]}` "
         "there, check --cloud, use TLS on both sides or on none (--insecure), or raise --deadline"
@@ -44,7 +44,7 @@ def not_in_time(address: str, deadline_s: float) -> CloudUnavailable:
 
 
 def not_reached(address: str, details: str) -> CloudUnavailable:
-    """One try failed: nobody listens there, or whoever does takes no streams now; `details` says so."""
+    """One try failed: no server listens there, or it takes no streams now; `details` says so."""
     return CloudUnavailable(f"no stream to {address} ({' '.join(details.split())})")
 
 
@@ -59,7 +59,7 @@ def spoke_wrongly(address: str, what: str) -> CloudRefused:
 
 
 def retry_after_s(trailing: Iterable[tuple[str, str | bytes]]) -> float:
-    """How long a server asks to be left alone: google.rpc.RetryInfo in a status's trailing metadata, else 0."""
+    """Seconds that a server asks to be left alone: google.rpc.RetryInfo in a status's trailing metadata, else 0."""
     for key, value in trailing:
         if key == "grpc-status-details-bin" and isinstance(value, bytes):
             info = RetryInfo()

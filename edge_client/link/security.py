@@ -1,41 +1,42 @@
-"""How an edge reaches a cloud: TLS, a certificate of its own, a token. Files are read anew for each connection."""
+"""How an edge reaches a cloud: TLS, a certificate of its own, a token. Files are read again for each connection."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import grpc
 import grpc.aio
 
-from edge_client.link.addresses import Address, Target
-from shared.command_line import join_address
+from edge_client.link.addresses import Target
+from shared.command_line import Address, join_address
 from shared.errors import ConfigError
+from shared.flags import Flag
 from shared.security import AUTHORIZATION, bearer, check_authority, check_pair, is_loopback, read_secret, read_tokens
 
 
 @dataclass(frozen=True)
 class LinkSecurity:
-    """What the link is made of.
+    """TLS and credentials of the link. All files are PEM, but that of the token."""
 
-    Attributes:
-        ca: PEM file with the authorities that this edge trusts; None for those of the system.
-        certificate, key: PEM files that this edge shows (mutual TLS).
-        name: which the cloud's certificate must have; None for the host of --cloud.
-        token_file: whose first token is sent.
-        insecure: no TLS; asked for by name.
-        anywhere: no TLS even to another machine.
-    """
-
-    ca: Path | None = None
-    certificate: Path | None = None
-    key: Path | None = None
-    name: str | None = None
-    token_file: Path | None = None
-    insecure: bool = False
-    anywhere: bool = False
+    ca: Annotated[
+        Path | None, Flag("--tls-ca", "Authority of the cloud's certificate; else the system's.", metavar="FILE")
+    ] = None
+    certificate: Annotated[
+        Path | None, Flag("--tls-cert", "This edge's own certificate (mutual TLS).", metavar="FILE")
+    ] = None
+    key: Annotated[Path | None, Flag("--tls-key", "The key of that certificate.", metavar="FILE")] = None
+    name: Annotated[
+        str | None,
+        Flag("--tls-name", "Expect this name in the cloud's certificate; else the host of --cloud.", metavar="NAME"),
+    ] = None
+    token_file: Annotated[
+        Path | None, Flag("--token-file", "The first token in this file is sent.", metavar="FILE")
+    ] = None
+    insecure: Annotated[bool, Flag("--insecure", "No TLS, to a cloud on this machine.")] = False
+    anywhere: Annotated[bool, Flag("--insecure-anywhere", "No TLS across a network; with --insecure.")] = False
 
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):
@@ -44,7 +45,7 @@ class LinkSecurity:
             raise ConfigError("--insecure and the --tls flags contradict each other: leave one out")
 
     def check(self, clouds: Sequence[Address]) -> None:
-        """Read all files once, and see that nothing travels in clear where it must not.
+        """Read all files once, and see that nothing travels in clear across a network unless that was asked for.
 
         Raises:
             ConfigError: something is wrong; the message names flag and file.
@@ -76,7 +77,7 @@ class LinkSecurity:
             None if self.key is None else read_secret(self.key, "--tls-key"),
             None if self.certificate is None else read_secret(self.certificate, "--tls-cert"),
         )
-        # Connected to by number; the certificate must be that of the name, and so must a call's authority.
+        # The connection goes to a number. The certificate must be that of the name, and so must a call's authority.
         kept = [option for option in options if self.name is None or option[0] != "grpc.default_authority"]
         named = (*kept, ("grpc.ssl_target_name_override", self.server_name(target)))
         return grpc.aio.secure_channel(target.address, credentials, options=named)
@@ -86,7 +87,7 @@ class LinkSecurity:
         return self.name or target.named.rpartition(":")[0].strip("[]")
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """What a stream begins with.
+        """The metadata that a stream begins with: the token, if there is one.
 
         Raises:
             ConfigError: the token's file cannot be read any more.

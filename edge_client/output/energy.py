@@ -1,4 +1,4 @@
-"""What each sample cost this edge: joules by the model of shared/energy.py, and by a meter where there is one."""
+"""The energy of each sample: joules by the model of shared/energy.py, and by a meter where there is one."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Joules(Protocol):
 
     @property
     def kind(self) -> Meter:
-        """What it is."""
+        """Which kind of meter it is."""
 
     def joules(self) -> float | None:
-        """Up to now; None once it cannot be read any more."""
+        """Joules up to now; None once the meter cannot be read any more."""
 
 
 class EnergyAccount:
-    """Charges each verdict. `begin` when the first sample is asked for.
+    """Charges each verdict. Call `begin` when the first sample is asked for.
 
     Args:
         bundle: its measured firing rates stand for those of each sample.
@@ -65,12 +65,12 @@ class EnergyAccount:
         self._answer_bytes = cloud_to_wire(answer).ByteSize() + FRAMING_BYTES + PACKET_BYTES
 
     def begin(self) -> None:
-        """What the meter has counted until now is no sample's."""
+        """What the meter has counted until now belongs to no sample."""
         if self._meter is not None:
             self._counted = self._meter.joules()
 
     def charge(self, verdict: Verdict) -> SampleEnergy:
-        """What this sample cost; in the order in which verdicts are told."""
+        """The energy of this sample. Call it in the order in which verdicts are reported."""
         return SampleEnergy(self._modelled(verdict), self._measured())
 
     def _modelled(self, verdict: Verdict) -> Modelled | None:

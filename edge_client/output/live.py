@@ -27,25 +27,25 @@ SHOWN = 8
 """Samples."""
 
 KEPT = 256
-"""Samples that medians are taken of."""
+"""Samples that medians are taken over."""
 
 PACE_S = 10.0
-"""Samples per second are counted over so long."""
+"""Samples per second are counted over this time."""
 
 PER_SECOND = 8
-"""How often the terminal is drawn, beside the head: a view is for looking, not for measuring."""
+"""How often the terminal is drawn. Drawing takes time from the head: the view is for looking, not for measuring."""
 
 BARS = " ▁▂▃▄▅▆▇█"
 ASCII_BARS = " .:-=+*%#"
 
 
 class LiveView:
-    """What is shown; rich draws it from a thread of its own.
+    """The view itself; rich draws it from a thread of its own.
 
     Args:
         class_names, timesteps: of the bundle.
         title: the bundle and the cloud, for people.
-        done: samples that were dealt with before, of `total`, None while that is not known.
+        done: samples that an earlier run has dealt with, of `total`, which is None while it is not known.
         clock: seconds.
     """
 
@@ -87,7 +87,7 @@ class LiveView:
             self._count()
 
     def failed(self) -> None:
-        """There is none for a sample."""
+        """A sample got no verdict."""
         with self._lock:
             self._failed += 1
             self._count()
@@ -113,7 +113,7 @@ class LiveView:
         if not self._connected or self._streams > 1:
             line.append(f" for {self._clock() - self._link_since:.0f} s")
         if self._streams > 1:
-            line.append(f", {self._streams - 1} times opened anew")
+            line.append(f", {self._streams - 1} times opened again")
         return line
 
     def _samples(self, bars: str) -> Table:
@@ -161,7 +161,7 @@ class LiveView:
 
 
 class LiveReport:
-    """A `Report` to the view, and on to another one; without `lines` that one is told only of the end."""
+    """A `Report` to the view, and on to another one, which without `lines` gets only the summary."""
 
     def __init__(self, view: LiveView, then: Report, *, lines: bool) -> None:
         self._view = view

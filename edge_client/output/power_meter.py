@@ -1,4 +1,4 @@
-"""Real meters of electrical energy behind one interface: what the kernel shows of one, or a file that another program
+"""Real meters of electrical energy behind one interface: those that the kernel shows, or a file that another program
 writes.
 
 A meter counts everything behind it since it was opened: a processor's package (RAPL) with whatever else runs on it, or
@@ -40,10 +40,10 @@ class PowerMeter(Protocol):
 
     @property
     def kind(self) -> Meter:
-        """What it is."""
+        """Which kind of meter it is."""
 
     def joules(self) -> float:
-        """Since it was opened.
+        """Joules since it was opened.
 
         Raises:
             OSError, ValueError: it is gone, or shows something else.
@@ -89,7 +89,7 @@ class Integrated:
 
 
 class Counted:
-    """Joules of something that counts them itself; a smaller count than before is one that began anew."""
+    """Joules of a meter that counts them itself. A smaller count than before means that it started again from 0."""
 
     def __init__(self, kind: Meter, count: Callable[[], float]) -> None:
         self.kind = kind
@@ -107,7 +107,7 @@ class Counted:
 class Sampled:
     """A meter that a thread looks at every `period_s` seconds, so that watts are integrated and no wrap is missed.
 
-    One that fails, or whose joules get fewer, is given up with a warning. Close it.
+    A meter that fails, or whose joules get fewer, is no longer read, with a warning. Close it.
     """
 
     def __init__(self, meter: PowerMeter, period_s: float = PERIOD_S) -> None:
@@ -121,7 +121,7 @@ class Sampled:
         self._thread.start()
 
     def joules(self) -> float | None:
-        """Up to now, or to when it was closed; None once it is given up."""
+        """Joules up to now, or to when it was closed; None after it has failed."""
         with self._lock:
             if self._joules is not None and not self._ended.is_set():
                 try:
@@ -182,7 +182,7 @@ def of_file(path: Path) -> PowerMeter:
     except (OSError, ValueError) as error:
         raise ConfigError(f"--power-meter is {path}: it cannot be read ({error})") from None
     raise ConfigError(
-        f"--power-meter is {path}: no column of it is {', '.join([*JOULES, *WATTS])}; its first line must name them"
+        f"--power-meter is {path}: it has no column named {', '.join([*JOULES, *WATTS])}; its first line must name them"
     )
 
 

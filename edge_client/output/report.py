@@ -23,7 +23,7 @@ PROGRESS_EVERY_S = 5.0
 
 
 class Report(Protocol):
-    """Told of everything that happens to the samples of a run, in order."""
+    """Gets what happens to the samples of a run, in order."""
 
     def classified(self, sample: Sample, verdict: Verdict) -> None:
         """A verdict is there."""
@@ -137,8 +137,8 @@ class StatusLine:
     Args:
         err: standard error.
         total: samples to come, None while that is not known.
-        done: samples that were dealt with before, among those to come.
-        bar_after: on a terminal the bar appears after so many samples, below the lines on standard output; None: never.
+        done: samples of `total` that an earlier run has dealt with.
+        bar_after: on a terminal the bar appears below the lines after this many samples; None: never.
         clock: seconds.
     """
 
@@ -218,7 +218,7 @@ def summary_rows(figures: Summary) -> list[tuple[str, str]]:
     if figures["answered_by"]["edge"]:
         rows.append(("  answered by the edge itself", str(figures["answered_by"]["edge"])))
     if figures["reconnects"]:
-        rows.append(("  streams opened anew", str(figures["reconnects"])))
+        rows.append(("  streams opened again", str(figures["reconnects"])))
     if figures["full_t"]:
         rows += [
             (f"accuracy at full T={total}", _show(figures["accuracy"], ".2%")),

@@ -1,7 +1,7 @@
 """Verdicts that outlive the process: a file of JSON lines that a killed run goes on with.
 
-The first line says which run it belongs to, each other line is one verdict, written and handed to the operating system
-before the next sample is told of. What failed or could not be read has no line, so that a resumed run tries it again.
+The first line says which run it belongs to. Each other line is one verdict, handed to the operating system before the
+next sample is reported. What failed or could not be read has no line, so that a resumed run tries it again.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class ResultsFile:
         lines.append(verdict_line(sample, verdict, self._class_names))
         text = "".join(json.dumps(line) + "\n" for line in lines).encode()
         try:
-            # One write: what a kill or a full disk leaves of it is cut by the next run.
+            # One write: the next run cuts off what a kill or a full disk leaves.
             whole = not self._broken and self._file.write(text) == len(text)
             why = "the disk is full"
         except OSError as error:
@@ -111,7 +111,7 @@ class ResultsFile:
                     raise ConfigError(
                         f"{self._path}, line {number}: damaged or no result: mend it, or use another file"
                     )
-                log.warning("%s: the last line was torn, %d bytes of it are cut off", self._path, len(text))
+                log.warning("%s: the last line was torn: its %d bytes are cut off", self._path, len(text))
                 self._file.truncate(start)
                 break
             lines.append(line)

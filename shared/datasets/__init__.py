@@ -1,6 +1,7 @@
 """Readers of data sets for both the edge and training; numpy, and Pillow where pictures are compressed."""
 
-from shared.datasets.base import Binning, DataSet, DatasetInfo, Frames, Labels, Part, Piece, Request, Split
+from shared.binning import Binning
+from shared.datasets.base import DataSet, DatasetInfo, Frames, Labels, Part, Piece, Request, Split
 from shared.datasets.registry import DATASETS, info, list_pieces, load, load_split, make_request, stream
 
 __all__ = [

@@ -13,13 +13,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.binning import Binning
 from shared.errors import SourceError
 from shared.network_spec import InputKind
 
 Frames = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 Part = Literal["train", "test"]
-Binning = Literal["count", "time"]
 
 DEFAULT_TIMESTEPS = 10
 """Frames an event recording is binned into when nothing else is asked for."""

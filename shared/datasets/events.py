@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from shared.datasets.base import Binning, Frames
+from shared.binning import Binning
+from shared.datasets.base import Frames
 from shared.errors import SourceError
 
 EVENT = np.dtype([("x", "<u2"), ("y", "<u2"), ("polarity", "?"), ("t", "<i8")])

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from shared.binning import Binning
 from shared.datasets.base import (
     DEFAULT_TIMESTEPS,
-    Binning,
     DataSet,
     DatasetInfo,
     Part,

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from shared.binning import Binning
 from shared.datasets import caltech101
-from shared.datasets.base import Binning, DatasetInfo, Part, Piece, Request, Split, check_complete, find_folder
+from shared.datasets.base import DatasetInfo, Part, Piece, Request, Split, check_complete, find_folder
 from shared.datasets.cifar10 import CLASSES as CIFAR10_CLASSES
 from shared.errors import SourceError
 

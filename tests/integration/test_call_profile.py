@@ -38,7 +38,7 @@ async def test_a_picture_passes_few_files_of_the_edge(tmp_path: Path, capsys: py
         code = await run_classify(
             EdgeConfig(DIGITS, (parse_address(cloud.listen),)),
             InputConfig(dataset="digits", limit=PICTURES),
-            OutputConfig(json=True, power_meter="none", picture_sizes=False),
+            OutputConfig(json=True, power_meter="none", no_picture_sizes=True),
             Marked(profile),
             io.StringIO(),
         )

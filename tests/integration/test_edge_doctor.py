@@ -84,7 +84,7 @@ async def test_another_bundle_than_the_clouds(cloud: CloudProcess, tmp_path: Pat
 async def test_nobody_listens(nobody: str, bundle: Bundle) -> None:
     found = await findings(nobody, bundle=bundle)
     assert outline(found) == [("name", 0), ("tcp", 5)]
-    assert found[-1].said == "the machine is there, and nobody listens on this port"
+    assert found[-1].said == "the machine is there, and no server listens on this port"
     assert "neucodex-cloud --listen" in found[-1].todo
 
 

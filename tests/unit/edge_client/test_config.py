@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edge_client.config import EdgeConfig, OutputConfig
+from edge_client import Edge, EdgeSync
+from edge_client.config import EdgeConfig, EdgeOptions, OutputConfig
 from edge_client.inference.link_loss import LinkLossPolicy
 from shared.errors import ConfigError
 from shared.exit_policy import ExitPolicy
@@ -61,3 +64,12 @@ def test_what_becomes_of_samples_without_a_cloud() -> None:
     assert [config(on_loss=on_loss).needs_cloud_to_start for on_loss in (None, "fail", "wait", "fallback")] == [
         True, True, False, False,
     ]  # fmt: skip
+
+
+def test_an_edge_names_every_option_in_its_signature() -> None:
+    parameters = signature(Edge).parameters
+    assert list(parameters)[:2] == ["bundle", "cloud"]
+    assert {field.name for field in fields(EdgeOptions)} <= set(parameters)
+    assert list(signature(EdgeSync).parameters) == list(parameters)
+    assert parameters["threshold"].default is None
+    assert parameters["in_flight"].default == 8

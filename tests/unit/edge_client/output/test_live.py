@@ -69,7 +69,7 @@ def test_the_link_and_what_went_wrong() -> None:
     assert "link: no stream for 7 s" in drawn(view)[0]
     view.link_changed(True)
     clock.now += 2
-    assert "link: connected for 2 s, 1 times opened anew" in drawn(view)[0]
+    assert "link: connected for 2 s, 1 times opened again" in drawn(view)[0]
     view.failed()
     view.unreadable()
     assert drawn(view)[-1].strip() == "5 samples, 2.0 per second; 1 failed; 1 unreadable"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.datasets.base import Binning
+from shared.binning import Binning
 from shared.datasets.events import OFF, ON, Events, bin_events, extent, make_events
 from shared.errors import SourceError
 

@@ -1,0 +1,8 @@
+"""How events are binned into frames. By itself, because the command line names it before numpy is loaded."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Binning = Literal["count", "time"]
+"""Frames of equal event count, or of equal time."""
