@@ -21,7 +21,7 @@ from shared.errors import ConfigError
 from shared.execution import Execution
 from shared.manifest import Manifest
 from shared.network_spec import FLOAT_BITS
-from shared.plain_data import build
+from shared.plain_data import dataclass_from
 
 BEGIN, END = "<!-- bundles: begin -->", "<!-- bundles: end -->"
 
@@ -69,7 +69,7 @@ class _Rows:
 
 def read_rows() -> tuple[Row, ...]:
     """The networks that belong in the table whether anybody has trained them or not."""
-    return build(_Rows, tomllib.loads(Path(__file__).with_name("rows.toml").read_text())).rows
+    return dataclass_from(_Rows, tomllib.loads(Path(__file__).with_name("rows.toml").read_text())).rows
 
 
 def read_manifests(models: Path, records: Path) -> list[Manifest]:

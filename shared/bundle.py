@@ -23,12 +23,12 @@ from shared.errors import BundleError, ConfigError
 from shared.execution import Execution
 from shared.manifest import (
     EXTRAS,
+    BundlePart,
     ExecutionSpec,
     Extra,
     Half,
     LocalExitSpec,
     Manifest,
-    Part,
     StoredFile,
     file_name,
     read_manifest,
@@ -50,7 +50,7 @@ class Bundle:
     path: Path
     manifest: Manifest
     fingerprint: bytes
-    files: Mapping[Part, StoredFile]
+    files: Mapping[BundlePart, StoredFile]
     execution: Execution
 
     @classmethod
@@ -102,7 +102,7 @@ class Bundle:
         """
         return self._arrays(half)
 
-    def has(self, part: Part) -> bool:
+    def has(self, part: BundlePart) -> bool:
         """Whether the manifest names that part."""
         return part in self.files
 
@@ -138,7 +138,7 @@ class Bundle:
         part = self.own(kind)
         return self._arrays(part) if self.has(part) else None
 
-    def _arrays(self, part: Part) -> Weights:
+    def _arrays(self, part: BundlePart) -> Weights:
         raw = self._read(part)
         try:
             return load_safetensors(raw)
@@ -146,7 +146,7 @@ class Bundle:
             name = self.files[part].name
             raise BundleError(f"bundle {self.path}: {name} is no safetensors file ({error})") from None
 
-    def _read(self, part: Part) -> bytes:
+    def _read(self, part: BundlePart) -> bytes:
         stored = self.files[part]
         try:
             raw = (self.path / stored.name).read_bytes()
@@ -167,7 +167,7 @@ def write_bundle(path: Path, manifest: Manifest, head: Weights, tail: Weights) -
         The bundle as `Bundle.open` reads it back.
     """
     path.mkdir(parents=True, exist_ok=True)
-    files: dict[Part, StoredFile] = {}
+    files: dict[BundlePart, StoredFile] = {}
     halves: tuple[tuple[Half, Weights], ...] = (("head", head), ("tail", tail))
     for half, weights in halves:
         raw = save_safetensors({name: _on_disk(value) for name, value in weights.items()})
@@ -245,7 +245,7 @@ def write_parts(bundle: Bundle, manifest: Manifest, parts: Mapping[Extra, bytes 
     return Bundle.open(bundle.path, bundle.execution)
 
 
-def _stored(part: Part, raw: bytes) -> StoredFile:
+def _stored(part: BundlePart, raw: bytes) -> StoredFile:
     return StoredFile(file_name(part), hashlib.sha256(raw).hexdigest())
 
 

@@ -111,7 +111,7 @@ class Cost:
     integer_macs_per_step: float = 0.0
 
     def joules(self, steps: float) -> float:
-        """Of so many timesteps, or of their mean."""
+        """The energy of `steps` timesteps, which may be a mean number."""
         if not steps:
             return 0.0
         macs = self.macs + self.macs_per_step * steps

@@ -17,7 +17,7 @@ from shared.binning import Binning
 from shared.errors import ConfigError
 from shared.exit_policy import Measure
 from shared.network_spec import NetworkSpec
-from shared.plain_data import build
+from shared.plain_data import dataclass_from
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -263,7 +263,7 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
     try:
         for change in changes:
             _apply(values, change)
-        return build(Recipe, values)
+        return dataclass_from(Recipe, values)
     except ConfigError as error:
         raise ConfigError(f"recipe {path}: {error}") from None
 

@@ -42,7 +42,7 @@ def encode(bundle: Bundle, pictures: InputArray) -> Samples:
             for timestep in range(1, timesteps + 1):
                 frame = spikes[number, timestep - 1] = run.step()
                 chosen, data = codec.encode(frame, past)
-                past = codec.after(past, frame)
+                past = codec.next_context(past, frame)
                 frames.append(_bytes(Frame(number, timestep, chosen, data)))
             messages.append(tuple(frames))
     stops = tuple(_bytes(Stop(number)) for number in range(len(pictures)))

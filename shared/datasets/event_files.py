@@ -4,7 +4,7 @@ Which reader, and why (the one place that says it; docs/datasets.md repeats it f
 it reads the file; it and what it brings fill some 500 MB, so it is the extra `events` and the edge does without it.
 
     .bin     own, 10 lines: N-MNIST, N-Caltech101 and gesture samples must be readable on the edge. tonic's
-             `read_mnist_file` gives the same events (tested where tonic is installed).
+             `read_mnist_file` returns the same events (tested where tonic is installed).
     .aedat   own: tonic's `read_dvs_128` unpacks two values from a header reader that returns three, so it refuses
              every AEDAT 2.0 file; it also leaves out the mirroring, and takes OFF for ON.
     .dat     own: tonic 1.7 has no reader of Prophesee's format.

@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from cloud_server.config import CloudConfig, Precision
-from cloud_server.engine.loaded_bundle import load_lane
+from cloud_server.engine.loaded_bundle import load_bundle
 from cloud_server.tails.base import Tail
-from cloud_server.tails.cuda_graph import GraphTail
+from cloud_server.tails.cuda_graph import CudaGraphTail
 from cloud_server.tails.factory import make_tail
 from cloud_server.tails.invariant import InvariantTail
 from cloud_server.tails.spiking import SpikingTail
@@ -28,10 +29,14 @@ from shared.datasets.registry import load_split
 from shared.errors import ConfigError
 from shared.models.load import load_edge
 from tests.support.bundles import make_bundle
-from tests.support.engine import LANE, assert_answer, batch_runner, make_work, run_batch
+from tests.support.engine import NAME, assert_answer, batch_runner, make_request, run_batch
 from tests.support.known import SAMPLES, TOLERANCE
 
 CPU = torch.device("cpu")
+
+NO_CONTEXTS = [np.zeros((1, 1, 1), np.uint8)] * 512
+"""Slots keep the codec's contexts; no codec is used here."""
+
 MODELS = Path(__file__).parents[4] / "models"
 DIGITS = MODELS / "resnet18-digits"
 SHIPPED = sorted(path.parent.name for path in MODELS.glob("*/manifest.json"))
@@ -55,7 +60,7 @@ def answers(tail: Tail, spikes: NDArray[np.uint8]) -> NDArray[np.float32]:
     out = []
     for timestep, frames in enumerate(spikes, start=1):
         stepped = tail.step(list(frames), [timestep] * count, slots.gather(range(count)))
-        slots.scatter(range(count), stepped.state)
+        slots.scatter(range(count), stepped.state, NO_CONTEXTS[:count])
         out.append(stepped.confidences)
     return np.stack(out)
 
@@ -68,20 +73,20 @@ def random_frames(bundle: Bundle, batch: int) -> NDArray[np.uint8]:
 
 @torch.inference_mode()
 def test_padded_batches_of_any_size_at_any_timesteps_answer_as_the_plain_tail(bundle, frames, expected):
-    lane = load_lane(bundle, LANE, CloudConfig((bundle.path,), slots=8, max_batch=6))
-    lane.tail = GraphTail(bundle, CPU, "fp32", 6)
+    loaded = load_bundle(bundle, NAME, CloudConfig((bundle.path,), slots=8, max_batch=6))
+    loaded = replace(loaded, tail=CudaGraphTail(bundle, CPU, "fp32", 6))
     runner = batch_runner()
     for batch in ([(0, 1)], [(1, 1), (0, 2), (2, 1)], [(s, 1) for s in (3, 4, 5)], [(0, 3), (1, 2), (3, 2), (5, 2)]):
-        outcomes = run_batch(runner, lane, *(make_work(lane, frames, *which) for which in batch))
+        outcomes = run_batch(runner, loaded, *(make_request(loaded, frames, *which) for which in batch))
         for outcome in outcomes:
             assert_answer(outcome, expected, len(batch))
     full = [(0, 4), (1, 3), (2, 2), (3, 3), (4, 2), (5, 3)]
-    for outcome in run_batch(runner, lane, *(make_work(lane, frames, *which) for which in full)):
+    for outcome in run_batch(runner, loaded, *(make_request(loaded, frames, *which) for which in full)):
         assert_answer(outcome, expected, 6)
 
 
 def test_what_a_step_told_is_not_changed_by_the_next(bundle, frames, expected):
-    tail = GraphTail(bundle, CPU, "fp32", SAMPLES)
+    tail = CudaGraphTail(bundle, CPU, "fp32", SAMPLES)
     assert np.allclose(answers(tail, frames), expected, atol=TOLERANCE, rtol=0)
 
 
