@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cloud_server.engine.decoder import Batch, Decoder
+from cloud_server.engine.decoder import Batch
 from cloud_server.engine.loaded_bundle import LoadedBundle
 from cloud_server.engine.requests import Answered, DecodedFrame, Failed, Outcome, StepRequest
 from cloud_server.tails.base import Confidences, buckets
@@ -74,11 +74,14 @@ class BatchHistory:
 
 
 class BatchRunner:
-    """Steps batches and measures them. `step` belongs to the engine's thread; `outcomes` may run beside it."""
+    """Steps batches and measures them. `step` belongs to the engine's thread; `outcomes` may run beside it.
 
-    def __init__(self, metrics: Metrics, decoder: Decoder) -> None:
+    Args:
+        metrics: of the process.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._decoder = decoder
 
     def warm_up(self, loaded: LoadedBundle) -> Iterator[None]:
         """Step every batch size once, one for each `next`. No slot changes.
@@ -96,12 +99,6 @@ class BatchRunner:
         began = time.perf_counter()
         loaded.tail.step([frame] * size, [1] * size, state)
         return time.perf_counter() - began
-
-    def decode(self, loaded: LoadedBundle, batch: Batch, running: Batch = ()) -> None:
-        """Decode frames, with their batch or ahead of it; see `Decoder.decode`."""
-        began = time.perf_counter()
-        self._decoder.decode(loaded, batch, running)
-        self._metrics.observe(STAGE, time.perf_counter() - began, stage="decode", bundle=loaded.name)
 
     def step(self, loaded: LoadedBundle, batch: Batch, began: float) -> BatchResult:
         """Step a batch and commit the samples that succeeded.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping, Sequence
 
 from cloud_server.engine.loaded_bundle import LoadedBundle
@@ -14,6 +15,7 @@ from cloud_server.engine.requests import DecodedFrame, Failed, StepRequest
 from cloud_server.engine.scheduler import Queued
 from shared.errors import CodecError
 from shared.messages import RejectionCode
+from shared.metrics import Metrics
 from shared.spike_codec import CodecContext, Spikes
 
 log = logging.getLogger(__name__)
@@ -22,9 +24,14 @@ Batch = Sequence[Queued[StepRequest]]
 
 
 class Decoder:
-    """Decodes each frame once. Any thread may call it; a lock lets in one at a time."""
+    """Decodes each frame once, and measures it. Any thread may call it; a lock lets in one at a time.
 
-    def __init__(self) -> None:
+    Args:
+        metrics: of the process.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._lock = threading.Lock()
 
     def decode(self, loaded: LoadedBundle, batch: Batch, running: Batch = ()) -> None:
@@ -36,6 +43,7 @@ class Decoder:
             running: decoded frames of the batch that runs. Some frames of `batch` may follow them, and they are not
                 committed yet.
         """
+        began = time.perf_counter()
         with self._lock:
             earlier = {entry.sample: entry.item.decoded for entry in running}
             requests: list[StepRequest] = []
@@ -60,6 +68,8 @@ class Decoder:
                     request.decoded = request.decoded or Failed(
                         request, RejectionCode.INTERNAL, "the cloud failed decoding"
                     )
+        seconds = time.perf_counter() - began
+        self._metrics.observe("neucodex_cloud_stage_seconds", seconds, stage="decode", bundle=loaded.name)
 
 
 def _find_context(

@@ -74,7 +74,8 @@ class Engine:
         self._deliver = deliver
         self._on_broken = on_broken
         self._metrics = metrics
-        self._runner = BatchRunner(metrics, Decoder())
+        self._decoder = Decoder(metrics)
+        self._runner = BatchRunner(metrics)
         self._threads = threads
         self._lock = threading.Lock()
         """Guards the schedulers and all fields that follow."""
@@ -224,7 +225,7 @@ class Engine:
         began = time.perf_counter()
         try:
             if undecoded := [entry for entry in batch if entry.item.decoded is None]:
-                self._runner.decode(loaded, undecoded)
+                self._decoder.decode(loaded, undecoded)
             with self._lock:
                 self._running = loaded, batch
                 if self._undelivered or any(len(each.scheduler) for each in self._bundles):
@@ -308,7 +309,7 @@ class Engine:
             running = [e for e in batch if isinstance(e.item.decoded, DecodedFrame)] if loaded is running_bundle else []
             coming = loaded.scheduler.upcoming(running)
             if undecoded := [entry for entry in coming if entry.item.decoded is None]:
-                return partial(self._runner.decode, loaded, undecoded[:DECODE_CHUNK], running)
+                return partial(self._decoder.decode, loaded, undecoded[:DECODE_CHUNK], running)
         return None
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud_server.engine.batch_runner import BatchRunner
-from cloud_server.engine.decoder import Decoder
+from cloud_server.engine.decoder import Batch, Decoder
 from cloud_server.engine.engine import Engine
 from cloud_server.engine.loaded_bundle import LoadedBundle
 from cloud_server.engine.requests import Answered, Outcome, StepRequest
@@ -31,7 +31,12 @@ def bundle_metrics() -> Metrics:
 
 def batch_runner() -> BatchRunner:
     """A runner on its own; call it in `torch.inference_mode`."""
-    return BatchRunner(bundle_metrics(), Decoder())
+    return BatchRunner(bundle_metrics())
+
+
+def decode(loaded: LoadedBundle, batch: Batch, running: Batch = ()) -> None:
+    """As `Decoder.decode`."""
+    Decoder(bundle_metrics()).decode(loaded, batch, running)
 
 
 def make_request(
@@ -53,7 +58,7 @@ def queued(*requests: StepRequest) -> list[Queued[StepRequest]]:
 def run_batch(runner: BatchRunner, loaded: LoadedBundle, *requests: StepRequest) -> list[Outcome]:
     """One batch through all stages."""
     batch = queued(*requests)
-    runner.decode(loaded, batch)
+    decode(loaded, batch)
     return runner.outcomes(runner.step(loaded, batch, time.perf_counter()))
 
 

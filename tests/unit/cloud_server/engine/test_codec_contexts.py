@@ -19,7 +19,7 @@ from shared.messages import Codec, Frame, RejectionCode
 from shared.spike_codec import CodecContext
 from tests.support.bundles import make_bundle
 from tests.support.codec_tables import make_tables
-from tests.support.engine import NAME, assert_answer, batch_runner, make_request, queued, run_batch
+from tests.support.engine import NAME, assert_answer, batch_runner, decode, make_request, queued, run_batch
 from tests.support.known import known_frames
 
 
@@ -124,10 +124,10 @@ def test_a_frame_is_decoded_while_the_one_before_it_is_not_committed(
     runner: BatchRunner, loaded: LoadedBundle, frames: NDArray[np.uint8], expected: NDArray[np.float32]
 ) -> None:
     first, second, third = (queued(range_request(loaded, frames, 0, timestep)) for timestep in (1, 2, 3))
-    runner.decode(loaded, first)
-    runner.decode(loaded, second, running=first)
+    decode(loaded, first)
+    decode(loaded, second, running=first)
     assert loaded.slots.contexts == [None] * 4, "decoding commits nothing"
-    runner.decode(loaded, third, running=second)
+    decode(loaded, third, running=second)
     for batch in (first, second, third):
         assert isinstance(batch[0].item.decoded, DecodedFrame)
         assert_answered(runner.outcomes(runner.step(loaded, batch, 0.0)), expected)
@@ -138,8 +138,8 @@ def test_without_the_frame_before_there_is_no_state_to_go_on_from(
     runner: BatchRunner, loaded: LoadedBundle, frames: NDArray[np.uint8]
 ) -> None:
     before = queued(StepRequest(0, 0, Frame(0, 1, 9, b"")))
-    runner.decode(loaded, before)
+    decode(loaded, before)
     late = queued(range_request(loaded, frames, 0, 2))
-    runner.decode(loaded, late, running=before)
+    decode(loaded, late, running=before)
     assert isinstance(late[0].item.decoded, Failed)
     assert late[0].item.decoded.code is RejectionCode.STATE_LOST
