@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from shared.errors import ConfigError
+from shared.licences import Licence, united
 from shared.models.layers import MaxPool
 from shared.models.neuron import Recurrence
 from shared.models.split import SplitNetwork
@@ -28,7 +29,7 @@ from training.device import Machine
 from training.objectives import StageObjective, set_trainable
 from training.recipe import Neurons, Recipe, StageRecipe
 from training.trainer import Fit
-from training.weights import load_weights, save_weights, take_what_fits, weights_digest
+from training.weights import licences_of, load_weights, save_weights, take_what_fits, weights_digest
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -128,11 +129,21 @@ def train_stage(recipe: Recipe, index: int, data: TrainingData, runs: Path, mach
     batches = Batches(on_device, data.normalisation, stage, recipe.seed, index, kind, machine.rank, machine.world)
     kept = Fit(objective, batches, data, folder, machine).run()
     if machine.leads:
-        save_weights(kept, done)
-        (folder / checkpoint.FILE).unlink()
+        save_weights(kept, done, _licences(recipe, index, data, runs))
+        (folder / checkpoint.FILE).unlink(missing_ok=True)  # a stage of no epochs left none
     if machine.world > 1:
         torch.distributed.barrier()
     return done
+
+
+def _licences(recipe: Recipe, index: int, data: TrainingData, runs: Path) -> tuple[Licence, ...]:
+    """Of all that a stage may owe something to: the weights it began with, and those that the stage before it left,
+    which may teach it."""
+    init = recipe.stages[index].init
+    origins = [] if init is None else [Path(init)]
+    if index > 0 and (before := stage_folder(runs, recipe, data, index - 1) / WEIGHTS).exists():
+        origins.append(before)
+    return united(*(licences_of(origin) for origin in origins))
 
 
 def _check_resolutions(recipe: Recipe) -> None:

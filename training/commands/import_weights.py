@@ -13,6 +13,7 @@ from torch import Tensor
 
 from shared.command_line import LogFormat, configure_logs, existing_path, log_options, option
 from shared.errors import ConfigError
+from shared.licences import Licence
 from shared.models.neuron import Recurrence
 from shared.models.split import SplitNetwork
 from training.activations import ClipFloorShift, rectify, use
@@ -69,6 +70,8 @@ class Colours(_Colours):
 @option("--percentile", type=click.FloatRange(50.0, 100.0), default=98.0, help="Of activations, that fires always.")
 @option("--balance", "balanced", type=click.IntRange(min=0), default=512, help="Samples to balance by; 0: none.")
 @option("--readout", type=click.IntRange(min=0), default=5000, help="Samples to fit a new classifier to; 0: none.")
+@option("--source", metavar="TEXT", help="Where FILE comes from; every bundle that is made from it will say so.")
+@option("--licence", type=existing_path, metavar="FILE", help="The text of FILE's licence, which travels with them.")
 @option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="What to compute on.")
 @option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", help="Of the features fitted to.")
 @option("--threads", type=click.IntRange(min=1), help="CPU threads; PyTorch's choice if not given.")
@@ -86,6 +89,8 @@ def import_weights(
     percentile: float,
     balanced: int,
     readout: int,
+    source: str | None,
+    licence: Path | None,
     device: str,
     precision: str,
     threads: int | None,
@@ -101,6 +106,7 @@ def import_weights(
     configure_logs(log_format, log_level)
     if out.suffix != ".safetensors":
         raise ConfigError(f"--out is {out}: name a .safetensors file")
+    licences = _licences(source, licence)
     chosen = read_recipe(recipe, changes)
     state = read_state(file)
     convention = Convention(input_scale, input_mean, input_std, bgr=channels == "bgr")
@@ -114,10 +120,18 @@ def import_weights(
         if readout and not taken.classifier:
             _fit_readout(network, samples, readout, where)
         out.parent.mkdir(parents=True, exist_ok=True)
-        save_weights(network, out)
+        save_weights(network, out, licences)
         rest = f"; left: {', '.join(taken.left[:4])}" if taken.left else ""
         click.echo(f"{out}: {len(state) - len(taken.left)} of {len(state)} tensors from {file}{rest}")
         _tell_accuracies(network, samples, where)
+
+
+def _licences(source: str | None, text: Path | None) -> tuple[Licence, ...]:
+    if source is None and text is None:
+        return ()
+    if source is None or text is None:
+        raise ConfigError("--source and --licence go together: whose the weights are, and under which licence")
+    return (Licence.read(text, source),)
 
 
 def _float_network(recipe: Recipe) -> SplitNetwork:
