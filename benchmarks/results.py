@@ -149,7 +149,13 @@ def _filled(manifest: Manifest, execution: Execution, row: Row) -> list[str]:
 
 def _origins(origin: Mapping[str, Any]) -> list[str]:
     """Which other networks a network was made from: of a row from scratch none."""
-    return [f"{other['of']}: {other['source']} ({other['licence']})" for other in origin.get("licences", ())]
+    licences = origin.get("licences", ())
+    named = [f"{other['of']}: {other['source']} ({other['licence']})" for other in licences]
+    if any(other["of"] == "teacher" for other in licences):
+        return named
+    return named + [
+        f"teacher: {name}" for name in dict.fromkeys(stage.get("teacher") for stage in origin["stages"]) if name
+    ]
 
 
 def _empty(row: Row) -> list[str]:

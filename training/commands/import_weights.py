@@ -16,12 +16,13 @@ from shared.errors import ConfigError
 from shared.licences import Licence
 from shared.models.neuron import Recurrence
 from shared.models.split import SplitNetwork
+from training import imagenet
 from training.activations import ClipFloorShift, rectify, use
 from training.data import Samples, TrainingData, load_data, to_input
 from training.device import Machine, machine
 from training.evaluate import accuracy_by_timestep
 from training.recipe import Recipe, read_recipe
-from training.transfer.backbone import IMAGENET_MEAN, IMAGENET_STD, Convention, take_backbone
+from training.transfer.backbone import Convention, take_backbone
 from training.transfer.balance import balance
 from training.transfer.foreign import read_state
 from training.transfer.readout import features, fit_readout
@@ -65,8 +66,8 @@ class Colours(_Colours):
 @option("--out", type=existing_path, required=True, metavar="FILE", help="What a stage's `init` names: .safetensors.")
 @option("--channels", type=click.Choice(["rgb", "bgr"]), default="rgb", help="The order that the network was fed.")
 @option("--input-scale", type=float, default=1.0, help="By what it multiplied pixels in 0 to 1.")
-@option("--input-mean", type=Colours(), default=IMAGENET_MEAN, help="What it then subtracted, red first.")
-@option("--input-std", type=Colours(), default=IMAGENET_STD, help="By what it then divided, red first.")
+@option("--input-mean", type=Colours(), default=imagenet.MEAN, help="What it then subtracted, red first.")
+@option("--input-std", type=Colours(), default=imagenet.STD, help="By what it then divided, red first.")
 @option("--percentile", type=click.FloatRange(50.0, 100.0), default=98.0, help="Of activations, that fires always.")
 @option("--balance", "balanced", type=click.IntRange(min=0), default=512, help="Samples to balance by; 0: none.")
 @option("--readout", type=click.IntRange(min=0), default=5000, help="Samples to fit a new classifier to; 0: none.")

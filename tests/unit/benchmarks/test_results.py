@@ -62,6 +62,8 @@ def test_a_row_says_what_its_network_was_made_from() -> None:
     owing = replace(first, provenance={**first.provenance, "licences": [origin]})
     assert "; weights: ResNet-18, ImageNet (MIT License) |" in table([owing], ())
     assert "weights:" not in table([first], ())
+    taught = [{**stage, "teacher": "vit.onnx"} for stage in first.provenance["stages"]]
+    assert "; teacher: vit.onnx |" in table([replace(first, provenance={**first.provenance, "stages": taught})], ())
 
 
 def test_a_page_without_marks_is_refused(tmp_path: Path) -> None:
