@@ -140,10 +140,21 @@ def _filled(manifest: Manifest, execution: Execution, row: Row) -> list[str]:
         f"{settings.exit_policy.measure} >= {settings.exit_policy.threshold:g}",
         f"{100 * test['accuracy_with_exit']:.2f} %",
         f"{test['mean_timesteps']:.2f}",
-        f"{origin['seed']}, {'+'.join(_epochs(stage) for stage in origin['stages'])}",
+        "; ".join([f"{origin['seed']}, {'+'.join(_epochs(stage) for stage in origin['stages'])}", *_origins(origin)]),
         origin["machine"],
         f"{sum(origin['seconds']) / 60:.0f}",
         f"`{row.command}`",
+    ]
+
+
+def _origins(origin: Mapping[str, Any]) -> list[str]:
+    """Which other networks a network was made from: of a row from scratch none."""
+    licences = origin.get("licences", ())
+    named = [f"{other['of']}: {other['source']} ({other['licence']})" for other in licences]
+    if any(other["of"] == "teacher" for other in licences):
+        return named
+    return named + [
+        f"teacher: {name}" for name in dict.fromkeys(stage.get("teacher") for stage in origin["stages"]) if name
     ]
 
 

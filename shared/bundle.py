@@ -8,7 +8,8 @@ needed to read one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +22,7 @@ from safetensors.numpy import save as save_safetensors
 
 from shared.errors import BundleError, ConfigError
 from shared.execution import Execution
+from shared.licences import LICENCE_FILE, Licence, as_metadata, as_text, read_licences
 from shared.manifest import (
     EXTRAS,
     BundlePart,
@@ -102,6 +104,18 @@ class Bundle:
         """
         return self._arrays(half)
 
+    def licences(self) -> tuple[Licence, ...]:
+        """Those of other people's weights that went into these; both halves hold them, the head's are read.
+
+        Raises:
+            BundleError: the file is missing or another, or what it says of licences is damaged.
+        """
+        raw = self._read("head")
+        try:
+            return read_licences(io.BytesIO(raw))
+        except ConfigError as error:
+            raise BundleError(f"bundle {self.path}: {self.files['head'].name}: {error}") from None
+
     def has(self, part: BundlePart) -> bool:
         """Whether the manifest names that part."""
         return part in self.files
@@ -160,17 +174,33 @@ class Bundle:
         return raw
 
 
-def write_bundle(path: Path, manifest: Manifest, head: Weights, tail: Weights) -> Bundle:
+def write_bundle(
+    path: Path, manifest: Manifest, head: Weights, tail: Weights, licences: Sequence[Licence] = ()
+) -> Bundle:
     """Write a bundle folder; floating-point weights are stored as float16. An existing one is replaced, tables and all.
+
+    Args:
+        path: of the folder.
+        manifest: all but the files and the licences.
+        head: the edge's weights by name.
+        tail: the cloud's.
+        licences: of what the weights were made from. Both halves hold them, the manifest names them in
+            `provenance.licences`, and `LICENSE.weights` is a copy for people, which no program reads.
 
     Returns:
         The bundle as `Bundle.open` reads it back.
     """
     path.mkdir(parents=True, exist_ok=True)
+    if licences:
+        described = [licence.described() for licence in licences]
+        manifest = replace(manifest, provenance={**manifest.provenance, "licences": described})
+        (path / LICENCE_FILE).write_text(as_text(licences))
+    else:
+        (path / LICENCE_FILE).unlink(missing_ok=True)
     files: dict[BundlePart, StoredFile] = {}
     halves: tuple[tuple[Half, Weights], ...] = (("head", head), ("tail", tail))
     for half, weights in halves:
-        raw = save_safetensors({name: _on_disk(value) for name, value in weights.items()})
+        raw = save_safetensors({name: _on_disk(value) for name, value in weights.items()}, as_metadata(licences))
         (path / file_name(half)).write_bytes(raw)
         files[half] = _stored(half, raw)
     for part in EXTRAS:

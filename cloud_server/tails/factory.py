@@ -61,7 +61,7 @@ def choose_runtime(bundle: Bundle, config: CloudConfig) -> TailRuntime:
 def _torch(bundle: Bundle) -> TailRuntime:
     if not find_spec("torch"):
         raise ConfigError(
-            f"bundle {bundle.path}: execution {bundle.execution} needs torch here: pip install '.[cloud-torch]' in a "
+            f"bundle {bundle.path}: execution {bundle.execution} needs torch here: pip install '.[cloud]' in a "
             "checkout, or serve a bundle with a graph for onnxruntime"
         )
     return "torch"
