@@ -62,16 +62,16 @@ def measure(rig: Rig) -> Part:
 
 
 def with_graphs(rig: Rig) -> Bundle:
-    """The rig's bundle, or a copy of it that has what it lacks of the graphs."""
-    bundle = Bundle.open(rig.bundle)
+    """The rig's bundle in `spiking`, which every head can run; or a copy with the graphs that it lacks."""
+    bundle = Bundle.open(rig.bundle, "spiking")
     if bundle.has("head-step-int8"):
         return bundle
     copied = rig.folder / "with-graphs"
     if not copied.exists():
         shutil.copytree(bundle.path, copied)
         train, _ = bundle_samples(bundle, rig.dataset, rig.data)
-        add_graphs(Bundle.open(copied), ("onnx", "onnx-int8"), lambda: train)
-    return Bundle.open(copied)
+        add_graphs(Bundle.open(copied, "spiking"), ("onnx", "onnx-int8"), lambda: train)
+    return Bundle.open(copied, "spiking")
 
 
 def _heads(bundle: Bundle, quick: bool) -> tuple[dict[str, Head], dict[str, str]]:
