@@ -9,6 +9,9 @@ from typing import Any
 
 from benchmarks.record import Target
 
+QUIET_CLOUD = ("--threads", 1, "--log-level", "warning")
+"""Flags of the cloud beside the edge that is measured: it leaves a core free, and says nothing when all is well."""
+
 
 @dataclass(frozen=True)
 class Rig:

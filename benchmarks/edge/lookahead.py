@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.edge.base import Part, Rig
+from benchmarks.edge.base import QUIET_CLOUD, Part, Rig
 from benchmarks.edge.network import edge
 from benchmarks.links.process import LinkProcess
-from benchmarks.load.processes import Cloud
+from benchmarks.processes import CloudProcess
 from benchmarks.record import Target
 from edge_client.config import InputConfig
 from edge_client.heads.factory import open_head
@@ -40,11 +40,11 @@ def measure(rig: Rig) -> Part:
     source = open_source(InputConfig(dataset=rig.dataset, data=rig.data, limit=count), bundle.manifest)
     samples = [item for item in source if isinstance(item, Sample)]
     with (
-        Cloud(bundle.path, rig.folder / "ahead", {"--threads": 1}) as cloud,
+        CloudProcess([bundle.path], rig.folder / "ahead", *QUIET_CLOUD) as cloud,
         contextlib.ExitStack() as stack,
     ):
         cloud.wait_ready()
-        link = stack.enter_context(LinkProcess(cloud.address, ONE_WAY_S))
+        link = stack.enter_context(LinkProcess(cloud.listen, ONE_WAY_S))
         policies = _policies(bundle)
         verdicts = asyncio.run(_classify(bundle, samples, link.address, policies))
     auto = policies[AUTO]
