@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.echo import EchoServer, EchoStream
-from benchmarks.edge.base import QUIET_CLOUD, Part, Rig
-from benchmarks.edge.network import edge
+from benchmarks.edge.base import QUIET_CLOUD, Part, Rig, edge_config
 from benchmarks.load.worker import Worker
 from benchmarks.processes import CloudProcess
 from benchmarks.record import Target
+from edge_client.build import open_edge
 from edge_client.config import InputConfig
 from edge_client.heads.factory import open_head
-from edge_client.inference.lookahead import FixedLookahead
 from edge_client.inference.sample import Sample
 from edge_client.inference.verdict import Verdict
 from edge_client.inputs.factory import open_source
@@ -71,7 +70,7 @@ async def _measure(
     message = bytes(up)
     verdicts, bare_s = [], []
     try:
-        async with edge(bundle, head, cloud, FixedLookahead(1), full_t=True) as network:
+        async with open_edge(edge_config(bundle, cloud, full_t=True), bundle, head=head) as network:
             for sample in samples[: len(samples) // 10 + 1]:  # warms up both ways
                 await network.classify(sample)
                 await stream.round_trips_s(message, ROUND_TRIPS)
