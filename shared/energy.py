@@ -83,11 +83,6 @@ class Modelled:
     compute_j: float
     radio_j: float
 
-    @property
-    def total_j(self) -> float:
-        """Of both parts."""
-        return self.compute_j + self.radio_j
-
 
 @dataclass(frozen=True)
 class Measured:

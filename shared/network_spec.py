@@ -153,6 +153,11 @@ class NetworkSpec:
             if getattr(self, name) < 1:
                 raise SpecError(f"{name} is {getattr(self, name)}: at least 1")
 
+    @property
+    def sample_shape(self) -> Shape | tuple[int, int, int, int]:
+        """Of the array that is one sample: a picture [C, H, W], or event frames [T, C, H, W]."""
+        return self.input_shape if self.input_kind == "static" else (self.timesteps, *self.input_shape)
+
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON or TOML; `from_dict` reads it back to an equal spec."""
         return asdict(self)

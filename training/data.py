@@ -112,10 +112,9 @@ def load_parts(data: DataRecipe, network: NetworkSpec, seed: int, root: Path | N
         ConfigError: it does not fit the recipe's network.
     """
     train, test, names, simulated = _read(data, network, root)
-    expected = network.input_shape if network.input_kind == "static" else (network.timesteps, *network.input_shape)
-    if train.frames.shape[1:] != expected:
+    if train.frames.shape[1:] != network.sample_shape:
         raise ConfigError(
-            f"{data.name} gives samples {train.frames.shape[1:]}, the recipe's network takes {expected}: "
+            f"{data.name} gives samples {train.frames.shape[1:]}, the recipe's network takes {network.sample_shape}: "
             "network.input_shape, input_kind or timesteps do not fit"
         )
     if len(names) != network.classes:

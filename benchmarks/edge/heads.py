@@ -88,21 +88,17 @@ def _heads(bundle: Bundle, quick: bool) -> tuple[dict[str, Head], dict[str, str]
         missing["torch.compile"] = "--quick: it compiles for many seconds"
     else:
         makers["torch.compile"] = lambda: compiled(bundle)
+    empty = np.zeros(bundle.manifest.network.sample_shape, np.uint8)
     heads: dict[str, Head] = {}
     for name, make in makers.items():
         try:
             head = make()
-            _step_seconds(head, np.zeros(_shape(bundle), np.uint8), 1)  # torch.compile needs a compiler only here
+            _step_seconds(head, empty, 1)  # torch.compile needs a compiler only here
         except (ImportError, RuntimeError) as error:
             missing[name] = str(error).strip().splitlines()[0]
         else:
             heads[name] = head
     return heads, missing
-
-
-def _shape(bundle: Bundle) -> tuple[int, ...]:
-    spec = bundle.manifest.network
-    return spec.input_shape if spec.input_kind == "static" else (spec.timesteps, *spec.input_shape)
 
 
 def _step_seconds(head: Head, sample: NDArray[np.uint8], timesteps: int) -> float:

@@ -330,6 +330,18 @@ class Testbed:
         of = (link or self.main[0], edge or self.main[1])
         return next((run for run in self.runs if run.alternative == alternative and (run.link, run.edge) == of), None)
 
+    def main_runs(self) -> list[tuple[Alternative, Run]]:
+        """Each alternative with its run on the main profile, or, where it needs no link, on any link."""
+        found = []
+        for alternative in self.alternatives:
+            run = self.run(alternative.name)
+            if run is None and alternative.kind in ("edge", "fallback"):
+                runs = (r for r in self.runs if r.alternative == alternative.name and r.edge == self.main[1])
+                run = next(runs, None)
+            if run is not None:
+                found.append((alternative, run))
+        return found
+
     def drop(self, best: Run | None, other: Run | None) -> Drop | None:
         """By how much `other` lies below `best`; None where they have no picture in common."""
         if best is None or other is None:

@@ -55,19 +55,6 @@ def read_bin(path: Path) -> Events:
     return make_events(x[kept], y[kept], high[kept] >> 7, t[kept])
 
 
-def write_bin(path: Path, events: Events) -> None:
-    """Write events as `read_bin` reads them.
-
-    Raises:
-        SourceError: x above 255, y above 239, or t outside 0 .. 2^23 - 1 us.
-    """
-    x, y, t = (events[name].astype(np.int64) for name in ("x", "y", "t"))
-    if len(events) and (x.max() > 255 or y.max() >= OVERFLOW_ROW or t.min() < 0 or t.max() >= 1 << 23):
-        raise SourceError(f"{path}: 40-bit events hold x < 256, y < 240 and 0 <= t < 8.39 s; write .npz instead")
-    high = events["polarity"].astype(np.int64) << 7 | t >> 16
-    path.write_bytes(np.stack([x, y, high, t >> 8 & 0xFF, t & 0xFF], axis=1).astype(np.uint8).tobytes())
-
-
 def read_aedat2(path: Path) -> Events:
     """AEDAT 2.0 of a DVS128 (128 x 128): lines starting with '#', then big-endian 32-bit address and 32-bit time in us.
 

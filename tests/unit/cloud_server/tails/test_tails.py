@@ -7,7 +7,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,9 @@ from tests.support.engine import NAME, assert_answer, batch_runner, make_request
 from tests.support.known import SAMPLES, TOLERANCE
 
 CPU = torch.device("cpu")
+
+SOME = 120
+"""Digits that are enough to see a difference, where all 360 take long."""
 
 NO_CONTEXTS = [np.zeros((1, 1, 1), np.uint8)] * 512
 """Slots keep the codec's contexts; no codec is used here."""
@@ -98,21 +101,20 @@ def test_a_device_gets_its_tail(bundle: Bundle) -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 @torch.inference_mode()
 def test_an_invariant_tail_answers_the_same_bits_in_batches_of_any_size(name: str) -> None:
-    most = 12
+    most = 9
     bundle = Bundle.open(MODELS / name, "spiking")
-    frames, tail = random_frames(bundle, most), InvariantTail(bundle, CPU)
+    # Two timesteps: the second begins with membranes of the first.
+    frames, tail = random_frames(bundle, most)[:2], InvariantTail(bundle, CPU)
     together = answers(tail, frames)
-    for size in (1, 5, 8):
+    for size in (1, 5):
         parts = [answers(tail, frames[:, first : first + size]) for first in range(0, most, size)]
         assert np.array_equal(np.concatenate(parts, axis=1), together), size
 
 
 @torch.inference_mode()
-def test_company_flips_few_spikes_and_no_prediction(
-    digits: tuple[Bundle, NDArray[np.uint8], NDArray[np.int64]],
-) -> None:
-    bundle, spikes, _ = digits
-    tail, pictures = TracedTail(bundle, CPU), spikes.shape[1]
+def test_company_flips_few_spikes_and_no_prediction(digits: Digits) -> None:
+    spikes = digits.spikes[:, :SOME]
+    tail, pictures = TracedTail(digits.bundle, CPU), spikes.shape[1]
     alone = np.concatenate([answers(tail, spikes[:, one : one + 1]) for one in range(pictures)], axis=1)
     batches = [answers(tail, spikes[:, first : first + 32]) for first in range(0, pictures, 32)]
     together = np.concatenate(batches, axis=1)
@@ -163,12 +165,12 @@ def resident_mb() -> float:
 
 
 def test_a_tail_that_is_dropped_leaves_no_weights_behind(tmp_path: Path) -> None:
-    bundle = make_bundle(tmp_path, split="layer3", width=64)
+    bundle = make_bundle(tmp_path, split="layer3", width=32)
     network = SpikingTail(bundle, CPU).network
     weights_mb = sum(value.numel() * value.element_size() for value in network.parameters()) / 1e6
     del network
-    assert weights_mb > 30
-    TracedTail(bundle, CPU)  # what the first one loads stays
+    assert weights_mb > 8, "a leak must be larger than what memory varies by itself"
+    TracedTail(bundle, CPU)  # libraries that the first one loads stay
     before = resident_mb()
     for _ in range(4):
         TracedTail(bundle, CPU)
@@ -186,9 +188,20 @@ def test_half_floats_are_for_gpus(bundle: Bundle) -> None:
         CloudConfig((bundle.path,), precision="fp16")
 
 
+@dataclass(frozen=True)
+class Digits:
+    """The bundle that ships, what edges send of its 360 test pictures, their labels, and the answers in float32."""
+
+    bundle: Bundle
+    spikes: NDArray[np.uint8]
+    """[T, N, C, H, W]"""
+    labels: NDArray[np.int64]
+    predictions: NDArray[np.int64]
+    """[T, N]"""
+
+
 @pytest.fixture(scope="module")
-def digits() -> tuple[Bundle, NDArray[np.uint8], NDArray[np.int64]]:
-    """The bundle that ships, what edges send of its test pictures, and their labels."""
+def digits() -> Digits:
     bundle = Bundle.open(DIGITS, "spiking")
     manifest, norm = bundle.manifest, bundle.manifest.normalisation
     test = load_split("digits", None, "test", size=manifest.network.input_shape[1], timesteps=4)
@@ -200,17 +213,18 @@ def digits() -> tuple[Bundle, NDArray[np.uint8], NDArray[np.int64]]:
         for _ in range(manifest.network.timesteps):
             fired, state = edge.step(current, state)
             spikes.append(fired.numpy().astype(np.uint8))
-    return bundle, np.stack(spikes), np.asarray(test.labels)
+    sent = np.stack(spikes)
+    return Digits(bundle, sent, np.asarray(test.labels), answers(SpikingTail(bundle, CPU), sent).argmax(-1))
 
 
-# Of 360 predictions bf16 changed 4, 3, 0, 0 at timesteps 1 to 4, fp16 2, 0, 0, 0 (torch 2.13, AVX512-BF16).
-@pytest.mark.parametrize(("precision", "most"), [("bf16", (8, 6, 3, 3)), ("fp16", (5, 3, 2, 2))])
+# Of 360 predictions bf16 changed 4, 3, 0, 0 at timesteps 1 to 4, fp16 2, 0, 0, 0 (torch 2.13, AVX512-BF16). A CPU
+# computes fp16 slowly: of 120 pictures it changed none.
+@pytest.mark.parametrize(("precision", "pictures", "most"), [("bf16", 360, (8, 6, 3, 3)), ("fp16", SOME, (3, 2, 1, 1))])
 def test_low_precision_keeps_the_predictions_of_the_bundle_that_ships(
-    digits: tuple[Bundle, NDArray[np.uint8], NDArray[np.int64]], precision: Precision, most: tuple[int, ...]
+    digits: Digits, precision: Precision, pictures: int, most: tuple[int, ...]
 ) -> None:
-    bundle, spikes, labels = digits
-    exact = answers(SpikingTail(bundle, CPU), spikes).argmax(-1)
-    rounded = answers(SpikingTail(bundle, CPU, precision), spikes).argmax(-1)
+    exact, labels = digits.predictions[:, :pictures], digits.labels[:pictures]
+    rounded = answers(SpikingTail(digits.bundle, CPU, precision), digits.spikes[:, :pictures]).argmax(-1)
     differ = (rounded != exact).sum(axis=1)
     assert (differ <= np.array(most)).all(), differ
     right = [(predictions[-1] == labels).mean() for predictions in (exact, rounded)]
