@@ -70,7 +70,7 @@ format: setup ## lay the code out and mend what can be mended
 lint: setup ## ruff: rules and layout; vermin: what an edge runs keeps to Python 3.10
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/vermin --target=3.10- --eval-annotations --no-tips --violations --quiet protos shared edge_client
+	$(BIN)/vermin --target=3.10- --eval-annotations --no-tips --violations --quiet neucodex protos shared edge_client
 
 type: setup ## mypy, strict
 	$(BIN)/mypy

@@ -106,7 +106,7 @@ def _sizes(codec: SpikeCodec, dictionary: bytes | None, frames: Frames) -> dict[
             which, data = codec.encode(frame, past)
             found["codec's choice"][number, timestep] = len(data)
             chosen[which.name] = chosen.get(which.name, 0) + 1
-            past = codec.after(past, frame)
+            past = codec.next_context(past, frame)
     found["zero-order entropy, each frame's own density"] = np.array(
         [[zero_order_bytes(sample[t : t + 1]) for t in range(timesteps)] for sample in frames]
     )
@@ -145,7 +145,7 @@ def _times(
                 fits = name == "codec's choice" or len(data) <= codec.max_bytes
                 if decode is not None and fits:
                     timed(took, f"{name}: decode", partial(decode, data, past))
-            past = timed(took, "past of the next frame", partial(codec.after, past, frame))
+            past = timed(took, "past of the next frame", partial(codec.next_context, past, frame))
     return {name: spread_of(values) for name, values in took.items()}
 
 
@@ -169,7 +169,7 @@ def _contexts(train: Frames, test: Frames) -> dict[str, list[float]]:
             sizes.append([])
             for frame in sample:
                 sizes[-1].append(len(codec.range_bytes(frame, past) or b""))
-                past = codec.after(past, frame)
+                past = codec.next_context(past, frame)
         out[name] = [round(float(value), 3) for value in np.mean(sizes, axis=0)]
     return out
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.codec_forms import forms_of, spread_of, timed
 from shared.network_spec import Shape
-from shared.spike_codec import CodecTables, Past, SpikeCodec
+from shared.spike_codec import CodecContext, CodecTables, SpikeCodec
 from shared.spike_codec.codec import TOGETHER
 from shared.spike_codec.range_coder import WHOLE
 from shared.spike_codec.tables import ModelTables
@@ -67,7 +67,7 @@ def wide_times() -> dict[str, list[float]]:
     took: dict[str, list[float]] = {}
     for start in range(300, len(clips), TOGETHER):
         batch = clips[start : start + TOGETHER]
-        pasts: list[Past | None] = [None] * len(batch)
+        pasts: list[CodecContext | None] = [None] * len(batch)
         for timestep in range(clips.shape[1]):
             name = "later frame" if timestep else "first frame"
             encoded = []
@@ -77,5 +77,5 @@ def wide_times() -> dict[str, list[float]]:
                 encoded.append((which, data))
             timed(took, f"{name}: decode, {TOGETHER} in step", partial(codec.decode_batch, encoded, pasts))
             took[f"{name}: decode, {TOGETHER} in step"][-1] /= len(batch)
-            pasts = [codec.after(past, clip[timestep]) for past, clip in zip(pasts, batch, strict=True)]
+            pasts = [codec.next_context(past, clip[timestep]) for past, clip in zip(pasts, batch, strict=True)]
     return {name: spread_of(values) for name, values in took.items()}

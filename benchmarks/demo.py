@@ -7,18 +7,15 @@ those of the 8 x 8 scans, not of their enlargements.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from benchmarks.processes import end, end_as_ctrl_c, wait_ready
+from benchmarks.processes import ANY_PORT, CloudProcess, end, end_as_ctrl_c, start
 from benchmarks.record import Clock, Findings
 from benchmarks.scans import compared_with_scans
 from edge_client.output.report import print_table, summary_table
@@ -27,8 +24,6 @@ from shared.datasets.digits import DIGITS
 
 START_S = 60.0
 """A cloud that is not ready by then will not be: it loads torch and a bundle of some MB."""
-
-ANY_PORT = "127.0.0.1:0"
 
 
 @click.command()
@@ -47,9 +42,15 @@ def main(
     edge = ["--bundle", str(bundle), "--dataset", dataset]
     for flag, value in (("--data", data), ("--limit", limit), ("--threshold", threshold)):
         edge += [] if value is None else [flag, str(value)]
-    with tempfile.TemporaryDirectory(prefix="neucodex-demo-") as folder, local_cloud(bundle, Path(folder)) as ready:
-        click.echo(f"cloud ready at {ready['listen']}, its metrics at http://{ready['metrics']}/metrics", err=True)
-        edge += ["--cloud", ready["listen"]]
+    # One thread: the edge wants the other core of a small machine, and threads that spin for each other starve both.
+    flags = ("--threads", 1, "--log-level", "warning")
+    with (
+        tempfile.TemporaryDirectory(prefix="neucodex-demo-") as folder,
+        CloudProcess([bundle], Path(folder), *flags) as cloud,
+    ):
+        cloud.wait_ready(START_S)
+        click.echo(f"cloud ready at {cloud.listen}, its metrics at http://{cloud.metrics_address}/metrics", err=True)
+        edge += ["--cloud", cloud.listen]
         click.echo(f"\n1 of 2: {dataset} with early exit", err=True)
         code, early = _edge([*edge, "--metrics", ANY_PORT], Path(folder) / "early.json")
         if early is None:
@@ -68,35 +69,15 @@ def main(
     return code or full_code
 
 
-@contextlib.contextmanager
-def local_cloud(bundle: Path, folder: Path) -> Iterator[dict[str, Any]]:
-    """A cloud process and where it listens."""
-    ready_file = folder / "ready.json"
-    command = ["-m", "cloud_server", "--insecure", "--bundle", str(bundle), "--listen", ANY_PORT, "--metrics", ANY_PORT]
-    # One thread: the edge wants the other core of a small machine, and threads that spin for each other starve both.
-    command += ["--threads", "1", "--ready-file", str(ready_file), "--log-level", "warning"]
-    with _process(command) as process:
-        yield wait_ready(process, ready_file, "the cloud process", START_S)
-
-
 def _edge(arguments: list[str], summary: Path) -> tuple[int, dict[str, Any] | None]:
-    """Run an edge to its end, its output going where ours goes; its exit code and its summary, if it came to one."""
-    with _process(
-        ["-m", "edge_client", "classify", "--insecure", *arguments, "--summary-file", str(summary)]
-    ) as process:
-        code = process.wait()
-    # 0 and 1 are complete runs, with or without samples that failed.
-    return code, json.loads(summary.read_text()) if code in (0, 1) and summary.exists() else None
-
-
-@contextlib.contextmanager
-def _process(arguments: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python process that does not outlive the block."""
-    process = subprocess.Popen([sys.executable, *arguments])  # noqa: S603  our own module
+    """Run an edge to its end, with our output as its own; returns its exit code and its summary, if it wrote one."""
+    process = start(["edge_client", "classify", "--insecure", *arguments, "--summary-file", str(summary)])
     try:
-        yield process
+        code = process.wait()
     finally:
         end(process)
+    # 0 and 1 are complete runs, with or without samples that failed.
+    return code, json.loads(summary.read_text()) if code in (0, 1) and summary.exists() else None
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.demo import local_cloud
 from benchmarks.links.proxy import Counted, Proxy
+from benchmarks.processes import CloudProcess
 from benchmarks.record import Findings
 from benchmarks.record import Target as Goal
 from edge_client.link.addresses import Target
@@ -32,8 +32,11 @@ def measure(bundle: Path, quick: bool) -> Findings:
         quick: fewer samples.
     """
     samples = 50 if quick else 500
-    with tempfile.TemporaryDirectory(prefix="neucodex-messages-") as folder, local_cloud(bundle, Path(folder)) as ready:
-        results = asyncio.run(_measure(Bundle.open(bundle), ready["listen"], samples))
+    with (
+        tempfile.TemporaryDirectory(prefix="neucodex-messages-") as folder,
+        CloudProcess([bundle], Path(folder), "--threads", 1, "--log-level", "warning") as cloud,
+    ):
+        results = asyncio.run(_measure(Bundle.open(bundle), cloud.wait_ready().listen, samples))
     lockstep = results["lockstep"]
     return Findings(
         n={"samples of each way": samples},

@@ -21,7 +21,7 @@ from shared.errors import ConfigError
 from shared.execution import Execution
 from shared.manifest import Manifest
 from shared.network_spec import FLOAT_BITS
-from shared.plain_data import build
+from shared.plain_data import dataclass_from
 
 BEGIN, END = "<!-- bundles: begin -->", "<!-- bundles: end -->"
 
@@ -69,7 +69,7 @@ class _Rows:
 
 def read_rows() -> tuple[Row, ...]:
     """The networks that belong in the table whether anybody has trained them or not."""
-    return build(_Rows, tomllib.loads(Path(__file__).with_name("rows.toml").read_text())).rows
+    return dataclass_from(_Rows, tomllib.loads(Path(__file__).with_name("rows.toml").read_text())).rows
 
 
 def read_manifests(models: Path, records: Path) -> list[Manifest]:
@@ -140,10 +140,21 @@ def _filled(manifest: Manifest, execution: Execution, row: Row) -> list[str]:
         f"{settings.exit_policy.measure} >= {settings.exit_policy.threshold:g}",
         f"{100 * test['accuracy_with_exit']:.2f} %",
         f"{test['mean_timesteps']:.2f}",
-        f"{origin['seed']}, {'+'.join(_epochs(stage) for stage in origin['stages'])}",
+        "; ".join([f"{origin['seed']}, {'+'.join(_epochs(stage) for stage in origin['stages'])}", *_origins(origin)]),
         origin["machine"],
         f"{sum(origin['seconds']) / 60:.0f}",
         f"`{row.command}`",
+    ]
+
+
+def _origins(origin: Mapping[str, Any]) -> list[str]:
+    """Which other networks a network was made from: of a row from scratch none."""
+    licences = origin.get("licences", ())
+    named = [f"{other['of']}: {other['source']} ({other['licence']})" for other in licences]
+    if any(other["of"] == "teacher" for other in licences):
+        return named
+    return named + [
+        f"teacher: {name}" for name in dict.fromkeys(stage.get("teacher") for stage in origin["stages"]) if name
     ]
 
 

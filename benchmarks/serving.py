@@ -20,10 +20,10 @@ import torch
 from benchmarks.load.frames import encode, noise_pictures, pictures_of, untrained_bundle
 from benchmarks.load.generator import Generator
 from benchmarks.load.plot import plot
-from benchmarks.load.processes import allow_many_files
 from benchmarks.load.rig import Fleet, Layout, Rig
 from benchmarks.load.statistics import QUEUE, percentiles, spread
 from benchmarks.load.targets import LOAD, TOLERANCE, targets
+from benchmarks.processes import allow_many_files
 from benchmarks.record import Findings
 from cloud_server.engine.threads import usable_cores
 from shared.bundle import Bundle

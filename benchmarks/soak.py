@@ -20,10 +20,9 @@ import click
 
 from benchmarks.load.frames import encode, noise_pictures, pictures_of, untrained_bundle
 from benchmarks.load.plot import plot_soak
-from benchmarks.load.processes import Cloud, allow_many_files
 from benchmarks.load.rig import Layout, Rig
 from benchmarks.load.statistics import slope
-from benchmarks.processes import end_as_ctrl_c
+from benchmarks.processes import CloudProcess, allow_many_files, end_as_ctrl_c
 from benchmarks.record import Clock, Findings, Target
 from cloud_server.engine.threads import usable_cores
 from shared.bundle import Bundle
@@ -163,7 +162,7 @@ def _soak(rig: Rig, streams: int, frames: int, stretch: float) -> tuple[list[dic
     return looks, rejections
 
 
-def _look(cloud: Cloud, began: float, most: float = math.inf) -> dict[str, float]:
+def _look(cloud: CloudProcess, began: float, most: float = math.inf) -> dict[str, float]:
     """What the cloud holds when nobody is connected; it is given time until it has at most so many descriptors."""
     page: dict[str, Any] = cloud.metrics()
     give_up = time.monotonic() + GONE_S

@@ -1,4 +1,4 @@
-"""The command line of the cloud: `neucodex-cloud`. The only place in this folder that reads flags and environment."""
+"""The command line of the cloud, `neucodex-cloud`. Only this file reads flags and environment variables."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ from shared.execution import EXECUTIONS
 )
 @option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="What the tails run on.")
 @option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", help="Of the convolutions.")
-@option("--batch-invariant", is_flag=True, help="Answers do not depend on the batch, bit for bit; on the CPU.")
+@option("--batch-invariant", is_flag=True, help="Answers of spiking have the same bits in every batch; on the CPU.")
 @option("--slots", type=int, default=256, help="Samples in flight at once, for each bundle.")
 @option("--max-batch", type=int, default=32, help="Samples stepped together at most.")
-@option("--max-wait-ms", type=float, default=0.0, help="Wait of a batch that is not full for company; 0 never waits.")
+@option("--max-wait-ms", type=float, default=0.0, help="Wait of a batch that is not full; 0 never waits.")
 @option("--max-queue", type=int, help="Frames of a bundle that may wait; as many as its slots can have by default.")
 @option("--max-streams", type=int, default=1024, help="Streams open at once; an edge has one.")
-@option("--max-streams-per-peer", type=int, help="Of them from one address; no limit by default.")
+@option("--max-streams-per-peer", type=int, help="Streams open from one address; no limit by default.")
 @option("--max-open-samples", type=int, default=32, help="Samples that one stream may have in flight.")
 @option("--max-outgoing", type=int, default=64, help="Messages that wait for a slow reader before it is held back.")
 @option("--sample-idle-timeout", type=float, default=30.0, help="Seconds without a frame until a sample is given up.")
-@option("--keepalive", type=float, default=20.0, help="Seconds of silence until a peer is asked if it is there.")
+@option("--keepalive", type=float, default=20.0, help="Seconds of silence until a peer is pinged.")
 @option("--drain-timeout", type=float, default=10.0, help="Seconds that open samples may take after SIGTERM.")
 @option("--processes", type=int, default=1, help="Engines behind the one port, each with its share of the cores.")
 @option("--threads", type=int, help="CPU threads of a tail step; measured at start by default.")
@@ -86,8 +86,8 @@ def command(
     SIGTERM and SIGINT drain: new streams are refused, open samples finish, and the exit code is 0. SIGHUP looks for
     bundles again: new ones are served, those that are gone are retired.
     """
-    # SIGHUP would end a process that does not listen to it yet, and the kernel drops a container's SIGTERM then: they
-    # wait until somebody listens.
+    # Without a handler SIGHUP would end the process, and the kernel would drop a container's SIGTERM. Blocked, both
+    # wait until their handlers are set.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGTERM})
     configure_logs(log_format, log_level)
     config = CloudConfig(
@@ -97,10 +97,10 @@ def command(
         **settings,
     )
     if config.processes > 1:
-        from cloud_server.processes.supervisor import supervise  # noqa: PLC0415  not every cloud has one
+        from cloud_server.processes.supervisor import supervise  # noqa: PLC0415  only needed for several processes
 
         return supervise(config, (log_format, log_level))
-    from cloud_server.server import serve  # noqa: PLC0415  torch takes seconds: --help and wrong flags need not wait
+    from cloud_server.server import serve  # noqa: PLC0415  --help must not wait for its imports
 
     asyncio.run(serve(config))
     return 0

@@ -1,4 +1,4 @@
-"""Which bundles a cloud is to serve, as the folders are at the moment."""
+"""Finds the bundles that a cloud is to serve, as they are in the folders now."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from shared.errors import ConfigError
 from shared.spike_codec import SpikeCodec
 
 MESSAGE_SLACK = 1024
-"""Bytes that a message may have beyond its frame: its own fields, and the requests of health checks and reflection."""
+"""Bytes of a message beyond its frame: its other fields. Requests of health checks and reflection fit into this too."""
 
 
 def read_bundles(config: CloudConfig) -> list[Bundle]:
-    """Open every bundle named by the command line, and every one in the folder that it names.
+    """Open the bundles that the command line names, and those in `--bundles-dir`.
 
     Returns:
-        A bundle for each execution that is to be served.
+        One bundle for each execution that is to be served.
 
     Raises:
-        ConfigError: there is none, one is there twice, or one has no such execution.
-        BundleError: one cannot be read.
+        ConfigError: there is no bundle, one is there twice, or one has no such execution.
+        BundleError: a bundle cannot be read.
     """
     paths = list(config.bundles)
     if config.bundles_dir is not None:
@@ -34,11 +34,11 @@ def read_bundles(config: CloudConfig) -> list[Bundle]:
         twin = found.setdefault(bundle.fingerprint, bundle)
         if twin is not bundle:
             raise ConfigError(f"the same bundle is to be served more than once: {twin.path}, {path}")
-    return [view for bundle in found.values() for view in _views(bundle, config)]
+    return [view for bundle in found.values() for view in _executions(bundle, config)]
 
 
-def _views(bundle: Bundle, config: CloudConfig) -> list[Bundle]:
-    """The bundle in each execution that is to be served, its default first."""
+def _executions(bundle: Bundle, config: CloudConfig) -> list[Bundle]:
+    """The bundle in each execution that is to be served, its default execution first."""
     if config.execution != "all":
         return [bundle if config.execution is None else bundle.run_as(config.execution)]
     others = (name for name in bundle.manifest.executions if name != bundle.execution)

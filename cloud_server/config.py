@@ -1,4 +1,4 @@
-"""What a cloud process is told to do: plain values, read from the command line in `__main__` alone."""
+"""The settings of a cloud process, as plain values. Only `__main__` reads them from the command line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cloud_server.security import IN_CLEAR, ServerSecurity
+from cloud_server.security import PLAINTEXT, ServerSecurity
 from shared.errors import ConfigError
 from shared.execution import Execution
 from shared.security import is_loopback
@@ -18,35 +18,35 @@ TailRuntime = Literal["onnx", "onnx-int8", "torch"]
 
 @dataclass(frozen=True)
 class CloudConfig:
-    """Everything that can be set; `docs/serving.md` says how to choose.
+    """All settings of a cloud process; `docs/serving.md` says how to choose them.
 
     Attributes:
         bundles: folders of the bundles to serve.
-        bundles_dir: a folder whose every subfolder with a bundle is served; read again at SIGHUP, as `bundles` are.
-        listen, metrics: (host, port); port 0 takes a free one.
-        health: (host, port) on which health checks are answered in clear, and nothing else; None for nowhere.
-        security: who may connect, and whether others can read along.
-        execution: the one that bundles are served in; None for each bundle's default.
+        bundles_dir: every bundle in a subfolder of this folder is served. At SIGHUP it and `bundles` are read again.
+        listen, metrics: (host, port); port 0 takes a free port.
+        health: (host, port) that answers health checks without TLS, and nothing else; None for no such port.
+        security: who may connect, and whether the connection is encrypted.
+        execution: of the bundles; None for each bundle's default.
         device: what the tails run on.
-        runtime: what runs them; "auto" takes onnxruntime on a CPU where the bundle has a graph, else torch.
-        precision: of convolutions and spikes; membranes, logits and confidences are fp32 in any case.
-        batch_invariant: whether answers are the same bits whoever else is in the batch; on the CPU, one thread a step.
-        slots: samples in flight at once, for each bundle.
-        max_batch: samples stepped together at most.
-        max_wait: seconds for which a batch that is not full waits for company; 0 never waits.
-        max_queue: frames of a bundle that may wait for a batch; None for as many as its slots can have.
+        runtime: the library that runs the tails; "auto" is onnxruntime on a CPU if the bundle has a graph, else torch.
+        precision: of convolutions and spikes; membranes, logits and confidences are always fp32.
+        batch_invariant: whether answers in execution `spiking` have the same bits in every batch; CPU only, one thread.
+        slots: samples in flight at once, of each bundle.
+        max_batch: most samples that are stepped together.
+        max_wait: seconds that a batch that is not full waits for more frames; 0 never waits.
+        max_queue: frames of a bundle that may wait for a batch; None for slots x T.
         max_streams: streams open at once; an edge has one.
-        max_streams_per_peer: of them from one address; None for no such limit.
+        max_streams_per_peer: streams open from one address; None for no such limit.
         max_open_samples: samples that one stream may have in flight.
-        max_outgoing: messages that may wait for a slow reader before nothing more is read from it.
-        sample_idle_timeout: seconds without a new frame after which a sample is given up, or a stream without Open.
-        keepalive: seconds of silence after which a peer is asked whether it is there; it has half as long to answer.
-        drain_timeout: seconds that open samples have to finish in after SIGTERM.
-        threads: of one tail step on the CPU; None for what is fastest, measured at start.
-        max_message_bytes: longest message read; None for what the bundles' largest frame needs.
-        processes: engines behind the one port.
-        reflection: whether the server describes itself to tools; None for only on loopback.
-        ready_file: where one JSON object is written once requests are served.
+        max_outgoing: messages that may wait to be written to a stream before nothing more is read from it.
+        sample_idle_timeout: seconds without a frame after which a sample is rejected, or a stream without Open ends.
+        keepalive: seconds of silence after which a peer is pinged; it has half as long to answer.
+        drain_timeout: seconds after SIGTERM in which open samples may finish.
+        threads: CPU threads of a tail step; None for the fastest number, measured at start.
+        max_message_bytes: of the longest message that is read; None for what the bundles' largest frame needs.
+        processes: engine processes that share the port.
+        reflection: whether the server describes its service to tools; None for only on loopback.
+        ready_file: a JSON object is written here once requests are served.
     """
 
     bundles: tuple[Path, ...] = ()
@@ -54,7 +54,7 @@ class CloudConfig:
     listen: tuple[str, int] = ("127.0.0.1", 50051)
     metrics: tuple[str, int] = ("127.0.0.1", 9464)
     health: tuple[str, int] | None = None
-    security: ServerSecurity = IN_CLEAR
+    security: ServerSecurity = PLAINTEXT
     execution: Execution | Literal["all"] | None = None
     device: Device = "cpu"
     runtime: TailRuntime | Literal["auto"] = "auto"
@@ -105,6 +105,6 @@ class CloudConfig:
             raise ConfigError(f"--max-message-bytes is {self.max_message_bytes}: at least 64, or no Open fits")
 
     @property
-    def shows_itself(self) -> bool:
-        """Whether reflection is on: as told, else only where nobody but this machine can ask."""
+    def reflection_enabled(self) -> bool:
+        """Whether reflection is on: as `reflection` says, or else only on loopback."""
         return is_loopback(self.listen[0]) if self.reflection is None else self.reflection

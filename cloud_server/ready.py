@@ -1,4 +1,4 @@
-"""How people, log readers and whoever waits for the ready file learn that requests are served, and where."""
+"""Announces that requests are served, and where: a line in the log, and the ready file."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from shared.errors import ConfigError
 log = logging.getLogger(__name__)
 
 
-def announce(ready_file: Path | None, addresses: Mapping[str, tuple[str, int]], bundles: Sequence[str]) -> None:
+def announce_ready(ready_file: Path | None, addresses: Mapping[str, tuple[str, int]], bundles: Sequence[str]) -> None:
     """Log the line `ready` and write the ready file.
 
     Args:
-        ready_file: None for none.
-        addresses: `listen`, `metrics` and, where there is one, `health`.
-        bundles: names of what is served.
+        ready_file: where to write it; None to write none.
+        addresses: of `listen`, `metrics` and, if it is set, `health`.
+        bundles: names of the bundles that are served.
 
     Raises:
         ConfigError: the file cannot be written.
     """
-    where = {**{name: join_address(address) for name, address in addresses.items()}, "pid": os.getpid()}
+    fields = {**{name: join_address(address) for name, address in addresses.items()}, "pid": os.getpid()}
     log.info(
-        "ready: listening on %s, metrics on http://%s/metrics", where["listen"], where["metrics"],
-        extra={"event": "ready", **where, "bundles": list(bundles)},
+        "ready: listening on %s, metrics on http://%s/metrics", fields["listen"], fields["metrics"],
+        extra={"event": "ready", **fields, "bundles": list(bundles)},
     )  # fmt: skip
     if ready_file is not None:
-        _write_whole(ready_file, json.dumps(where) + "\n")
+        _write_atomically(ready_file, json.dumps(fields) + "\n")
 
 
-def withdraw(ready_file: Path | None) -> None:
-    """Remove the ready file, of this process or of one before it."""
+def remove_ready_file(ready_file: Path | None) -> None:
+    """Remove the ready file of this process, or one that an earlier process has left."""
     if ready_file is not None:
         ready_file.unlink(missing_ok=True)
 
 
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader finds all of it or nothing."""
+def _write_atomically(path: Path, text: str) -> None:
+    """Write a file so that a reader finds the whole text or no file."""
     partial = path.with_name(path.name + ".partial")
     try:
         partial.write_text(text)

@@ -1,4 +1,4 @@
-"""Who may connect: TLS, certificates of edges, tokens. Their files can be renewed in place, while it runs."""
+"""Decides who may connect: TLS, certificates of edges, tokens. Their files can be replaced while the cloud runs."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from shared.security import AUTHORIZATION, bearer, check_authority, check_pair, 
 
 log = logging.getLogger(__name__)
 
-Stamp = tuple[tuple[int, int, int], ...]
-"""Of files: when each was changed, its size and its inode."""
+FileStates = tuple[tuple[int, int, int], ...]
+"""Of each file: the time of its last change, its size and its inode."""
 
 
 @dataclass(frozen=True)
 class ServerSecurity:
-    """How the port is guarded.
+    """How the port is protected.
 
     Attributes:
-        certificate, key: PEM files of this server; TLS is spoken with them.
-        client_ca: PEM file with the authorities whose certificates an edge must show (mutual TLS).
-        token_file: one of its tokens an edge must send; several, while edges move from an old one to a new one.
-        insecure: no TLS; asked for by name.
-        anywhere: no TLS even where others than this machine can listen in.
+        certificate, key: PEM files of this server, for TLS.
+        client_ca: PEM file with the authorities of the edges' certificates (mutual TLS).
+        token_file: an edge must send one of its tokens. It has several while edges move from an old token to a new one.
+        insecure: no TLS.
+        anywhere: with `insecure`, no TLS even on an address that other machines can reach.
     """
 
     certificate: Path | None = None
@@ -55,10 +55,10 @@ class ServerSecurity:
             raise ConfigError("--tls-client-ca needs TLS: name --tls-cert and --tls-key too")
 
     def check(self, listen: tuple[str, int]) -> None:
-        """Read all files once, and see that nothing travels in clear where it must not.
+        """Check that all files can be read, and that no other machine can connect without TLS.
 
         Raises:
-            ConfigError: something is wrong; the message names flag and file.
+            ConfigError: a file cannot be used, or TLS is missing; the message names flag and file.
         """
         if self.insecure and not self.anywhere and not is_loopback(listen[0]):
             raise ConfigError(
@@ -73,28 +73,31 @@ class ServerSecurity:
             read_tokens(self.token_file, "--token-file")
 
     def bind(self, server: grpc.aio.Server, address: str) -> int:
-        """Open the port; the number, 0 where it cannot be had.
+        """Listen on an address.
+
+        Returns:
+            The port; 0 if the address cannot be listened on.
 
         Raises:
-            RuntimeError: it cannot be had (gRPC decides which of the two it is).
+            RuntimeError: the address cannot be listened on. (Some versions of gRPC raise, others return 0.)
         """
         if self.certificate is None:
             return server.add_insecure_port(address)
         return server.add_secure_port(address, Certificates(self).credentials())
 
     def gate(self) -> TokenGate | None:
-        """What streams must pass; None without tokens."""
+        """Checks the tokens of streams; None without a token file."""
         return None if self.token_file is None else TokenGate(self.token_file)
 
 
-IN_CLEAR = ServerSecurity(insecure=True)
+PLAINTEXT = ServerSecurity(insecure=True)
 
 
 class Certificates:
-    """The certificate, read anew for the next connection after its files have changed.
+    """The server's certificate. After its files have changed, it is read again for the next connection.
 
-    gRPC asks from its own threads. Files that do not fit together (they are replaced one after the other) or are
-    damaged leave what was there before.
+    gRPC calls it from threads of its own. If the files are damaged or do not fit together (they are replaced one after
+    the other), the old certificate stays in use.
     """
 
     def __init__(self, security: ServerSecurity) -> None:
@@ -102,22 +105,22 @@ class Certificates:
         assert security.key is not None
         self._certificate, self._key, self._client_ca = security.certificate, security.key, security.client_ca
         self._lock = threading.Lock()
-        self._stamp = self._look()
+        self._states = self._look()
 
     def credentials(self) -> grpc.ServerCredentials:
-        """For `add_secure_port`."""
+        """The argument for `add_secure_port`."""
         return grpc.dynamic_ssl_server_credentials(
             self._read(),
-            # The stubs do not know that None is an answer: nothing new.
-            cast(Callable[[], grpc.ServerCertificateConfiguration], self.changed),
+            # It may return None for no change, which the stubs do not know.
+            cast(Callable[[], grpc.ServerCertificateConfiguration], self.read_if_changed),
             require_client_authentication=self._client_ca is not None,
         )
 
-    def changed(self) -> grpc.ServerCertificateConfiguration | None:
-        """What is to be used from now on; None for what was used before."""
+    def read_if_changed(self) -> grpc.ServerCertificateConfiguration | None:
+        """The new certificate, if the files have changed; None to keep the one in use."""
         with self._lock:
-            stamp = self._look()
-            if stamp is None or stamp == self._stamp:
+            states = self._look()
+            if states is None or states == self._states:
                 return None
             try:
                 check_pair(self._certificate, self._key, "--tls-cert, --tls-key")
@@ -127,7 +130,7 @@ class Certificates:
             except ConfigError as error:
                 log.warning("the old certificate stays in use: %s", error)
                 return None
-            self._stamp = stamp
+            self._states = states
             log.info("the certificate %s is new and in use from now on", self._certificate)
             return read
 
@@ -136,48 +139,48 @@ class Certificates:
         authorities = None if self._client_ca is None else read_secret(self._client_ca, "--tls-client-ca")
         return grpc.ssl_server_certificate_configuration([pair], authorities)
 
-    def _look(self) -> Stamp | None:
+    def _look(self) -> FileStates | None:
         files = (self._certificate, self._key, *(() if self._client_ca is None else (self._client_ca,)))
-        return stamp(files)
+        return file_states(files)
 
 
 class TokenGate:
-    """Lets a stream in that brings one of the tokens of a file. The file is read anew when it has changed."""
+    """Admits streams with one of the tokens in a file. After the file has changed it is read again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._stamp = stamp((path,))
+        self._states = file_states((path,))
         self._expected = self._read()
 
     def admits(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> bool:
-        """Whether a stream's metadata carry a token. All are compared, in constant time each."""
-        self._renew()
-        brought = [value for key, value in metadata or () if key == AUTHORIZATION]
-        given = brought[0] if len(brought) == 1 else b""
-        raw = given.encode("utf-8", "replace") if isinstance(given, str) else given
+        """Whether a stream's metadata hold a token. It compares with every token, each in constant time."""
+        self._read_if_changed()
+        values = [value for key, value in metadata or () if key == AUTHORIZATION]
+        sent = values[0] if len(values) == 1 else b""
+        raw = sent.encode("utf-8", "replace") if isinstance(sent, str) else sent
         matches = [hmac.compare_digest(raw, expected) for expected in self._expected]
         return any(matches)
 
-    def _renew(self) -> None:
-        now = stamp((self._path,))
-        if now is None or now == self._stamp:
+    def _read_if_changed(self) -> None:
+        now = file_states((self._path,))
+        if now is None or now == self._states:
             return
         try:
             self._expected = self._read()
         except ConfigError as error:
             log.warning("the old tokens stay in use: %s", error)
             return
-        self._stamp = now
+        self._states = now
         log.info("%d tokens from %s are in use from now on", len(self._expected), self._path)
 
     def _read(self) -> list[bytes]:
         return [bearer(token).encode() for token in read_tokens(self._path, "--token-file")]
 
 
-def stamp(files: Iterable[Path]) -> Stamp | None:
-    """By which a change is seen; None while one of the files is missing."""
+def file_states(files: Iterable[Path]) -> FileStates | None:
+    """The states of files, which differ after a change; None if a file is missing."""
     try:
-        seen = [file.stat() for file in files]
+        stats = [file.stat() for file in files]
     except OSError:
         return None
-    return tuple((found.st_mtime_ns, found.st_size, found.st_ino) for found in seen)
+    return tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in stats)

@@ -1,4 +1,4 @@
-"""A cloud process from start to end: bind, load, warm up, serve, reload, drain, stop."""
+"""A cloud process from start to end: listen, load, warm up, serve, reload, drain, stop."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any, Protocol, TypeVar
 import grpc
 from grpc_reflection.v1alpha import reflection
 
-from cloud_server.bundle_manager import Served
+from cloud_server.bundle_manager import BundleManager
 from cloud_server.config import CloudConfig
-from cloud_server.ready import announce, withdraw
+from cloud_server.ready import announce_ready, remove_ready_file
 from cloud_server.rpc.grpc_server import bind, server_options
 from cloud_server.rpc.health import SERVICE as HEALTH_SERVICE
-from cloud_server.rpc.health import Health
-from cloud_server.rpc.servicer import SERVICE, CoInference
+from cloud_server.rpc.health import HealthServicer
+from cloud_server.rpc.servicer import SERVICE, CoInferenceServicer
 from shared.errors import EngineFailed
 from shared.metrics import CLOUD_METRICS, Metrics
 
@@ -27,145 +27,152 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SWITCH_INTERVAL = 0.0005
-"""Seconds after which a thread in Python code makes room for another that asks. The engine asks after each
-operation that computes without the GIL: with Python's 5 ms a burst of messages could hold a batch up that long."""
+"""Seconds after which a thread that runs Python code gives the GIL to another that waits for it. The engine waits for
+it after each operation that runs without it. With Python's 5 ms, a burst of messages could delay a batch that long."""
 
-LAST_WRITES = 1.0
-"""Seconds for the last messages to leave after the drain."""
+LAST_WRITES_S = 1.0
+"""Seconds for the last messages to be written after the drain."""
 
-BEAT_S = 1.0
-"""Seconds between two looks at the event loop."""
+LAG_INTERVAL_S = 1.0
+"""Seconds between two measurements of the event loop's lag."""
 
 
 class ChildProcess(Protocol):
-    """One of several processes as its server sees it; `processes/child.py` has them."""
+    """What a server that is one of several processes needs of its parent; implemented by `processes/child.py`."""
 
     @property
     def early(self) -> bool:
         """Whether it listens before its bundles are warm."""
 
     async def wait_for_go(self, bundles: list[str], lost: Callable[[], None]) -> None:
-        """Tell the parent that all is warm, and wait until it says to serve; `lost` is called when it is gone."""
+        """Report that all bundles are warm, and wait until the parent says to serve.
+
+        Args:
+            bundles: their names.
+            lost: called when the parent is gone.
+        """
 
 
 async def serve(config: CloudConfig, child: ChildProcess | None = None) -> None:
-    """Serve until SIGTERM or SIGINT, then drain and return; told so before it serves, it leaves what it was doing.
+    """Serve until SIGTERM or SIGINT, then drain and return. A signal before it serves cancels the start.
 
     Args:
         config: what is served, and how.
-        child: where this is one of several processes; its parent then serves the metrics and says what is ready.
+        child: if this is one of several processes. Its parent then serves the metrics and announces that all is ready.
 
     Raises:
         ConfigError: an address is taken, there is no such device, or no memory for the slots.
         BundleError: a bundle cannot be served.
-        EngineFailed: nothing can be stepped any more; all streams are sent away.
+        EngineFailed: a bundle cannot be stepped any more; all streams have ended.
     """
-    withdraw(config.ready_file)
+    remove_ready_file(config.ready_file)
     config.security.check(config.listen)
     sys.setswitchinterval(SWITCH_INTERVAL)
     metrics = Metrics(CLOUD_METRICS)
-    service = CoInference(config, metrics)
-    served = Served(config, service, metrics)
-    health = Health((SERVICE,))
-    server = grpc.aio.server(options=server_options(config, served.longest_message))
-    server.add_generic_rpc_handlers((service.handler(), health.handler()))
-    if config.shows_itself:
+    servicer = CoInferenceServicer(config, metrics)
+    manager = BundleManager(config, servicer, metrics)
+    health = HealthServicer((SERVICE,))
+    server = grpc.aio.server(options=server_options(config, manager.longest_message))
+    server.add_generic_rpc_handlers((servicer.handler(), health.handler()))
+    if config.reflection_enabled:
         reflection.enable_server_reflection((SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
-    stopped = _signals(signal.SIGTERM) if child else _signals(signal.SIGTERM, signal.SIGINT)
-    hung_up = _signals(signal.SIGHUP)
-    beside = [asyncio.create_task(_beat(metrics))]
+    stop_signals = _signals(signal.SIGTERM) if child else _signals(signal.SIGTERM, signal.SIGINT)
+    reload_signals = _signals(signal.SIGHUP)
+    background = [asyncio.create_task(_watch_event_loop_lag(metrics))]
     try:
         if child is not None and not child.early:
-            await _unless_told(stopped, served.begin())
+            await _unless_stopped(stop_signals, manager.load_all())
         addresses = {"listen": bind(server, config.listen, config.security, "--listen")}
         if config.health is not None:
             addresses["health"] = await health.listen(config.health, shared=config.processes > 1)
         addresses["metrics"] = (config.metrics[0], 0 if child else metrics.serve(*config.metrics))
         await server.start()
         if child is None or child.early:
-            await _unless_told(stopped, served.begin())
-        names = [lane.name for lane in served.lanes]
+            await _unless_stopped(stop_signals, manager.load_all())
+        names = [loaded.name for loaded in manager.bundles]
         if child is not None:
-            await _unless_told(stopped, child.wait_for_go(names, lambda: stopped.put_nowait(None)))
-        served.offer()
+            await _unless_stopped(stop_signals, child.wait_for_go(names, lambda: stop_signals.put_nowait(None)))
+        manager.start_serving()
         health.serving = True
         if child is None:
-            announce(config.ready_file, addresses, names)
-        beside.append(asyncio.create_task(_reload(served, hung_up)))
-        await _unless_told(stopped, served.failure())
-    except _Told:
-        await _drain(service, health, config.drain_timeout, stopped)
+            announce_ready(config.ready_file, addresses, names)
+        background.append(asyncio.create_task(_reload_on_signal(manager, reload_signals)))
+        await _unless_stopped(stop_signals, manager.wait_for_failure())
+    except _Stopped:
+        await _drain(servicer, health, config.drain_timeout, stop_signals)
     except EngineFailed:
-        await _drain(service, health, 0.0, stopped)
+        await _drain(servicer, health, 0.0, stop_signals)
         raise
     finally:
-        for task in beside:
+        for task in background:
             task.cancel()
-        await server.stop(LAST_WRITES)
+        await server.stop(LAST_WRITES_S)
         await health.close()
-        service.close()
-        await served.end()
-        withdraw(config.ready_file)
+        servicer.close()
+        await manager.close()
+        remove_ready_file(config.ready_file)
     log.info("stopped")
 
 
-async def _beat(metrics: Metrics) -> None:
-    """Measure once a second, until cancelled, how late the event loop is and how many tasks it has."""
+async def _watch_event_loop_lag(metrics: Metrics) -> None:
+    """Measure once a second how late the event loop is, and how many tasks it has. Runs until it is cancelled."""
     loop = asyncio.get_running_loop()
     while True:
-        due = loop.time() + BEAT_S
-        await asyncio.sleep(BEAT_S)
+        due = loop.time() + LAG_INTERVAL_S
+        await asyncio.sleep(LAG_INTERVAL_S)
         metrics.observe("neucodex_cloud_loop_lag_seconds", max(loop.time() - due, 0.0))
         metrics.set("neucodex_cloud_tasks", len(asyncio.all_tasks()))
 
 
-class _Told(Exception):
-    """To stop."""
+class _Stopped(Exception):
+    """A signal to stop came."""
 
 
-async def _unless_told(stopped: asyncio.Queue[None], work: Coroutine[Any, Any, T]) -> T:
-    """Do `work`, and give what it gives.
+async def _unless_stopped(stop_signals: asyncio.Queue[None], work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` and return its result.
 
     Raises:
-        _Told: there was an order to stop before it was done; it is cancelled.
+        _Stopped: a signal to stop came before it was done; it was cancelled.
     """
-    doing, told = asyncio.create_task(work), asyncio.create_task(stopped.get())
-    await asyncio.wait((doing, told), return_when=asyncio.FIRST_COMPLETED)
-    if told.done():
-        doing.cancel()
-        await asyncio.gather(doing, return_exceptions=True)
-        raise _Told
-    told.cancel()
-    return doing.result()
+    working, stop = asyncio.create_task(work), asyncio.create_task(stop_signals.get())
+    await asyncio.wait((working, stop), return_when=asyncio.FIRST_COMPLETED)
+    if stop.done():
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        raise _Stopped
+    stop.cancel()
+    return working.result()
 
 
 def _signals(*numbers: signal.Signals) -> asyncio.Queue[None]:
-    """Filled by these signals, once each time; also by one that was held back until now."""
-    asked: asyncio.Queue[None] = asyncio.Queue()
+    """A queue with an entry for each time that one of these signals came, also while they were blocked."""
+    received: asyncio.Queue[None] = asyncio.Queue()
     for number in numbers:
-        asyncio.get_running_loop().add_signal_handler(number, asked.put_nowait, None)
+        asyncio.get_running_loop().add_signal_handler(number, received.put_nowait, None)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
-    return asked
+    return received
 
 
-async def _reload(served: Served, hung_up: asyncio.Queue[None]) -> None:
-    """Look for bundles again whenever told to, until cancelled."""
+async def _reload_on_signal(manager: BundleManager, reload_signals: asyncio.Queue[None]) -> None:
+    """Reload the bundles at each signal. Runs until it is cancelled."""
     while True:
-        await hung_up.get()
+        await reload_signals.get()
         try:
-            await served.reload()
+            await manager.reload()
         except Exception:
             log.exception("bundles are not reloaded")
 
 
-async def _drain(service: CoInference, health: Health, timeout: float, stopped: asyncio.Queue[None]) -> None:
-    """Drain; another signal is an order to hurry."""
+async def _drain(
+    servicer: CoInferenceServicer, health: HealthServicer, timeout: float, stop_signals: asyncio.Queue[None]
+) -> None:
+    """Drain for at most `timeout` seconds; another signal to stop ends the drain at once."""
     log.info("draining for at most %g s", timeout)
     health.serving = False
     try:
-        drained = await _unless_told(stopped, service.drain(timeout))
-    except _Told:
+        drained = await _unless_stopped(stop_signals, servicer.drain(timeout))
+    except _Stopped:
         log.warning("told to stop twice: not waiting for open samples")
     else:
         if not drained:
-            log.warning("drain timeout: some samples were still open; their edges start them anew elsewhere")
+            log.warning("drain timeout: some samples were still open; their edges start them again elsewhere")

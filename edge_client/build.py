@@ -38,11 +38,27 @@ class Observer(Protocol):
         """A stream was opened, or lost."""
 
 
+class NoObserver:
+    """Ignores the events."""
+
+    def rejected(self, code: RejectionCode) -> None:
+        """See `Observer`."""
+
+    def local_exit_used(self, reason: LocalExitReason) -> None:
+        """See `Observer`."""
+
+    def link_changed(self, connected: bool) -> None:
+        """See `Observer`."""
+
+
+NO_OBSERVER = NoObserver()
+
+
 @contextlib.asynccontextmanager
 async def open_edge(
     config: EdgeConfig,
     bundle: Bundle,
-    observer: Observer,
+    observer: Observer = NO_OBSERVER,
     *,
     head: Head | None = None,
     lookahead: Lookahead | None = None,

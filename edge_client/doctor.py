@@ -19,7 +19,6 @@ import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from edge_client.api import Edge
-from edge_client.heads.base import sample_shape
 from edge_client.link.addresses import Target, resolve_name
 from edge_client.link.grpc_call import CHANNEL_OPTIONS
 from edge_client.link.grpc_transport import GrpcTransport
@@ -238,7 +237,7 @@ async def _samples(bundle: Bundle, asked: Asked) -> str:
         threads=asked.threads,
     )
     async with edge:
-        verdicts = [await edge.classify(np.zeros(sample_shape(spec), np.uint8)) for _ in range(SAMPLES)]
+        verdicts = [await edge.classify(np.zeros(spec.sample_shape, np.uint8)) for _ in range(SAMPLES)]
     steps = [step for verdict in verdicts for step in verdict.steps]
     head = median(step.head_s + step.encode_s for step in steps) * 1e3
     tail = median(step.queue_s + step.tail_s for step in steps) * 1e3

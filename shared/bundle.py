@@ -8,7 +8,8 @@ needed to read one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -21,14 +22,15 @@ from safetensors.numpy import save as save_safetensors
 
 from shared.errors import BundleError, ConfigError
 from shared.execution import Execution
+from shared.licences import LICENCE_FILE, Licence, as_metadata, as_text, read_licences
 from shared.manifest import (
     EXTRAS,
+    BundlePart,
     ExecutionSpec,
     Extra,
     Half,
     LocalExitSpec,
     Manifest,
-    Part,
     StoredFile,
     file_name,
     read_manifest,
@@ -50,7 +52,7 @@ class Bundle:
     path: Path
     manifest: Manifest
     fingerprint: bytes
-    files: Mapping[Part, StoredFile]
+    files: Mapping[BundlePart, StoredFile]
     execution: Execution
 
     @classmethod
@@ -102,7 +104,19 @@ class Bundle:
         """
         return self._arrays(half)
 
-    def has(self, part: Part) -> bool:
+    def licences(self) -> tuple[Licence, ...]:
+        """Those of other people's weights that went into these; both halves hold them, the head's are read.
+
+        Raises:
+            BundleError: the file is missing or another, or what it says of licences is damaged.
+        """
+        raw = self._read("head")
+        try:
+            return read_licences(io.BytesIO(raw))
+        except ConfigError as error:
+            raise BundleError(f"bundle {self.path}: {self.files['head'].name}: {error}") from None
+
+    def has(self, part: BundlePart) -> bool:
         """Whether the manifest names that part."""
         return part in self.files
 
@@ -138,7 +152,7 @@ class Bundle:
         part = self.own(kind)
         return self._arrays(part) if self.has(part) else None
 
-    def _arrays(self, part: Part) -> Weights:
+    def _arrays(self, part: BundlePart) -> Weights:
         raw = self._read(part)
         try:
             return load_safetensors(raw)
@@ -146,7 +160,7 @@ class Bundle:
             name = self.files[part].name
             raise BundleError(f"bundle {self.path}: {name} is no safetensors file ({error})") from None
 
-    def _read(self, part: Part) -> bytes:
+    def _read(self, part: BundlePart) -> bytes:
         stored = self.files[part]
         try:
             raw = (self.path / stored.name).read_bytes()
@@ -160,17 +174,33 @@ class Bundle:
         return raw
 
 
-def write_bundle(path: Path, manifest: Manifest, head: Weights, tail: Weights) -> Bundle:
+def write_bundle(
+    path: Path, manifest: Manifest, head: Weights, tail: Weights, licences: Sequence[Licence] = ()
+) -> Bundle:
     """Write a bundle folder; floating-point weights are stored as float16. An existing one is replaced, tables and all.
+
+    Args:
+        path: of the folder.
+        manifest: all but the files and the licences.
+        head: the edge's weights by name.
+        tail: the cloud's.
+        licences: of what the weights were made from. Both halves hold them, the manifest names them in
+            `provenance.licences`, and `LICENSE.weights` is a copy for people, which no program reads.
 
     Returns:
         The bundle as `Bundle.open` reads it back.
     """
     path.mkdir(parents=True, exist_ok=True)
-    files: dict[Part, StoredFile] = {}
+    if licences:
+        described = [licence.described() for licence in licences]
+        manifest = replace(manifest, provenance={**manifest.provenance, "licences": described})
+        (path / LICENCE_FILE).write_text(as_text(licences))
+    else:
+        (path / LICENCE_FILE).unlink(missing_ok=True)
+    files: dict[BundlePart, StoredFile] = {}
     halves: tuple[tuple[Half, Weights], ...] = (("head", head), ("tail", tail))
     for half, weights in halves:
-        raw = save_safetensors({name: _on_disk(value) for name, value in weights.items()})
+        raw = save_safetensors({name: _on_disk(value) for name, value in weights.items()}, as_metadata(licences))
         (path / file_name(half)).write_bytes(raw)
         files[half] = _stored(half, raw)
     for part in EXTRAS:
@@ -245,7 +275,7 @@ def write_parts(bundle: Bundle, manifest: Manifest, parts: Mapping[Extra, bytes 
     return Bundle.open(bundle.path, bundle.execution)
 
 
-def _stored(part: Part, raw: bytes) -> StoredFile:
+def _stored(part: BundlePart, raw: bytes) -> StoredFile:
     return StoredFile(file_name(part), hashlib.sha256(raw).hexdigest())
 
 

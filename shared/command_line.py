@@ -104,7 +104,7 @@ def join_address(address: Address) -> str:
 
 
 def existing_path(value: str) -> Path:
-    """A path named by the user, home expanded; a ~name that is nobody's stands for itself."""
+    """A path named by the user, with ~ expanded; a ~name of no user stays as it is."""
     return Path(os.path.expanduser(value))  # noqa: PTH111  Path's raises then
 
 

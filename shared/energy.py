@@ -83,11 +83,6 @@ class Modelled:
     compute_j: float
     radio_j: float
 
-    @property
-    def total_j(self) -> float:
-        """Of both parts."""
-        return self.compute_j + self.radio_j
-
 
 @dataclass(frozen=True)
 class Measured:
@@ -111,7 +106,7 @@ class Cost:
     integer_macs_per_step: float = 0.0
 
     def joules(self, steps: float) -> float:
-        """Of so many timesteps, or of their mean."""
+        """The energy of `steps` timesteps, which may be a mean number."""
         if not steps:
             return 0.0
         macs = self.macs + self.macs_per_step * steps

@@ -15,7 +15,7 @@ from shared.errors import BundleError, ConfigError
 from shared.execution import EXECUTIONS, Execution, why_not_rate
 from shared.exit_policy import ExitPolicy
 from shared.network_spec import NetworkSpec, Shape
-from shared.plain_data import build
+from shared.plain_data import dataclass_from
 
 FORMAT = "neucodex-bundle"
 VERSION = 2
@@ -25,7 +25,7 @@ Extra = Literal[
     "codec-rate", "codec-spiking", "exit-rate", "exit-spiking",
     "head-embed", "head-step", "head-step-int8", "head-rate", "head-rate-int8", "tail-rate", "tail-rate-int8",
 ]  # fmt: skip
-Part = Half | Extra
+BundlePart = Half | Extra
 
 HALVES: tuple[Half, ...] = get_args(Half)
 EXTRAS: tuple[Extra, ...] = get_args(Extra)
@@ -63,7 +63,7 @@ class LocalExitSpec:
 
 @dataclass(frozen=True)
 class ExecutionSpec:
-    """How the network is run and read in one execution, with what was measured of it.
+    """How the network is run and read in one execution, and what was measured with it.
 
     Attributes:
         temperature: divides the logits before the softmax.
@@ -117,12 +117,12 @@ class StoredFile:
     sha256: str
 
 
-def file_name(part: Part) -> str:
+def file_name(part: BundlePart) -> str:
     """The name of the file that holds a part."""
     return f"{part}.onnx" if part.startswith(_GRAPHS) else f"{part}.safetensors"
 
 
-def write_manifest(manifest: Manifest, files: Mapping[Part, StoredFile]) -> bytes:
+def write_manifest(manifest: Manifest, files: Mapping[BundlePart, StoredFile]) -> bytes:
     """The bytes of `manifest.json`."""
     described = asdict(manifest)
     for execution in described["executions"].values():
@@ -137,7 +137,7 @@ def write_manifest(manifest: Manifest, files: Mapping[Part, StoredFile]) -> byte
     return (json.dumps(values, indent=2, sort_keys=True) + "\n").encode()
 
 
-def read_manifest(raw: bytes, where: str) -> tuple[Manifest, dict[Part, StoredFile]]:
+def read_manifest(raw: bytes, where: str) -> tuple[Manifest, dict[BundlePart, StoredFile]]:
     """The manifest in the bytes of `manifest.json`, and the files that it names.
 
     Args:
@@ -162,7 +162,7 @@ def read_manifest(raw: bytes, where: str) -> tuple[Manifest, dict[Part, StoredFi
         if version == 1:
             described = _from_version_1(described)
         _check_names(described["executions"])
-        manifest = build(Manifest, described)
+        manifest = dataclass_from(Manifest, described)
     except ConfigError as error:
         raise BundleError(f"{where}: {error}") from None
     except (KeyError, TypeError, AttributeError) as error:
@@ -171,15 +171,15 @@ def read_manifest(raw: bytes, where: str) -> tuple[Manifest, dict[Part, StoredFi
     return manifest, files
 
 
-def _files(named: Mapping[str, Mapping[str, Any]]) -> dict[Part, StoredFile]:
-    parts: tuple[Part, ...] = (*HALVES, *(part for part in EXTRAS if part in named))
+def _files(named: Mapping[str, Mapping[str, Any]]) -> dict[BundlePart, StoredFile]:
+    parts: tuple[BundlePart, ...] = (*HALVES, *(part for part in EXTRAS if part in named))
     return {part: _stored(named, part, file_name(part)) for part in parts}
 
 
-def _files_of_version_1(named: Mapping[str, Mapping[str, Any]]) -> dict[Part, StoredFile]:
+def _files_of_version_1(named: Mapping[str, Mapping[str, Any]]) -> dict[BundlePart, StoredFile]:
     """Version 1 called the tables and the local exit `codec` and `exit`."""
-    older: dict[Part, str] = {"codec-spiking": "codec", "exit-spiking": "exit"}
-    files: dict[Part, StoredFile] = {}
+    older: dict[BundlePart, str] = {"codec-spiking": "codec", "exit-spiking": "exit"}
+    files: dict[BundlePart, StoredFile] = {}
     for part in (*HALVES, *EXTRAS):
         name = older.get(part, part)
         if name in named or part in HALVES:
@@ -218,7 +218,7 @@ def _check_names(executions: Any) -> None:
             raise ConfigError(f"executions.{name} is not known to this version: {' and '.join(EXECUTIONS)} are")
 
 
-def _check(manifest: Manifest, files: Mapping[Part, StoredFile], where: str) -> None:
+def _check(manifest: Manifest, files: Mapping[BundlePart, StoredFile], where: str) -> None:
     network = manifest.network
     if len(manifest.class_names) != network.classes:
         raise BundleError(f"{where} names {len(manifest.class_names)} classes, its network has {network.classes}")
@@ -232,7 +232,7 @@ def _check(manifest: Manifest, files: Mapping[Part, StoredFile], where: str) -> 
 
 
 def _check_execution(
-    execution: Execution, spec: ExecutionSpec, manifest: Manifest, files: Mapping[Part, StoredFile], where: str
+    execution: Execution, spec: ExecutionSpec, manifest: Manifest, files: Mapping[BundlePart, StoredFile], where: str
 ) -> None:
     if execution == "rate" and (reason := why_not_rate(manifest.network)):
         raise BundleError(f"{where} is not possible: {reason}")
@@ -242,7 +242,7 @@ def _check_execution(
         raise BundleError(f"{where}.readout_leak is {spec.readout_leak}, it must lie in 0..1")
     if not (1 <= spec.head_levels <= 255 and 1 <= spec.tail_levels <= 255):
         raise BundleError(f"{where}: head_levels and tail_levels must lie in 1..255")
-    part: Part = f"exit-{execution}"  # type: ignore[assignment]
+    part: BundlePart = f"exit-{execution}"  # type: ignore[assignment]
     exit_spec = spec.local_exit
     if (exit_spec is not None) != (part in files):
         raise BundleError(f"{where}.local_exit and files.{part}: one is there without the other; copy the folder again")

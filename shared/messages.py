@@ -95,7 +95,7 @@ class StepResult:
 
 @dataclass(frozen=True)
 class Rejection:
-    """The cloud gives up one sample; the stream lives on."""
+    """The cloud rejects one sample; the stream goes on."""
 
     sample: int
     code: RejectionCode

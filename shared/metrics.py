@@ -1,7 +1,7 @@
-"""Every metric of both sides in one table, and the exporter.
+"""One table with every metric of edge and cloud, and the exporter.
 
-Names, help texts, labels and buckets stand here and nowhere else: code, dashboards and tests read this table. A label's
-values are bounded: stages, reasons and sides are enumerated here, bundles are those that a server has served.
+Names, help texts, labels and buckets are defined only here: code, dashboards and tests read this table. The values of a
+label are bounded: stages, reasons and sides are listed here, bundles are those that a server has served.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from shared.errors import ConfigError
 
-Kind = Literal["counter", "gauge", "histogram"]
+MetricKind = Literal["counter", "gauge", "histogram"]
 
 Reading = tuple[str, float, Mapping[str, str]]
 """A value for a metric: the metric's name, the value, and its labels."""
@@ -29,12 +29,14 @@ BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 @dataclass(frozen=True)
 class Metric:
-    """One row of the table. `labels` maps each label to the values it may take; () stands for those that only a running
-    process knows: the bundles served, the power meter found.
+    """One row of the table.
+
+    `labels` maps each label to its possible values; () means that only the running process knows them, such as the
+    names of its bundles or its power meter.
     """
 
     name: str
-    kind: Kind
+    kind: MetricKind
     help: str
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     buckets: tuple[float, ...] = ()
@@ -93,10 +95,10 @@ EDGE_METRICS = (
     Metric(
         "neucodex_edge_measured_joules_total",
         "counter",
-        "Energy counted by the power meter of the edge's machine, of all that is behind it.",
+        "Energy counted by the power meter of the edge's machine, of everything that the meter measures.",
         {"meter": ()},
     ),
-    Metric("neucodex_edge_reconnects_total", "counter", "Streams opened anew after one was lost."),
+    Metric("neucodex_edge_reconnects_total", "counter", "Streams opened again after one was lost."),
     Metric("neucodex_edge_connected", "gauge", "1 while a stream to the cloud is open, else 0."),
 )
 
@@ -140,10 +142,13 @@ CLOUD_METRICS = (
 
 
 class Metrics:
-    """The metrics of one process: made from a table, filled by name, exported over HTTP.
+    """The metrics of one process: created from a table, updated by name, exported over HTTP.
 
-    Every combination of labels is created at once, so that a series exists before its first event. `know` tells the
-    values that only a running process knows, such as its bundles' names.
+    Every combination of label values is created at once, so that a series exists before its first event.
+
+    Args:
+        table: the metrics to create.
+        labels: values of the labels whose values are not in the table.
     """
 
     def __init__(self, table: tuple[Metric, ...], labels: Mapping[str, tuple[str, ...]] | None = None) -> None:
@@ -159,13 +164,13 @@ class Metrics:
             elif metric.kind == "counter":
                 made = Counter(metric.name, metric.help, names, registry=self.registry)
             else:
-                # Of several processes, where there are: the sum over those that live.
+                # With several processes: the sum over those that run.
                 made = Gauge(metric.name, metric.help, names, registry=self.registry, multiprocess_mode="livesum")
             self._metrics[metric.name] = made
         self._create(labels or {})
 
-    def know(self, label: str, *values: str) -> None:
-        """Create the series of further values of a label."""
+    def declare_label_values(self, label: str, *values: str) -> None:
+        """Create the series for further values of a label, such as the name of a bundle that was loaded."""
         self._create({label: values})
 
     def observe(self, name: str, value: float, **labels: str) -> None:
@@ -190,13 +195,13 @@ class Metrics:
                 child.inc(value)
 
     def serve(self, host: str, port: int) -> int:
-        """Export at http://host:port/metrics from a daemon thread; port 0 takes a free one.
+        """Export at http://host:port/metrics from a daemon thread; port 0 takes a free port.
 
         Returns:
             The port.
 
         Raises:
-            ConfigError: the port is taken or the host is not this machine's.
+            ConfigError: the port is taken, or the host is not an address of this machine.
         """
         return export(self.registry, host, port)
 
@@ -211,7 +216,7 @@ class Metrics:
 
 
 def export(registry: CollectorRegistry, host: str, port: int) -> int:
-    """As `Metrics.serve`, for any registry."""
+    """Export any registry, as `Metrics.serve` does."""
     try:
         server, _ = start_http_server(port, addr=host, registry=registry)
     except OSError as error:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from shared.errors import SpecError
-from shared.plain_data import build
+from shared.plain_data import dataclass_from
 
 Shape = tuple[int, int, int]
 """(channels, height, width) of one sample at one timestep."""
@@ -82,11 +82,11 @@ class BottleneckSpec:
 class LightHeadSpec:
     """A head that is no part of the backbone: small convolutions straight from the input, in place of its layers.
 
-    The cloud's decoder is larger for it, and leads from the frames to what the split's own layers would give.
+    The cloud's decoder is larger in return: it computes from the frames what the split's own layers would compute.
 
     Attributes:
         channels, strides: of the head's 3 x 3 convolutions. The encoder behind them is 1 x 1.
-        decoder: channels of the decoder at the size of a frame and after each doubling of it, up to the split's size.
+        decoder: channels of the decoder at the size of a frame and after each doubling, up to the split's size.
     """
 
     channels: tuple[int, ...] = (48, 96, 96)
@@ -153,6 +153,11 @@ class NetworkSpec:
             if getattr(self, name) < 1:
                 raise SpecError(f"{name} is {getattr(self, name)}: at least 1")
 
+    @property
+    def sample_shape(self) -> Shape | tuple[int, int, int, int]:
+        """Of the array that is one sample: a picture [C, H, W], or event frames [T, C, H, W]."""
+        return self.input_shape if self.input_kind == "static" else (self.timesteps, *self.input_shape)
+
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON or TOML; `from_dict` reads it back to an equal spec."""
         return asdict(self)
@@ -164,4 +169,4 @@ class NetworkSpec:
         Raises:
             ConfigError: a field is unknown, missing, of the wrong type, or out of range; its name is in the message.
         """
-        return build(cls, values)
+        return dataclass_from(cls, values)

@@ -13,7 +13,7 @@ from typing import Literal
 
 from shared.network_spec import SPLITS, VGG_CONVOLUTIONS, LightHeadSpec, NetworkSpec, Shape
 
-Half = Literal["edge", "cloud"]
+Side = Literal["edge", "cloud"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class LayerCount:
     """A layer with weights. `dense`: operations in one pass; `real_valued`: its input is the picture and not spikes."""
 
     stage: str
-    half: Half
+    half: Side
     dense: int
     real_valued: bool = False
 
@@ -37,7 +37,7 @@ def count(spec: NetworkSpec) -> tuple[LayerCount, ...]:
     layers: list[LayerCount] = []
     shape = spec.input_shape
     for index, name in enumerate(names):
-        half: Half = "edge" if index <= cut else "cloud"
+        half: Side = "edge" if index <= cut else "cloud"
         operations, shape = _stage(spec, index, shape)
         if spec.light is None or half == "cloud":
             layers += [LayerCount(name, half, dense, index + at == 0) for at, dense in enumerate(operations)]
@@ -46,13 +46,13 @@ def count(spec: NetworkSpec) -> tuple[LayerCount, ...]:
     return (*layers, LayerCount("readout", "cloud", shape[0] * spec.classes))
 
 
-def dense(spec: NetworkSpec, half: Half | None = None, *, real_valued: bool = False) -> int:
+def dense(spec: NetworkSpec, half: Side | None = None, *, real_valued: bool = False) -> int:
     """Operations of one pass of a half, or of both: of the layers that see spikes, or of the one `real_valued`."""
     return sum(layer.dense for layer in count(spec) if half in (None, layer.half) and layer.real_valued is real_valued)
 
 
 def _stage(spec: NetworkSpec, index: int, shape: Shape) -> tuple[list[int], Shape]:
-    """The layers of a stage of the backbone, and the shape of what it gives."""
+    """The operations of each layer of a backbone's stage, and the shape of the stage's output."""
     if spec.backbone == "vgg16":
         channels = spec.width * min(1 << index, 8)
         layers = []

@@ -1,4 +1,4 @@
-"""Plain values (parsed TOML or JSON) into frozen dataclasses, with every surprise named."""
+"""Builds frozen dataclasses from plain values (parsed TOML or JSON); the error names the field that does not fit."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound="DataclassInstance")
 
 
-def build(cls: type[T], values: Mapping[str, Any]) -> T:
-    """A dataclass from plain values, its nested dataclasses too; lists become tuples.
+def dataclass_from(cls: type[T], values: Mapping[str, Any]) -> T:
+    """Build a dataclass, and the dataclasses nested in it, from plain values; lists become tuples.
 
     Raises:
-        ConfigError: a field is unknown, missing or of a wrong type, or the class's own checks refuse its value; the
+        ConfigError: a field is unknown, missing or of the wrong type, or the class's own checks refuse its value. The
             message names the field.
     """
     try:

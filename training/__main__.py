@@ -22,6 +22,7 @@ from training.commands.data import data as data_commands
 from training.commands.executions import equip, executions
 from training.commands.graphs import RUNTIMES, Runtime, add_graphs, held_out_samples
 from training.commands.import_weights import import_weights
+from training.commands.teacher import teacher
 from training.data import TrainingData, load_data
 from training.deploy import export_bundle, run_calibration, run_evaluation
 from training.device import Machine, machine
@@ -106,6 +107,7 @@ def main_group() -> None:
 
 main_group.add_command(data_commands)
 main_group.add_command(import_weights)
+main_group.add_command(teacher)
 main_group.add_command(codec.codec)
 main_group.add_command(local_exit.local_exit)
 main_group.add_command(executions)

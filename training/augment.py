@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from training.recipe import AugmentRecipe
 
+Border = Literal["constant", "reflect"]
+"""What comes in where a picture is shifted: black, or what lies beside it mirrored."""
 
-def augment(
-    frames: Tensor, recipe: AugmentRecipe, generator: torch.Generator, mirrored: Tensor | None = None
-) -> Tensor:
-    """Shift, mirror and erase, drawn anew for each sample; all frames of a clip alike.
+
+@dataclass(frozen=True)
+class Draws:
+    """What was drawn for each sample of a batch of B, on the CPU.
+
+    shift: int64 [2, B, 1], rows and columns down and right, from 0 to twice the recipe's shift.
+    mirrored: bool [B, 1].
+    corner: float32 [2, B, 1], the centre of the erased square, in sides of the picture.
+    """
+
+    shift: Tensor
+    mirrored: Tensor
+    corner: Tensor
+
+
+def draw(recipe: AugmentRecipe, count: int, generator: torch.Generator) -> Draws:
+    """Draw for `count` samples; always the same numbers from a generator, whatever the recipe takes of them."""
+    shift = torch.randint(0, 2 * recipe.shift + 1, (2, count, 1), generator=generator)
+    mirrored = torch.rand(count, 1, generator=generator) < (0.5 if recipe.mirror else 0.0)
+    return Draws(shift, mirrored, torch.rand(2, count, 1, generator=generator))
+
+
+def augment(frames: Tensor, recipe: AugmentRecipe, draws: Draws, border: Border = "constant") -> Tensor:
+    """Shift, mirror and erase; all frames of a clip alike.
 
     Args:
         frames: uint8 [B, C, H, W] or [B, T, C, H, W].
         recipe: what is done, and how much of it.
-        generator: a CPU one; all that is random comes from it.
-        mirrored: which samples are, bool [B]; drawn like the rest if not given.
+        draws: for each sample.
+        border: what comes in.
 
     Returns:
         The same shape and dtype; the input is not changed.
@@ -26,20 +51,21 @@ def augment(
     batch, height, width = len(frames), frames.shape[-2], frames.shape[-1]
     device = frames.device
     flat = frames.flatten(1, -3)  # [B, T * C, H, W]
-    shift = torch.randint(0, 2 * recipe.shift + 1, (2, batch, 1), generator=generator)
-    drawn = torch.rand(batch, 1, generator=generator) < (0.5 if recipe.mirror else 0.0)
-    flipped = drawn if mirrored is None else mirrored.view(batch, 1)
-    corner = torch.rand(2, batch, 1, generator=generator)
-
-    rows = torch.arange(height) + shift[0]
+    rows = torch.arange(height) + draws.shift[0]
     columns = torch.arange(width)
-    columns = torch.where(flipped, columns.flip(0), columns) + shift[1]
-    padded = F.pad(flat, (recipe.shift,) * 4) if recipe.shift else flat
+    columns = torch.where(draws.mirrored, columns.flip(0), columns) + draws.shift[1]
+    padded = _padded(flat, recipe.shift, border) if recipe.shift else flat
     sample = torch.arange(batch, device=device)[:, None, None]
     out = padded.permute(0, 2, 3, 1)[sample, rows.to(device)[:, :, None], columns.to(device)[:, None, :]]
     if recipe.erase:
-        out = out * _outside_square(corner, recipe.erase, height, width).to(device)
+        out = out * _outside_square(draws.corner, recipe.erase, height, width).to(device)
     return out.permute(0, 3, 1, 2).reshape(frames.shape).contiguous()
+
+
+def _padded(flat: Tensor, width: int, border: Border) -> Tensor:
+    if border == "constant":
+        return F.pad(flat, (width,) * 4)
+    return F.pad(flat.float(), (width,) * 4, mode="reflect").byte()  # PyTorch reflects floats alone
 
 
 def _outside_square(corner: Tensor, side: int, height: int, width: int) -> Tensor:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,16 +17,26 @@ from torch import Tensor
 
 from shared.manifest import Normalisation
 from shared.network_spec import InputKind
-from training.augment import augment
+from training.augment import augment, draw
 from training.data import Samples, to_input
 from training.recipe import StageRecipe
+from training.teacher.views import Answers
+
+
+class Batch(NamedTuple):
+    """Input for the network, labels [B], and the logits of a teacher from outside, float32 [B, K], if there is one."""
+
+    frames: Tensor
+    labels: Tensor
+    answers: Tensor | None
 
 
 @dataclass(frozen=True)
 class Batches:
     """The batches of one stage, for a network that takes inputs of `kind`.
 
-    With several ranks each takes every `world`-th sample of the same global batch.
+    With several ranks each takes every `world`-th sample of the same global batch. With a teacher's `answers` the
+    pictures are shown in the views that it was asked about: each begins with any of them, and goes on by one an epoch.
     """
 
     samples: Samples
@@ -36,14 +47,15 @@ class Batches:
     kind: InputKind
     rank: int = 0
     world: int = 1
+    answers: Answers | None = None
 
     @property
     def per_epoch(self) -> int:
         """Batches in an epoch; a last incomplete one is left out, so that all weigh the same."""
         return max(1, int(len(self.samples) * self.stage.part) // self.stage.batch_size)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """(input, labels) from batch `start` on, each prepared while the one before it is trained on."""
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Those from batch `start` on, each prepared while the one before it is trained on."""
         order = torch.randperm(len(self.samples), generator=self._generator(epoch))
         with ThreadPoolExecutor(1) as ahead:
             coming = ahead.submit(self._make, order, epoch, start)
@@ -53,22 +65,36 @@ class Batches:
                     coming = ahead.submit(self._make, order, epoch, index + 1)
                 yield batch
 
-    def _make(self, order: Tensor, epoch: int, index: int) -> tuple[Tensor, Tensor]:
+    def _make(self, order: Tensor, epoch: int, index: int) -> Batch:
         size = self.stage.batch_size
-        chosen = order[index * size : (index + 1) * size][self.rank :: self.world].to(self.samples.labels.device)
-        generator = self._generator(epoch, index + 1, self.rank)
+        rows = order[index * size : (index + 1) * size][self.rank :: self.world]
+        chosen = rows.to(self.samples.labels.device)
         recipe = self.stage.augment
         if recipe.erase_until is not None and epoch >= recipe.erase_until:
             recipe = replace(recipe, erase=0, erase_until=None)
-        mirrored = (self._half[chosen.cpu()] + epoch) % 2 == 1 if recipe.alternate else None
-        frames = augment(self.samples.frames[chosen], recipe, generator, mirrored)
+        draws = draw(recipe, len(rows), self._generator(epoch, index + 1, self.rank))
+        answers = None
+        if self.answers is not None:
+            views = (self._first_view[rows] + epoch) % self.answers.views.count
+            seen = self.answers.views.draws(views, rows)
+            draws = replace(draws, shift=seen.shift, mirrored=seen.mirrored)
+            answers = self.answers.of(views, rows).to(chosen.device)
+        elif recipe.alternate:
+            draws = replace(draws, mirrored=((self._half[rows] + epoch) % 2 == 1).unsqueeze(1))
+        frames = augment(self.samples.frames[chosen], recipe, draws)
         frames = to_input(frames, self.normalisation, self.kind)
-        return self._reduce(frames, epoch), self.samples.labels[chosen]
+        return Batch(self._reduce(frames, epoch), self.samples.labels[chosen], answers)
 
     @cached_property
     def _half(self) -> Tensor:
         """0 or 1 for each sample: whether the stage shows it mirrored in its even or its odd epochs."""
         return torch.randint(0, 2, (len(self.samples),), generator=self._generator())
+
+    @cached_property
+    def _first_view(self) -> Tensor:
+        """Of each sample, that which its first epoch shows."""
+        assert self.answers is not None
+        return torch.randint(0, self.answers.views.count, (len(self.samples),), generator=self._generator(0, 0))
 
     def _reduce(self, frames: Tensor, epoch: int) -> Tensor:
         side = next((side for first, side in reversed(self.stage.resolutions) if epoch >= first), frames.shape[-1])

@@ -107,7 +107,7 @@ def _wins(frames: Frames, tables: CodecTables, dictionary: bytes) -> bool:
         for frame in sample:
             tried += 1
             won += len(squeezed.encode(frame)[1]) < len(without.encode(frame, past)[1])
-            past = without.after(past, frame)
+            past = without.next_context(past, frame)
     return won >= DICTIONARY_SHARE * tried
 
 

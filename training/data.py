@@ -20,7 +20,7 @@ from shared.datasets.registry import info, make_request, stream
 from shared.errors import ConfigError, SourceError
 from shared.manifest import Normalisation
 from shared.network_spec import InputKind, NetworkSpec
-from shared.plain_data import build
+from shared.plain_data import dataclass_from
 from training.datasets.folder import load_folder
 from training.recipe import DataRecipe, Recipe
 
@@ -84,7 +84,7 @@ def bundle_data(bundle: Bundle, root: Path | None, dataset: str | None = None) -
     """
     provenance = bundle.manifest.provenance
     try:
-        data, seed = build(DataRecipe, provenance["data"]), int(provenance["seed"])
+        data, seed = dataclass_from(DataRecipe, provenance["data"]), int(provenance["seed"])
     except (KeyError, TypeError, ValueError, ConfigError):
         raise ConfigError(
             f"bundle {bundle.path} does not say which samples were held out from its training (provenance.data, "
@@ -112,10 +112,9 @@ def load_parts(data: DataRecipe, network: NetworkSpec, seed: int, root: Path | N
         ConfigError: it does not fit the recipe's network.
     """
     train, test, names, simulated = _read(data, network, root)
-    expected = network.input_shape if network.input_kind == "static" else (network.timesteps, *network.input_shape)
-    if train.frames.shape[1:] != expected:
+    if train.frames.shape[1:] != network.sample_shape:
         raise ConfigError(
-            f"{data.name} gives samples {train.frames.shape[1:]}, the recipe's network takes {expected}: "
+            f"{data.name} gives samples {train.frames.shape[1:]}, the recipe's network takes {network.sample_shape}: "
             "network.input_shape, input_kind or timesteps do not fit"
         )
     if len(names) != network.classes:

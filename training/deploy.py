@@ -38,9 +38,9 @@ from training.measure import (
 )
 from training.provenance import commit
 from training.rate_graphs import RateGraphs, rate_graphs, write_rate_graphs
-from training.recipe import Recipe
+from training.recipe import Recipe, StageRecipe
 from training.stages import WEIGHTS, stage_folder
-from training.weights import load_weights, weights_digest
+from training.weights import licences_of, load_weights, weights_digest
 
 CALIBRATION = "calibration.json"
 EVALUATION = "evaluation.json"
@@ -202,21 +202,33 @@ def export_bundle(recipe: Recipe, data: TrainingData, runs: Path, out: Path, mac
             "data_digest": data.digest,
             "simulated_data": data.simulated,
             "seed": recipe.seed,
-            "stages": [asdict(stage) for stage in recipe.stages],
+            "stages": [_described(stage) for stage in recipe.stages],
             "seconds": [_seconds(stage_folder(runs, recipe, data, index)) for index in range(len(recipe.stages))],
             "commit": commit(),
             "torch": torch.__version__.split("+", maxsplit=1)[0],
             "machine": f"{platform.machine()}, {machine.device.type}, {torch.get_num_threads()} threads",
         },
     )
-    bundle = write_bundle(out, manifest, export_weights(network.edge), export_weights(network.cloud))
+    licences = licences_of(_last_weights(recipe, data, runs))
+    bundle = write_bundle(out, manifest, export_weights(network.edge), export_weights(network.cloud), licences)
     graphs = _kept_graphs(recipe, runs)
     return bundle if graphs is None else write_rate_graphs(bundle, graphs)
 
 
+def _described(stage: StageRecipe) -> dict[str, Any]:
+    """A stage for the manifest: of files from outside their names and digests, not where they lay."""
+    values = {name: value for name, value in asdict(stage).items() if not name.startswith("teacher")}
+    if stage.teacher is not None:
+        path = Path(stage.teacher)
+        values |= {"teacher": path.name, "teacher_sha256": weights_digest(path), "teacher_views": stage.teacher_views}
+    return values
+
+
 def _seconds(folder: Path) -> float:
-    lines: Sequence[str] = (folder / "log.jsonl").read_text().splitlines()
-    return float(json.loads(lines[-1])["seconds"])
+    """That a stage took; one of no epochs has no log."""
+    log = folder / "log.jsonl"
+    lines: Sequence[str] = log.read_text().splitlines() if log.exists() else ()
+    return float(json.loads(lines[-1])["seconds"]) if lines else 0.0
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:

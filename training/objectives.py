@@ -11,7 +11,7 @@ from training.recipe import StageRecipe
 
 
 class StageObjective(nn.Module):
-    """Frames and labels to (loss, logits [T, B, K]) for one stage.
+    """Frames, labels and the answers of a teacher from outside, if there is one, to (loss, logits [T, B, K]).
 
     Args:
         network: is trained.
@@ -26,33 +26,32 @@ class StageObjective(nn.Module):
         # Not a submodule: it has nothing to train, to average or to save.
         self._teacher = [teacher]
 
-    def forward(self, frames: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, frames: Tensor, labels: Tensor, answers: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        known = None if answers is None else answers.unsqueeze(0)
         if self.stage.kind == "bottleneck":
-            logits, extra = self._through_bottleneck(frames)
+            logits, extra = self._through_bottleneck(frames, known)
         else:
-            logits, extra = self._whole(frames)
+            logits, extra = self._whole(frames, known)
         stage = self.stage
         loss = classification(
             logits.float(), labels, stage.objective, stage.label_smoothing, stage.first_timestep_weight
         )
         return loss + extra, logits.detach()
 
-    def _whole(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+    def _whole(self, frames: Tensor, answer: Tensor | None) -> tuple[Tensor, Tensor]:
         spikes = self.network.spikes(frames)
         logits = self.network.answers(spikes)
-        extra = self._cost(spikes)
         teacher = self._teacher[0]
-        if self.stage.distill == 0.0 or teacher is None:
-            return logits, extra
-        with torch.no_grad():
-            answer = teacher(frames)
-        return logits, extra + self.stage.distill * distillation(logits.float(), answer.float())
+        if answer is None and teacher is not None and self.stage.distill:
+            with torch.no_grad():
+                answer = teacher(frames)
+        return logits, self._distillation(logits, answer) + self._cost(spikes)
 
     def _cost(self, spikes: Tensor) -> Tensor:
         """What the bytes on the wire cost: fewer spikes, down to a few, are fewer bits (docs/decisions/0005)."""
         return self.stage.spike_cost * spikes.float().mean()
 
-    def _through_bottleneck(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+    def _through_bottleneck(self, frames: Tensor, answer: Tensor | None) -> tuple[Tensor, Tensor]:
         """The frozen parts run once; what is imitated is the same tail on the features that were not compressed.
 
         A light head is trained with its encoder; the features are then those of the teacher's own head.
@@ -62,15 +61,22 @@ class StageObjective(nn.Module):
         with torch.no_grad():
             features = _features(teacher if light and teacher is not None else self.network, frames)
             batch, device = features.shape[1], features.device
-            deep, _ = cloud.tail(features, cloud.tail.initial_state(batch, device=device))
-            answer = cloud.readout(deep)
+            if answer is None and self.stage.distill:
+                deep, _ = cloud.tail(features, cloud.tail.initial_state(batch, device=device))
+                answer = cloud.readout(deep)
         own = _features(self.network, frames) if light else features
         spikes, _ = edge.encoder(own, edge.encoder.initial_state(batch, device=device))
         decoded, _ = cloud.decoder(spikes, cloud.decoder.initial_state(batch, device=device))
         deep, _ = cloud.tail(decoded, cloud.tail.initial_state(batch, device=device))
         logits = cloud.readout(deep)
-        extra = self.stage.distill * distillation(logits.float(), answer.float())
-        return logits, extra + self.stage.imitate * imitation(decoded, features) + self._cost(spikes)
+        extra = self._distillation(logits, answer) + self._cost(spikes)
+        return logits, extra + self.stage.imitate * imitation(decoded, features)
+
+    def _distillation(self, logits: Tensor, answer: Tensor | None) -> Tensor:
+        """Towards a teacher's logits [T', B, K]; 0 where there is none."""
+        if answer is None:
+            return logits.new_zeros(())
+        return self.stage.distill * distillation(logits.float(), answer.float())
 
 
 def _features(network: SplitNetwork, frames: Tensor) -> Tensor:

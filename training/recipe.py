@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -17,7 +17,8 @@ from shared.binning import Binning
 from shared.errors import ConfigError
 from shared.exit_policy import Measure
 from shared.network_spec import NetworkSpec
-from shared.plain_data import build
+from shared.plain_data import dataclass_from
+from training import imagenet
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -87,7 +88,16 @@ class StageRecipe:
     objective: the loss is taken at every timestep (TET, Deng et al., ICLR 2022), on `each` timestep's own logits or on
         their `running_mean`, which is what the exit policy sees.
     first_timestep_weight: how much more the first timestep's loss counts than the others' (1: the same).
-    distill: weight of the divergence from the uncompressed network's answer; 0 for none.
+    distill: weight of the divergence from the teacher's answer; 0 for none. Without `teacher` that is the uncompressed
+        network, which a backbone stage has not got.
+    teacher: an ONNX or TorchScript (.pt, .ts) file with a classifier of the same classes in the same order, whose
+        answers `distill` goes by. Each training picture then has a few fixed views (shifted and mirrored as `augment`
+        says, erased for the network alone), of which an epoch shows one: the teacher answers once for each of them.
+    teacher_views: how many.
+    teacher_side: of the pictures it takes, where its file does not say; ours are resized to it (bicubic).
+    teacher_mean, teacher_std: it takes (pixel - mean) / std by colour, the pixel in 0 to 1; 0 and 1/255 for pixels in 0
+        to 255. One value each for a teacher of grey pictures. A graph that takes uint8 gets the pixels as they are.
+    teacher_licence: a file with the text of its licence, which travels with the weights; an ONNX file may hold it, too.
     imitate: weight of the squared difference between decoded and original firing rates at the split (bottleneck only).
     spike_cost: weight of the share of the encoder's neurons that fire, which the bytes on the wire follow (bottleneck
         and finetune).
@@ -123,6 +133,12 @@ class StageRecipe:
     first_timestep_weight: float = 1.0
     label_smoothing: float = 0.0
     distill: float = 0.0
+    teacher: str | None = None
+    teacher_views: int = 4
+    teacher_side: int | None = None
+    teacher_mean: tuple[float, ...] = imagenet.MEAN
+    teacher_std: tuple[float, ...] = imagenet.STD
+    teacher_licence: str | None = None
     imitate: float = 0.0
     spike_cost: float = 0.0
     average: float = 0.0
@@ -146,10 +162,11 @@ class StageRecipe:
             raise ConfigError(f"learning_rate is {self.learning_rate}: it must be positive")
         if not 0.0 <= self.average < 1.0:
             raise ConfigError(f"average is {self.average}: it must lie in [0, 1)")
-        if self.distill and self.kind == "backbone":
-            raise ConfigError("distill: a backbone stage trains the very network that others imitate, leave it at 0")
+        if self.distill and self.kind == "backbone" and self.teacher is None:
+            raise ConfigError("distill: a backbone stage trains the very network that others imitate: name a teacher")
         if self.spike_cost and self.kind == "backbone":
             raise ConfigError("spike_cost: a backbone stage has no encoder whose spikes could cost anything")
+        self._check_teacher()
         if self.imitate and self.kind != "bottleneck":
             raise ConfigError("imitate belongs to bottleneck stages")
         if self.resolutions and self.neurons == "spiking":
@@ -158,6 +175,24 @@ class StageRecipe:
             raise ConfigError(
                 f"neurons 'float' belong to backbone stages: a {self.kind} stage trains what sends spikes"
             )
+
+    def _check_teacher(self) -> None:
+        defaults = {field.name: field.default for field in fields(self) if field.name.startswith("teacher_")}
+        if self.teacher is None:
+            for name, value in defaults.items():
+                if getattr(self, name) != value:
+                    raise ConfigError(f"{name} says something of a teacher: name its file in teacher")
+            return
+        if not self.distill > 0.0:
+            raise ConfigError("teacher: set distill, the weight of its answers")
+        if self.teacher_views < 1 or (self.teacher_side is not None and self.teacher_side < 1):
+            raise ConfigError("teacher_views and teacher_side must be at least 1")
+        if self.augment.alternate and self.teacher_views % 2:
+            raise ConfigError("augment.alternate shows every other view mirrored: teacher_views must be even")
+        if len(self.teacher_mean) != len(self.teacher_std) or len(self.teacher_mean) not in (1, 3):
+            raise ConfigError("teacher_mean and teacher_std have a value for each colour: three, or one for grey")
+        if not min(self.teacher_std) > 0.0:
+            raise ConfigError(f"teacher_std is {list(self.teacher_std)}: it must be positive")
 
 
 CHOICES = {"kind": Kind, "neurons": Neurons, "objective": Objective, "optimiser": Optimiser, "schedule": Schedule}
@@ -206,7 +241,9 @@ class Recipe:
             raise ConfigError("a bottleneck stage needs [network.bottleneck]")
         if self.network.bottleneck is not None and found == {"backbone"}:
             raise ConfigError("no stage trains [network.bottleneck]: add one of kind bottleneck or finetune")
-        if "backbone" not in found and any(stage.kind == "finetune" and stage.distill for stage in self.stages):
+        if "backbone" not in found and any(
+            stage.kind == "finetune" and stage.distill and stage.teacher is None for stage in self.stages
+        ):
             raise ConfigError("distill: without a backbone stage there is no uncompressed network to imitate")
         if self.network.light is not None and not (found >= {"backbone", "bottleneck"}):
             raise ConfigError(
@@ -263,7 +300,7 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
     try:
         for change in changes:
             _apply(values, change)
-        return build(Recipe, values)
+        return dataclass_from(Recipe, values)
     except ConfigError as error:
         raise ConfigError(f"recipe {path}: {error}") from None
 

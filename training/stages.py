@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from shared.errors import ConfigError
+from shared.licences import Licence, united
 from shared.models.layers import MaxPool
 from shared.models.neuron import Recurrence
 from shared.models.split import SplitNetwork
@@ -27,8 +28,9 @@ from training.data import Samples, TrainingData
 from training.device import Machine
 from training.objectives import StageObjective, set_trainable
 from training.recipe import Neurons, Recipe, StageRecipe
+from training.teacher.cache import teacher_answers, teacher_licence
 from training.trainer import Fit
-from training.weights import load_weights, save_weights, take_what_fits, weights_digest
+from training.weights import licences_of, load_weights, save_weights, take_what_fits, weights_digest
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -62,10 +64,10 @@ def stage_folder(runs: Path, recipe: Recipe, data: TrainingData, index: int) -> 
 
 
 def _decisive(stage: StageRecipe) -> dict[str, Any]:
-    """A stage's fields; of the weights it begins with, their digest, wherever they lie."""
+    """A stage's fields; of the weights it begins with and of its teacher their digests, wherever they lie."""
     values = _chosen(stage)
-    init = values.pop("init", None)
-    return values if init is None else values | {"init": weights_digest(Path(init))}
+    values.pop("teacher_licence", None)
+    return values | {name: weights_digest(Path(values[name])) for name in ("init", "teacher") if name in values}
 
 
 def _chosen(settings: DataclassInstance) -> dict[str, Any]:
@@ -115,6 +117,8 @@ def train_stage(recipe: Recipe, index: int, data: TrainingData, runs: Path, mach
         return done
     _check_resolutions(recipe)
     stage = recipe.stages[index]
+    licences = _licences(recipe, index, data, runs)
+    answers = None if stage.teacher is None else teacher_answers(stage, data, runs, machine)
     torch.manual_seed(recipe.seed)
     network = build_network(recipe, stage, machine)
     if stage.init is not None:
@@ -125,14 +129,26 @@ def train_stage(recipe: Recipe, index: int, data: TrainingData, runs: Path, mach
     objective = StageObjective(network, stage, _teacher(recipe, data, index, runs, machine))
     on_device = Samples(data.train.frames.to(machine.device), data.train.labels.to(machine.device))
     kind = network.spec.input_kind
-    batches = Batches(on_device, data.normalisation, stage, recipe.seed, index, kind, machine.rank, machine.world)
+    batches = Batches(
+        on_device, data.normalisation, stage, recipe.seed, index, kind, machine.rank, machine.world, answers
+    )
     kept = Fit(objective, batches, data, folder, machine).run()
     if machine.leads:
-        save_weights(kept, done)
-        (folder / checkpoint.FILE).unlink()
+        save_weights(kept, done, licences)
+        (folder / checkpoint.FILE).unlink(missing_ok=True)  # a stage of no epochs left none
     if machine.world > 1:
         torch.distributed.barrier()
     return done
+
+
+def _licences(recipe: Recipe, index: int, data: TrainingData, runs: Path) -> tuple[Licence, ...]:
+    """Of all that a stage may owe something to: the weights it began with, those that the stage before it left, which
+    may teach it, and its teacher from outside."""
+    init = recipe.stages[index].init
+    origins = [] if init is None else [Path(init)]
+    if index > 0 and (before := stage_folder(runs, recipe, data, index - 1) / WEIGHTS).exists():
+        origins.append(before)
+    return united(*(licences_of(origin) for origin in origins), teacher_licence(recipe.stages[index]))
 
 
 def _check_resolutions(recipe: Recipe) -> None:
@@ -159,7 +175,7 @@ def _teacher(recipe: Recipe, data: TrainingData, index: int, runs: Path, machine
     stage whose light head has no features of the backbone's own."""
     stage = recipe.stages[index]
     backbones = [i for i, other in enumerate(recipe.stages) if other.kind == "backbone"]
-    imitates = stage.kind == "finetune" and stage.distill > 0.0
+    imitates = stage.kind == "finetune" and stage.distill > 0.0 and stage.teacher is None
     if not backbones or not (imitates or (stage.kind == "bottleneck" and recipe.network.light is not None)):
         return None
     # A quantised one, if there is. Of pictures: one pass instead of T, and at least as accurate. Of events it has only

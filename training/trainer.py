@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from shared.models.split import SplitNetwork
 from training import checkpoint
-from training.batches import Batches
+from training.batches import Batch, Batches
 from training.data import Samples, TrainingData
 from training.device import Machine
 from training.evaluate import accuracy_by_timestep
@@ -75,17 +75,17 @@ class Fit:
 
     def _epoch(self, epoch: int, start: int, sums: _Sums, progress: Progress) -> None:
         set_trainable(self.network, self.stage)
-        for number, (frames, labels) in enumerate(self.batches.epoch(epoch, start), start):
+        for number, batch in enumerate(self.batches.epoch(epoch, start), start):
             step = epoch * self.batches.per_epoch + number
-            loss, logits = self._step(frames, labels, rate_fraction(self.stage, step, self.batches.per_epoch))
-            sums.add(loss, logits, labels)
+            loss, logits = self._step(batch, rate_fraction(self.stage, step, self.batches.per_epoch))
+            sums.add(loss, logits, batch.labels)
             progress.at(step + 1, f"loss {sums.loss:.3f}, train accuracy {sums.accuracy:.3f}")
             if time.monotonic() - self.last_saved > self.machine.checkpoint_seconds:
                 self._save(epoch, number + 1, sums)
 
-    def _step(self, frames: Tensor, labels: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
+    def _step(self, batch: Batch, fraction: float) -> tuple[Tensor, Tensor]:
         with self.machine.autocast():
-            loss, logits = self.parallel(frames, labels)
+            loss, logits = self.parallel(*batch)
         self.network.zero_grad(set_to_none=True)
         loss.backward()
         if self.stage.clip_gradient:

@@ -7,6 +7,7 @@ the cloud.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -16,15 +17,23 @@ from torch import Tensor
 
 from shared.bundle import Bundle
 from shared.errors import ConfigError
+from shared.licences import Licence, as_metadata, read_licences
 from shared.models.split import SplitNetwork, backbone_blocks_before
 from shared.network_spec import NetworkSpec
 
 
-def save_weights(network: SplitNetwork, path: Path) -> None:
-    """Write parameters and running statistics in float32; a run killed while writing leaves no file."""
+def save_weights(network: SplitNetwork, path: Path, licences: Iterable[Licence] = ()) -> None:
+    """Write parameters and running statistics in float32; a run killed while writing leaves no file.
+
+    Args:
+        network: whose.
+        path: of the file.
+        licences: of what they were made from, for the file's metadata.
+    """
     temporary = path.with_name(path.name + ".new")
     state = network.state_dict()
-    save_file({new: state[old].contiguous().cpu() for old, new in _names(network).items()}, temporary)
+    tensors = {new: state[old].contiguous().cpu() for old, new in _names(network).items()}
+    save_file(tensors, temporary, as_metadata(licences))
     temporary.replace(path)
 
 
@@ -98,6 +107,22 @@ def weights_digest(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise ConfigError(f"cannot read the weights {path}: {error.strerror}") from None
+
+
+def licences_of(path: Path) -> tuple[Licence, ...]:
+    """Those in a weights file or a bundle.
+
+    Raises:
+        ConfigError: there is no such file, or it is damaged.
+        BundleError: the folder is no bundle, or it is damaged.
+    """
+    if path.is_dir():
+        return Bundle.open(path).licences()
+    try:
+        with path.open("rb") as file:
+            return read_licences(file)
+    except (OSError, ConfigError) as error:
+        raise ConfigError(f"{path} is no weights file ({error})") from None
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -8,6 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import Target
+from edge_client.config import EdgeConfig
+from edge_client.link.security import LinkSecurity
+from shared.bundle import Bundle
+
+CONNECT_S = 30.0
+QUIET_CLOUD = ("--threads", 1, "--log-level", "warning")
+"""Flags of the cloud beside the edge that is measured: it leaves a core free, and says nothing when all is well."""
 
 
 @dataclass(frozen=True)
@@ -28,3 +35,10 @@ class Part:
     n: Mapping[str, Any]
     results: Mapping[str, Any]
     targets: Sequence[Target] = ()
+
+
+def edge_config(bundle: Bundle, address: str, **options: Any) -> EdgeConfig:
+    """The configuration of an edge in this process, in clear over any link; `options` are of `EdgeOptions`."""
+    host, _, port = address.rpartition(":")
+    security = LinkSecurity(insecure=True, anywhere=True)
+    return EdgeConfig(bundle.path, ((host, int(port)),), security, connect_deadline_s=CONNECT_S, **options)

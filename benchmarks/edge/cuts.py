@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.edge.base import Part, Rig
+from benchmarks.edge.base import QUIET_CLOUD, Part, Rig
 from benchmarks.edge.pictures import write_pictures
-from benchmarks.edge.process import EdgeProcess
 from benchmarks.links.process import LinkProcess
 from benchmarks.links.proxy import CUTS, Cut
-from benchmarks.load.processes import Cloud
+from benchmarks.processes import CloudProcess, EdgeProcess
 from benchmarks.record import Target
 from edge_client.heads.local_exit import open_local_exit
 from shared.bundle import Bundle
@@ -103,14 +102,14 @@ def run(
     """
     folder.mkdir(parents=True, exist_ok=True)
     # Else an answer may hang on who shared its batch, which trouble changes.
-    with Cloud(bundle, folder, {"--threads": 1, "--batch-invariant": True}) as cloud:
+    with CloudProcess([bundle], folder, *QUIET_CLOUD, "--batch-invariant") as cloud:
         cloud.wait_ready()
-        with LinkProcess(cloud.address, DELAY_S) as link:
+        with LinkProcess(cloud.listen, DELAY_S) as link:
             given = ["--bundle", str(bundle), "--cloud", link.address, "--inflight", IN_FLIGHT, *flags]
             given += ["--images", "-"] if pictures else []
             with EdgeProcess(given, folder / "edge.log", pictures, every_s) as edge:
                 for trouble in troubles:
-                    if not edge.wait_for_samples(trouble.after):
+                    if not edge.wait_for_lines(trouble.after):
                         break
                     if trouble.how is None:
                         cloud.kill()

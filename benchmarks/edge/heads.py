@@ -62,16 +62,16 @@ def measure(rig: Rig) -> Part:
 
 
 def with_graphs(rig: Rig) -> Bundle:
-    """The rig's bundle, or a copy of it that has what it lacks of the graphs."""
-    bundle = Bundle.open(rig.bundle)
+    """The rig's bundle in `spiking`, which every head can run; or a copy with the graphs that it lacks."""
+    bundle = Bundle.open(rig.bundle, "spiking")
     if bundle.has("head-step-int8"):
         return bundle
     copied = rig.folder / "with-graphs"
     if not copied.exists():
         shutil.copytree(bundle.path, copied)
         train, _ = bundle_samples(bundle, rig.dataset, rig.data)
-        add_graphs(Bundle.open(copied), ("onnx", "onnx-int8"), lambda: train)
-    return Bundle.open(copied)
+        add_graphs(Bundle.open(copied, "spiking"), ("onnx", "onnx-int8"), lambda: train)
+    return Bundle.open(copied, "spiking")
 
 
 def _heads(bundle: Bundle, quick: bool) -> tuple[dict[str, Head], dict[str, str]]:
@@ -88,21 +88,17 @@ def _heads(bundle: Bundle, quick: bool) -> tuple[dict[str, Head], dict[str, str]
         missing["torch.compile"] = "--quick: it compiles for many seconds"
     else:
         makers["torch.compile"] = lambda: compiled(bundle)
+    empty = np.zeros(bundle.manifest.network.sample_shape, np.uint8)
     heads: dict[str, Head] = {}
     for name, make in makers.items():
         try:
             head = make()
-            _step_seconds(head, np.zeros(_shape(bundle), np.uint8), 1)  # torch.compile needs a compiler only here
+            _step_seconds(head, empty, 1)  # torch.compile needs a compiler only here
         except (ImportError, RuntimeError) as error:
             missing[name] = str(error).strip().splitlines()[0]
         else:
             heads[name] = head
     return heads, missing
-
-
-def _shape(bundle: Bundle) -> tuple[int, ...]:
-    spec = bundle.manifest.network
-    return spec.input_shape if spec.input_kind == "static" else (spec.timesteps, *spec.input_shape)
 
 
 def _step_seconds(head: Head, sample: NDArray[np.uint8], timesteps: int) -> float:

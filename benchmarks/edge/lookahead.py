@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.edge.base import Part, Rig
-from benchmarks.edge.network import edge
+from benchmarks.edge.base import QUIET_CLOUD, Part, Rig, edge_config
 from benchmarks.links.process import LinkProcess
-from benchmarks.load.processes import Cloud
+from benchmarks.processes import CloudProcess
 from benchmarks.record import Target
+from edge_client.build import open_edge
 from edge_client.config import InputConfig
 from edge_client.heads.factory import open_head
 from edge_client.inference.lookahead import BYTE_PRICE_US, AutoLookahead, FixedLookahead, Lookahead, exits_tested
@@ -40,11 +40,11 @@ def measure(rig: Rig) -> Part:
     source = open_source(InputConfig(dataset=rig.dataset, data=rig.data, limit=count), bundle.manifest)
     samples = [item for item in source if isinstance(item, Sample)]
     with (
-        Cloud(bundle.path, rig.folder / "ahead", {"--threads": 1}) as cloud,
+        CloudProcess([bundle.path], rig.folder / "ahead", *QUIET_CLOUD) as cloud,
         contextlib.ExitStack() as stack,
     ):
         cloud.wait_ready()
-        link = stack.enter_context(LinkProcess(cloud.address, ONE_WAY_S))
+        link = stack.enter_context(LinkProcess(cloud.listen, ONE_WAY_S))
         policies = _policies(bundle)
         verdicts = asyncio.run(_classify(bundle, samples, link.address, policies))
     auto = policies[AUTO]
@@ -78,11 +78,11 @@ def _policies(bundle: Bundle) -> dict[str, Lookahead]:
 async def _classify(
     bundle: Bundle, samples: Sequence[Sample], address: str, policies: Mapping[str, Lookahead]
 ) -> dict[str, list[Verdict]]:
-    head = open_head(bundle)
+    head, config = open_head(bundle), edge_config(bundle, address)
     verdicts: dict[str, list[Verdict]] = {name: [] for name in policies}
     async with contextlib.AsyncExitStack() as stack:
         networks = {
-            name: await stack.enter_async_context(edge(bundle, head, address, lookahead))
+            name: await stack.enter_async_context(open_edge(config, bundle, head=head, lookahead=lookahead))
             for name, lookahead in policies.items()
         }
         for network in networks.values():  # everything warms up, and auto learns what the link is like

@@ -12,7 +12,7 @@ import click
 
 from benchmarks.edge import cuts, dead_link, heads, lookahead, overhead, start_up
 from benchmarks.edge.base import Part, Rig
-from benchmarks.load.processes import allow_many_files
+from benchmarks.processes import allow_many_files
 from benchmarks.record import Findings, Target
 from shared.errors import NeucodexError
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.edge.base import Part, Rig
-from benchmarks.edge.echo import EchoProcess, EchoStream
-from benchmarks.edge.network import edge
-from benchmarks.load.processes import Cloud
+from benchmarks.echo import EchoServer, EchoStream
+from benchmarks.edge.base import QUIET_CLOUD, Part, Rig, edge_config
+from benchmarks.load.worker import Worker
+from benchmarks.processes import CloudProcess
 from benchmarks.record import Target
+from edge_client.build import open_edge
 from edge_client.config import InputConfig
 from edge_client.heads.factory import open_head
-from edge_client.inference.lookahead import FixedLookahead
 from edge_client.inference.sample import Sample
 from edge_client.inference.verdict import Verdict
 from edge_client.inputs.factory import open_source
@@ -42,11 +43,12 @@ def measure(rig: Rig) -> Part:
     count = 20 if rig.quick else 360
     source = open_source(InputConfig(dataset=rig.dataset, data=rig.data, limit=count), bundle.manifest)
     samples = [item for item in source if isinstance(item, Sample)]
-    with Cloud(bundle.path, rig.folder / "overhead", {"--threads": 1}) as cloud:
+    with CloudProcess([bundle.path], rig.folder / "overhead", *QUIET_CLOUD) as cloud:
         cloud.wait_ready()
         up, down = message_sizes(bundle)
-        with EchoProcess(down) as echo:
-            verdicts, bare_s = asyncio.run(_measure(bundle, samples, cloud.address, echo.address, up))
+        with Worker(partial(EchoServer, bytes(down))) as echo:
+            address = echo.call(EchoServer.address)
+            verdicts, bare_s = asyncio.run(_measure(bundle, samples, cloud.listen, address, up))
         stages = {stage: seconds for stage, (seconds, _) in cloud.stages().items()}
     of_batch = stages["tail"] / sum(stages[stage] for stage in ("decode", "gather", "tail", "scatter"))
     return _part(verdicts, bare_s, of_batch, {"up": up, "down": down})
@@ -68,7 +70,7 @@ async def _measure(
     message = bytes(up)
     verdicts, bare_s = [], []
     try:
-        async with edge(bundle, head, cloud, FixedLookahead(1), full_t=True) as network:
+        async with open_edge(edge_config(bundle, cloud, full_t=True), bundle, head=head) as network:
             for sample in samples[: len(samples) // 10 + 1]:  # warms up both ways
                 await network.classify(sample)
                 await stream.round_trips_s(message, ROUND_TRIPS)

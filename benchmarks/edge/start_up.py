@@ -6,11 +6,10 @@ import statistics
 import time
 from pathlib import Path
 
-from benchmarks.edge.base import Part, Rig
+from benchmarks.edge.base import QUIET_CLOUD, Part, Rig
 from benchmarks.edge.heads import with_graphs
 from benchmarks.edge.pictures import write_pictures
-from benchmarks.edge.process import EdgeProcess
-from benchmarks.load.processes import Cloud
+from benchmarks.processes import CloudProcess, EdgeProcess
 from benchmarks.record import Target
 from shared.bundle import Bundle
 from shared.errors import NeucodexError
@@ -27,7 +26,7 @@ def measure(rig: Rig) -> Part:
     pictures = write_pictures(bundle, rig.dataset, rig.data, samples, rig.folder / "start-up-pictures")
     first_s: dict[str, list[float]] = {name: [] for name in RUNTIMES}
     mib: dict[str, list[float]] = {name: [] for name in RUNTIMES}
-    with Cloud(bundle.path, rig.folder / "start-up", {"--threads": 1}) as cloud:
+    with CloudProcess([bundle.path], rig.folder / "start-up", *QUIET_CLOUD) as cloud:
         cloud.wait_ready()
         for _ in range(starts):
             for runtime in RUNTIMES:
@@ -61,15 +60,17 @@ def measure(rig: Rig) -> Part:
     )
 
 
-def _one(bundle: Bundle, cloud: Cloud, runtime: str, pictures: Path, samples: int, log: Path) -> tuple[float, float]:
+def _one(
+    bundle: Bundle, cloud: CloudProcess, runtime: str, pictures: Path, samples: int, log: Path
+) -> tuple[float, float]:
     """Seconds to the first verdict, and MiB at the peak until the last but one."""
-    flags = ["--bundle", str(bundle.path), "--cloud", cloud.address, "--images", str(pictures)]
+    flags = ["--bundle", str(bundle.path), "--cloud", cloud.listen, "--images", str(pictures)]
     begun = time.perf_counter()
     with EdgeProcess([*flags, "--runtime", runtime, "--full-t"], log) as edge:
-        edge.wait_for_samples(1)
+        edge.wait_for_lines(1)
         first = time.perf_counter() - begun
         # Read while it lives: the last picture may end it.
-        there = edge.wait_for_samples(samples - 1)
+        there = edge.wait_for_lines(samples - 1)
         peak = edge.peak_resident_mib()
         if runtime != "torch" and edge.has_loaded("libtorch"):
             raise NeucodexError(f"the edge with --runtime {runtime} has loaded torch")

@@ -42,7 +42,7 @@ def encode(bundle: Bundle, pictures: InputArray) -> Samples:
             for timestep in range(1, timesteps + 1):
                 frame = spikes[number, timestep - 1] = run.step()
                 chosen, data = codec.encode(frame, past)
-                past = codec.after(past, frame)
+                past = codec.next_context(past, frame)
                 frames.append(_bytes(Frame(number, timestep, chosen, data)))
             messages.append(tuple(frames))
     stops = tuple(_bytes(Stop(number)) for number in range(len(pictures)))
@@ -63,9 +63,8 @@ def pictures_of(bundle: Bundle, dataset: str, data: Path | None, limit: int | No
     """
     spec = bundle.manifest.network
     frames = load_split(dataset, data, "test", size=spec.input_shape[1], timesteps=spec.timesteps).frames[:limit]
-    expected = spec.input_shape if spec.input_kind == "static" else (spec.timesteps, *spec.input_shape)
-    if frames.shape[1:] != expected:
-        raise SourceError(f"data set {dataset} has samples of {frames.shape[1:]}, the bundle takes {expected}")
+    if frames.shape[1:] != spec.sample_shape:
+        raise SourceError(f"data set {dataset} has samples of {frames.shape[1:]}, the bundle takes {spec.sample_shape}")
     return frames
 
 

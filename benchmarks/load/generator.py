@@ -19,9 +19,10 @@ import grpc.aio
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.echo import METHOD as ECHO
 from benchmarks.load.samples import Samples
 from benchmarks.load.statistics import Load
-from benchmarks.load.stream import METHOD, OPTIONS, Stream, Window
+from benchmarks.load.stream import OPTIONS, Stream, Window
 from shared.errors import CloudUnavailable
 
 CONNECTING = 64
@@ -194,7 +195,7 @@ class Generator:
         found: dict[str, list[Any]] = {"cloud": [], "echo": [], "echo after a pause": []}
         pictures = self._pictures(0)
         async with grpc.aio.insecure_channel(echo, options=OPTIONS) as channel:
-            bounce: Any = channel.stream_stream(METHOD, None, None)()
+            bounce: Any = channel.stream_stream(ECHO, None, None)()
             for _ in range(blocks):
                 raws: list[bytes] = []
                 while len(raws) < trips:

@@ -1,30 +1,21 @@
-"""What a served step is compared with: the same tail in a bare loop, and a bare echo over gRPC.
-
-Both live in processes of their own (see `worker`), laid out as the cloud's.
-"""
+"""What a served step is compared with: the same tail in a bare loop, in a process of its own (see `worker`)."""
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import grpc
-import grpc.aio
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.load.stream import METHOD
 from cloud_server.config import CloudConfig, Device, Precision
+from cloud_server.tails.factory import make_tail
 from shared.bundle import Bundle
-
-READY_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -58,8 +49,6 @@ class OfflineLoop:
         threads: int,
         spikes: NDArray[np.uint8],
     ) -> None:
-        from cloud_server.tails.factory import make_tail  # noqa: PLC0415  the echo's process does without
-
         self._spikes = spikes
         config = CloudConfig((bundle,), device=device, precision=precision, max_batch=max_batch, slots=max_batch)
         self._tail = make_tail(Bundle.open(bundle), config)
@@ -100,36 +89,6 @@ class OfflineLoop:
         took = time.perf_counter() - began
         self._states[size] = (timestep + 1, state) if timestep + 1 < timesteps else (0, None)
         return took
-
-
-class EchoServer:
-    """A bare grpc.aio server whose one method answers every message with the same bytes."""
-
-    def __init__(self, reply: bytes) -> None:
-        self._reply = reply
-        self._port = 0
-        self._ready = threading.Event()
-        threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True).start()
-
-    def address(self) -> str:
-        """Where it listens."""
-        if not self._ready.wait(READY_S):
-            raise RuntimeError("the echo server did not start")
-        return f"127.0.0.1:{self._port}"
-
-    async def _serve(self) -> None:
-        server = grpc.aio.server(options=[("grpc.http2.bdp_probe", 0)])
-        method: Any = grpc.stream_stream_rpc_method_handler(self._echo)
-        service, name = METHOD.strip("/").split("/")
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {name: method}),))
-        self._port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        self._ready.set()
-        await server.wait_for_termination()
-
-    async def _echo(self, requests: AsyncIterator[bytes], context: Any) -> None:
-        async for _ in requests:
-            await context.write(self._reply)
 
 
 def in_proportion(batches: Mapping[int, float]) -> Iterator[int]:

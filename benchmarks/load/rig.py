@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from benchmarks.echo import EchoServer
 from benchmarks.load.generator import Generator
-from benchmarks.load.offline import EchoServer, Offline, OfflineLoop
-from benchmarks.load.processes import Cloud
+from benchmarks.load.offline import Offline, OfflineLoop
 from benchmarks.load.samples import Samples
 from benchmarks.load.statistics import Load, merge, percentiles, shares, stage_means
 from benchmarks.load.worker import Worker
+from benchmarks.processes import CloudProcess
 from cloud_server.config import Device, Precision
 
 OFFLINE_PICTURES = 512
@@ -56,9 +58,10 @@ class Layout:
         precision: Precision = "fp16" if device == "cuda" else "fp32"
         return cls(threads, max(1, min(8, cores // 4)), max_batch, device, precision, slots + SLOTS_TO_SPARE)
 
-    def flags(self, max_batch: int) -> dict[str, object]:
-        """A cloud's flags."""
-        return {
+    def cloud(self, bundle: Path, folder: Path, max_batch: int) -> CloudProcess:
+        """Start a cloud; `folder` receives its ready file."""
+        flags = {
+            "--log-level": "warning",
             "--threads": self.threads,
             "--max-batch": max_batch,
             "--device": self.device,
@@ -67,6 +70,7 @@ class Layout:
             "--max-streams": self.slots,
             "--sample-idle-timeout": IDLE_TIMEOUT_S,
         }
+        return CloudProcess([bundle], folder, *chain.from_iterable(flags.items()))
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ class Rig:
         self.layout = layout
         self.samples = samples
         with ExitStack() as stack:
-            self.cloud = stack.enter_context(Cloud(bundle, folder / "cloud", layout.flags(layout.max_batch)))
+            self.cloud = stack.enter_context(layout.cloud(bundle, folder / "cloud", layout.max_batch))
             self.loop = stack.enter_context(
                 Worker(
                     partial(
@@ -131,7 +135,7 @@ class Rig:
             self.generators = [
                 stack.enter_context(Worker(partial(Generator, samples))) for _ in range(layout.generators)
             ]
-            self._alone = stack.enter_context(Cloud(bundle, folder / "alone", layout.flags(1))) if alone else None
+            self._alone = stack.enter_context(layout.cloud(bundle, folder / "alone", 1)) if alone else None
             echo = stack.enter_context(Worker(partial(EchoServer, samples.typical_answer()))) if alone else None
             for cloud in (self.cloud, self._alone):
                 if cloud is not None:
@@ -146,12 +150,14 @@ class Rig:
         self._stack.close()
 
     @property
-    def alone(self) -> Cloud:
+    def alone(self) -> CloudProcess:
         """The cloud that steps each frame alone."""
         assert self._alone is not None
         return self._alone
 
-    def lockstep(self, cloud: Cloud, streams: int, warm: float, seconds: float, stop_chance: float = 0.0) -> Driven:
+    def lockstep(
+        self, cloud: CloudProcess, streams: int, warm: float, seconds: float, stop_chance: float = 0.0
+    ) -> Driven:
         """Drive so many streams in lockstep, and count for some seconds after some seconds of warm-up."""
         with Fleet(self.generators, cloud, streams) as fleet:
             start = time.monotonic() + warm
@@ -176,9 +182,9 @@ class Rig:
 class Fleet:
     """Streams open on a cloud, shared by the generators; `parts` are those that have some, with how many."""
 
-    def __init__(self, generators: Sequence[Worker[Generator]], cloud: Cloud, streams: int) -> None:
+    def __init__(self, generators: Sequence[Worker[Generator]], cloud: CloudProcess, streams: int) -> None:
         self.parts = list(zip(generators, shares(streams, len(generators)), strict=False))
-        waits = [worker.begin(Generator.open, cloud.address, held) for worker, held in self.parts]
+        waits = [worker.begin(Generator.open, cloud.listen, held) for worker, held in self.parts]
         self.seconds = max(wait() for wait in waits)
         """It took to open them."""
 
@@ -190,7 +196,7 @@ class Fleet:
             wait()
 
 
-def watch(cloud: Cloud, start: float, seconds: float, waits: Sequence[Any]) -> Driven:
+def watch(cloud: CloudProcess, start: float, seconds: float, waits: Sequence[Any]) -> Driven:
     """Look at a cloud at the window's beginning and end, then take what the generators saw."""
     time.sleep(max(0.0, start - time.monotonic()))
     stages, cpu, began = cloud.stages(), cloud.cpu_seconds(), time.monotonic()

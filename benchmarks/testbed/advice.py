@@ -24,7 +24,7 @@ from benchmarks.testbed.schema import Link, Run, Testbed
 from shared.bundle import Bundle
 from shared.energy import edge_cost, radio_joules
 from shared.errors import ConfigError
-from shared.operations import Half, dense
+from shared.operations import Side, dense
 
 FITTED_ON = "bottleneck-exit"
 TESTED_ON = ("bottleneck-exit", "full")
@@ -218,7 +218,7 @@ def _terms_of(testbed: Testbed, bundle: Bundle, edge_gmacs: float | None) -> Ter
     up, down = _bytes_of_a_round(testbed)
     if measured is not None and measured.fingerprint == bundle.fingerprint.hex():
         return Terms(edge.head_ms * edge.gmacs / gmacs, testbed.cloud.tail_ms, up, down)
-    sides: tuple[tuple[Half, float], ...] = (("edge", gmacs), ("cloud", testbed.cloud.gmacs))
+    sides: tuple[tuple[Side, float], ...] = (("edge", gmacs), ("cloud", testbed.cloud.gmacs))
     head, tail = (dense(spec, half) / (speed * 1e6) for half, speed in sides)
     payload = (bundle.settings.measured["test"]["frame"]["entropy_bits"]) / 8
     return Terms(head, tail, up - _payload_of_a_round(testbed) + payload, down)

@@ -10,15 +10,15 @@ from typing import Any, Protocol
 import grpc
 import numpy as np
 
-from benchmarks.edge.network import edge
+from benchmarks.edge.base import edge_config
 from benchmarks.testbed.cpu_throttle import Pace, PacedHead
 from benchmarks.testbed.picture_files import encode
 from benchmarks.testbed.picture_server import CHANNEL, METHOD, read_answer, request_features, request_picture
 from benchmarks.testbed.schema import CLOUD, EDGE, Alternative
 from benchmarks.testbed.whole_network import WholeNetwork
+from edge_client.build import open_edge
 from edge_client.heads.factory import open_head
 from edge_client.heads.local_exit import open_local_exit
-from edge_client.inference.lookahead import BYTE_PRICE_US, AutoLookahead, FixedLookahead, exits_tested
 from edge_client.inference.sample import Sample
 from shared.bundle import Bundle
 from shared.errors import ConfigError
@@ -56,7 +56,7 @@ async def open_way(
 
     Raises:
         ConfigError: the bundle lacks what it needs.
-        TimeoutError: no cloud answers.
+        CloudUnavailable, CloudRefused: there is no cloud at that address.
     """
     if alternative.kind == "edge":
         assert whole is not None
@@ -65,17 +65,15 @@ async def open_way(
         yield Fallback(bundle, PacedHead(open_head(bundle, threads=threads), pace))
     elif alternative.kind == "pair":
         head = PacedHead(open_head(bundle, threads=threads), pace)
-        timesteps = bundle.manifest.network.timesteps
-        prior = exits_tested(bundle.settings.measured, timesteps)
-        ahead = alternative.lookahead
-        lookahead = (
-            AutoLookahead(timesteps, prior, BYTE_PRICE_US / 1e6) if ahead == "auto" else FixedLookahead(ahead or 1)
+        config = edge_config(
+            bundle,
+            cloud,
+            full_t=not alternative.early_exit,
+            lookahead=alternative.lookahead or 1,
+            local_exit=alternative.local_first,
+            sample_deadline_s=LONGEST_S,
         )
-        local = open_local_exit(bundle) if alternative.local_first else None
-        async with edge(
-            bundle, head, cloud, lookahead,
-            full_t=not alternative.early_exit, local_exit=local, sample_deadline_s=LONGEST_S,
-        ) as network:  # fmt: skip
+        async with open_edge(config, bundle, head=head) as network:
             yield Pair(network.classify, head, local_first=alternative.local_first)
     else:
         async with grpc.aio.insecure_channel(cloud, options=CHANNEL) as channel:

@@ -32,7 +32,7 @@ from edge_client.inputs.factory import open_source
 from shared.bundle import Bundle
 from shared.command_line import existing_path, option, run
 from shared.errors import NeucodexError
-from shared.plain_data import build
+from shared.plain_data import dataclass_from
 
 WARM_UP = 3
 ETHERNET_HEADER = 14
@@ -81,7 +81,7 @@ class Worker:
 
     async def work(self, job: Mapping[str, Any]) -> dict[str, Any]:
         """One alternative over `n` samples, or as many as there is time for; their rows go to standard output."""
-        alternative = build(Alternative, job["alternative"])
+        alternative = dataclass_from(Alternative, job["alternative"])
         bundle = self._bundles[alternative.network]
         counters, pace = Counters(job.get("interface", "")), Pace(job["share"])
         done = 0

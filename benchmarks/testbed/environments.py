@@ -16,7 +16,6 @@ from benchmarks.testbed.schema import LinkMeans
 from shared.errors import ConfigError
 
 NO_SHAPING = "loopback"
-SHAPED = 1.0
 
 
 @dataclass

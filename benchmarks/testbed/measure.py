@@ -13,11 +13,11 @@ from benchmarks.record import Findings
 from benchmarks.testbed.command import Options
 from benchmarks.testbed.edge_profiles import choose_edges
 from benchmarks.testbed.environments import choose_links, open_place
+from benchmarks.testbed.goals import targets
 from benchmarks.testbed.networks import measure_network, trace
 from benchmarks.testbed.runner import Bed
 from benchmarks.testbed.samples_file import write_samples
 from benchmarks.testbed.schema import to_results
-from benchmarks.testbed.targets import targets
 from edge_client.config import InputConfig
 from edge_client.inference.sample import Sample
 from edge_client.inputs.factory import open_source

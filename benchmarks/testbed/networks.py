@@ -12,7 +12,7 @@ from benchmarks.testbed.whole_network import TailRun, WholeNetwork
 from edge_client.inference.sample import Sample
 from shared.bundle import Bundle
 from shared.energy import local_exit_macs
-from shared.operations import Half
+from shared.operations import Side
 from training.data import Samples
 from training.device import Machine
 from training.evaluate import spike_statistics
@@ -54,5 +54,5 @@ def trace(bundle: Bundle, samples: Sequence[Sample]) -> tuple[Trace, ...]:
     return tuple(traces)
 
 
-def _half(name: str) -> Half:
+def _half(name: str) -> Side:
     return "edge" if name.startswith("edge.") else "cloud"

@@ -17,11 +17,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from benchmarks.links.profiles import LinkProfile
+from benchmarks.processes import CloudProcess, ServerProcess
 from benchmarks.testbed.attribution import finish
 from benchmarks.testbed.command import Options
 from benchmarks.testbed.environments import Place, Way
 from benchmarks.testbed.plan import Planned, Speeds, plan
-from benchmarks.testbed.processes import EdgeProcess, pin, service
+from benchmarks.testbed.processes import EdgeWorkerProcess, pin
 from benchmarks.testbed.schema import Cloud, Columns, Edge, EdgeProfile, Link, Network, Run, Testbed
 from benchmarks.testbed.summary import figures
 from shared.bundle import Bundle
@@ -82,7 +83,7 @@ class Bed:
             edge = stack.enter_context(self._edge())
             edge.wait_ready()
             if self._place.paces:
-                pin(edge.pid, self._edge_core)
+                pin(edge.process.pid, self._edge_core)
             measured = {profile.name: self._measure_edge(edge, profile) for profile in edges}
             planned = self._plan(links, measured, whole_cloud_s)
             self._show(planned)
@@ -101,42 +102,40 @@ class Bed:
 
     def _start_cloud(self, stack: contextlib.ExitStack) -> float:
         """Seconds of a timestep of the whole network there."""
-        listen, prefix = self._place.listen, self._place.cloud_prefix
-        bundle, plain = self._options.bundle, self._options.uncompressed
-        folder = self._folder
-        commands = {
-            "pair": [
-                *("cloud_server", "--bundle", str(bundle), "--bundle", str(plain), "--listen", listen),
-                *("--metrics", "127.0.0.1:0", "--insecure", "--insecure-anywhere", "--threads", "1"),
-                *("--max-batch", "1", "--log-level", "warning", "--sample-idle-timeout", "600"),
-            ],
-            "pictures": ["benchmarks.testbed.picture_server", "--bundle", str(plain), "--listen", listen],
+        listen, prefix, plain = self._place.listen, self._place.cloud_prefix, self._options.uncompressed
+        flags = ("--listen", listen, "--insecure-anywhere", "--threads", 1, "--max-batch", 1, "--log-level", "warning")
+        pair = CloudProcess(
+            [self._options.bundle, plain], self._folder, *flags, "--sample-idle-timeout", 600, prefix=prefix
+        )
+        pictures, probe = self._folder / "pictures.json", self._folder / "probe.json"
+        command = ["benchmarks.testbed.picture_server", "--bundle", str(plain), "--listen", listen]
+        servers = {
+            "pair": pair,
+            "pictures": ServerProcess([*command, "--ready-file", str(pictures)], pictures, prefix=prefix),
+            "probe": ServerProcess(["benchmarks.links.probe", "serve", listen, str(probe)], probe, prefix=prefix),
         }
-        step_ms = 0.0
-        for name, command in commands.items():
-            ready = folder / f"{name}.json"
-            pid, said = stack.enter_context(service(prefix, [*command, "--ready-file", str(ready)], ready))
-            pin(pid, self._cloud_core)
-            self._services[name] = said["listen"]
-            step_ms = said.get("step_ms", step_ms)
-        ready = folder / "probe.json"
-        _, said = stack.enter_context(service(prefix, ["benchmarks.links.probe", "serve", listen, str(ready)], ready))
-        self._services["probe"] = said["listen"]
+        for server in servers.values():
+            stack.enter_context(server)
+        for name, server in servers.items():
+            self._services[name] = server.wait_ready().listen
+            if name != "probe":
+                pin(server.process.pid, self._cloud_core)
+        step_ms: float = servers["pictures"].ready["step_ms"]
         return step_ms / 1000
 
-    def _edge(self) -> EdgeProcess:
+    def _edge(self) -> EdgeWorkerProcess:
         options = self._options
         flags = ["--bundle", str(options.bundle), "--uncompressed", str(options.uncompressed)]
         flags += ["--dataset", options.dataset, "--limit", str(max(options.n, options.n_others))]
         flags += ["--data", str(options.data)] if options.data else []
         python = sys.executable if options.edge_host is None else options.edge_python
-        return EdgeProcess(self._place.edge_prefix, python, flags)
+        return EdgeWorkerProcess(self._place.edge_prefix, python, flags)
 
     def _share(self, profile: EdgeProfile) -> float:
         """Another machine is as fast as it is."""
         return profile.share if self._place.paces else 1.0
 
-    def _measure_edge(self, edge: EdgeProcess, profile: EdgeProfile) -> Edge:
+    def _measure_edge(self, edge: EdgeWorkerProcess, profile: EdgeProfile) -> Edge:
         share = self._share(profile)
         speed = edge.measure(3 if self._options.quick else 9, share)
         return Edge(
@@ -202,7 +201,7 @@ class Bed:
             self._console.print(f"link {link.name} could not be measured: {done.stderr.strip().splitlines()[-1:]}")
         return Link(link, way.means, way.means in ("cable", "netem", "tun") or bool(way.interface), **measured)
 
-    def _measure(self, edge: EdgeProcess, run: Planned, share: float, way: Way, link: Link, advance: Any) -> None:
+    def _measure(self, edge: EdgeWorkerProcess, run: Planned, share: float, way: Way, link: Link, advance: Any) -> None:
         found, alternative = self._found, run.alternative
         where = f"{alternative.name} over {run.link.name} from {run.edge}"
         if not run.n:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from benchmarks.testbed.schema import DTYPES, Columns, Testbed, Trace
 from shared.errors import ConfigError
-from shared.plain_data import build
+from shared.plain_data import dataclass_from
 
 SAMPLES = "samples.npz"
 
@@ -38,7 +38,7 @@ def read_testbed(results: Mapping[str, Any], folder: Path) -> Testbed:
     Raises:
         ConfigError: they are not of this form, or the samples are missing; the text says where.
     """
-    testbed = build(Testbed, results)
+    testbed = dataclass_from(Testbed, results)
     path = folder / SAMPLES
     try:
         with np.load(path, allow_pickle=False) as arrays:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.links.profiles import LinkProfile
-from shared.operations import Half
+from shared.operations import Side
 
 NORMAL_95 = 1.96
 """Standard errors on either side of a mean within which it lies in 95 % of cases."""
@@ -110,7 +110,7 @@ class LayerOperations:
     """
 
     name: str
-    half: Half
+    half: Side
     dense: float
     input_rate: float
     real_valued: bool
@@ -121,7 +121,7 @@ class LayerSpikes:
     """A layer of neurons: spikes per neuron and timestep, measured."""
 
     name: str
-    half: Half
+    half: Side
     shape: tuple[int, ...]
     spike_rate: float
 
@@ -149,7 +149,7 @@ class Network:
         """Multiply-accumulates of the edge's half, once for each picture."""
         return sum(layer.dense for layer in self.operations if layer.half == "edge" and layer.real_valued)
 
-    def accumulates(self, half: Half) -> float:
+    def accumulates(self, half: Side) -> float:
         """Additions of a half in one timestep: dense operations times the measured rate of their inputs."""
         return sum(
             layer.dense * layer.input_rate for layer in self.operations if layer.half == half and not layer.real_valued
@@ -329,6 +329,18 @@ class Testbed:
         """The run of an alternative, by default of the main profile; None if there is none."""
         of = (link or self.main[0], edge or self.main[1])
         return next((run for run in self.runs if run.alternative == alternative and (run.link, run.edge) == of), None)
+
+    def main_runs(self) -> list[tuple[Alternative, Run]]:
+        """Each alternative with its run on the main profile, or, where it needs no link, on any link."""
+        found = []
+        for alternative in self.alternatives:
+            run = self.run(alternative.name)
+            if run is None and alternative.kind in ("edge", "fallback"):
+                runs = (r for r in self.runs if r.alternative == alternative.name and r.edge == self.main[1])
+                run = next(runs, None)
+            if run is not None:
+                found.append((alternative, run))
+        return found
 
     def drop(self, best: Run | None, other: Run | None) -> Drop | None:
         """By how much `other` lies below `best`; None where they have no picture in common."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cloud_server.config import CloudConfig
 from cloud_server.tails.base import Tail
 from cloud_server.tails.factory import make_tail
-from edge_client.heads.base import Head, sample_shape
+from edge_client.heads.base import Head
 from edge_client.heads.factory import open_head
 from edge_client.heads.runtime import Runtime
 from shared.bundle import Bundle
@@ -66,7 +66,7 @@ class WholeNetwork:
         self.tail.use_threads(threads)
         self._spec = bundle.manifest.network
         self._policy = bundle.settings.exit_policy
-        self.classify(np.ones(sample_shape(self._spec), np.uint8), early_exit=False)
+        self.classify(np.ones(self._spec.sample_shape, np.uint8), early_exit=False)
 
     def classify(self, pixels: NDArray[np.uint8], *, early_exit: bool) -> Answer:
         """A picture [C, H, W] to its answer: at the bundle's own exit, or at T."""

@@ -1,7 +1,7 @@
-"""One batch through gather -> step -> scatter, so that a bad sample harms nobody but itself.
+"""Runs one batch: gather -> step -> scatter, so that a bad sample affects no other sample.
 
-Nothing is committed before the scatter, the last of the three: a failure on the way leaves every slot as it was. Then
-the samples are stepped one by one, and only those that fail by themselves are given up.
+Nothing is committed before the scatter, which comes last: a failure before it leaves every slot as it was. After a
+failure the samples are stepped one by one, and only those that fail alone are given up.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cloud_server.engine.decoder import Batch, Decoder
-from cloud_server.engine.loaded_bundle import Lane
-from cloud_server.engine.work import Answered, Decoded, Failed, Outcome, Work
+from cloud_server.engine.decoder import Batch
+from cloud_server.engine.loaded_bundle import LoadedBundle
+from cloud_server.engine.requests import Answered, DecodedFrame, Failed, Outcome, StepRequest
 from cloud_server.tails.base import Confidences, buckets
 from shared.messages import RejectionCode
-from shared.metrics import Metrics
+from shared.metrics import Metrics, Reading
 
 log = logging.getLogger(__name__)
 
@@ -26,149 +26,185 @@ STAGE = "neucodex_cloud_stage_seconds"
 
 
 @dataclass(eq=False)
-class Stepped:
-    """A batch that was stepped and committed, not yet told to anybody.
+class BatchResult:
+    """A batch that was stepped and committed, but not yet delivered.
 
     Attributes:
-        lane, batch: what was stepped.
-        began: when, on `time.perf_counter`.
-        seconds: it took.
+        loaded, batch: what was stepped.
+        began: when it was composed, on `time.perf_counter`.
+        seconds: how long it took.
         size: samples stepped together.
-        rows: where each answered frame's confidences are: its position in the batch -> row of `confidences`.
-        confidences: float32 [rows, classes].
+        rows: row of `confidences` of each answered frame, by the frame's position in the batch.
+        confidences: float32 [rows, classes]; None before the first step.
         failed: the other frames, by position.
+        stages: seconds of each stage, with its name.
     """
 
-    lane: Lane
+    loaded: LoadedBundle
     batch: Batch
     began: float
     seconds: float = 0.0
     size: int = 0
     rows: dict[int, int] = field(default_factory=dict)
-    confidences: Confidences = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    confidences: Confidences | None = None
     failed: dict[int, Failed] = field(default_factory=dict)
+    stages: list[tuple[str, float]] = field(default_factory=list)
+
+
+@dataclass
+class BatchHistory:
+    """How the recent batches of a bundle went.
+
+    Attributes:
+        seconds: how long a batch takes, a moving average.
+        failed_in_a_row: how many of the last batches answered no frame.
+    """
+
+    seconds: float
+    failed_in_a_row: int = 0
+
+    def add(self, result: BatchResult) -> None:
+        """Count a batch."""
+        self.seconds += 0.1 * (result.seconds - self.seconds)
+        self.failed_in_a_row = 0 if result.rows else self.failed_in_a_row + 1
+
+    def retry_after_ms(self, timesteps: int) -> int:
+        """When a slot may be free again: about the time of a sample's `timesteps` steps, limited to 10 ms .. 1 s."""
+        return round(min(max(self.seconds * timesteps, 0.01), 1.0) * 1000)
 
 
 class BatchRunner:
-    """Steps batches and measures them. `step` belongs to the engine's thread; `outcomes` may run beside it."""
+    """Steps batches and measures them. `step` belongs to the engine's thread; `outcomes` may run beside it.
 
-    def __init__(self, metrics: Metrics, decoder: Decoder) -> None:
+    Args:
+        metrics: of the process.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._decoder = decoder
 
-    def warm_up(self, lane: Lane) -> Iterator[None]:
-        """A step of every batch size, one for each `next`: the first of each is slow, and memory that is not there
-        shows itself now. No slot's owner sees anything of it."""
-        for size in buckets(lane.scheduler.max_batch):
-            self.trial(lane, size)
+    def warm_up(self, loaded: LoadedBundle) -> Iterator[None]:
+        """Step every batch size once, one for each `next`. No slot changes.
+
+        The first step of a size is slow, and a lack of memory shows here and not under load.
+        """
+        for size in buckets(loaded.scheduler.max_batch):
+            self.run_silent_step(loaded, size)
             yield
-        lane.batch_seconds = self.trial(lane, 1)
 
-    def trial(self, lane: Lane, size: int) -> float:
-        """Seconds of a step of `size` silent samples, of which nothing is committed."""
-        frame = np.zeros(lane.codec.shape, np.uint8)
-        state = lane.slots.fresh(size)
+    def run_silent_step(self, loaded: LoadedBundle, size: int) -> float:
+        """Step `size` samples without spikes, commit nothing, and return the seconds that the step took."""
+        frame = np.zeros(loaded.codec.shape, np.uint8)
+        state = loaded.slots.fresh(size)
         began = time.perf_counter()
-        lane.tail.step([frame] * size, [1] * size, state)
+        loaded.tail.step([frame] * size, [1] * size, state)
         return time.perf_counter() - began
 
-    def decode(self, lane: Lane, batch: Batch, running: Batch = ()) -> None:
-        """Decode frames, with their batch or ahead of it; see `Decoder.decode`."""
-        began = time.perf_counter()
-        self._decoder.decode(lane, batch, running)
-        self._observe(lane, "decode", began)
+    def step(self, loaded: LoadedBundle, batch: Batch, began: float) -> BatchResult:
+        """Step a batch and commit the samples that succeeded.
 
-    def step(self, lane: Lane, batch: Batch, began: float) -> Stepped:
-        """Step a batch of distinct samples, all decoded, and commit what went well; `began` is when it was taken."""
-        stepped = Stepped(lane, batch, began)
-        sound: dict[int, Decoded] = {}
+        Args:
+            loaded: the bundle of the batch.
+            batch: decoded frames of distinct samples.
+            began: when the batch was composed, on `time.perf_counter`.
+        """
+        result = BatchResult(loaded, batch, began)
+        valid: dict[int, DecodedFrame] = {}
         for position, entry in enumerate(batch):
             decoded = entry.item.decoded
-            if isinstance(decoded, Decoded):
-                sound[position] = decoded
+            if isinstance(decoded, DecodedFrame):
+                valid[position] = decoded
             else:
                 assert decoded is not None, "decode comes before step"
-                stepped.failed[position] = decoded
-        stepped.size = len(sound)
+                result.failed[position] = decoded
+        result.size = len(valid)
         try:
-            self._step(stepped, sound)
+            self._step(result, valid)
         except Exception:
-            log.exception("bundle %s: a batch of %d failed; its samples are stepped one by one", lane.name, len(sound))
-            stepped.size = 1
-            for position, decoded in sound.items():
-                self._step_alone(stepped, position, decoded)
-        stepped.seconds = time.perf_counter() - stepped.began
-        lane.batch_seconds += 0.1 * (stepped.seconds - lane.batch_seconds)
-        return stepped
+            log.exception(
+                "bundle %s: a batch of %d failed; its samples are stepped one by one", loaded.name, len(valid)
+            )
+            result.size = 1
+            for position, decoded in valid.items():
+                self._step_alone(result, position, decoded)
+        result.seconds = time.perf_counter() - result.began
+        return result
 
-    def outcomes(self, stepped: Stepped) -> list[Outcome]:
-        """What each frame's submitter is told, in the batch's order; the batch is counted."""
-        confidences = stepped.confidences.tolist()
-        compute_us = round(stepped.seconds * 1e6)
+    def outcomes(self, result: BatchResult) -> list[Outcome]:
+        """The outcome of each frame, in the batch's order. Also counts the batch in the metrics."""
+        confidences = [] if result.confidences is None else result.confidences.tolist()
+        compute_us = round(result.seconds * 1e6)
         outcomes: list[Outcome] = []
-        for position, entry in enumerate(stepped.batch):
-            row = stepped.rows.get(position)
+        for position, entry in enumerate(result.batch):
+            row = result.rows.get(position)
             if row is None:
-                outcomes.append(stepped.failed[position])
+                outcomes.append(result.failed[position])
             else:
-                queue_us = max(round((stepped.began - entry.arrived) * 1e6), 0)
-                outcomes.append(Answered(entry.item, tuple(confidences[row]), queue_us, compute_us, stepped.size))
-        self._count(stepped)
+                queue_us = max(round((result.began - entry.arrived) * 1e6), 0)
+                outcomes.append(Answered(entry.item, tuple(confidences[row]), queue_us, compute_us, result.size))
+        self._metrics.record(_readings(result))
         return outcomes
 
-    def _step(self, stepped: Stepped, sound: dict[int, Decoded]) -> None:
-        """Gather, step, scatter these positions of the batch. Raises whatever goes wrong; then nothing is committed."""
-        if not sound:
+    def _step(self, result: BatchResult, valid: dict[int, DecodedFrame]) -> None:
+        """Gather, step and scatter the frames at these positions. Whatever it raises, nothing is committed then."""
+        if not valid:
             return
-        lane = stepped.lane
-        works = [stepped.batch[position].item for position in sound]
-        rows = [work.row for work in works]
-        timesteps = [work.frame.timestep for work in works]
-        began = time.perf_counter()
-        lane.slots.reset([row for row, timestep in zip(rows, timesteps, strict=True) if timestep == 1])
-        state = lane.slots.gather(rows)
-        began = self._observe(lane, "gather", began)
-        result = lane.tail.step([decoded.spikes for decoded in sound.values()], timesteps, state)
-        began = self._observe(lane, "tail", began)
-        lane.slots.scatter(rows, result.state)
-        lane.pasts.update(zip(rows, (decoded.past for decoded in sound.values()), strict=True))
-        self._observe(lane, "scatter", began)
-        _keep(stepped, list(sound), works, result.confidences)
+        loaded = result.loaded
+        requests = [result.batch[position].item for position in valid]
+        rows = [request.row for request in requests]
+        timesteps = [request.frame.timestep for request in requests]
+        started = time.perf_counter()
+        if new := [row for row, timestep in zip(rows, timesteps, strict=True) if timestep == 1]:
+            loaded.slots.reset(new)
+        state = loaded.slots.gather(rows)
+        gathered = time.perf_counter()
+        output = loaded.tail.step([decoded.spikes for decoded in valid.values()], timesteps, state)
+        stepped = time.perf_counter()
+        loaded.slots.scatter(rows, output.state, [decoded.next_context for decoded in valid.values()])
+        scattered = time.perf_counter()
+        result.stages += [
+            ("gather", gathered - started),
+            ("tail", stepped - gathered),
+            ("scatter", scattered - stepped),
+        ]
+        _add_confidences(result, list(valid), requests, output.confidences)
 
-    def _step_alone(self, stepped: Stepped, position: int, decoded: Decoded) -> None:
+    def _step_alone(self, result: BatchResult, position: int, decoded: DecodedFrame) -> None:
         try:
-            self._step(stepped, {position: decoded})
+            self._step(result, {position: decoded})
         except Exception as error:
-            work = stepped.batch[position].item
-            frame, name = work.frame, stepped.lane.name
+            request = result.batch[position].item
+            frame, name = request.frame, result.loaded.name
             log.exception("bundle %s: sample %d failed at timestep %d", name, frame.sample, frame.timestep)
-            # The kind alone: what an exception says may tell strangers about this machine.
+            # Only the error's class: its text may tell strangers about this machine.
             reason = f"the cloud failed computing ({type(error).__name__})"
-            stepped.failed[position] = Failed(work, RejectionCode.INTERNAL, reason)
-
-    def _count(self, stepped: Stepped) -> None:
-        bundle = stepped.lane.name
-        payload = sum(len(entry.item.frame.spikes) for entry in stepped.batch)
-        self._metrics.count("neucodex_cloud_frames_total", len(stepped.rows), bundle=bundle)
-        self._metrics.count("neucodex_cloud_payload_bytes_total", payload, bundle=bundle)
-        self._metrics.observe("neucodex_cloud_batch_size", len(stepped.batch), bundle=bundle)
-        for entry in stepped.batch:
-            self._metrics.observe(STAGE, max(stepped.began - entry.arrived, 0.0), stage="queue", bundle=bundle)
-
-    def _observe(self, lane: Lane, stage: str, since: float) -> float:
-        now = time.perf_counter()
-        self._metrics.observe(STAGE, now - since, stage=stage, bundle=lane.name)
-        return now
+            result.failed[position] = Failed(request, RejectionCode.INTERNAL, reason)
 
 
-def _keep(stepped: Stepped, positions: Sequence[int], works: Sequence[Work], confidences: Confidences) -> None:
-    """Note the confidences; a sample whose logits left the numbers is given up, the others are not touched."""
-    first = len(stepped.confidences)
-    stepped.confidences = confidences if first == 0 else np.concatenate([stepped.confidences, confidences])
+def _readings(result: BatchResult) -> list[Reading]:
+    """The metrics of a batch."""
+    bundle = {"bundle": result.loaded.name}
+    queued = [("queue", max(result.began - entry.arrived, 0.0)) for entry in result.batch]
+    payload = sum(len(entry.item.frame.spikes) for entry in result.batch)
+    return [
+        *((STAGE, seconds, {"stage": stage, **bundle}) for stage, seconds in (*queued, *result.stages)),
+        ("neucodex_cloud_frames_total", len(result.rows), bundle),
+        ("neucodex_cloud_payload_bytes_total", payload, bundle),
+        ("neucodex_cloud_batch_size", len(result.batch), bundle),
+    ]
+
+
+def _add_confidences(
+    result: BatchResult, positions: Sequence[int], requests: Sequence[StepRequest], confidences: Confidences
+) -> None:
+    """Store the confidences. A sample whose logits are no longer finite fails alone."""
+    before = result.confidences
+    first = 0 if before is None else len(before)
+    result.confidences = confidences if before is None else np.concatenate([before, confidences])
     finite: list[bool] = np.isfinite(confidences.sum(axis=1)).tolist()
-    for row, (position, work, good) in enumerate(zip(positions, works, finite, strict=True), start=first):
+    for row, (position, request, good) in enumerate(zip(positions, requests, finite, strict=True), start=first):
         if good:
-            stepped.rows[position] = row
+            result.rows[position] = row
         else:
-            reason = "its confidences are no numbers: the bundle's weights are unsound"
-            stepped.failed[position] = Failed(work, RejectionCode.INTERNAL, reason)
+            reason = "its confidences are not finite numbers: the bundle's weights are unsound"
+            result.failed[position] = Failed(request, RejectionCode.INTERNAL, reason)

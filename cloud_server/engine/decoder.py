@@ -1,78 +1,96 @@
-"""Frames to spikes. It needs the codec's past of a sample but not its membranes, so it may run ahead of the steps.
+"""Decodes frames to spikes. It needs the codec's context of a sample but not its membranes, so it can run ahead.
 
-Nothing is committed here: what a frame decodes to hangs on the frame, and a frame that is never stepped takes it along.
+It commits nothing: the result is stored in the request, and is discarded with a request that is never stepped.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping, Sequence
 
-from cloud_server.engine.loaded_bundle import Lane
+from cloud_server.engine.loaded_bundle import LoadedBundle
+from cloud_server.engine.requests import DecodedFrame, Failed, StepRequest
 from cloud_server.engine.scheduler import Queued
-from cloud_server.engine.work import Decoded, Failed, Work
 from shared.errors import CodecError
 from shared.messages import RejectionCode
-from shared.spike_codec import Past, Spikes
+from shared.metrics import Metrics
+from shared.spike_codec import CodecContext, Spikes
 
 log = logging.getLogger(__name__)
 
-Batch = Sequence[Queued[Work]]
+Batch = Sequence[Queued[StepRequest]]
 
 
 class Decoder:
-    """Decodes each frame once, whichever thread asks first. May be called from any thread; one works at a time."""
+    """Decodes each frame once, and measures it. Any thread may call it; a lock lets in one at a time.
 
-    def __init__(self) -> None:
+    Args:
+        metrics: of the process.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._lock = threading.Lock()
 
-    def decode(self, lane: Lane, batch: Batch, running: Batch = ()) -> None:
-        """Set `decoded` of every frame in `batch` that has none yet.
+    def decode(self, loaded: LoadedBundle, batch: Batch, running: Batch = ()) -> None:
+        """Set `decoded` of every request in `batch` that has none yet.
 
         Args:
-            lane: whose frames they are.
+            loaded: the bundle of the frames.
             batch: frames of distinct samples.
-            running: decoded frames under way, which come before some of `batch` and are not committed yet.
+            running: decoded frames of the batch that runs. Some frames of `batch` may follow them, and they are not
+                committed yet.
         """
+        began = time.perf_counter()
         with self._lock:
-            before = {entry.sample: entry.item.decoded for entry in running}
-            works: list[Work] = []
-            pasts: list[Past | None] = []
+            earlier = {entry.sample: entry.item.decoded for entry in running}
+            requests: list[StepRequest] = []
+            contexts: list[CodecContext | None] = []
             for entry in batch:
                 if entry.item.decoded is not None:
                     continue
-                past = _past(lane, entry, before)
-                if isinstance(past, Failed):
-                    entry.item.decoded = past
+                context = _find_context(loaded, entry, earlier)
+                if isinstance(context, Failed):
+                    entry.item.decoded = context
                 else:
-                    works.append(entry.item)
-                    pasts.append(past)
+                    requests.append(entry.item)
+                    contexts.append(context)
             try:
-                found = lane.codec.decode_batch([(work.frame.codec, work.frame.spikes) for work in works], pasts)
-                for work, past, spikes in zip(works, pasts, found, strict=True):
-                    work.decoded = _outcome(lane, work, past, spikes)
+                frames = [(request.frame.codec, request.frame.spikes) for request in requests]
+                decoded = loaded.codec.decode_batch(frames, contexts)
+                for request, context, spikes in zip(requests, contexts, decoded, strict=True):
+                    request.decoded = _result(loaded, request, context, spikes)
             except Exception:
-                log.exception("bundle %s: %d frames cannot be decoded", lane.name, len(works))
-                for work in works:
-                    work.decoded = work.decoded or Failed(work, RejectionCode.INTERNAL, "the cloud failed decoding")
+                log.exception("bundle %s: %d frames cannot be decoded", loaded.name, len(requests))
+                for request in requests:
+                    request.decoded = request.decoded or Failed(
+                        request, RejectionCode.INTERNAL, "the cloud failed decoding"
+                    )
+        seconds = time.perf_counter() - began
+        self._metrics.observe("neucodex_cloud_stage_seconds", seconds, stage="decode", bundle=loaded.name)
 
 
-def _past(lane: Lane, entry: Queued[Work], before: Mapping[object, Decoded | Failed | None]) -> Past | Failed | None:
-    """What the codec has to know of the frames before this one; None if it is the first."""
-    work = entry.item
-    timestep = work.frame.timestep
+def _find_context(
+    loaded: LoadedBundle, entry: Queued[StepRequest], earlier: Mapping[object, DecodedFrame | Failed | None]
+) -> CodecContext | Failed | None:
+    """The codec's context of a frame; None for a sample's first frame."""
+    request = entry.item
+    timestep = request.frame.timestep
     if timestep == 1:
-        return None  # what a row's former owner has left is nothing to it
-    earlier = before.get(entry.sample)
-    if isinstance(earlier, Decoded):
-        return earlier.past
-    if lane.slots.steps[work.row] == timestep - 1:
-        return lane.pasts[work.row]
-    return Failed(work, RejectionCode.STATE_LOST, f"no state before timestep {timestep}: start it anew")
+        return None  # the row may still hold the context of its former owner
+    before = earlier.get(entry.sample)
+    if isinstance(before, DecodedFrame):
+        return before.next_context
+    if loaded.slots.steps[request.row] == timestep - 1:
+        return loaded.slots.contexts[request.row]
+    return Failed(request, RejectionCode.STATE_LOST, f"no state before timestep {timestep}: start it again")
 
 
-def _outcome(lane: Lane, work: Work, past: Past | None, spikes: Spikes | CodecError) -> Decoded | Failed:
+def _result(
+    loaded: LoadedBundle, request: StepRequest, context: CodecContext | None, spikes: Spikes | CodecError
+) -> DecodedFrame | Failed:
     if isinstance(spikes, CodecError):
-        return Failed(work, RejectionCode.INVALID_FRAME, f"timestep {work.frame.timestep}: {spikes}")
-    return Decoded(spikes, lane.codec.after(past, spikes))
+        return Failed(request, RejectionCode.INVALID_FRAME, f"timestep {request.frame.timestep}: {spikes}")
+    return DecodedFrame(spikes, loaded.codec.next_context(context, spikes))

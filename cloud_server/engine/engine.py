@@ -1,9 +1,9 @@
-"""The one owner of the accelerator: a thread that steps one batch after the other, of all bundles.
+"""The engine: a thread that owns the device and steps one batch after the other, of all bundles.
 
-Beside it goes a second thread, so that a step is followed by a step: while a batch runs, the helper tells the streams
-what the one before it gave, and decodes the frames that the next one is likely to hold. A batch is composed only when
-its step may begin, so nothing that runs ahead makes it smaller. With nothing else to do the engine's thread does it
-all by itself: a lone stream waits for no handing over.
+A second thread, the helper, keeps the device busy: while a batch runs, it delivers the outcomes of the batch before and
+decodes the frames that the next batch is likely to hold. A batch is composed only when its step can begin, so working
+ahead never makes a batch smaller. With nothing else to do the engine's thread does all of it alone, and a lone stream
+pays for no switch between threads.
 """
 
 from __future__ import annotations
@@ -16,271 +16,305 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from cloud_server.engine.batch_runner import BatchRunner, Stepped
+from cloud_server.engine.batch_runner import BatchHistory, BatchResult, BatchRunner
 from cloud_server.engine.decoder import Batch, Decoder
-from cloud_server.engine.loaded_bundle import Lane
+from cloud_server.engine.loaded_bundle import LoadedBundle
+from cloud_server.engine.requests import DecodedFrame, Deliver, Failed, StepRequest
 from cloud_server.engine.threads import choose_threads
-from cloud_server.engine.work import Decoded, Deliver, Failed, Work
 from shared.messages import RejectionCode
 from shared.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-CHUNK = 16
-"""Frames that the helper decodes before it looks anew; the engine waits for no more than these."""
+DECODE_CHUNK = 16
+"""Frames that the helper decodes at once. The engine's thread never waits for more than these."""
 
-BARREN = 3
-"""Batches of a lane in a row that answered nothing, after which it is tried whether anything can still be stepped."""
+MAX_FAILED_BATCHES = 3
+"""Batches of a bundle in a row that answered no frame, before the engine tests whether a step still succeeds."""
 
 WarmedUp = Callable[[Exception | None], None]
 
-Broken = Callable[[Lane, Exception], None]
+OnBroken = Callable[[LoadedBundle, Exception], None]
 
-_OVER = object()
+_DONE = object()
 
 
 @dataclass
 class _WarmUp:
-    lane: Lane
+    loaded: LoadedBundle
     done: WarmedUp
     steps: Iterator[None]
     begun: bool = False
 
 
 class Engine:
-    """Takes batches from the lanes' schedulers in turn and runs them.
+    """Takes batches from the bundles' schedulers in turn and runs them.
 
-    All methods may be called from any thread. `deliver`, `broken` and `warmed_up` are called by the engine's own
-    threads and must not block them: `deliver` once a batch with all of its outcomes, one call at a time and in the
-    batches' order; `broken` whenever a lane was found unable to step anything.
+    Any thread may call the methods. The engine's own threads call `deliver`, `on_broken` and `warmed_up`, which must
+    not block.
 
     Args:
-        threads: of a step on the CPU; None for as many as make a step of the first lane fastest.
+        deliver: called once a batch with all of its outcomes, one call at a time and in the order of the batches.
+        on_broken: called when a bundle cannot be stepped any more.
+        metrics: of the process.
+        threads: CPU threads of a step; None for the number with which the first bundle's steps are fastest.
     """
 
     def __init__(
         self,
         *,
         deliver: Deliver,
-        broken: Broken,
+        on_broken: OnBroken,
         metrics: Metrics,
         threads: int | None = None,
     ) -> None:
-        self._lanes: list[Lane] = []
+        self._bundles: dict[LoadedBundle, BatchHistory] = {}
+        """In the order in which they are asked for their next batch."""
         self._warming: deque[_WarmUp] = deque()
         self._deliver = deliver
-        self._broken = broken
+        self._on_broken = on_broken
         self._metrics = metrics
-        self._runner = BatchRunner(metrics, Decoder())
+        self._decoder = Decoder(metrics)
+        self._runner = BatchRunner(metrics)
         self._threads = threads
         self._lock = threading.Lock()
-        """Guards the schedulers and all that follows."""
-        self._ready = threading.Condition(self._lock)
-        """A lane may have a batch: for the engine's thread."""
-        self._aside = threading.Condition(self._lock)
-        """Something can be done while a batch runs: for the helper."""
-        self._running: tuple[Lane, Batch] | None = None
-        self._warms = False
-        """The engine's last step was one of a warm-up."""
-        self._fresh = 0
-        """Frames that came since the helper was last woken."""
-        self._untold: deque[Stepped] = deque()
-        self._telling = False
+        """Guards the schedulers and all fields that follow."""
+        self._wake_engine = threading.Condition(self._lock)
+        """Notified when a bundle may have a batch."""
+        self._wake_helper = threading.Condition(self._lock)
+        """Notified when there is work for the helper."""
+        self._running: tuple[LoadedBundle, Batch] | None = None
+        self._last_was_warm_up = False
+        """The engine's last step belonged to a warm-up."""
+        self._new_frames = 0
+        """Frames submitted since the helper was last notified of new frames."""
+        self._undelivered: deque[BatchResult] = deque()
+        self._helper_delivers = False
         self._stopping = False
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-        self._helper = threading.Thread(target=self._help, name="engine-helper", daemon=True)
+        self._helper = threading.Thread(target=self._run_helper, name="engine-helper", daemon=True)
 
     def start(self) -> None:
-        """Begin to take batches as they come."""
+        """Start the threads."""
         self._thread.start()
         self._helper.start()
 
     def stop(self) -> None:
-        """Let the running batch end and deliver it, run no other, and end the threads."""
+        """Let the running batch end and deliver its outcomes, run no other, and end the threads."""
         with self._lock:
             self._stopping = True
-            self._ready.notify()
+            self._wake_engine.notify()
         for thread in (self._thread, self._helper):
             if thread.is_alive():
                 thread.join()
 
-    def add(self, lane: Lane, warmed_up: WarmedUp) -> None:
-        """Step every batch size of a lane once, between the batches of others, and then take its batches too.
+    def add(self, loaded: LoadedBundle, warmed_up: WarmedUp) -> None:
+        """Step every batch size of a bundle once, between the batches of other bundles, and then take its batches too.
 
-        `warmed_up` is called once, with what went wrong, if anything did: then its batches are not taken.
+        Args:
+            loaded: the bundle.
+            warmed_up: called once, with None or with the error that a step raised. After an error the bundle's batches
+                are not taken.
         """
         with self._lock:
-            self._warming.append(_WarmUp(lane, warmed_up, self._runner.warm_up(lane)))
-            self._ready.notify()
+            self._warming.append(_WarmUp(loaded, warmed_up, self._runner.warm_up(loaded)))
+            self._wake_engine.notify()
 
-    def remove(self, lane: Lane) -> None:
-        """Take no more batches of a lane."""
+    def remove(self, loaded: LoadedBundle) -> None:
+        """Take no more batches of a bundle."""
         with self._lock:
-            self._lanes.remove(lane)
+            del self._bundles[loaded]
 
-    def submit(self, lane: Lane, stream: Hashable, sample: Hashable, work: Work) -> bool:
-        """Queue the next frame of a sample; False if the lane's queue is full."""
+    def submit(self, loaded: LoadedBundle, stream: Hashable, sample: Hashable, request: StepRequest) -> bool:
+        """Queue the next frame of a sample.
+
+        Args:
+            loaded: the bundle of the stream.
+            stream: different for every stream.
+            sample: different for every sample, also of other streams.
+            request: the frame.
+
+        Returns:
+            False if the bundle's queue is full.
+        """
         with self._lock:
-            taken = lane.scheduler.submit(stream, sample, work, time.perf_counter())
+            accepted = loaded.scheduler.submit(stream, sample, request, time.perf_counter())
             if self._running is None:
-                self._ready.notify()
+                self._wake_engine.notify()
             else:
-                self._fresh += 1
-                if self._fresh >= CHUNK:
-                    self._wake_helper()
-        return taken
+                self._new_frames += 1
+                if self._new_frames >= DECODE_CHUNK:
+                    self._notify_helper()
+        return accepted
 
-    def drop(self, lane: Lane, sample: Hashable) -> None:
-        """Forget a sample's waiting frames; the outcome of a running one is still delivered."""
+    def drop(self, loaded: LoadedBundle, sample: Hashable) -> None:
+        """Forget a sample's waiting frames. The outcome of a frame that runs is still delivered."""
         with self._lock:
-            if lane.scheduler.drop(sample):
-                self._show_queue(lane)
+            if loaded.scheduler.drop(sample):
+                self._show_queue(loaded)
+
+    def retry_after_ms(self, loaded: LoadedBundle) -> int:
+        """When a slot of a bundle may be free again, in milliseconds."""
+        with self._lock:
+            return self._bundles[loaded].retry_after_ms(loaded.timesteps)
 
     def _run(self) -> None:
         """The engine's thread."""
         try:
-            while (job := self._next_step()) is not None:
+            while (job := self._next_job()) is not None:
                 job()
-                del job  # it holds a lane, which may be retired while this thread waits
+                del job  # it holds a bundle, which may be retired while this thread waits
         finally:
             with self._lock:
                 self._ended = True
-                self._aside.notify()
+                self._wake_helper.notify()
 
-    def _next_step(self) -> Callable[[], None] | None:
-        """Wait until a lane has a batch, or is to be warmed up; None when the engine stops."""
+    def _next_job(self) -> Callable[[], None] | None:
+        """Wait until there is a batch or a warm-up step to run; None when the engine stops."""
         with self._lock:
             self._running = None
             while not self._stopping:
-                # In turns: neither do batches wait for a whole warm-up, nor it for a pause between them.
-                self._warms = bool(self._warming) and not self._warms
-                if self._warms:
+                # They take turns: no batch waits for a whole warm-up, and no warm-up for a pause between batches.
+                self._last_was_warm_up = bool(self._warming) and not self._last_was_warm_up
+                if self._last_was_warm_up:
                     return partial(self._warm_up, self._warming[0])
                 now = time.perf_counter()
                 if (job := self._next_batch(now)) is not None:
                     return job
                 if not self._warming:
-                    pauses = (lane.scheduler.pause(now) for lane in self._lanes)
-                    self._ready.wait(min((pause for pause in pauses if pause is not None), default=None))
+                    waits = (loaded.scheduler.wait_time(now) for loaded in self._bundles)
+                    self._wake_engine.wait(min((wait for wait in waits if wait is not None), default=None))
         return None
 
     def _next_batch(self, now: float) -> Callable[[], None] | None:
-        for turn, lane in enumerate(self._lanes):
-            if batch := lane.scheduler.take(now):
-                self._lanes.append(self._lanes.pop(turn))
-                return partial(self._run_batch, lane, batch)
+        for loaded, history in self._bundles.items():
+            if batch := loaded.scheduler.take(now):
+                self._bundles[loaded] = self._bundles.pop(loaded)  # to the end: the others come first next time
+                return partial(self._run_batch, loaded, history, batch)
         return None
 
     def _warm_up(self, warming: _WarmUp) -> None:
-        """The next step of a warm-up."""
-        lane, error = warming.lane, None
+        """Run the next step of a warm-up."""
+        loaded = warming.loaded
+        error: Exception | None = None
+        seconds = 0.0
         try:
             if not warming.begun:
                 warming.begun = True
-                if self._threads is None:
-                    step = partial(self._runner.trial, lane, lane.scheduler.max_batch)
-                    self._threads = choose_threads(lane.tail.use_threads, step)
-                lane.tail.use_threads(self._threads)
-            if next(warming.steps, _OVER) is not _OVER:
+                self._use_threads(loaded)
+            if next(warming.steps, _DONE) is not _DONE:
                 return
+            seconds = self._runner.run_silent_step(loaded, 1)
         except Exception as raised:
             error = raised
         with self._lock:
             self._warming.popleft()
             if error is None:
-                self._lanes.append(lane)
+                self._bundles[loaded] = BatchHistory(seconds)
         warming.done(error)
 
-    def _run_batch(self, lane: Lane, batch: Batch) -> None:
+    def _use_threads(self, loaded: LoadedBundle) -> None:
+        """Set the number of threads of a bundle's steps; measure it if none was chosen yet."""
+        if self._threads is None:
+            step = partial(self._runner.run_silent_step, loaded, loaded.scheduler.max_batch)
+            self._threads = choose_threads(loaded.tail.use_threads, step)
+        loaded.tail.use_threads(self._threads)
+
+    def _run_batch(self, loaded: LoadedBundle, history: BatchHistory, batch: Batch) -> None:
         began = time.perf_counter()
         try:
             if undecoded := [entry for entry in batch if entry.item.decoded is None]:
-                self._runner.decode(lane, undecoded)
+                self._decoder.decode(loaded, undecoded)
             with self._lock:
-                self._running = lane, batch
-                if self._untold or any(len(each.scheduler) for each in self._lanes):
-                    self._wake_helper()
-            stepped = self._runner.step(lane, batch, began)
+                self._running = loaded, batch
+                if self._undelivered or any(len(each.scheduler) for each in self._bundles):
+                    self._notify_helper()
+            result = self._runner.step(loaded, batch, began)
         except Exception:
-            # The runner contains what a sample or a step can do; what is left is our own mistake. The thread lives on:
-            # without it every stream would wait for ever.
-            log.exception("bundle %s: a batch of %d is lost", lane.name, len(batch))
-            stepped = _lost(lane, batch, began)
+            # The runner handles every failure of a sample or a step. This one is a bug of ours; the thread goes on,
+            # because without it every stream would wait without end.
+            log.exception("bundle %s: a batch of %d is lost", loaded.name, len(batch))
+            result = _lost(loaded, batch, began)
+        self._finish(result)
+        history.add(result)
+        if history.failed_in_a_row >= MAX_FAILED_BATCHES:
+            history.failed_in_a_row = 0
+            self._test_bundle(loaded)
+
+    def _finish(self, result: BatchResult) -> None:
+        """Make the next frames of the batch's samples ready, and deliver the outcomes here or by the helper."""
+        loaded, batch = result.loaded, result.batch
         with self._lock:
-            for position in stepped.failed:
-                lane.scheduler.drop(batch[position].sample)
+            for position in result.failed:
+                loaded.scheduler.drop(batch[position].sample)
             now = time.perf_counter()
-            lane.scheduler.finish(batch, now)
-            self._show_queue(lane)
-            # Handing over pays only if another step can begin at once; and what is told must stay in order.
-            busy = any(each.scheduler.pause(now) == 0.0 for each in self._lanes)
-            hand_over = busy or self._telling or bool(self._untold)
+            loaded.scheduler.finish(batch, now)
+            self._show_queue(loaded)
+            # The helper pays off only if another step can begin now; and outcomes must be delivered in order.
+            busy = any(each.scheduler.wait_time(now) == 0.0 for each in self._bundles)
+            hand_over = busy or self._helper_delivers or bool(self._undelivered)
             if hand_over:
-                self._untold.append(stepped)
-                self._aside.notify()
+                self._undelivered.append(result)
+                self._wake_helper.notify()
         if not hand_over:
-            self._tell(stepped)
-        lane.barren = 0 if stepped.rows else lane.barren + 1
-        if lane.barren >= BARREN:
-            self._try(lane)
+            self._deliver_outcomes(result)
 
-    def _try(self, lane: Lane) -> None:
-        """Tell samples that break their own steps from a lane that steps nothing any more, by a silent one of ours."""
-        lane.barren = 0
+    def _test_bundle(self, loaded: LoadedBundle) -> None:
+        """Step a sample without spikes: it tells a bundle that fails from samples that make their own steps fail."""
         try:
-            self._runner.trial(lane, 1)
+            self._runner.run_silent_step(loaded, 1)
         except Exception as error:
-            self._broken(lane, error)
+            self._on_broken(loaded, error)
 
-    def _tell(self, stepped: Stepped) -> None:
-        lane = stepped.lane
+    def _deliver_outcomes(self, result: BatchResult) -> None:
         try:
-            self._deliver(self._runner.outcomes(stepped))
+            self._deliver(self._runner.outcomes(result))
         except Exception:
-            log.exception("bundle %s: the answers of a batch of %d are lost", lane.name, len(stepped.batch))
+            log.exception("bundle %s: the answers of a batch of %d are lost", result.loaded.name, len(result.batch))
 
-    def _show_queue(self, lane: Lane) -> None:
-        """With the lock, lest an older length be shown last."""
-        self._metrics.set("neucodex_cloud_queue_length", len(lane.scheduler), bundle=lane.name)
+    def _show_queue(self, loaded: LoadedBundle) -> None:
+        """Call it with the lock, or an older length could be set last."""
+        self._metrics.set("neucodex_cloud_queue_length", len(loaded.scheduler), bundle=loaded.name)
 
-    def _wake_helper(self) -> None:
-        self._fresh = 0
-        self._aside.notify()
+    def _notify_helper(self) -> None:
+        self._new_frames = 0
+        self._wake_helper.notify()
 
-    def _help(self) -> None:
-        """The helper's thread: tell what is untold, then decode what comes next."""
-        while (job := self._next_job()) is not None:
+    def _run_helper(self) -> None:
+        """The helper's thread."""
+        while (job := self._next_helper_job()) is not None:
             job()
             del job  # as in _run
 
-    def _next_job(self) -> Callable[[], None] | None:
-        """Wait until there is something to do; None when the engine has ended and all is told."""
+    def _next_helper_job(self) -> Callable[[], None] | None:
+        """Wait for outcomes to deliver, or frames to decode; None when the engine has ended and all is delivered."""
         with self._lock:
-            self._telling = False
+            self._helper_delivers = False
             while True:
-                if self._untold:
-                    self._telling = True
-                    return partial(self._tell, self._untold.popleft())
+                if self._undelivered:
+                    self._helper_delivers = True
+                    return partial(self._deliver_outcomes, self._undelivered.popleft())
                 if self._ended:
                     return None
                 if (job := self._next_decoding()) is not None:
                     return job
-                self._aside.wait()
+                self._wake_helper.wait()
 
     def _next_decoding(self) -> Callable[[], None] | None:
         if self._running is None:
             return None
-        running_lane, batch = self._running
-        for lane in self._lanes:
-            running = [e for e in batch if isinstance(e.item.decoded, Decoded)] if lane is running_lane else []
-            coming = lane.scheduler.upcoming(running)
+        running_bundle, batch = self._running
+        for loaded in self._bundles:
+            running = [e for e in batch if isinstance(e.item.decoded, DecodedFrame)] if loaded is running_bundle else []
+            coming = loaded.scheduler.upcoming(running)
             if undecoded := [entry for entry in coming if entry.item.decoded is None]:
-                return partial(self._runner.decode, lane, undecoded[:CHUNK], running)
+                return partial(self._decoder.decode, loaded, undecoded[:DECODE_CHUNK], running)
         return None
 
 
-def _lost(lane: Lane, batch: Batch, began: float) -> Stepped:
+def _lost(loaded: LoadedBundle, batch: Batch, began: float) -> BatchResult:
+    """The result of a batch that our own bug lost: every frame failed."""
     reason = "the cloud failed computing"
     failed = {n: Failed(entry.item, RejectionCode.INTERNAL, reason) for n, entry in enumerate(batch)}
-    return Stepped(lane, batch, began, failed=failed)
+    return BatchResult(loaded, batch, began, time.perf_counter() - began, failed=failed)

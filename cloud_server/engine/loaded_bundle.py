@@ -1,33 +1,38 @@
-"""Everything that belongs to one served bundle."""
+"""A bundle that is ready to be stepped: its codec, its tail, its slots and its queue."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from cloud_server.config import CloudConfig
+from cloud_server.engine.requests import StepRequest
 from cloud_server.engine.scheduler import Scheduler
-from cloud_server.engine.work import Work
 from cloud_server.tails.base import Slots, Tail
 from cloud_server.tails.factory import make_tail
 from shared.bundle import Bundle
 from shared.errors import ConfigError
 from shared.execution import Execution
-from shared.spike_codec import Past, SpikeCodec
+from shared.spike_codec import SpikeCodec
 
-LaneKey = tuple[bytes, Execution]
-"""A bundle's fingerprint and one of its executions."""
+BundleKey = tuple[bytes, Execution]
+"""A bundle's fingerprint and one of its executions: what an edge's Open asks for."""
 
 
-@dataclass(eq=False)
-class Lane:
-    """A bundle's codec, network, slots and queue, and its name in metrics and messages.
+@dataclass(frozen=True, eq=False)
+class LoadedBundle:
+    """One bundle in one execution, loaded.
 
-    `batch_seconds` is how long its batches take of late; the engine keeps it, for advice on when to try again.
-    `barren` is how many of them in a row have answered nothing; the engine's too.
-    `pasts` holds for each row what the codec must know of the frames that are committed there; it is the engine's too.
+    Attributes:
+        name: in metrics and messages.
+        fingerprint, execution: as in the edge's Open.
+        timesteps: T of the network.
+        codec: decodes the edges' frames.
+        tail: decoder and tail of the network. Belongs to the engine's thread.
+        slots: the samples in flight.
+        scheduler: the frames that wait. The engine's lock guards it.
     """
 
     name: str
@@ -37,33 +42,30 @@ class Lane:
     codec: SpikeCodec
     tail: Tail
     slots: Slots[Any]
-    scheduler: Scheduler[Work]
-    batch_seconds: float = field(default=0.0)
-    barren: int = 0
-    pasts: dict[int, Past] = field(default_factory=dict)
+    scheduler: Scheduler[StepRequest]
 
     @property
-    def key(self) -> LaneKey:
-        """What an edge's Open asks for."""
+    def key(self) -> BundleKey:
+        """The key by which an edge's Open finds it."""
         return self.fingerprint, self.execution
 
-    @property
-    def retry_after_ms(self) -> int:
-        """When a slot may be free again: about as long as a sample takes all its timesteps, within 10 ms to 1 s."""
-        return round(min(max(self.batch_seconds * self.timesteps, 0.01), 1.0) * 1000)
 
-
-def lane_key(bundle: Bundle) -> LaneKey:
-    """The key of the lane that a bundle gets."""
+def bundle_key(bundle: Bundle) -> BundleKey:
+    """The key that a bundle has once it is loaded."""
     return bundle.fingerprint, bundle.execution
 
 
-def load_lane(bundle: Bundle, name: str, config: CloudConfig) -> Lane:
+def load_bundle(bundle: Bundle, name: str, config: CloudConfig) -> LoadedBundle:
     """Load a bundle's tail and allocate its slots.
 
+    Args:
+        bundle: opened in the execution that is served.
+        name: what metrics and messages call it.
+        config: of the process.
+
     Raises:
-        BundleError: its tail or its codec's tables are missing, damaged or do not fit the manifest.
-        ConfigError: there is no memory for so many slots.
+        BundleError: the tail or the codec's tables are missing, damaged or do not fit the manifest.
+        ConfigError: there is not enough memory for the slots.
     """
     manifest = bundle.manifest
     tail = make_tail(bundle, config)
@@ -72,27 +74,29 @@ def load_lane(bundle: Bundle, name: str, config: CloudConfig) -> Lane:
     except (MemoryError, RuntimeError) as error:  # torch's out-of-memory errors are RuntimeErrors
         raise ConfigError(f"no memory for {config.slots} slots of bundle {name}: lower --slots ({error})") from None
     timesteps = manifest.network.timesteps
-    # A sample can have all its frames waiting, once each: what comes beyond that is refused before it is queued.
-    bound = config.max_queue if config.max_queue is not None else config.slots * timesteps
-    scheduler: Scheduler[Work] = Scheduler(min(config.max_batch, config.slots), bound, config.max_wait)
+    # Every frame of every sample in flight may wait once: a queue longer than that is never needed.
+    max_waiting = config.max_queue if config.max_queue is not None else config.slots * timesteps
+    scheduler: Scheduler[StepRequest] = Scheduler(min(config.max_batch, config.slots), max_waiting, config.max_wait)
     codec = SpikeCodec.of(bundle)
-    return Lane(name, bundle.fingerprint, bundle.execution, timesteps, codec, tail, slots, scheduler)
+    return LoadedBundle(name, bundle.fingerprint, bundle.execution, timesteps, codec, tail, slots, scheduler)
 
 
-def lane_names(bundles: Sequence[Bundle], taken: Iterable[str] = ()) -> list[str]:
-    """A name for each: the manifest's, with the fingerprint's beginning where another bundle has the same name, and
-    with the execution where it is not the bundle's default.
+def bundle_names(bundles: Sequence[Bundle], taken: Iterable[str] = ()) -> list[str]:
+    """A name for each bundle: the manifest's name.
+
+    The beginning of the fingerprint is added if another bundle has the same name, and the execution if it is not the
+    bundle's default.
 
     Args:
-        bundles: different ones, or different executions of one.
-        taken: names that are used already.
+        bundles: different bundles, or different executions of one.
+        taken: names that are already in use.
     """
-    named = Counter(name for name, _ in {(bundle.manifest.name, bundle.fingerprint) for bundle in bundles})
-    named.update(taken)
-    return [_lane_name(bundle, unique=named[bundle.manifest.name] == 1) for bundle in bundles]
+    used = Counter(name for name, _ in {(bundle.manifest.name, bundle.fingerprint) for bundle in bundles})
+    used.update(taken)
+    return [_bundle_name(bundle, unique=used[bundle.manifest.name] == 1) for bundle in bundles]
 
 
-def _lane_name(bundle: Bundle, *, unique: bool) -> str:
+def _bundle_name(bundle: Bundle, *, unique: bool) -> str:
     manifest = bundle.manifest
     name = manifest.name if unique else f"{manifest.name}-{bundle.fingerprint.hex()[:8]}"
     return name if bundle.execution == manifest.default_execution else f"{name}-{bundle.execution}"

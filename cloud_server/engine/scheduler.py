@@ -1,9 +1,9 @@
-"""Which frames are stepped together next. Pure: no torch, no gRPC, no clock; the caller passes the time in.
+"""Decides which frames are stepped together next. Pure: no torch, no gRPC, no clock; the caller passes the time in.
 
-Frames of one sample queue in order and only its first may be *ready*: the next becomes ready when the batch that holds
-the one before is finished, so no batch ever holds two timesteps of one sample. Ready samples of one stream are served
-oldest first. Streams take turns, one sample each, in the order in which they got something ready: among streams with
-one ready sample that is oldest first too, and a stream that floods waits behind everybody else for each further sample.
+The frames of a sample queue in order, and only the first of them can be *ready*. The next one becomes ready when the
+batch with the one before is finished, so no batch ever holds two timesteps of one sample. Streams take turns: each turn
+takes the oldest ready sample of one stream. If every stream has one ready sample, the oldest goes first. A stream that
+floods the queue waits one round of turns for each further sample.
 """
 
 from __future__ import annotations
@@ -14,147 +14,157 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Generic, TypeVar
 
-Item = TypeVar("Item")
+T = TypeVar("T")
 
 _NONE = object()
 
 
 @dataclass(frozen=True, eq=False)
-class Queued(Generic[Item]):
-    """One frame that waits: whose it is, what the engine needs of it, and when it came."""
+class Queued(Generic[T]):
+    """One frame that waits.
+
+    Attributes:
+        stream, sample: whose frame it is.
+        item: what the engine needs to step it.
+        arrived: when it was submitted, in seconds of the caller's clock.
+    """
 
     stream: Hashable
     sample: Hashable
-    item: Item
+    item: T
     arrived: float
 
 
 @dataclass(eq=False)
-class _Sample(Generic[Item]):
+class _SampleQueue(Generic[T]):
     stream: Hashable
-    waiting: deque[Queued[Item]] = field(default_factory=deque)
-    running: Queued[Item] | None = None
+    waiting: deque[Queued[T]] = field(default_factory=deque)
+    running: Queued[T] | None = None
 
 
-class Scheduler(Generic[Item]):
+class Scheduler(Generic[T]):
     """The queue of one bundle.
 
     Args:
-        max_batch: no batch is larger.
-        bound: no more frames than this wait; `submit` refuses what is beyond.
-        max_wait: seconds for which a batch that is not full may wait for company; 0 never waits.
+        max_batch: most frames of a batch.
+        max_waiting: most frames that may wait; `submit` refuses more.
+        max_wait: seconds that a batch that is not full waits for more frames; 0 never waits.
     """
 
-    def __init__(self, max_batch: int, bound: int, max_wait: float = 0.0) -> None:
-        if max_batch < 1 or bound < 1 or max_wait < 0.0:
-            raise ValueError(f"max_batch {max_batch}, bound {bound}, max_wait {max_wait}")
+    def __init__(self, max_batch: int, max_waiting: int, max_wait: float = 0.0) -> None:
+        if max_batch < 1 or max_waiting < 1 or max_wait < 0.0:
+            raise ValueError(f"max_batch {max_batch}, max_waiting {max_waiting}, max_wait {max_wait}")
         self.max_batch = max_batch
-        self.bound = bound
+        self.max_waiting = max_waiting
         self.max_wait = max_wait
-        self._samples: dict[Hashable, _Sample[Item]] = {}
+        self._samples: dict[Hashable, _SampleQueue[T]] = {}
         self._turns: OrderedDict[Hashable, OrderedDict[Hashable, None]] = OrderedDict()
-        """Streams that have something ready, in the order of their turns, each with its ready samples."""
+        """The streams that have ready samples, in the order of their turns, each with its ready samples."""
         self._ready_since: OrderedDict[Hashable, float] = OrderedDict()
         self._waiting = 0
 
     def __len__(self) -> int:
-        """Frames that wait, ready or not; those of a running batch do not count."""
+        """How many frames wait, ready or not. Those of a running batch do not count."""
         return self._waiting
 
     @property
     def ready(self) -> int:
-        """Samples whose next frame could be in the next batch."""
+        """How many samples could have a frame in the next batch."""
         return len(self._ready_since)
 
-    def submit(self, stream: Hashable, sample: Hashable, item: Item, now: float) -> bool:
+    def submit(self, stream: Hashable, sample: Hashable, item: T, now: float) -> bool:
         """Queue the next frame of a sample.
 
-        `sample` must be unlike every other sample's, on whatever stream.
+        Args:
+            stream: the stream that sent it.
+            sample: different from every other sample's, also on other streams.
+            item: what the engine needs to step it.
+            now: the time, in seconds.
 
         Returns:
-            False if the queue is full: nothing was changed.
+            False if the queue is full; then nothing changed.
         """
-        if self._waiting >= self.bound:
+        if self._waiting >= self.max_waiting:
             return False
-        known = self._samples.get(sample)
-        if known is None:
-            known = self._samples[sample] = _Sample(stream)
-        known.waiting.append(Queued(stream, sample, item, now))
+        queue = self._samples.get(sample)
+        if queue is None:
+            queue = self._samples[sample] = _SampleQueue(stream)
+        queue.waiting.append(Queued(stream, sample, item, now))
         self._waiting += 1
-        if known.running is None and len(known.waiting) == 1:
-            self._make_ready(sample, known.stream, now)
+        if queue.running is None and len(queue.waiting) == 1:
+            self._make_ready(sample, queue.stream, now)
         return True
 
-    def take(self, now: float) -> tuple[Queued[Item], ...]:
-        """The next batch; empty when nothing is ready, or when what is ready may still wait for company.
+    def take(self, now: float) -> tuple[Queued[T], ...]:
+        """Take the next batch; empty if nothing is ready, or if the batch still waits for more frames.
 
-        Its samples are *running* until `finish` is called with it.
+        Its samples are *running* until `finish` is called with the batch.
         """
-        pause = self.pause(now)
-        if pause is None or pause > 0.0:
+        wait = self.wait_time(now)
+        if wait is None or wait > 0.0:
             return ()
-        batch: list[Queued[Item]] = []
+        batch: list[Queued[T]] = []
         while self._turns and len(batch) < self.max_batch:
             stream, samples = self._turns.popitem(last=False)
             sample, _ = samples.popitem(last=False)
             if samples:
-                self._turns[stream] = samples  # to the end: the others have their turn first
+                self._turns[stream] = samples  # at the end: the other streams have their turn first
             del self._ready_since[sample]
-            owner = self._samples[sample]
-            owner.running = owner.waiting.popleft()
-            batch.append(owner.running)
+            queue = self._samples[sample]
+            queue.running = queue.waiting.popleft()
+            batch.append(queue.running)
         self._waiting -= len(batch)
         return tuple(batch)
 
-    def upcoming(self, running: Iterable[Queued[Item]] = ()) -> list[Queued[Item]]:
-        """Up to `max_batch` frames that the next `take` may give, in its order; nothing is changed.
+    def upcoming(self, running: Iterable[Queued[T]] = ()) -> list[Queued[T]]:
+        """Up to `max_batch` frames that the next `take` may return, in its order. Changes nothing.
 
         Args:
-            running: a batch under way; the frames that follow it in its samples come last.
+            running: the batch that runs; the next frames of its samples come last.
         """
-        found: list[Queued[Item]] = []
+        found: list[Queued[T]] = []
         turns = [iter(samples) for samples in islice(self._turns.values(), self.max_batch)]
         while turns and len(found) < self.max_batch:
             chosen = [(turn, sample) for turn in turns if (sample := next(turn, _NONE)) is not _NONE]
             found += [self._samples[sample].waiting[0] for _, sample in chosen]
             turns = [turn for turn, _ in chosen]
         for entry in running:
-            owner = self._samples.get(entry.sample)
-            if owner is not None and owner.running is entry and owner.waiting:
-                found.append(owner.waiting[0])
+            queue = self._samples.get(entry.sample)
+            if queue is not None and queue.running is entry and queue.waiting:
+                found.append(queue.waiting[0])
         return found[: self.max_batch]
 
-    def finish(self, batch: Iterable[Queued[Item]], now: float) -> None:
-        """A batch from `take` is done, well or not: the next frames of its samples become ready."""
+    def finish(self, batch: Iterable[Queued[T]], now: float) -> None:
+        """End a batch from `take`, whether it succeeded or not: the next frames of its samples become ready."""
         for entry in batch:
-            owner = self._samples.get(entry.sample)
-            if owner is None or owner.running is not entry:
-                continue  # dropped while it ran
-            owner.running = None
-            if owner.waiting:
-                self._make_ready(entry.sample, owner.stream, now)
+            queue = self._samples.get(entry.sample)
+            if queue is None or queue.running is not entry:
+                continue  # it was dropped while it ran
+            queue.running = None
+            if queue.waiting:
+                self._make_ready(entry.sample, queue.stream, now)
             else:
                 del self._samples[entry.sample]
 
     def drop(self, sample: Hashable) -> int:
-        """Forget a sample and what it has waiting; a frame of it that runs is not stopped.
+        """Forget a sample and its waiting frames. A frame that runs is not stopped.
 
         Returns:
             How many waiting frames were dropped.
         """
-        owner = self._samples.pop(sample, None)
-        if owner is None:
+        queue = self._samples.pop(sample, None)
+        if queue is None:
             return 0
-        self._waiting -= len(owner.waiting)
+        self._waiting -= len(queue.waiting)
         if self._ready_since.pop(sample, None) is not None:
-            samples = self._turns[owner.stream]
+            samples = self._turns[queue.stream]
             del samples[sample]
             if not samples:
-                del self._turns[owner.stream]
-        return len(owner.waiting)
+                del self._turns[queue.stream]
+        return len(queue.waiting)
 
-    def pause(self, now: float) -> float | None:
-        """Seconds until `take` gives a batch if nothing else comes: 0 now, None never."""
+    def wait_time(self, now: float) -> float | None:
+        """Seconds until `take` returns a batch if no more frames come: 0 for now, None for never."""
         if not self._ready_since:
             return None
         if len(self._ready_since) >= self.max_batch:

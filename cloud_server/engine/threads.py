@@ -1,4 +1,4 @@
-"""How many CPU threads a step is run with: measured, for more are not always faster, and others need cores too."""
+"""Chooses the number of CPU threads of a step by measuring: more are not always faster."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ log = logging.getLogger(__name__)
 
 TRIALS = 3
 WORTH_IT = 0.9
-"""More threads are taken only if a step then needs at most this part of the time."""
+"""More threads are chosen only if a step then takes at most this share of the time."""
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on: fewer than the machine has, where a container or taskset says so."""
+    """How many cores this process may use. A container or taskset may allow fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose_threads(use_threads: Callable[[int], None], step: Callable[[], float]) -> int:
-    """Try numbers of threads, in the thread that calls this.
+    """Measure steps with several numbers of threads, in the calling thread, and return the best number.
 
     Args:
-        use_threads: takes a number of threads for the steps that follow.
-        step: runs a step, and returns the seconds it took.
+        use_threads: sets the number of threads for the following steps.
+        step: runs a step, and returns the seconds that it took.
     """
     seconds: dict[int, float] = {}
     for threads in numbers_to_try(usable_cores()):
@@ -33,12 +33,12 @@ def choose_threads(use_threads: Callable[[int], None], step: Callable[[], float]
         seconds[threads] = statistics.median(step() for _ in range(TRIALS))
     chosen = fewest_that_pay(seconds)
     measured = ", ".join(f"{threads}: {taken * 1000:.1f} ms" for threads, taken in seconds.items())
-    log.info("%d threads for a step (measured: %s); --threads says otherwise", chosen, measured)
+    log.info("%d threads for a step (measured: %s); --threads overrides it", chosen, measured)
     return chosen
 
 
 def numbers_to_try(cores: int) -> list[int]:
-    """1, 2, 4... up to the cores."""
+    """1, 2, 4, ... and the number of cores."""
     numbers = [1]
     while numbers[-1] * 2 <= cores:
         numbers.append(numbers[-1] * 2)
@@ -46,7 +46,7 @@ def numbers_to_try(cores: int) -> list[int]:
 
 
 def fewest_that_pay(seconds: Mapping[int, float]) -> int:
-    """The number of threads, of those measured in rising order, beyond which more do not pay."""
+    """The number of threads beyond which more do not pay; `seconds` maps numbers, in rising order, to a step's time."""
     chosen, *others = seconds
     for threads in others:
         if seconds[threads] <= WORTH_IT * seconds[chosen]:

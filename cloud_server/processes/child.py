@@ -1,4 +1,4 @@
-"""One of several engine processes behind one port, and the line to the parent that started it."""
+"""One of several engine processes that share a port, and its pipe to the parent process."""
 
 from __future__ import annotations
 
@@ -21,55 +21,56 @@ GO = "go"
 
 @dataclass(frozen=True)
 class Child:
-    """What one process is told.
+    """The settings of one process. It implements `server.ChildProcess`.
 
     Attributes:
-        config: the parent's, with the port that it found.
-        cores: which it may run on.
-        early: listen before the bundles are warm, as the first of them do; one that follows a dead one listens when it
-            can answer.
-        line: the parent hears here, with the names of the bundles, that all is warm, and says when to serve. Its end is
-            the parent's.
-        logs: format and level.
+        config: the parent's, with the port that it reserved.
+        cores: the cores that it may use.
+        early: whether it listens before its bundles are warm. The first processes do; one that replaces a dead process
+            listens when it can answer.
+        pipe: it sends the names of its warm bundles, and receives GO when it shall serve. It ends with the parent.
+        logs: format and level of the log.
     """
 
     config: CloudConfig
     cores: Collection[int]
     early: bool
-    line: Connection
+    pipe: Connection
     logs: tuple[LogFormat, str]
 
     async def wait_for_go(self, bundles: list[str], lost: Callable[[], None]) -> None:
-        """Tell the parent that all is warm, and wait until it says to serve; `lost` is called when it is gone.
+        """Report that all bundles are warm, and wait until the parent says to serve. Without a parent it never returns.
 
-        Without a parent there is nobody to say it: then this does not return.
+        Args:
+            bundles: their names.
+            lost: called when the parent is gone, now or later.
         """
         loop = asyncio.get_running_loop()
         go: asyncio.Future[None] = loop.create_future()
 
-        def heard() -> None:
+        def on_message() -> None:
             try:
-                said = self.line.recv()
+                message = self.pipe.recv()
             except (EOFError, OSError):
-                loop.remove_reader(self.line.fileno())
+                loop.remove_reader(self.pipe.fileno())
                 lost()
                 return
-            assert said == GO
-            if not go.done():  # told to stop meanwhile
+            assert message == GO
+            if not go.done():  # it may have been cancelled
                 go.set_result(None)
 
-        loop.add_reader(self.line.fileno(), heard)
-        self.line.send(bundles)
+        loop.add_reader(self.pipe.fileno(), on_message)
+        self.pipe.send(bundles)
         await go
 
 
 def run_child(child: Child) -> None:
-    """The whole life of the process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent says what it means
+    """Run the process from start to end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; only the parent handles it
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, child.cores)
     configure_logs(*child.logs)
-    from cloud_server.server import serve  # noqa: PLC0415  torch must see its cores
+    from cloud_server.server import serve  # noqa: PLC0415  torch reads the cores when it is imported
 
     try:
         asyncio.run(serve(child.config, child))

@@ -1,4 +1,4 @@
-"""One metrics page of several processes: what they count, added up, and what the system knows of each."""
+"""One metrics page for several processes: the sums of their metrics, and the system's figures of each process."""
 
 from __future__ import annotations
 
@@ -13,52 +13,53 @@ from prometheus_client import Metric, ProcessCollector
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-LOOKS = 20
+ATTEMPTS = 20
 PAUSE_S = 0.01
 
 
 class JointMetrics(Collector):
-    """The sums over all files in `folder`; to be registered with a registry. Whole even while a process begins.
+    """The sums over the metrics files of all processes; register it with a registry.
 
-    Each process counts in files of its own, which prometheus_client reads together. It does not expect to meet a file
-    that was made this moment and is still empty, or half of an entry; here one looks again instead of failing the
-    scrape.
+    Each process counts in files of its own, which prometheus_client reads together. It fails on a file that was just
+    created and is still empty, or holds half an entry. This class then reads again, so that the scrape does not fail.
+
+    Args:
+        folder: of the files.
     """
 
     def __init__(self, folder: Path) -> None:
         self._collector = MultiProcessCollector(None, path=str(folder))  # type: ignore[no-untyped-call]
 
     def collect(self) -> Iterable[Metric]:
-        """What is counted.
+        """The metrics of all processes.
 
         Raises:
-            struct.error, ValueError: a file stays half written.
+            struct.error, ValueError: a file stays incomplete.
         """
-        for _ in range(LOOKS - 1):
+        for _ in range(ATTEMPTS - 1):
             with contextlib.suppress(struct.error, ValueError):
-                return self._look()
+                return self._read()
             time.sleep(PAUSE_S)
-        return self._look()
+        return self._read()
 
-    def _look(self) -> list[Metric]:
+    def _read(self) -> list[Metric]:
         return list(self._collector.collect())  # type: ignore[no-untyped-call]
 
 
 class ProcessMetrics(Collector):
-    """Memory, CPU time, open files: the families of prometheus_client's ProcessCollector, each once, with a label
-    `process`.
+    """Memory, CPU time and open files of each process: prometheus_client's ProcessCollector with a label `process`.
 
-    They are not added up: a sum of CPU times would fall when one of the processes is replaced.
+    They are not summed: a sum of CPU times would fall when a process is replaced.
 
     Args:
-        pids: tells who lives now, by the label's value.
+        pids: returns the running processes by the value of the label.
     """
 
     def __init__(self, pids: Callable[[], Mapping[str, int]]) -> None:
         self._pids = pids
 
     def collect(self) -> Iterable[Metric]:
-        """What is true now; nothing of a process that has just ended."""
+        """The figures of now. A process that has just ended has none."""
         families: dict[str, Metric] = {}
         for process, pid in self._pids().items():
             for one in ProcessCollector(pid=partial(int, pid), registry=None).collect():

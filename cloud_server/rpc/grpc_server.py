@@ -1,4 +1,4 @@
-"""gRPC's settings, and the addresses that are listened on."""
+"""gRPC's settings, and the address that it listens on."""
 
 from __future__ import annotations
 
@@ -9,38 +9,52 @@ from cloud_server.security import ServerSecurity
 from shared.command_line import join_address
 from shared.errors import ConfigError
 
-MOST_METADATA = 8 * 1024
-"""Bytes of headers that a stream may begin with: a token and what proxies add."""
+MAX_METADATA_BYTES = 8 * 1024
+"""Headers of a stream: a token, and what proxies add."""
 
 SPARE_STREAMS = 32
-"""Streams of one connection beyond `max_streams`: for health checks, and for those that are told they are too many."""
+"""Streams of one connection beyond `max_streams`, for health checks and for streams that are refused."""
 
 
 def server_options(config: CloudConfig, longest_message: int) -> list[tuple[str, int]]:
-    """gRPC's settings: message size, keepalive, and who may share the port."""
+    """gRPC's settings.
+
+    Args:
+        config: of the process.
+        longest_message: bytes of the longest message that is read.
+    """
     return [
-        # Of one process alone: or a second server on the same port would start and take half of the streams.
+        # Only for several processes: otherwise a second server could start on the port and take half of the streams.
         ("grpc.so_reuseport", int(config.processes > 1)),
         ("grpc.max_receive_message_length", longest_message),
-        # Calls that are over count until they are read: a peer that reads nothing would pile them up.
+        # A call counts until its status is read, so a peer that reads nothing cannot pile calls up.
         ("grpc.max_concurrent_streams", config.max_streams + SPARE_STREAMS),
-        # A peer that vanished without a word gives its slots back.
+        # Finds peers that vanished; their slots become free.
         ("grpc.keepalive_time_ms", round(config.keepalive * 1000)),
         ("grpc.keepalive_timeout_ms", round(config.keepalive * 500)),
-        ("grpc.http2.ping_timeout_ms", round(config.keepalive * 500)),  # or a lost answer is noticed after a minute
+        ("grpc.http2.ping_timeout_ms", round(config.keepalive * 500)),  # the default finds a lost answer after a minute
         ("grpc.keepalive_permit_without_calls", 1),
-        # Edges may ping to see whether the link lives; by default a third ping within five minutes is one too many.
+        # Edges ping to check the link; by default gRPC refuses a third ping within five minutes.
         ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
-        ("grpc.max_metadata_size", MOST_METADATA),
-        ("grpc.http2.bdp_probe", 0),  # streams are sparse: probing for bandwidth would add pings to small frames
+        ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.http2.bdp_probe", 0),  # frames are small and sparse: pings that probe the bandwidth would add to them
     ]
 
 
 def bind(server: grpc.aio.Server, address: tuple[str, int], security: ServerSecurity, flag: str) -> tuple[str, int]:
-    """Take the address that `flag` names; returns it with the port that it became.
+    """Listen on an address.
+
+    Args:
+        server: not started yet.
+        address: (host, port); port 0 takes a free port.
+        security: TLS, or none.
+        flag: of the command line, for the error.
+
+    Returns:
+        The address, with the port that it got.
 
     Raises:
-        ConfigError: it is taken, or not this machine's.
+        ConfigError: the address is taken, or is not an address of this machine.
     """
     try:
         port = security.bind(server, join_address(address))
@@ -52,6 +66,6 @@ def bind(server: grpc.aio.Server, address: tuple[str, int], security: ServerSecu
 
 
 def cannot_listen(address: tuple[str, int], flag: str) -> ConfigError:
-    """What a person is told of an address that cannot be taken."""
+    """The error for an address that cannot be listened on; `flag` is the option that names it."""
     asked = join_address(address)
     return ConfigError(f"cannot listen on {asked}: the port is taken or the host is not this machine's; see {flag}")

@@ -1,10 +1,10 @@
 """The standard gRPC health service, for the process as a whole and for the CoInference service.
 
-It answers beside the CoInference service and, where asked for, on a port of its own in clear, for probes that speak no
-TLS, such as the kubelet's.
+It answers on the port of the CoInference service. With `--health` it also answers on a port of its own without TLS,
+for probes that speak no TLS, such as the kubelet's.
 
-Of its methods there is `Check` alone, which the kubelet, Envoy and grpc_health_probe ask. A `Watch` is a stream that a
-stranger may open and never read; the standard has UNIMPLEMENTED for servers without it, and clients go on without.
+It has only the method `Check`, which the kubelet, Envoy and grpc_health_probe call. A `Watch` is a stream that a
+stranger could open and never read. The standard allows UNIMPLEMENTED for it, and clients then do without.
 """
 
 from __future__ import annotations
@@ -15,28 +15,31 @@ import grpc
 from grpc_health.v1 import health, health_pb2
 
 from cloud_server.rpc.grpc_server import bind
-from cloud_server.security import IN_CLEAR
+from cloud_server.security import PLAINTEXT
 
 SERVICE = health.SERVICE_NAME
 
-LONGEST_REQUEST = 1024
-"""Bytes: a request names a service."""
+MAX_REQUEST_BYTES = 1024
+"""A request holds the name of a service."""
 
-MOST_CHECKS = 16
-"""Checks of one connection that wait to be read, on the port of its own."""
+MAX_CHECKS = 16
+"""Answers of one connection that wait to be read, on the port of its own."""
 
 
-class Health:
-    """NOT_SERVING until told otherwise.
+class HealthServicer:
+    """Answers health checks: NOT_SERVING until `serving` is set.
+
+    Args:
+        services: names that a check may ask for; the empty name, for the process, is always known.
 
     Attributes:
-        serving: whether load balancers should send edges here. Setting it waits for nobody.
+        serving: whether load balancers should send edges here.
     """
 
     def __init__(self, services: tuple[str, ...]) -> None:
         self.serving = False
         self._services = ("", *services)
-        self._alone: grpc.aio.Server | None = None
+        self._own_server: grpc.aio.Server | None = None
 
     def handler(self) -> grpc.GenericRpcHandler:
         """The service for `grpc.aio.Server.add_generic_rpc_handlers`."""
@@ -48,27 +51,34 @@ class Health:
         return grpc.method_handlers_generic_handler(SERVICE, {"Check": check})
 
     async def listen(self, address: tuple[str, int], *, shared: bool) -> tuple[str, int]:
-        """Answer health checks on a port of its own too; returns it. `shared` lets other processes take it as well.
+        """Answer health checks on a port of its own too.
+
+        Args:
+            address: (host, port); port 0 takes a free port.
+            shared: whether other processes may listen on the same port.
+
+        Returns:
+            The address, with the port that it got.
 
         Raises:
-            ConfigError: it is taken, or not this machine's.
+            ConfigError: the address is taken, or is not an address of this machine.
         """
-        self._alone = grpc.aio.server(
+        self._own_server = grpc.aio.server(
             options=[
                 ("grpc.so_reuseport", int(shared)),
-                ("grpc.max_receive_message_length", LONGEST_REQUEST),
-                ("grpc.max_concurrent_streams", MOST_CHECKS),
+                ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+                ("grpc.max_concurrent_streams", MAX_CHECKS),
             ]
         )
-        self._alone.add_generic_rpc_handlers((self.handler(),))
-        bound = bind(self._alone, address, IN_CLEAR, "--health")
-        await self._alone.start()
+        self._own_server.add_generic_rpc_handlers((self.handler(),))
+        bound = bind(self._own_server, address, PLAINTEXT, "--health")
+        await self._own_server.start()
         return bound
 
     async def close(self) -> None:
-        """Give the port of its own back."""
-        if self._alone is not None:
-            await self._alone.stop(None)
+        """Close the port of its own, if it has one."""
+        if self._own_server is not None:
+            await self._own_server.stop(None)
 
     async def _check(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         if request.service not in self._services:

@@ -1,4 +1,4 @@
-"""Who has been idle for too long. Pure: the time is passed in. An operation costs the same however many are watched."""
+"""Finds keys that were idle for too long. Pure: the time is passed in. The cost is the same for any number of keys."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class IdleWatch(Generic[Key]):
-    """Keys in the order of their last sign of life; all have the same `timeout` in seconds. Time must not run back."""
+    """Keys in the order in which they were last active.
+
+    The times passed in must not decrease.
+
+    Args:
+        timeout: seconds without activity after which a key expires.
+    """
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
@@ -20,16 +26,16 @@ class IdleWatch(Generic[Key]):
         return len(self._last)
 
     def touch(self, key: Key, now: float) -> None:
-        """A sign of life; the first one begins the watch."""
+        """Note that a key is active. The first call starts to watch it."""
         self._last[key] = now
         self._last.move_to_end(key)
 
     def forget(self, key: Key) -> None:
-        """No longer watched; nothing happens if it was not."""
+        """Stop to watch a key, if it is watched."""
         self._last.pop(key, None)
 
     def expired(self, now: float) -> list[Key]:
-        """Those whose time is up, longest idle first; they are no longer watched."""
+        """The keys that have expired, longest idle first. They are no longer watched."""
         gone = []
         while self._last:
             key, last = next(iter(self._last.items()))
@@ -40,5 +46,5 @@ class IdleWatch(Generic[Key]):
         return gone
 
     def next_expiry(self) -> float | None:
-        """When the next one's time is up if it stays silent; None if none is watched."""
+        """When the next key expires if none becomes active; None if no key is watched."""
         return next(iter(self._last.values())) + self.timeout if self._last else None

@@ -1,4 +1,4 @@
-"""The gRPC face: streams in, streams out, who is let in, and the way out when the process is told to stop."""
+"""The gRPC servicer: reads and writes streams, refuses those that may not enter, and drains them at the end."""
 
 from __future__ import annotations
 
@@ -14,13 +14,21 @@ import grpc
 
 from cloud_server.config import CloudConfig
 from cloud_server.engine.engine import Engine
-from cloud_server.engine.loaded_bundle import Lane, LaneKey
-from cloud_server.engine.work import Outcome
+from cloud_server.engine.loaded_bundle import BundleKey, LoadedBundle
+from cloud_server.engine.requests import Outcome
 from cloud_server.rpc.admission import Admission
-from cloud_server.rpc.handshake import Refused, choose_lane, read_open
+from cloud_server.rpc.handshake import choose_bundle, read_open
 from cloud_server.rpc.idle import IdleWatch
-from cloud_server.rpc.outbox import End, Outbox
-from cloud_server.rpc.session import Sample, Session
+from cloud_server.rpc.send_queue import SendQueue
+from cloud_server.rpc.session import OpenSample, StreamSession
+from cloud_server.rpc.stream_status import (
+    DRAINING,
+    RETIRED,
+    UNKNOWN_TOKEN,
+    WARMING_UP,
+    StreamRefused,
+    StreamStatus,
+)
 from protos import co_inference_pb2 as pb
 from shared.errors import WireError
 from shared.messages import EdgeMessage, Frame, Open, Ready, Stop
@@ -33,62 +41,72 @@ SERVICE = pb.DESCRIPTOR.services_by_name["CoInference"].full_name
 
 Context = grpc.aio.ServicerContext[bytes, pb.CloudMessage]
 
-_DRAINING = End(grpc.StatusCode.UNAVAILABLE, "draining: go to another replica")
-_RETIRED = End(grpc.StatusCode.FAILED_PRECONDITION, "this bundle is no longer served here: give the edge its successor")
-
-
-_GONE = (grpc.aio.InternalError, grpc.aio.UsageError)
-"""What gRPC raises when a stream is read or written whose connection broke: nobody is left to be told."""
+_BROKEN_STREAM = (grpc.aio.InternalError, grpc.aio.UsageError)
+"""What gRPC raises when it reads or writes a stream whose connection broke: the edge can no longer be answered."""
 
 
 @dataclass(eq=False)
 class _Stream:
-    """A conversation, until its end is decided; then what is queued in the outbox is all that is left of it."""
+    """An open stream. After its end is decided only its send queue is left.
 
-    session: Session
-    outbox: Outbox
+    Attributes:
+        session: what its messages do.
+        send_queue: its answers.
+        forget: removes it from the servicer.
+        reader: the task that reads its messages.
+        half_closed: whether the edge has sent its last message. What it sent is still answered.
+        end_when_done: the status with which it ends once its open samples are done; None for not yet.
+        ended: set when its end is decided.
+    """
+
+    session: StreamSession
+    send_queue: SendQueue
     forget: Callable[[], None]
     reader: asyncio.Task[None] = field(init=False)
     half_closed: bool = False
-    """The edge sends nothing more; what it sent is still answered."""
-    farewell: End | None = None
-    """How the stream ends once its open samples are done."""
+    end_when_done: StreamStatus | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def end(self, end: End) -> None:
-        """Decide the end, once: slots are free and nothing more is read, however long the last messages take."""
-        self.outbox.end(end)
+    def end(self, status: StreamStatus) -> None:
+        """Decide the end. Slots are free at once and nothing more is read; the queued messages are still written."""
+        self.send_queue.end(status)
         self.reader.cancel()
         self.session.close()
         self.forget()
         self.ended.set()
 
-    def send_away(self, farewell: End) -> None:
-        """Take no new samples, and end when the open ones are done."""
-        self.farewell = farewell
+    def drain(self, status: StreamStatus) -> None:
+        """Take no new samples, and end with `status` when the open ones are done."""
+        self.end_when_done = status
         self.session.draining = True
         self.end_if_done()
 
     def end_if_done(self) -> None:
-        if self.farewell is not None and self.session.open_samples == 0:
-            self.end(self.farewell)
-        elif self.half_closed and not self.session.unanswered:
-            self.end(End())
+        if self.end_when_done is not None and self.session.open_samples == 0:
+            self.end(self.end_when_done)
+        elif self.half_closed and not self.session.has_unanswered_frames:
+            self.end(StreamStatus())
 
 
-class CoInference:
-    """All streams of the process. Everything here runs in the event loop's thread."""
+class CoInferenceServicer:
+    """All streams of the process. Everything but `deliver` runs in the event loop's thread.
+
+    Args:
+        config: of the process.
+        metrics: of the process.
+    """
 
     def __init__(self, config: CloudConfig, metrics: Metrics) -> None:
         self._config = config
         self._metrics = metrics
-        self._gate = config.security.gate()
-        self._lanes: dict[LaneKey, Lane] = {}
+        self._tokens = config.security.gate()
+        self._bundles: dict[BundleKey, LoadedBundle] = {}
         self._engine: Engine | None = None
-        self._watch: IdleWatch[Sample] = IdleWatch(config.sample_idle_timeout)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._watch: IdleWatch[OpenSample] = IdleWatch(config.sample_idle_timeout)
         self._idle_timer: asyncio.TimerHandle | None = None
         self._streams: dict[int, _Stream] = {}
-        """By their sessions' keys."""
+        """By the keys of their sessions."""
         self._admission = Admission(config.max_streams, config.max_streams_per_peer)
         self._draining = False
         self._empty = asyncio.Event()
@@ -97,123 +115,125 @@ class CoInference:
     def handler(self) -> grpc.GenericRpcHandler:
         """The service for `grpc.aio.Server.add_generic_rpc_handlers`.
 
-        Messages are parsed in here and not by gRPC, so that bytes that are no message get a status that says so.
+        gRPC passes bytes in, not parsed messages, so that malformed bytes end their stream with a status that says so.
         """
         method: Any = grpc.stream_stream_rpc_method_handler(
             self.infer, request_deserializer=None, response_serializer=pb.CloudMessage.SerializeToString
         )
         return grpc.method_handlers_generic_handler(SERVICE, {"Infer": method})
 
-    def serve(self, engine: Engine) -> None:
-        """Let streams in, now that the engine runs."""
+    def start_serving(self, engine: Engine) -> None:
+        """Accept streams from now on. The running event loop is the one that serves them."""
         self._engine = engine
+        self._loop = asyncio.get_running_loop()
 
-    def offer(self, lane: Lane) -> None:
-        """Let streams of a bundle in, now that it is warm."""
-        self._lanes[lane.key] = lane
+    def offer(self, loaded: LoadedBundle) -> None:
+        """Accept streams of a bundle. It must be warm."""
+        self._bundles[loaded.key] = loaded
 
-    async def retire(self, lane: Lane) -> None:
-        """Let no more streams of a bundle in, and wait until those open have finished their open samples."""
-        del self._lanes[lane.key]
-        streams = [stream for stream in self._streams.values() if stream.session.lane is lane]
+    async def retire(self, loaded: LoadedBundle) -> None:
+        """Refuse new streams of a bundle, and wait until the open ones have finished their open samples."""
+        del self._bundles[loaded.key]
+        streams = [stream for stream in self._streams.values() if stream.session.loaded is loaded]
         for stream in streams:
-            stream.send_away(_RETIRED)
+            stream.drain(RETIRED)
         for stream in streams:
             await stream.ended.wait()
 
-    def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """A batch is done: hand its outcomes to their streams."""
-        touched = set()
-        for outcome in outcomes:
-            sample: Sample = outcome.work.token
-            sample.session.settle(sample, outcome)
-            touched.add(sample.session.key)
-        self._end_what_is_done(touched)
+    def deliver(self, outcomes: Sequence[Outcome]) -> None:
+        """Pass the outcomes of a batch to their streams. Any thread may call it; it returns at once."""
+        assert self._loop is not None, "a frame comes after start_serving"
+        self._loop.call_soon_threadsafe(self._handle_outcomes, outcomes)
 
     async def drain(self, timeout: float) -> bool:
-        """Refuse new streams and samples, let the open ones finish for `timeout` seconds, then end what is left.
+        """Refuse new streams and samples, let the open ones finish, then end the rest.
+
+        Args:
+            timeout: seconds for the open samples.
 
         Returns:
-            Whether all finished by themselves.
+            Whether all of them finished.
         """
         self._draining = True
         for stream in list(self._streams.values()):
-            stream.send_away(_DRAINING)
+            stream.drain(DRAINING)
         try:
             await asyncio.wait_for(self._empty.wait(), timeout)
         except (TimeoutError, asyncio.TimeoutError):
             for stream in list(self._streams.values()):
-                stream.end(_DRAINING)
+                stream.end(DRAINING)
             return False
         return True
 
     def close(self) -> None:
-        """Stop watching the time."""
+        """Stop the idle timer."""
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None
 
     async def infer(self, requests: AsyncIterator[bytes], context: Context) -> None:
-        """One stream, from its Open to its end."""
+        """Serve one stream, from its Open to its end."""
         peer = context.peer()
-        refusal = self._admission.enter(peer)
-        if refusal is not None:
-            self._metrics.count("neucodex_cloud_refused_streams_total", reason=refusal.reason)
-            await _abort(refusal.end, context)
+        try:
+            self._admission.enter(peer)
+        except StreamRefused as refused:
+            await self._refuse(refused, context)
             return
         self._metrics.set("neucodex_cloud_streams", self._admission.streams)
         try:
             self._authenticate(context)
-            key, outbox = self._begin(*await self._admit(requests), requests)
+            key, send_queue = self._begin(*await self._read_open(requests), requests)
             try:
-                await _write(outbox, context)
+                await _write(send_queue, context)
             finally:
                 if key in self._streams:
-                    self._streams[key].end(End())
-        except Refused as refused:
-            self._metrics.count("neucodex_cloud_refused_streams_total", reason=refused.reason)
-            await _abort(refused.end, context)
-        except _GONE as error:
+                    self._streams[key].end(StreamStatus())
+        except StreamRefused as refused:
+            await self._refuse(refused, context)
+        except _BROKEN_STREAM as error:
             log.debug("a stream broke: %s", error)
         finally:
             self._admission.leave(peer)
             self._metrics.set("neucodex_cloud_streams", self._admission.streams)
 
-    def _authenticate(self, context: Context) -> None:
-        if self._gate is not None and not self._gate.admits(context.invocation_metadata()):
-            unknown = "no token that is known here: see --token-file on both sides"
-            raise Refused("unauthenticated", grpc.StatusCode.UNAUTHENTICATED, unknown)
+    async def _refuse(self, refused: StreamRefused, context: Context) -> None:
+        self._metrics.count("neucodex_cloud_refused_streams_total", reason=refused.reason)
+        await _abort(refused.status, context)
 
-    async def _admit(self, requests: AsyncIterator[bytes]) -> tuple[Lane, Open]:
-        """Read Open and choose the bundle, or raise `Refused`."""
+    def _authenticate(self, context: Context) -> None:
+        if self._tokens is not None and not self._tokens.admits(context.invocation_metadata()):
+            raise StreamRefused("unauthenticated", UNKNOWN_TOKEN)
+
+    async def _read_open(self, requests: AsyncIterator[bytes]) -> tuple[LoadedBundle, Open]:
+        """Read Open and choose the bundle. Raises `StreamRefused`."""
         self._refuse_unless_serving()
         opened = await read_open(requests, self._config.sample_idle_timeout)
-        self._refuse_unless_serving()  # waiting for Open may have taken long
-        return choose_lane(opened, self._lanes), opened
+        self._refuse_unless_serving()  # it may have changed while Open was awaited
+        return choose_bundle(opened, self._bundles), opened
 
-    def _begin(self, lane: Lane, opened: Open, requests: AsyncIterator[bytes]) -> tuple[int, Outbox]:
-        """Begin a conversation; gives its key and what is to be written.
+    def _begin(self, loaded: LoadedBundle, opened: Open, requests: AsyncIterator[bytes]) -> tuple[int, SendQueue]:
+        """Create the session and start the reader. Returns the session's key, and the queue to write from.
 
-        Who writes holds these alone: a bundle that is retired is not kept in memory by somebody who does not read.
+        The writer holds nothing else, so that an edge that does not read keeps no retired bundle in memory.
         """
         assert self._engine is not None
-        outbox = Outbox(self._config.max_outgoing)
-        session = Session(
-            lane,
+        send_queue = SendQueue(self._config.max_outgoing)
+        session = StreamSession(
+            loaded,
             self._engine,
             top_k=opened.top_k,
             max_open=self._config.max_open_samples,
             watch=self._watch,
             metrics=self._metrics,
-            send=outbox.put,
+            send=send_queue.put,
             clock=time.monotonic,
         )
-        stream = _Stream(session, outbox, partial(self._forget, session.key))
+        stream = _Stream(session, send_queue, partial(self._forget, session.key))
         stream.reader = asyncio.create_task(self._read(stream, requests))
         self._streams[session.key] = stream
         self._empty.clear()
-        outbox.put(Ready(self._config.max_open_samples, round(self._config.sample_idle_timeout * 1000)))
-        return session.key, outbox
+        send_queue.put(Ready(self._config.max_open_samples, round(self._config.sample_idle_timeout * 1000)))
+        return session.key, send_queue
 
     def _forget(self, key: int) -> None:
         self._streams.pop(key, None)
@@ -221,50 +241,57 @@ class CoInference:
             self._empty.set()
 
     async def _read(self, stream: _Stream, requests: AsyncIterator[bytes]) -> None:
-        """Take in what the edge sends; while its answers pile up, nothing more is read and gRPC holds it back."""
+        """Handle the edge's messages. While its send queue is full, nothing is read, and gRPC holds the edge back."""
         try:
             async for raw in requests:
                 for message in parse(raw):
-                    self._receive(stream, message)
-                self._watch_the_time()
-                await stream.outbox.room()
+                    self._handle_message(stream, message)
+                self._start_idle_timer()
+                await stream.send_queue.wait_for_room()
             stream.half_closed = True
             stream.end_if_done()
         except WireError as error:
-            stream.end(End(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
-        except (grpc.aio.AbortError, *_GONE) as error:
-            # The connection broke, or the stream has its status already.
+            stream.end(StreamStatus(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
+        except (grpc.aio.AbortError, *_BROKEN_STREAM) as error:
+            # The connection broke, or the stream was aborted before.
             log.debug("a stream cannot be read any more: %s", error)
-            stream.end(End(grpc.StatusCode.INTERNAL, "the stream cannot be read any more"))
+            stream.end(StreamStatus(grpc.StatusCode.INTERNAL, "the stream cannot be read any more"))
         except Exception:
             log.exception("a message of a stream could not be handled")
-            stream.end(End(grpc.StatusCode.INTERNAL, "the cloud failed: open another stream"))
+            stream.end(StreamStatus(grpc.StatusCode.INTERNAL, "the cloud failed: open another stream"))
 
-    def _receive(self, stream: _Stream, message: EdgeMessage) -> None:
+    def _handle_message(self, stream: _Stream, message: EdgeMessage) -> None:
         if isinstance(message, Frame):
-            stream.session.frame(message)
+            stream.session.handle_frame(message)
         elif isinstance(message, Stop):
-            stream.session.stop(message)
+            stream.session.handle_stop(message)
         else:
             raise WireError("Open came twice: a stream has one, for another bundle open another stream")
         stream.end_if_done()
 
-    def _watch_the_time(self) -> None:
-        """One timer for all samples; it may come early, for times only move on, and is then set anew."""
-        expiry = self._watch.next_expiry()
-        if self._idle_timer is None and expiry is not None:
-            pause = max(0.0, expiry - time.monotonic())
-            self._idle_timer = asyncio.get_running_loop().call_later(pause, self._end_idle_samples)
+    def _handle_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+        touched = set()
+        for outcome in outcomes:
+            sample: OpenSample = outcome.request.token
+            sample.session.handle_outcome(sample, outcome)
+            touched.add(sample.session.key)
+        self._end_if_done(touched)
 
-    def _end_idle_samples(self) -> None:
+    def _start_idle_timer(self) -> None:
+        """Start the one timer of all samples, unless it runs. If it comes early, it is started again."""
+        if self._idle_timer is None and (expiry := self._watch.next_expiry()) is not None:
+            pause = max(0.0, expiry - time.monotonic())
+            self._idle_timer = asyncio.get_running_loop().call_later(pause, self._expire_samples)
+
+    def _expire_samples(self) -> None:
         self._idle_timer = None
         expired = self._watch.expired(time.monotonic())
         for sample in expired:
             sample.session.expire(sample)
-        self._end_what_is_done({sample.session.key for sample in expired})
-        self._watch_the_time()
+        self._end_if_done({sample.session.key for sample in expired})
+        self._start_idle_timer()
 
-    def _end_what_is_done(self, keys: Iterable[int]) -> None:
+    def _end_if_done(self, keys: Iterable[int]) -> None:
         for key in keys:
             stream = self._streams.get(key)
             if stream is not None:
@@ -272,23 +299,22 @@ class CoInference:
 
     def _refuse_unless_serving(self) -> None:
         if self._draining:
-            raise Refused("draining", _DRAINING.code, _DRAINING.details)
+            raise StreamRefused("draining", DRAINING)
         if self._engine is None:
-            wait = "warming up: try again soon, or go to another replica"
-            raise Refused("warming_up", grpc.StatusCode.UNAVAILABLE, wait)
+            raise StreamRefused("warming_up", WARMING_UP)
 
 
-async def _write(outbox: Outbox, context: Context) -> None:
-    """Write what is queued, as it comes, and the end."""
-    async for message in outbox.messages():
+async def _write(send_queue: SendQueue, context: Context) -> None:
+    """Write the messages as they are queued, and the stream's status."""
+    async for message in send_queue.messages():
         await context.write(cloud_to_wire(message))
-    if outbox.how is not None and outbox.how.code is not grpc.StatusCode.OK:
-        await _abort(outbox.how, context)
+    if send_queue.status is not None and send_queue.status.code is not grpc.StatusCode.OK:
+        await _abort(send_queue.status, context)
 
 
-async def _abort(end: End, context: Context) -> None:
-    """End a stream with a status. Raises gRPC's AbortError, by which it knows; nothing if the edge is gone already."""
+async def _abort(status: StreamStatus, context: Context) -> None:
+    """End a stream with a status, if the edge is still there. Raises gRPC's AbortError, which tells gRPC to end it."""
     try:
-        await context.abort(end.code, end.details, end.metadata)
-    except _GONE as error:
-        log.debug("a stream ended before it was told why: %s", error)
+        await context.abort(status.code, status.details, status.metadata)
+    except _BROKEN_STREAM as error:
+        log.debug("a stream broke before its status was sent: %s", error)

@@ -1,6 +1,6 @@
-"""What one stream means: its samples, their slots, and the answer to every message. No gRPC and no asyncio in here.
+"""What the messages of one stream do: its samples, their slots, and the answers. No gRPC and no asyncio in here.
 
-All of it runs in the one thread that serves the streams. `docs/serving.md` draws the states of a sample.
+All of it runs in the thread that serves the streams. `docs/serving.md` draws the states of a sample.
 """
 
 from __future__ import annotations
@@ -11,33 +11,41 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from cloud_server.engine.loaded_bundle import Lane
-from cloud_server.engine.work import Answered, Outcome, Work
+from cloud_server.engine.loaded_bundle import LoadedBundle
+from cloud_server.engine.requests import Answered, Outcome, StepRequest
 from cloud_server.rpc.idle import IdleWatch
 from shared.messages import CloudMessage, Frame, Rejection, RejectionCode, StepResult, Stop
 from shared.metrics import Metrics
 
 _keys = itertools.count()
-"""Names samples and streams for the scheduler: edges choose their own numbers, and choose the same ones."""
+"""Keys of streams and samples in the scheduler. The numbers that edges choose are the same on many streams."""
 
 
-class Submitter(Protocol):
-    """What a session needs of the engine."""
+class EngineInterface(Protocol):
+    """The methods of the engine that a session calls; see `Engine`."""
 
-    def submit(self, lane: Lane, stream: int, sample: int, work: Work) -> bool: ...
+    def submit(self, loaded: LoadedBundle, stream: int, sample: int, request: StepRequest) -> bool: ...
 
-    def drop(self, lane: Lane, sample: int) -> None: ...
+    def drop(self, loaded: LoadedBundle, sample: int) -> None: ...
+
+    def retry_after_ms(self, loaded: LoadedBundle) -> int: ...
 
 
 @dataclass(eq=False)
-class Sample:
-    """One sample of one stream.
+class OpenSample:
+    """One sample of one stream, from its first frame to Stop, rejection or idle timeout.
 
-    `received` is the last timestep accepted, `results` holds the answers so far for those who ask again. The slot is
-    given back after the last timestep (`row` None); the record stays for repeated frames until Stop or idle timeout.
+    Attributes:
+        session: of the stream.
+        number: the edge's number for it.
+        row: its slot; None after the last timestep, when the slot is free again.
+        key: its key in the scheduler.
+        received: the last timestep that was accepted.
+        closed: whether the session has forgotten it.
+        results: the answers so far, by timestep, for frames that are sent again.
     """
 
-    session: Session
+    session: StreamSession
     number: int
     row: int | None
     key: int = field(default_factory=_keys.__next__)
@@ -46,28 +54,33 @@ class Sample:
     results: dict[int, StepResult] = field(default_factory=dict)
 
 
-class Session:
+class StreamSession:
     """One stream after its Open.
 
     Args:
-        send: called with every answer, in order; must not block.
+        loaded: the bundle that the edge asked for.
+        engine: steps the frames.
+        top_k: classes in an answer; 0 for all.
         max_open: samples that may have a slot at once.
+        watch: notes when a sample was last active.
+        metrics: of the process.
+        send: called with every answer, in order; must not block.
         clock: monotonic seconds.
     """
 
     def __init__(
         self,
-        lane: Lane,
-        engine: Submitter,
+        loaded: LoadedBundle,
+        engine: EngineInterface,
         *,
         top_k: int,
         max_open: int,
-        watch: IdleWatch[Sample],
+        watch: IdleWatch[OpenSample],
         metrics: Metrics,
         send: Callable[[CloudMessage], None],
         clock: Callable[[], float],
     ) -> None:
-        self.lane = lane
+        self.loaded = loaded
         self.draining = False
         self.key = next(_keys)
         self._engine = engine
@@ -77,47 +90,52 @@ class Session:
         self._metrics = metrics
         self._send = send
         self._clock = clock
-        self._samples: dict[int, Sample] = {}
+        self._samples: dict[int, OpenSample] = {}
         self._finished: OrderedDict[int, None] = OrderedDict()
         self._rejected: OrderedDict[int, None] = OrderedDict()
-        """Samples given up or not taken: their frames that are under way get no second rejection each."""
+        """Samples that were rejected or ignored. Their frames may still arrive, and get no second rejection."""
 
     @property
     def open_samples(self) -> int:
-        """Samples that have a slot: begun, neither stopped nor at their last timestep."""
+        """How many samples have a slot: begun, neither stopped nor at their last timestep."""
         return len(self._samples) - len(self._finished)
 
     @property
-    def unanswered(self) -> bool:
-        """Whether a frame is queued or running whose result somebody waits for."""
+    def has_unanswered_frames(self) -> bool:
+        """Whether a frame of the stream is queued or running."""
         return any(sample.received > len(sample.results) for sample in self._samples.values())
 
-    def stop(self, message: Stop) -> None:
-        """The edge needs nothing more of a sample: its slot is free at once, what it has queued is dropped."""
+    def handle_stop(self, message: Stop) -> None:
+        """Forget a sample: its slot is free at once, its waiting frames are dropped."""
         self._rejected.pop(message.sample, None)
         self._forget(message.sample)
 
-    def frame(self, frame: Frame) -> None:
-        """Queue a frame, answer a repeated one from the sample's record, or reject the sample."""
+    def handle_frame(self, frame: Frame) -> None:
+        """Queue a frame, answer a repeated one from the sample's results, or reject the sample."""
         sample = self._samples.get(frame.sample)
         if sample is None:
-            self._first_frame(frame)
-        elif not 1 <= frame.timestep <= self.lane.timesteps:
-            self._reject(frame.sample, RejectionCode.INVALID_FRAME, self._outside(frame))
+            self._handle_first_frame(frame)
+        elif not 1 <= frame.timestep <= self.loaded.timesteps:
+            self._reject(frame.sample, RejectionCode.INVALID_FRAME, self._out_of_range(frame))
         elif frame.timestep in sample.results:
             self._watch.touch(sample, self._clock())
             self._send(sample.results[frame.timestep])
         elif frame.timestep > sample.received + 1:
             reason = (
-                f"timestep {frame.timestep} came after {sample.received}: start the sample anew from its first frame"
+                f"timestep {frame.timestep} came after {sample.received}: start the sample again from its first frame"
             )
             self._reject(frame.sample, RejectionCode.STATE_LOST, reason)
         elif frame.timestep == sample.received + 1:
             self._accept(sample, frame)
-        # else it is queued or running already, and answered once
+        # else the frame is queued or running already, and will be answered once
 
-    def settle(self, sample: Sample, outcome: Outcome) -> None:
-        """The engine is done with a frame of one of this session's samples."""
+    def handle_outcome(self, sample: OpenSample, outcome: Outcome) -> None:
+        """Answer a frame with what the engine returned for it.
+
+        Args:
+            sample: of this session; the token of the request.
+            outcome: of one of its frames.
+        """
         if sample.closed:
             return
         if not isinstance(outcome, Answered):
@@ -127,14 +145,14 @@ class Session:
         sample.results[result.timestep] = result
         self._watch.touch(sample, self._clock())
         self._send(result)
-        if result.timestep == self.lane.timesteps:
-            self._give_back(sample)
+        if result.timestep == self.loaded.timesteps:
+            self._free_slot(sample)
             self._finished[sample.number] = None
             if len(self._finished) > self._max_open:
                 self._forget(next(iter(self._finished)))
 
-    def expire(self, sample: Sample) -> None:
-        """The sample's idle time is up. One that waits for the cloud, not for its edge, has its time begin again."""
+    def expire(self, sample: OpenSample) -> None:
+        """Handle the end of a sample's idle time. For a sample that waits for the cloud the time starts again."""
         if sample.closed:
             return
         if sample.number in self._finished:
@@ -142,60 +160,64 @@ class Session:
         elif sample.received > len(sample.results):
             self._watch.touch(sample, self._clock())
         else:
-            reason = f"no frame for {self._watch.timeout:g} s: start the sample anew from its first frame"
+            reason = f"no frame for {self._watch.timeout:g} s: start the sample again from its first frame"
             self._reject(sample.number, RejectionCode.IDLE, reason)
 
     def close(self) -> None:
-        """The stream is gone: all its slots are free at once."""
+        """Forget all samples: their slots are free at once."""
         for number in list(self._samples):
             self._forget(number)
 
-    def _first_frame(self, frame: Frame) -> None:
+    def _handle_first_frame(self, frame: Frame) -> None:
+        """Handle the first frame of a sample that is not open."""
         if frame.timestep != 1 and frame.sample in self._rejected:
             return
-        if not 1 <= frame.timestep <= self.lane.timesteps:
-            self._reject(frame.sample, RejectionCode.INVALID_FRAME, self._outside(frame))
+        if not 1 <= frame.timestep <= self.loaded.timesteps:
+            self._reject(frame.sample, RejectionCode.INVALID_FRAME, self._out_of_range(frame))
         elif frame.timestep > 1:
-            reason = f"timestep {frame.timestep} of a sample that is not open: start it anew from its first frame"
+            reason = f"timestep {frame.timestep} of a sample that is not open: start it again from its first frame"
             self._reject(frame.sample, RejectionCode.STATE_LOST, reason)
         elif self.draining:
-            # The stream ends when its open samples are done, and the edge takes this one elsewhere, with its frames
-            # that are under way already.
+            # The stream ends when its open samples are done. The edge then sends this sample to another cloud.
             self._ignore(frame.sample)
         elif self.open_samples >= self._max_open:
             reason = f"this stream has {self._max_open} samples open, as many as it may: stop one first"
-            self._reject(frame.sample, RejectionCode.NO_SLOT, reason, self.lane.retry_after_ms)
+            self._reject_for_now(frame.sample, reason)
         else:
             self._begin(frame)
 
     def _begin(self, frame: Frame) -> None:
-        row = self.lane.slots.allocate()
+        row = self.loaded.slots.allocate()
         if row is None:
-            reason = f"all {self.lane.slots.count} slots of this replica are in use: try again or go to another"
-            self._reject(frame.sample, RejectionCode.NO_SLOT, reason, self.lane.retry_after_ms)
+            reason = f"all {self.loaded.slots.count} slots of this replica are in use: try again or go to another"
+            self._reject_for_now(frame.sample, reason)
             return
         self._rejected.pop(frame.sample, None)
-        sample = self._samples[frame.sample] = Sample(self, frame.sample, row)
+        sample = self._samples[frame.sample] = OpenSample(self, frame.sample, row)
         self._show_slots()
         self._accept(sample, frame)
 
-    def _accept(self, sample: Sample, frame: Frame) -> None:
+    def _accept(self, sample: OpenSample, frame: Frame) -> None:
         assert sample.row is not None, "a finished sample has all its results"
-        if not self._engine.submit(self.lane, self.key, sample.key, Work(sample, sample.row, frame)):
-            reason = f"{self.lane.scheduler.bound} frames wait already: try again or go to another replica"
-            self._reject(frame.sample, RejectionCode.NO_SLOT, reason, self.lane.retry_after_ms)
+        if not self._engine.submit(self.loaded, self.key, sample.key, StepRequest(sample, sample.row, frame)):
+            reason = f"{self.loaded.scheduler.max_waiting} frames wait already: try again or go to another replica"
+            self._reject_for_now(frame.sample, reason)
             return
         sample.received = frame.timestep
         self._watch.touch(sample, self._clock())
 
+    def _reject_for_now(self, number: int, reason: str) -> None:
+        """Reject a sample because the cloud is full, and say when to try again."""
+        self._reject(number, RejectionCode.NO_SLOT, reason, self._engine.retry_after_ms(self.loaded))
+
     def _reject(self, number: int, code: RejectionCode, reason: str, retry_after_ms: int = 0) -> None:
         self._forget(number)
         self._ignore(number)
-        self._metrics.count("neucodex_cloud_rejections_total", reason=code.name.lower(), bundle=self.lane.name)
+        self._metrics.count("neucodex_cloud_rejections_total", reason=code.name.lower(), bundle=self.loaded.name)
         self._send(Rejection(number, code, reason, retry_after_ms))
 
     def _ignore(self, number: int) -> None:
-        """What follows of this sample is on its way already and means nothing."""
+        """Ignore the sample's frames that are under way; a frame of timestep 1 starts it again."""
         self._rejected[number] = None
         if len(self._rejected) > 4 * self._max_open:
             self._rejected.popitem(last=False)
@@ -207,19 +229,19 @@ class Session:
         sample.closed = True
         self._finished.pop(number, None)
         self._watch.forget(sample)
-        self._give_back(sample)
+        self._free_slot(sample)
 
-    def _give_back(self, sample: Sample) -> None:
-        """The slot, and what is queued for it. A batch that holds its frame may run on: see Slots."""
+    def _free_slot(self, sample: OpenSample) -> None:
+        """Free the slot and drop the waiting frames. A batch with a frame of the sample may still run; see `Slots`."""
         if sample.row is None:
             return
-        self._engine.drop(self.lane, sample.key)
-        self.lane.slots.free(sample.row)
+        self._engine.drop(self.loaded, sample.key)
+        self.loaded.slots.free(sample.row)
         sample.row = None
         self._show_slots()
 
     def _show_slots(self) -> None:
-        self._metrics.set("neucodex_cloud_slots_in_use", self.lane.slots.in_use, bundle=self.lane.name)
+        self._metrics.set("neucodex_cloud_slots_in_use", self.loaded.slots.in_use, bundle=self.loaded.name)
 
     def _result(self, outcome: Answered) -> StepResult:
         confidences, classes = outcome.confidences, tuple[int, ...]()
@@ -227,7 +249,7 @@ class Session:
             order = sorted(range(len(confidences)), key=confidences.__getitem__, reverse=True)
             classes = tuple(order[: self._top_k])
             confidences = tuple(confidences[index] for index in classes)
-        frame = outcome.work.frame
+        frame = outcome.request.frame
         return StepResult(
             frame.sample,
             frame.timestep,
@@ -238,5 +260,5 @@ class Session:
             outcome.batch_size,
         )
 
-    def _outside(self, frame: Frame) -> str:
-        return f"timestep {frame.timestep}: this bundle has 1..{self.lane.timesteps}"
+    def _out_of_range(self, frame: Frame) -> str:
+        return f"timestep {frame.timestep}: this bundle has 1..{self.loaded.timesteps}"

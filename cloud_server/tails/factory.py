@@ -1,4 +1,4 @@
-"""Which form of the tail a bundle gets. Each is imported only when it is chosen, so `rate` on a CPU needs no torch."""
+"""Chooses a bundle's tail. A tail is imported only when it is chosen, so that `rate` on a CPU needs no torch."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ log = logging.getLogger(__name__)
 
 
 def make_tail(bundle: Bundle, config: CloudConfig) -> Tail:
-    """The fastest tail for the bundle's execution and the device that keeps what the configuration promises.
+    """Load the fastest tail for the bundle's execution and the device that keeps what the configuration promises.
 
     Raises:
         BundleError: a file of the tail is missing, damaged or does not fit the manifest.
-        ConfigError: what would run it is not installed.
+        ConfigError: the library or the device that would run it is not there.
     """
     runtime = choose_runtime(bundle, config)
     log.info("bundle %s: the %s tail runs on %s", bundle.manifest.name, bundle.execution, runtime)
@@ -35,10 +35,10 @@ def make_tail(bundle: Bundle, config: CloudConfig) -> Tail:
 
 
 def choose_runtime(bundle: Bundle, config: CloudConfig) -> TailRuntime:
-    """What runs the tail: on a CPU onnxruntime where the bundle has a graph, integers first, else torch.
+    """The library that runs the tail: on a CPU onnxruntime if the bundle has a graph (integers first), else torch.
 
     Raises:
-        ConfigError: neither is possible, or --runtime names one that is not.
+        ConfigError: neither is possible, or --runtime names one that has no tail for this execution.
     """
     if bundle.execution == "spiking":
         if config.runtime in ("onnx", "onnx-int8"):
@@ -61,7 +61,7 @@ def choose_runtime(bundle: Bundle, config: CloudConfig) -> TailRuntime:
 def _torch(bundle: Bundle) -> TailRuntime:
     if not find_spec("torch"):
         raise ConfigError(
-            f"bundle {bundle.path}: execution {bundle.execution} needs torch here: pip install '.[cloud-torch]' in a "
+            f"bundle {bundle.path}: execution {bundle.execution} needs torch here: pip install '.[cloud]' in a "
             "checkout, or serve a bundle with a graph for onnxruntime"
         )
     return "torch"
@@ -72,9 +72,9 @@ def _spiking(bundle: Bundle, config: CloudConfig) -> Tail:
 
     device = torch_device(config.device)
     if device.type == "cuda":
-        from cloud_server.tails.cuda_graph import GraphTail  # noqa: PLC0415
+        from cloud_server.tails.cuda_graph import CudaGraphTail  # noqa: PLC0415
 
-        return GraphTail(bundle, device, config.precision, min(config.max_batch, config.slots))
+        return CudaGraphTail(bundle, device, config.precision, min(config.max_batch, config.slots))
     from cloud_server.tails.invariant import InvariantTail  # noqa: PLC0415
     from cloud_server.tails.traced import TracedTail  # noqa: PLC0415
 

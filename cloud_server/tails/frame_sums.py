@@ -1,4 +1,4 @@
-"""The slots of the `rate` execution: of each sample the sum of its frames, which is all that its answer depends on."""
+"""The slots of the `rate` execution: each holds the sum of the sample's frames, on which alone its answer depends."""
 
 from __future__ import annotations
 
@@ -14,22 +14,17 @@ Sums = NDArray[np.uint8]
 """[B, C', H', W'], how often each neuron has fired."""
 
 
-class FrameSums(Slots[Sums]):
-    """`count` rows of sums of frames [C', H', W']."""
+class FrameSumSlots(Slots[Sums]):
+    """`count` rows with sums of frames [C', H', W']."""
 
     def __init__(self, shape: Shape, count: int) -> None:
         super().__init__(count)
-        # empty, not zeros: a page of memory that no sample has used yet costs nothing
+        # empty, not zeros: memory that no sample has used yet is never touched and so costs nothing
         self._sums: Sums = np.empty((count, *shape), np.uint8)
 
     @property
     def bytes_per_row(self) -> int:
         return int(self._sums[0].nbytes)
-
-    def reset(self, rows: Sequence[int]) -> None:
-        self._sums[list(rows)] = 0
-        for row in rows:
-            self.steps[row] = 0
 
     def fresh(self, batch: int) -> Sums:
         return np.zeros((batch, *self._sums.shape[1:]), np.uint8)
@@ -37,10 +32,11 @@ class FrameSums(Slots[Sums]):
     def gather(self, rows: Sequence[int]) -> Sums:
         return self._sums[list(rows)]
 
-    def scatter(self, rows: Sequence[int], state: Sums) -> None:
+    def _reset_state(self, rows: Sequence[int]) -> None:
+        self._sums[list(rows)] = 0
+
+    def _scatter_state(self, rows: Sequence[int], state: Sums) -> None:
         expected = (len(rows), *self._sums.shape[1:])
         if state.shape != expected:
             raise ValueError(f"sums of shape {state.shape} do not fit {len(rows)} rows: {expected} is expected")
         self._sums[list(rows)] = state
-        for row in rows:
-            self.steps[row] += 1

@@ -1,4 +1,4 @@
-"""The tail of the `rate` execution: it computes once for a frame, on the mean of the sample's frames so far."""
+"""The tail of the `rate` execution: for each frame it computes once, on the mean of the sample's frames so far."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud_server.tails.base import Confidences, StepOutput
-from cloud_server.tails.frame_sums import FrameSums, Sums
+from cloud_server.tails.frame_sums import FrameSumSlots, Sums
 from shared.bundle import Bundle
 from shared.spike_codec import Spikes
 
 
 class RateNetwork(Protocol):
-    """Decoder, tail and readout in whatever runs them."""
+    """Decoder, tail and readout of a bundle, loaded into the library that runs them."""
 
     def use_threads(self, threads: int) -> None:
-        """See `Tail`."""
+        """Run on this many CPU threads; see `Tail.use_threads`."""
 
     def logits(self, sums: Sums, timesteps: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Sums of frames [B, C', H', W'] after `timesteps` [B] of them, to logits [B, classes]."""
+        """The logits [B, classes] of sums of frames [B, C', H', W'], each of as many frames as `timesteps` [B] says."""
 
 
 class RateTail:
-    """A `Tail` whose samples are sums of frames.
+    """A `Tail` whose state is the sum of each sample's frames.
 
     Args:
-        bundle: in the `rate` execution.
-        network: of the bundle, loaded.
+        bundle: opened in the `rate` execution.
+        network: the bundle's network.
     """
 
     def __init__(self, bundle: Bundle, network: RateNetwork) -> None:
@@ -37,8 +37,8 @@ class RateTail:
         self._temperature = np.float32(bundle.settings.temperature)
         self._network = network
 
-    def slots(self, count: int) -> FrameSums:
-        return FrameSums(self._shape, count)
+    def slots(self, count: int) -> FrameSumSlots:
+        return FrameSumSlots(self._shape, count)
 
     def use_threads(self, threads: int) -> None:
         self._network.use_threads(threads)
@@ -50,7 +50,7 @@ class RateTail:
 
 
 def softmax(logits: NDArray[np.float32]) -> Confidences:
-    """Over the last axis, in float32."""
+    """Softmax over the last axis, in float32."""
     shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    out: Confidences = shares / shares.sum(axis=-1, keepdims=True)
-    return out
+    confidences: Confidences = shares / shares.sum(axis=-1, keepdims=True)
+    return confidences

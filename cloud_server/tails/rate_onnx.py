@@ -1,4 +1,4 @@
-"""The `rate` tail run by onnxruntime on the CPU. No torch is needed."""
+"""Runs the network of the `rate` tail by onnxruntime on the CPU, without torch."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class OnnxRateNetwork:
-    """See the module.
+    """A `RateNetwork` that is one of the bundle's ONNX graphs.
 
     Args:
-        bundle: its graph is read, the tail's weights are not.
-        part: `tail-rate` or `tail-rate-int8`.
+        bundle: its graph is read; the file with the tail's weights is not.
+        part: `tail-rate` (float32) or `tail-rate-int8` (integers).
 
     Raises:
         BundleError: the graph is missing or damaged.

@@ -1,4 +1,4 @@
-"""The `rate` tail run by torch: on a GPU, or where a bundle has no graph."""
+"""Runs the network of the `rate` tail by torch: on a GPU, or if the bundle has no graph."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.models.rate import RateCloud
 
 
 class TorchRateNetwork:
-    """See the module.
+    """A `RateNetwork` in torch. It turns TF32 off for the whole process, as `SpikingTail` does.
 
     Args:
         bundle: in the `rate` execution.
@@ -31,7 +31,7 @@ class TorchRateNetwork:
     def __init__(
         self, bundle: Bundle, device: torch.device, precision: Precision = "fp32", *, batch_invariant: bool = False
     ) -> None:
-        torch.backends.cudnn.allow_tf32 = False  # by its older name, which every torch from 2.4 on has
+        torch.backends.cudnn.allow_tf32 = False  # the older name of the setting, which every torch since 2.4 has
         self._device = device
         self._batch_invariant = batch_invariant
         network = RateCloud(load_cloud(bundle), bundle.settings.tail_levels, DTYPES[precision])

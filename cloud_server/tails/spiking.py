@@ -1,4 +1,4 @@
-"""The tail of the `spiking` execution in plain torch: every neuron steps, and the readout's logits add up."""
+"""The tail of the `spiking` execution in plain torch: it steps every neuron and sums the logits of the readout."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cloud_server.config import Precision
 from cloud_server.tails.base import StepOutput
-from cloud_server.tails.membranes import Membranes, Rows
+from cloud_server.tails.membranes import MembraneSlots, SpikingState
 from cloud_server.tails.torch_device import DTYPES
 from shared.bundle import Bundle
 from shared.models.inference import inference_form
@@ -21,14 +21,19 @@ from shared.spike_codec import Spikes
 class SpikingTail:
     """The cloud half of a bundle in inference form.
 
-    It turns TF32 off for the whole process: convolutions in float32 on a GPU would read 10 bits of each number.
+    It turns TF32 off for the whole process: with TF32, float32 convolutions on a GPU read only 10 bits of a mantissa.
+
+    Args:
+        bundle: opened in the `spiking` execution.
+        device: what it runs on.
+        precision: of the convolutions and the spikes between them.
 
     Raises:
         BundleError: the tail's file is missing, damaged or does not fit the manifest.
     """
 
     def __init__(self, bundle: Bundle, device: torch.device, precision: Precision = "fp32") -> None:
-        torch.backends.cudnn.allow_tf32 = False  # by its older name, which every torch from 2.4 on has
+        torch.backends.cudnn.allow_tf32 = False  # the older name of the setting, which every torch since 2.4 has
         self.device = device
         self.dtype = DTYPES[precision]
         self.network = inference_form(load_cloud(bundle), self.dtype).to(device)
@@ -36,29 +41,29 @@ class SpikingTail:
         self._leak = bundle.settings.readout_leak
         self._weights = total_weights(self._leak, bundle.manifest.network.timesteps)
 
-    def slots(self, count: int) -> Membranes:
-        return Membranes(self.network, count, self.device, torch.float32)
+    def slots(self, count: int) -> MembraneSlots:
+        return MembraneSlots(self.network, count, self.device, torch.float32)
 
     def use_threads(self, threads: int) -> None:
-        torch.set_num_threads(threads)  # OpenMP keeps this for each thread
+        torch.set_num_threads(threads)  # OpenMP keeps this setting for each calling thread
 
     @torch.inference_mode()
-    def step(self, frames: Sequence[Spikes], timesteps: Sequence[int], state: Rows) -> StepOutput[Rows]:
+    def step(self, frames: Sequence[Spikes], timesteps: Sequence[int], state: SpikingState) -> StepOutput[SpikingState]:
         spikes = torch.from_numpy(np.stack(frames)).to(self.device)
         return StepOutput(state, self.compute(spikes, self.weights(timesteps), state).cpu().numpy())
 
     def weights(self, timesteps: Sequence[int]) -> Tensor:
-        """What the logits up to these timesteps weigh together, float32 [B, 1] on the device."""
+        """The total weight of the logits up to these timesteps, float32 [B, 1] on the device."""
         weights = [self._weights[timestep - 1] for timestep in timesteps]
         return torch.tensor(weights, dtype=torch.float32, device=self.device).unsqueeze(1)
 
-    def compute(self, spikes: Tensor, weights: Tensor, state: Rows) -> Tensor:
-        """The step on the device alone.
+    def compute(self, spikes: Tensor, weights: Tensor, state: SpikingState) -> Tensor:
+        """The part of a step that runs on the device.
 
         Args:
             spikes: uint8 [B, C, H, W].
-            weights: of `self.weights`, float32 [B, 1].
-            state: overwritten.
+            weights: from `self.weights`, float32 [B, 1].
+            state: the samples' state; it is overwritten.
 
         Returns:
             The confidences, float32 [B, classes].
@@ -66,7 +71,7 @@ class SpikingTail:
         inputs = spikes.to(self.dtype).contiguous(memory_format=torch.channels_last)
         logits, after = self.network.step(inputs, state.membranes)
         for kept, membrane in zip(state.membranes, after, strict=True):
-            assert membrane is kept, "the inference form writes into the state that it is given"
+            assert membrane is kept, "the inference form overwrites its state"
         if self._leak != 1.0:
             state.logits.mul_(self._leak)
         total = state.logits.add_(logits)
@@ -74,7 +79,7 @@ class SpikingTail:
 
 
 def total_weights(leak: float, timesteps: int) -> list[float]:
-    """1, 1 + leak, 1 + leak + leak^2, ...: what the readout divides its sum by after each of so many timesteps."""
+    """1, 1 + leak, 1 + leak + leak^2, ...: the divisors of the readout's sum of logits after timestep 1, 2, 3, ..."""
     weights = [1.0]
     while len(weights) < timesteps:
         weights.append(1.0 + leak * weights[-1])

@@ -1,4 +1,4 @@
-"""What torch computes on and with, by the names of the command line."""
+"""torch's device and dtypes, by the names of the command line."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfl
 
 
 def torch_device(device: Device) -> torch.device:
-    """The accelerator by its name on the command line.
+    """The device with this name on the command line.
 
     Raises:
-        ConfigError: this machine, or this build of torch, has none.
+        ConfigError: torch finds no such device.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--device cuda: torch finds no CUDA device here; use --device cpu, or a CUDA build of torch")

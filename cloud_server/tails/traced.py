@@ -1,8 +1,8 @@
-"""The tail on a CPU: a step recorded once as TorchScript, then run by one call.
+"""The `spiking` tail on a CPU: a step is recorded once as TorchScript, then run by one call.
 
-In plain PyTorch a step is some hundred calls from Python, and after each of them the engine's thread asks for the GIL
-again, which the event loop holds while it serves streams. A recorded step needs it at its end alone. It runs the same
-operations in the same order: its results are those of the plain tail, bit for bit.
+In plain PyTorch a step is about a hundred calls from Python. After each of them the engine's thread needs the GIL,
+which the event loop holds while it serves streams. A recorded step needs the GIL only at its end. It runs the same
+operations in the same order, so its results have the same bits as the plain tail's.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ import torch
 from torch import Tensor, nn
 
 from cloud_server.config import Precision
-from cloud_server.tails.membranes import Rows
+from cloud_server.tails.membranes import SpikingState
 from cloud_server.tails.spiking import SpikingTail
 from shared.bundle import Bundle
 from shared.models.layers import State
 from shared.models.split import CloudNetwork
 
 RECORDED_BATCH = 2
-"""Of one sample, what is true of one alone might be recorded. Batches may have any size."""
+"""Batch size of the recording; steps may have any. With 1, special cases of a single sample could be recorded."""
 
 
 class TracedTail(SpikingTail):
-    """A tail whose step is recorded when it is loaded."""
+    """A `SpikingTail` whose step is recorded when it is loaded."""
 
     def __init__(self, bundle: Bundle, device: torch.device, precision: Precision = "fp32") -> None:
         super().__init__(bundle, device, precision)
         self._recorded = self._record()
 
-    def compute(self, spikes: Tensor, weights: Tensor, state: Rows) -> Tensor:
+    def compute(self, spikes: Tensor, weights: Tensor, state: SpikingState) -> Tensor:
         confidences: Tensor = self._recorded(spikes, weights, state.membranes, state.logits)
         return confidences
 
@@ -43,18 +43,18 @@ class TracedTail(SpikingTail):
         state = self.slots(RECORDED_BATCH).fresh(RECORDED_BATCH)
         step = _Step(self.network, super().compute).eval()
         with warnings.catch_warnings():
-            # Of iterating over timesteps, of which a step has one, and of TorchScript's age: docs/decisions/0008.
+            # torch warns of the loop over timesteps (a step has one) and that TorchScript is old: docs/decisions/0008.
             warnings.simplefilter("ignore")
             traced = torch.jit.trace(step, (spikes, weights, state.membranes, state.logits), check_trace=False)  # type: ignore[no-untyped-call]
-            recorded: Callable[..., Tensor] = torch.jit.freeze(_on_its_own(traced))
+            recorded: Callable[..., Tensor] = torch.jit.freeze(_reload(traced))
         return recorded
 
 
-def _on_its_own(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
-    """The same, written and read again.
+def _reload(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+    """Save a module and load it again.
 
-    Freezing makes the weights constants of the code, and all code that a process traces is kept in one place until it
-    ends (pytorch/pytorch#96726): a retired tail's weights would stay. What is read has a place of its own.
+    Freezing turns the weights into constants of the code, and a process keeps all code that it traced until it ends
+    (pytorch/pytorch#96726), so the weights of a retired tail would stay in memory. Code that was loaded is freed.
     """
     file = io.BytesIO()
     torch.jit.save(module, file)
@@ -64,12 +64,12 @@ def _on_its_own(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
 
 
 class _Step(nn.Module):
-    """What is recorded, as the module that TorchScript wants."""
+    """The step as a module, which TorchScript needs."""
 
-    def __init__(self, network: CloudNetwork, compute: Callable[[Tensor, Tensor, Rows], Tensor]) -> None:
+    def __init__(self, network: CloudNetwork, compute: Callable[[Tensor, Tensor, SpikingState], Tensor]) -> None:
         super().__init__()
         self.network = network
         self._compute = compute
 
     def forward(self, spikes: Tensor, weights: Tensor, membranes: State, logits: Tensor) -> Tensor:
-        return self._compute(spikes, weights, Rows(membranes, logits, logits))
+        return self._compute(spikes, weights, SpikingState(membranes, logits, logits))

@@ -47,7 +47,7 @@ async def run_classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputC
         source = open_source(inputs, bundle.manifest, results.skip if results else nothing_done)
         metrics = _serve_metrics(outputs)
         if meter is not None:
-            metrics.know("meter", meter.kind)
+            metrics.declare_label_values("meter", meter.kind)
         report: Report = _report(outputs, bundle.manifest, out)
         status = _status_line(outputs, source, results, out, err)
         view = _view(config, outputs, bundle.manifest, source, results, status)

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.manifest import Normalisation
-from shared.network_spec import NetworkSpec
 from shared.spike_codec import Spikes
 
 InputArray = NDArray[np.uint8]
@@ -27,11 +26,6 @@ class Head(Protocol):
 
     def start(self, pixels: InputArray) -> HeadRun:
         """A sample before its first timestep."""
-
-
-def sample_shape(spec: NetworkSpec) -> tuple[int, ...]:
-    """The shape of the array that `Head.start` takes."""
-    return spec.input_shape if spec.input_kind == "static" else (spec.timesteps, *spec.input_shape)
 
 
 def normalise(pixels: InputArray, normalisation: Normalisation) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.heads.base import InputArray, normalise, sample_shape
+from edge_client.heads.base import InputArray, normalise
 from shared.manifest import Manifest
 
 Current = TypeVar("Current")
@@ -30,7 +30,7 @@ class Embedding(Generic[Current]):
     def __init__(self, manifest: Manifest, embed: Callable[[NDArray[np.float32]], Current]) -> None:
         spec = manifest.network
         self._static = spec.input_kind == "static"
-        self._shape = sample_shape(spec)
+        self._shape = spec.sample_shape
         self._normalisation = manifest.normalisation
         self._embed = embed
         self._of_empty = self._current(np.zeros(spec.input_shape, np.uint8))

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from edge_client.heads.base import Head, sample_shape
+from edge_client.heads.base import Head
 from edge_client.heads.runtime import Runtime
 from shared.bundle import Bundle
 from shared.errors import ConfigError
@@ -45,7 +45,7 @@ def open_head(bundle: Bundle, runtime: Runtime = "auto", threads: int = 1) -> He
 
 def warm_up(head: Head, spec: NetworkSpec) -> None:
     """Step a sample through `head`; not an empty one, whose embedding may be skipped."""
-    run = head.start(np.ones(sample_shape(spec), np.uint8))
+    run = head.start(np.ones(spec.sample_shape, np.uint8))
     for _ in range(min(WARM_UP, spec.timesteps)):
         run.step()
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client.heads.base import Head, HeadRun, InputArray
-from shared.spike_codec import Past, SpikeCodec, Spikes
+from shared.spike_codec import CodecContext, SpikeCodec, Spikes
 
 T = TypeVar("T")
 
@@ -93,7 +93,7 @@ class FrameProducer:
         self._on_encoded: Callable[[], None] | None = on_encoded
         self._clock = clock
         self._run: HeadRun | None = None
-        self._past: Past | None = None
+        self._context: CodecContext | None = None
         """Of the last frame, as the codec wants it."""
         self._last_spikes: Spikes | None = None
         self._spike_sums: NDArray[np.float32] | None = None
@@ -176,8 +176,8 @@ class FrameProducer:
         spikes = self._run.step()
         stepped = self._clock()
         if self._last_spikes is not None:  # not before it is needed: most samples end with their first frame
-            self._past = self._codec.after(self._past, self._last_spikes)
-        codec, data = self._codec.encode(spikes, self._past)
+            self._context = self._codec.next_context(self._context, self._last_spikes)
+        codec, data = self._codec.encode(spikes, self._context)
         self._last_spikes = spikes
         self._spike_sums = spikes.astype(np.float32) if self._spike_sums is None else self._spike_sums + spikes
         return EncodedFrame(codec, data, stepped - began, self._clock() - stepped)

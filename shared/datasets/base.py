@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from shared.binning import Binning
 from shared.errors import SourceError
+from shared.network_spec import InputKind
 
 Frames = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 Part = Literal["train", "test"]
-Kind = Literal["static", "events"]
 
 DEFAULT_TIMESTEPS = 10
 """Frames an event recording is binned into when nothing else is asked for."""
@@ -87,7 +87,7 @@ class DatasetInfo:
     """
 
     name: str
-    kind: Kind
+    kind: InputKind
     classes: tuple[str, ...]
     channels: int
     size: int

@@ -1,7 +1,7 @@
-"""Caltech-101 from its official folder layout, and the ten classes of it that EC-SNN is measured on.
+"""Caltech-101 from its official folder layout, and its ten classes on which EC-SNN is measured.
 
 The classes are sorted as their folder names sort by byte (capitals first), BACKGROUND_Google left out: Faces is 0,
-Faces_easy 1, Leopards 2, Motorbikes 3, accordion 4, ..., yin_yang 100. EC-SNN (Yu et al., IJCAI 2024) gives its subset
+Faces_easy 1, Leopards 2, Motorbikes 3, accordion 4, ..., yin_yang 100. EC-SNN (Yu et al., IJCAI 2024) lists its subset
 as the ids 5, 3, 0, 1, 94, 2, 12, 19, 55, 23 without saying into which list. We take them as indices into this one: they
 then name the ten largest classes, in order of size (airplanes 800, ..., chandelier 107), which is no coincidence.
 """

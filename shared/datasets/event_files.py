@@ -4,7 +4,7 @@ Which reader, and why (the one place that says it; docs/datasets.md repeats it f
 it reads the file; it and what it brings fill some 500 MB, so it is the extra `events` and the edge does without it.
 
     .bin     own, 10 lines: N-MNIST, N-Caltech101 and gesture samples must be readable on the edge. tonic's
-             `read_mnist_file` gives the same events (tested where tonic is installed).
+             `read_mnist_file` returns the same events (tested where tonic is installed).
     .aedat   own: tonic's `read_dvs_128` unpacks two values from a header reader that returns three, so it refuses
              every AEDAT 2.0 file; it also leaves out the mirroring, and takes OFF for ON.
     .dat     own: tonic 1.7 has no reader of Prophesee's format.
@@ -53,19 +53,6 @@ def read_bin(path: Path) -> Events:
     t = ((high & 0x7F) << 16 | fields[:, 3] << 8 | fields[:, 4]) + OVERFLOW_STEP * np.cumsum(overflow)
     kept = ~overflow
     return make_events(x[kept], y[kept], high[kept] >> 7, t[kept])
-
-
-def write_bin(path: Path, events: Events) -> None:
-    """Write events as `read_bin` reads them.
-
-    Raises:
-        SourceError: x above 255, y above 239, or t outside 0 .. 2^23 - 1 us.
-    """
-    x, y, t = (events[name].astype(np.int64) for name in ("x", "y", "t"))
-    if len(events) and (x.max() > 255 or y.max() >= OVERFLOW_ROW or t.min() < 0 or t.max() >= 1 << 23):
-        raise SourceError(f"{path}: 40-bit events hold x < 256, y < 240 and 0 <= t < 8.39 s; write .npz instead")
-    high = events["polarity"].astype(np.int64) << 7 | t >> 16
-    path.write_bytes(np.stack([x, y, high, t >> 8 & 0xFF, t & 0xFF], axis=1).astype(np.uint8).tobytes())
 
 
 def read_aedat2(path: Path) -> Events:

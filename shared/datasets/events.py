@@ -1,4 +1,4 @@
-"""Events as a camera gives them, and how they become the frames a network is stepped through."""
+"""The events of a camera, and how they are binned into frames, one for each timestep of a network."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def bin_events(
         sensor: (height, width) of the camera in pixels.
         size: None keeps the sensor's shape; else frames are size x size, the longer side scaled to `size`, the picture
             centred, counts of merged pixels added (enlarging leaves gaps: an event stays one event).
-        by: "count" puts the same number of events (+-1) into each frame, "time" gives each the same duration.
+        by: "count" puts the same number of events (+-1) into each frame, "time" makes all frames equally long.
 
     Raises:
         SourceError: an event lies outside the sensor.

@@ -1,8 +1,8 @@
-"""The form of a network that answers, not learns: the same functions with less work.
+"""The form of a network for inference: the same functions with less work.
 
-Batch normalisation is folded into the convolution before it, weights are laid out channels last, and neurons write
-into the membrane they are given. The folding rounds anew, so currents differ in their last bits, and a spike may differ
-where a membrane comes that close to its threshold: rare, and tested against the reference.
+Batch normalisation is folded into the convolution before it, weights are laid out channels last, and neurons overwrite
+their membrane. The folding rounds differently, so currents differ in their last bits. A spike may differ where a
+membrane is that close to its threshold; this is rare, and tested against the reference.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from shared.models.layers import Gain, SpikingModule
 from shared.network_spec import NeuronSpec
 
-Network = TypeVar("Network", bound=SpikingModule)
+_Network = TypeVar("_Network", bound=SpikingModule)
 
 
-def inference_form(network: Network, dtype: torch.dtype = torch.float32) -> Network:
+def inference_form(network: _Network, dtype: torch.dtype = torch.float32) -> _Network:
     """A copy of `network` for inference alone; `network` itself is left as it is.
 
-    The copy is called like the original, and **overwrites the state that it is given**: hand it a state that nobody
-    else reads, and keep the one it returns. Inputs are fastest in `torch.channels_last`; results are the same in any.
+    The copy is called like the original, but **overwrites its state**: pass a state that nothing else reads, and keep
+    the one that it returns. Inputs are fastest in `torch.channels_last`; results are the same in any.
 
     Args:
         network: in float32.
@@ -50,7 +50,7 @@ def inference_form(network: Network, dtype: torch.dtype = torch.float32) -> Netw
 def in_place_recurrence(currents: Tensor, membrane: Tensor, spec: NeuronSpec) -> tuple[Tensor, Tensor]:
     """`inference_recurrence` with the same operations in the same order, so the same bits, written into `membrane`.
 
-    A membrane that is one number seen many times, as `initial_state` gives it, is copied first.
+    A membrane that is one number expanded to a shape, as from `initial_state`, is copied first.
     """
     if 0 in membrane.stride():
         membrane = torch.empty_like(currents[0], dtype=membrane.dtype).copy_(membrane)

@@ -13,7 +13,7 @@ from shared.errors import BundleError
 from shared.manifest import Half
 from shared.models.split import CloudNetwork, EdgeNetwork, SplitNetwork
 
-Network = TypeVar("Network", bound=nn.Module)
+_Network = TypeVar("_Network", bound=nn.Module)
 
 COUNTER = "num_batches_tracked"
 """A counter of BatchNorm that only training needs; it is left out of bundles."""
@@ -58,7 +58,7 @@ def export_weights(network: nn.Module) -> Weights:
     }
 
 
-def _load(network: Network, bundle: Bundle, half: Half) -> Network:
+def _load(network: _Network, bundle: Bundle, half: Half) -> _Network:
     weights = {
         name: torch.from_numpy(np.asarray(value, dtype=np.float32)) for name, value in bundle.weights(half).items()
     }

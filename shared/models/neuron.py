@@ -5,8 +5,8 @@ The recurrence is snnTorch's `Leaky` with its default delayed reset by subtracti
     U[t] = leak * U[t-1] + I[t] - threshold * (U[t-1] > threshold),      S[t] = (U[t] > threshold),
 
 and the surrogate gradients are snnTorch's. `snn.Leaky` itself is not called: it keeps the last membrane on the module
-and every instance in a global list, which threads and batches of strangers cannot share. `as_snntorch` gives the
-equivalent `snn.Leaky`; a test holds the two equal bit for bit.
+and every instance in a global list, which threads and unrelated batches cannot share. `as_snntorch` returns the
+equivalent `snn.Leaky`; a test checks that both compute the same bits.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ Recurrence = Callable[[Tensor, Tensor, NeuronSpec], tuple[Tensor, Tensor]]
 class Neuron(nn.Module):
     """A layer of leaky integrate-and-fire neurons without parameters, the same spec for all of them.
 
-    Calling it with currents [T, B, C, H, W] and a membrane [B, C, H, W] gives spikes [T, B, C, H, W] of 0 and 1 in the
-    currents' dtype, and the membrane after the last timestep. Nothing is kept between calls.
+    Called with currents [T, B, C, H, W] and a membrane [B, C, H, W], it returns spikes [T, B, C, H, W] of 0 and 1 in
+    the currents' dtype, and the membrane after the last timestep. It keeps nothing between calls.
     """
 
     recurrence: Recurrence | None

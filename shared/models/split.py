@@ -164,7 +164,7 @@ def _light_head(spec: NetworkSpec, light: LightHeadSpec) -> tuple[ConvNorm, Chai
 
 
 def _grow(in_shape: Shape, blocks: list[SpikingModule], spec: NetworkSpec, names: Sequence[str]) -> Chain:
-    """`blocks` and then the named stages of the backbone, each built for what the one before it gives."""
+    """`blocks` and then the named stages of the backbone, each built for the output shape of the one before."""
     stages = _STAGES[spec.backbone](spec)
     for name in names:
         if name in stages:  # `stem` is the entry block, not a stage

@@ -1,4 +1,4 @@
-"""The codec of one bundle: each frame in the form that is smallest, and any form back, or an error."""
+"""The codec of one bundle. It encodes each frame in its smallest form, and decodes every form or raises an error."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from shared.bundle import Bundle
 from shared.errors import CodecError
 from shared.messages import Codec
 from shared.network_spec import Shape
-from shared.spike_codec.model import Past, SpikeModel
-from shared.spike_codec.range_coder import Bits, Coder, Levels, coder
+from shared.spike_codec.model import CodecContext, SpikeModel
+from shared.spike_codec.range_coder import Bits, Coder, Levels, make_coder
 from shared.spike_codec.sparse import decode_sparse, encode_sparse
 from shared.spike_codec.tables import CodecTables
 from shared.spike_codec.zstd import ZstdCoder
@@ -22,37 +22,37 @@ Spikes = NDArray[np.uint8]
 """[C, H, W], zeros and ones."""
 
 TOGETHER = 8
-"""Frames decoded in step: more of them are not faster, as what they look up no longer fits near the core."""
+"""Frames decoded together. More are not faster: the tables they read no longer fit into the cache near the core."""
 
-DAMAGED = "a range-coded frame is not what an encoder writes: damaged, or followed by something"
+DAMAGED = "a range-coded frame is not what an encoder writes: it is damaged, or something follows it"
 
 
 class SpikeCodec:
-    """Encodes and decodes the frames of one bundle. It keeps nothing between calls: a sample's past is handed in.
+    """Encodes and decodes the frames of one bundle. It keeps no state: the caller passes each sample's context in.
 
     Args:
-        shape: of a frame, [C, H, W].
-        tables: of the bundle; without them frames are packed bits, or positions where those are fewer bytes.
+        shape: a frame's shape [C, H, W].
+        tables: the bundle's tables. Without them a frame is sent as packed bits, or as positions if that is shorter.
     """
 
     def __init__(self, shape: Shape, tables: CodecTables | None = None) -> None:
         self.shape = shape
         self.spikes = prod(shape)
         self.packed_bytes = -(-self.spikes // 8)
-        self._start: Past = np.ones(shape, np.uint8)
+        self._start: CodecContext = np.ones(shape, np.uint8)
         self._start.flags.writeable = False
         self._model: SpikeModel | None = None
         self._coder: Coder | None = None
         self._zstd: ZstdCoder | None = None
         if tables is not None and tables.model is not None:
             self._model = SpikeModel(tables.model, shape)
-            self._coder = coder(tables.model.chances)
+            self._coder = make_coder(tables.model.chances)
         if tables is not None and tables.dictionary is not None:
             self._zstd = ZstdCoder(tables.dictionary, self.packed_bytes)
 
     @classmethod
     def of(cls, bundle: Bundle) -> SpikeCodec:
-        """The codec of a bundle, with its tables where it has some.
+        """Make the codec of a bundle, with its tables if it has any.
 
         Raises:
             BundleError: the tables are missing, damaged, or do not fit the bundle.
@@ -63,32 +63,32 @@ class SpikeCodec:
 
     @property
     def max_bytes(self) -> int:
-        """No encoded frame is longer: packed bits always are among the forms."""
+        """No encoded frame is longer, because every frame can be sent as packed bits."""
         return self.packed_bytes
 
     @property
-    def start(self) -> Past:
-        """The past of a sample's first frame."""
+    def initial_context(self) -> CodecContext:
+        """The context of a sample's first frame."""
         return self._start
 
-    def after(self, past: Past | None, spikes: Spikes) -> Past:
-        """The past of the frame that follows `spikes`, which itself had `past` (None: it was the first)."""
+    def next_context(self, context: CodecContext | None, spikes: Spikes) -> CodecContext:
+        """The context of the frame after `spikes`; `context` is that of `spikes`, None for a first frame."""
         if self._model is None:
             return self._start
-        return self._model.after(self._start if past is None else past, spikes)
+        return self._model.next_context(self._start if context is None else context, spikes)
 
-    def encode(self, spikes: Spikes, past: Past | None = None) -> tuple[Codec, bytes]:
-        """A frame [C, H, W] of zeros and ones to the codec chosen and its bytes; a silent frame is no bytes at all.
+    def encode(self, spikes: Spikes, context: CodecContext | None = None) -> tuple[Codec, bytes]:
+        """Encode a frame [C, H, W] of zeros and ones: the codec chosen, and the bytes. A silent frame has no bytes.
 
         Args:
             spikes: the frame.
-            past: what `after` gave for the sample's frame before; None for its first.
+            context: what `next_context` returned for the sample's frame before; None for its first frame.
         """
         assert spikes.shape == self.shape, (spikes.shape, self.shape)
         fired = int(np.count_nonzero(spikes))
         if not fired:
             return (Codec.SPARSE if self._model is None else Codec.RANGE), b""
-        best, data = Codec.RANGE, self.range_bytes(spikes, past)
+        best, data = Codec.RANGE, self.range_bytes(spikes, context)
         if data is None or len(data) > self.packed_bytes:
             best, data = Codec.PACKED_BITS, np.packbits(spikes).tobytes()
         # A position costs a byte at least: more of them cannot be smaller.
@@ -100,31 +100,31 @@ class SpikeCodec:
                 best, data = Codec.ZSTD, squeezed
         return best, data
 
-    def range_bytes(self, spikes: Spikes, past: Past | None = None) -> bytes | None:
-        """A frame range-coded; None if the bundle has no model. For the benchmark; `encode` chooses."""
+    def range_bytes(self, spikes: Spikes, context: CodecContext | None = None) -> bytes | None:
+        """A frame in the range-coded form, for the benchmark; None if the bundle has no model."""
         if self._model is None or self._coder is None:
             return None
         bits = self._model.in_order(spikes)
-        return self._coder.encode(self._model.levels(self._start if past is None else past, bits), bits)
+        return self._coder.encode(self._model.levels(self._start if context is None else context, bits), bits)
 
-    def decode(self, codec: int, data: bytes, past: Past | None = None) -> Spikes:
-        """Bytes from the network to a frame [C, H, W] of zeros and ones.
+    def decode(self, codec: int, data: bytes, context: CodecContext | None = None) -> Spikes:
+        """Decode bytes from the network to a frame [C, H, W] of zeros and ones.
 
-        Every frame has one spelling in each codec: bytes that would decode to a frame, but are not what an encoder
-        makes of it, are refused. (zstd is the exception: there are many ways to compress the same bits.)
+        Each codec has one canonical form of every frame. Other bytes are refused, even if they would decode. (zstd is
+        the exception: there are many ways to compress the same bits.)
 
         Args:
             codec: a `Codec`, or any other number.
             data: any bytes.
-            past: what `after` gave for the sample's frame before; None for its first.
+            context: what `next_context` returned for the sample's frame before; None for its first frame.
 
         Raises:
-            CodecError: an unknown codec, one that the bundle has no tables for, or bytes that are no frame.
+            CodecError: the codec is unknown or the bundle has no tables for it, or the bytes are not a frame.
         """
         if len(data) > self.packed_bytes:
             raise CodecError(f"{len(data)} bytes: no frame of {self.shape} has more than {self.packed_bytes}")
         if codec == Codec.RANGE:
-            bits = self._decode_range(data, self._start if past is None else past)
+            bits = self._decode_range(data, self._start if context is None else context)
         elif codec == Codec.SPARSE:
             bits = decode_sparse(data, self.spikes)
         elif codec == Codec.PACKED_BITS:
@@ -138,26 +138,26 @@ class SpikeCodec:
         return bits.reshape(self.shape)
 
     def decode_batch(
-        self, frames: Sequence[tuple[int, bytes]], pasts: Sequence[Past | None]
+        self, frames: Sequence[tuple[int, bytes]], contexts: Sequence[CodecContext | None]
     ) -> list[Spikes | CodecError]:
-        """Frames of different samples, decoded in step: faster than one after the other, and none fails for another.
+        """Decode frames of different samples together, which is faster. A frame that fails does not affect the others.
 
         Args:
-            frames: of each its codec and its bytes, as for `decode`.
-            pasts: of each what `after` gave for its sample's frame before; None for a sample's first.
+            frames: codec and bytes of each frame, as for `decode`.
+            contexts: context of each frame, as for `decode`.
 
         Returns:
-            For each frame what `decode` gives, or the error that it raises.
+            For each frame what `decode` returns, or the error that it raises.
         """
         out: dict[int, Spikes | CodecError] = {}
         first: list[int] = []
         later: list[int] = []
-        known = [self._start if past is None else past for past in pasts]
-        for number, ((codec, data), past) in enumerate(zip(frames, known, strict=True)):
+        known = [self._start if context is None else context for context in contexts]
+        for number, ((codec, data), context) in enumerate(zip(frames, known, strict=True)):
             if codec == Codec.RANGE and self._model is not None and 0 < len(data) <= self.packed_bytes:
-                (first if self._model.is_first(past) else later).append(number)
+                (first if self._model.is_first(context) else later).append(number)
             else:
-                out[number] = self._decode_alone(codec, data, past)
+                out[number] = self._decode_alone(codec, data, context)
         for numbers in (first, later):
             for start in range(0, len(numbers), TOGETHER):
                 some = numbers[start : start + TOGETHER]
@@ -168,25 +168,25 @@ class SpikeCodec:
                 out.update(zip(some, found, strict=True))
         return [out[number] for number in range(len(frames))]
 
-    def _decode_alone(self, codec: int, data: bytes, past: Past) -> Spikes | CodecError:
+    def _decode_alone(self, codec: int, data: bytes, context: CodecContext) -> Spikes | CodecError:
         try:
-            return self.decode(codec, data, past)
+            return self.decode(codec, data, context)
         except CodecError as error:
             return error
 
-    def _decode_range(self, data: bytes, past: Past) -> Bits:
+    def _decode_range(self, data: bytes, context: CodecContext) -> Bits:
         if self._model is None or self._coder is None:
             raise CodecError("codec 0 is range coding, and the bundle has no tables for it")
         if not data:
-            return np.zeros(self.spikes, np.uint8)  # what the decoder below gives too
+            return np.zeros(self.spikes, np.uint8)  # the decoder below returns the same
         reader = self._coder.reader(data)
-        bits = self._model.decode(past, reader.read)
-        if reader.spelling() != data:
+        bits = self._model.decode(context, reader.read)
+        if reader.canonical_bytes() != data:
             raise CodecError(DAMAGED)
         return self._model.in_place(bits)
 
-    def _decode_together(self, frames: Sequence[bytes], pasts: Sequence[Past]) -> list[Spikes | CodecError]:
-        """Range-coded frames of some bytes, all of them their samples' first or none of them."""
+    def _decode_together(self, frames: Sequence[bytes], contexts: Sequence[CodecContext]) -> list[Spikes | CodecError]:
+        """Decode range-coded frames that are not empty; either all are the first frame of their sample, or none is."""
         assert self._model is not None
         assert self._coder is not None
         readers = [self._coder.reader(data) for data in frames]
@@ -202,9 +202,9 @@ class SpikeCodec:
                         errors[number] = error
             return bits
 
-        bits = self._model.decode_batch(pasts, read)
+        bits = self._model.decode_batch(contexts, read)
         for number, (reader, data) in enumerate(zip(readers, frames, strict=True)):
-            if number not in errors and reader.spelling() != data:
+            if number not in errors and reader.canonical_bytes() != data:
                 errors[number] = CodecError(DAMAGED)
         spikes = self._model.in_place(bits).reshape(-1, *self.shape)
         return [errors.get(number, frame) for number, frame in enumerate(spikes)]

@@ -1,12 +1,13 @@
-"""How likely each spike of a frame is, given what both sides know when it is coded.
+"""How likely each spike of a frame is, from what both sides know when it is coded.
 
 A position's level is a sum of integers: one for its place and its own past, one for each spike around it in the frame
-before, and one for each spike around it in this frame that is coded already. To know those, a frame is coded in passes:
-the channels of one group at the positions of one colour of a checkerboard. Within a pass nothing depends on anything
-else, so each is one matrix product. It is computed in float32, on integers small enough that every sum is exact in
-whatever order a machine adds.
+before, and one for each spike around it in this frame that is coded already. So a frame is coded in passes: the
+channels of one group at the positions of one colour of a checkerboard. Within a pass nothing depends on anything else,
+so a pass is one matrix product. It is computed in float32, on integers small enough that every sum is exact, whatever
+the order of the additions.
 
-An encoder knows all spikes, so its passes are one product; a decoder takes them in turn, each for many samples at once.
+An encoder knows all spikes and computes all passes in one product. A decoder computes one pass after the other, each
+for many samples at once.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from shared.network_spec import Shape
 from shared.spike_codec.range_coder import Bits, Levels
 from shared.spike_codec.tables import Int8, ModelTables
 
-Floats = NDArray[np.float32]
-"""Of integers."""
+_Floats = NDArray[np.float32]
+"""They hold integers."""
 
-Past = NDArray[np.uint8]
-"""[C, H, W], what came before of each neuron: its spikes as binary digits, the latest lowest, behind a leading 1."""
+CodecContext = NDArray[np.uint8]
+"""[C, H, W], the past of each neuron: its spikes as binary digits, the latest in the lowest, after a leading 1."""
 
 ReadPass = Callable[[Levels], NDArray[np.integer[Any]]]
 """The spikes [B, m] of B samples at the next m positions, from their levels [B, m]."""
@@ -37,26 +38,26 @@ ReadPass = Callable[[Levels], NDArray[np.integer[Any]]]
 class _Pass:
     """Consecutive positions in coding order: S places, and at each the g channels of a group.
 
-    `taps` [t, S] are the numbers of the spikes that count at each place, and `weights` [t, g] what they add; t may
+    `taps` [t, S] are the indices of the spikes that count at each place, and `weights` [t, g] what they add; t may
     be 0.
     """
 
     span: slice
     taps: NDArray[np.intp]
-    weights: Floats
+    weights: _Floats
 
 
 @dataclass(frozen=True, eq=False)
 class _Passes:
-    """The passes of a sample's first frame, or of a later one: in turn, and all in one product.
+    """The passes of a sample's first frame, or of a later one: one by one, and all in one product.
 
-    For that one, `taps` [P, t, S] and `weights` [P, t, g] are filled up to the largest pass with silence, and
-    `found` [n] says where in the product [P, S, g] each position is.
+    For that product, `taps` [P, t, S] and `weights` [P, t, g] are padded to the largest pass with silent spikes, and
+    `found` [n] holds where in the product [P, S, g] each position is.
     """
 
     each: Sequence[_Pass]
     taps: NDArray[np.intp]
-    weights: Floats
+    weights: _Floats
     found: NDArray[np.intp]
 
 
@@ -77,50 +78,50 @@ class SpikeModel:
         """[n], the numbers of the positions (in C order of the frame) in the order in which they are coded."""
         cells = tables.base.repeat(height // tables.base.shape[2], 2).repeat(width // tables.base.shape[3], 3)
         levels = cells.reshape(len(cells), self._count)[:, self.order].astype(np.float32) + len(tables.chances) // 2
-        # A row for each position; its first is for a past of 1, no spikes yet.
-        self._base: Floats = levels.T.ravel()
+        # A row for each position; its first number is for a past of 1, no spikes yet.
+        self._base: _Floats = levels.T.ravel()
         self._row: NDArray[np.intp] = np.arange(self._count)[:, np.newaxis] * len(levels) - 1
-        self._start: Floats = np.ascontiguousarray(levels[0])[:, np.newaxis]
+        self._start: _Floats = np.ascontiguousarray(levels[0])[:, np.newaxis]
         self._start.flags.writeable = False
         now, before = _neighbours(tables, shape, self.order)
         self._first = self._passes(tables, layout, now, None, tables.first)
         self._later = self._passes(tables, layout, now, before, tables.later)
         self._back = np.argsort(self.order)
         pasts = np.arange(2 ** (tables.depth + 1))
-        longer = (pasts[:, np.newaxis] << 1 | np.arange(2)).ravel()
+        following = (pasts[:, np.newaxis] << 1 | np.arange(2)).ravel()
         forget = 2**tables.depth
-        self._longer: NDArray[np.uint8] = np.where(longer < 2 * forget, longer, longer & (forget - 1) | forget).astype(
-            np.uint8
-        )
+        self._next: NDArray[np.uint8] = np.where(
+            following < 2 * forget, following, following & (forget - 1) | forget
+        ).astype(np.uint8)
 
     def in_order(self, spikes: Bits) -> Bits:
         """A frame [C, H, W] in coding order, [n]."""
         return spikes.ravel().take(self.order)
 
     def in_place(self, bits: Bits) -> Bits:
-        """The way back: frames [..., n] in C order."""
+        """The reverse of `in_order`: frames [..., n] in C order."""
         return bits.take(self._back, axis=-1)
 
-    def after(self, past: Past, spikes: Bits) -> Past:
-        """The past that the frame after `spikes` has."""
-        return self._longer.take(past << 1 | spikes)
+    def next_context(self, context: CodecContext, spikes: Bits) -> CodecContext:
+        """The context of the frame after `spikes`; `context` is that of `spikes` itself."""
+        return self._next.take(context << 1 | spikes)
 
     @staticmethod
-    def is_first(past: Past) -> bool:
-        """Whether it is the past of a sample's first frame, to which other weights belong."""
-        return bool(past.item(0) == 1)
+    def is_first(context: CodecContext) -> bool:
+        """Whether it is the context of a sample's first frame, which has weights of its own."""
+        return bool(context.item(0) == 1)
 
-    def levels(self, past: Past, bits: Bits) -> Levels:
-        """The levels [n] of a frame that is known, `bits` [n] in coding order."""
-        known, spikes, passes = self._begin(past.reshape(-1, 1))
+    def levels(self, context: CodecContext, bits: Bits) -> Levels:
+        """The levels [n] of a frame whose spikes are known: `bits` [n] in coding order."""
+        known, spikes, passes = self._begin(context.reshape(-1, 1))
         spikes[: self._count, 0] = bits
-        # The taps of a pass are those of earlier passes: that the others are known here too changes nothing.
+        # A pass has taps in earlier passes alone, so it does not matter that later spikes are known here too.
         added = spikes.ravel().take(passes.taps, mode="clip").swapaxes(1, 2) @ passes.weights
         return (known.ravel() + added.ravel().take(passes.found)).astype(np.intp)
 
-    def decode(self, past: Past, read: ReadPass) -> Bits:
-        """Read a frame pass by pass: its spikes [n] in coding order; `read` gets no axis of samples."""
-        known, ours, passes = self._begin(past.reshape(-1, 1))
+    def decode(self, context: CodecContext, read: ReadPass) -> Bits:
+        """Read a frame pass by pass. Returns its spikes [n] in coding order; `read` gets levels [m], of one sample."""
+        known, ours, passes = self._begin(context.reshape(-1, 1))
         level, spikes = known.ravel(), ours.ravel()
         bits = np.empty(self._count, np.uint8)
         for each in passes.each:
@@ -132,11 +133,11 @@ class SpikeModel:
             spikes[each.span] = found
         return bits
 
-    def decode_batch(self, pasts: Sequence[Past], read: ReadPass) -> Bits:
-        """The spikes [B, n] of B samples in step, whose frames are all first ones, or none is."""
-        batch = len(pasts)
-        # Samples are the last axis: what is looked up for one is looked up for all, and lies side by side.
-        known, spikes, passes = self._begin(np.array(pasts).reshape(batch, -1).T)
+    def decode_batch(self, contexts: Sequence[CodecContext], read: ReadPass) -> Bits:
+        """Read frames of B samples pass by pass. Returns their spikes [B, n]; all frames are first ones, or none is."""
+        batch = len(contexts)
+        # Samples are the last axis, so one index finds the numbers of all samples side by side in memory.
+        known, spikes, passes = self._begin(np.array(contexts).reshape(batch, -1).T)
         bits = np.empty((batch, self._count), np.uint8)
         for each in passes.each:
             level = known[each.span]
@@ -152,16 +153,16 @@ class SpikeModel:
             spikes[each.span] = found.T
         return bits
 
-    def _begin(self, pasts: Past) -> tuple[Floats, Floats, _Passes]:
-        """What is known before the first pass, from pasts [n, B]: levels, the spikes taps point to, the passes.
+    def _begin(self, contexts: CodecContext) -> tuple[_Floats, _Floats, _Passes]:
+        """What is known before the first pass, from contexts [n, B]: levels, the spikes that taps index, the passes.
 
-        The levels are [n, B], or [n, 1] where they are the same for all; the spikes [2 n + 1, B]: this frame, the one
-        before, and a silent spike for what lies outside.
+        The levels are [n, B], or [n, 1] if all samples have the same; the spikes are [2 n + 1, B]: this frame, the
+        frame before, and one silent spike for positions outside the frame.
         """
-        spikes = np.zeros((2 * self._count + 1, pasts.shape[1]), np.float32)
-        if self.is_first(pasts):
+        spikes = np.zeros((2 * self._count + 1, contexts.shape[1]), np.float32)
+        if self.is_first(contexts):
             return self._start, spikes, self._first
-        before = pasts.take(self.order, axis=0)
+        before = contexts.take(self.order, axis=0)
         spikes[self._count : -1] = before & 1
         row = before.astype(np.intp)
         row += self._row
@@ -202,7 +203,7 @@ class SpikeModel:
 
 
 def _together(passes: Sequence[_Pass], silent: int) -> _Passes:
-    """The passes, and one product that is all of them; `silent` is the number of a spike that never fires."""
+    """Pad the passes so that one product computes all of them; `silent` is the index of a spike that never fires."""
     count, places = np.max([each.taps.shape for each in passes], axis=0)
     channels = max(each.weights.shape[1] for each in passes)
     taps = np.full((len(passes), count, places), silent, np.intp)
@@ -220,7 +221,7 @@ def _together(passes: Sequence[_Pass], silent: int) -> _Passes:
 def _neighbours(
     tables: ModelTables, shape: Shape, order: NDArray[np.intp]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Where the taps find the spikes around each place, of this frame and of the one before: [H W, C', K, K] twice."""
+    """Indices of the spikes around each place, in this frame and in the frame before: [H W, C', K, K] each."""
     count = prod(shape)
     size = tables.first.shape[-1]
     reach = size // 2

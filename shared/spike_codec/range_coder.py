@@ -1,10 +1,10 @@
-"""Spikes and their likelihoods to bytes and back: a range coder with 64 bits of state, 32-bit words, 24-bit chances.
+"""Spikes and their probabilities to bytes and back: a range coder with 64 bits of state, 32-bit words, 24-bit chances.
 
-There are two coders of the same bytes. `FastCoder` is constriction's, in Rust. `PlainCoder` is Python, for machines
-that constriction has no wheel for (Linux on arm64 is one), and the definition of what the bytes are. All arithmetic is
-on integers. constriction takes its chances as floating-point numbers, so each is handed one whose image lies in the
-middle of the integer wanted, half a unit from either neighbour: roundings, which are 10^8 times smaller, cannot matter.
-`coder` checks every one of them against constriction's own interval before it trusts it.
+Two coders write the same bytes. `FastCoder` uses constriction, in Rust. `PlainCoder` is in Python: it defines the
+bytes, and runs where constriction has no wheel (Linux on arm64, for example). All arithmetic is on integers.
+constriction takes its chances as floating-point numbers. Each number passed maps to the middle of the integer wanted,
+half a unit from either neighbour; roundings are 10^8 times smaller and cannot matter. `make_coder` checks every number
+against constriction's own interval.
 """
 
 from __future__ import annotations
@@ -21,44 +21,46 @@ log = logging.getLogger(__name__)
 
 PRECISION = 24
 WHOLE = 1 << PRECISION
-"""Chances are integers out of this."""
+"""Chances are integers; this is probability 1."""
 
 WORD = 32
 FULL = (1 << 64) - 1
 NARROW = 1 << WORD
-"""A width below this is shifted up by a word."""
+"""A width below this is shifted up by one word."""
 
 Bits = NDArray[np.uint8]
+"""[n], zeros and ones."""
+
 Levels = NDArray[np.intp]
 """[m], an index into the table of chances for each position; below 0 means 0, above the last means the last."""
 
 
 class Reader(Protocol):
-    """Decodes the bytes of one frame piece by piece. What is read beyond their end are zeros."""
+    """Decodes the bytes of one frame piece by piece. Beyond their end it reads zeros."""
 
     def read(self, levels: Levels) -> NDArray[np.integer[Any]]:
         """The spikes [m] of the next positions, from their levels [m].
 
         Raises:
-            CodecError: the bytes are none of the coder's.
+            CodecError: no encoder writes these bytes.
         """
 
-    def spelling(self) -> bytes:
-        """What an encoder writes for all spikes read so far."""
+    def canonical_bytes(self) -> bytes:
+        """The bytes that an encoder writes for all spikes read so far."""
 
 
 class Coder(Protocol):
-    """Codes with one table of chances."""
+    """Encodes and decodes with one table of chances."""
 
     def encode(self, levels: Levels, bits: Bits) -> bytes:
-        """Spikes [n] at their levels [n]: the shortest bytes, empty for no spikes at all, never ending in a zero."""
+        """Encode spikes [n] at their levels [n] in the shortest bytes: none for no spikes, and no zeros at the end."""
 
     def reader(self, data: bytes) -> Reader:
         """Decode `data`."""
 
 
-def coder(chances: NDArray[np.uint32]) -> Coder:
-    """The fastest coder that is here and right.
+def make_coder(chances: NDArray[np.uint32]) -> Coder:
+    """The fastest coder that is installed and writes the right bytes.
 
     Args:
         chances: [L], how likely a spike is at each level, in 1/2^24; 1 < chance < 2^24.
@@ -99,7 +101,7 @@ class _PlainReader:
     def __init__(self, silent: NDArray[np.int64], data: bytes) -> None:
         self._silent = silent
         self._data = data
-        # How far the number that the bytes spell lies above the lower end of the interval; its width; bytes taken.
+        # How far the number in the bytes lies above the lower end of the interval; the interval's width; bytes read.
         self._above, self._width, self._at = int.from_bytes(data[:8].ljust(8, b"\0"), "big"), FULL, 8
 
     def read(self, levels: Levels) -> Bits:
@@ -123,17 +125,17 @@ class _PlainReader:
         self._above, self._width, self._at = above, width, at
         return np.frombuffer(bits, np.uint8)
 
-    def spelling(self) -> bytes:
+    def canonical_bytes(self) -> bytes:
         number = int.from_bytes(self._data[: self._at].ljust(self._at, b"\0"), "big")
         return shortest(number - self._above, self._width, 8 * self._at)
 
 
 class FastCoder:
-    """constriction's range coder.
+    """The range coder of constriction.
 
     Raises:
         ImportError: constriction is not installed.
-        ValueError: its intervals are not those of `PlainCoder`.
+        ValueError: its intervals differ from those of `PlainCoder`.
     """
 
     def __init__(self, chances: NDArray[np.uint32]) -> None:
@@ -142,7 +144,7 @@ class FastCoder:
         self._encoder: Any = constriction.stream.queue.RangeEncoder
         self._decoder: Any = constriction.stream.queue.RangeDecoder
         self._model: Any = constriction.stream.model.Categorical(perfect=False)
-        # The model scales what it is given to 2^24 - 2, cuts off the fraction, and adds 1 for each symbol.
+        # The model scales its input to 2^24 - 2, cuts off the fraction, and adds 1 for each symbol.
         silent = (WHOLE - chances.astype(np.float64) - 0.5) / (WHOLE - 2)
         self._rows = np.stack([silent, 1.0 - silent], axis=1)
         for row, chance in zip(self._rows, chances.tolist(), strict=True):
@@ -166,7 +168,7 @@ class FastCoder:
 
 
 class _FastReader:
-    """Encodes again whatever it reads: the decoder does not tell what interval it is in."""
+    """Encodes what it reads once more, because the decoder does not say which interval it is in."""
 
     def __init__(self, rows: NDArray[np.float64], model: Any, decoder: Any, encoder: Any) -> None:
         self._rows = rows
@@ -183,15 +185,15 @@ class _FastReader:
         self._encoder.encode(bits, self._model, rows)
         return bits
 
-    def spelling(self) -> bytes:
+    def canonical_bytes(self) -> bytes:
         return _finished(self._encoder)
 
 
 def _finished(encoder: Any) -> bytes:
     """The shortest bytes for what constriction has encoded."""
     words, (low64, width) = encoder.pos()
-    # constriction ends on whole words, up to 8 bytes more than are needed. What it gives lies less than 2^64 above
-    # the interval's lower end, whose last 64 bits it tells: that is enough to find the end, and shorter bytes.
+    # constriction ends on whole words, up to 8 bytes too many. Its number lies less than 2^64 above the interval's
+    # lower end, and it reports the last 64 bits of that end. So the end can be computed, and from it shorter bytes.
     sealed = encoder.get_compressed().astype(">u4").tobytes()
     size = words * WORD + 64
     point = int.from_bytes(sealed, "big") << (size - 8 * len(sealed))
@@ -199,7 +201,7 @@ def _finished(encoder: Any) -> bytes:
 
 
 def shortest(low: int, width: int, size: int) -> bytes:
-    """The shortest bytes that, with zeros after them, spell a number in [low, low + width); the smallest of those.
+    """The shortest bytes that, followed by zeros, are a number in [low, low + width); the smallest such number.
 
     Args:
         low: the interval's lower end.

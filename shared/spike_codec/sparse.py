@@ -1,21 +1,19 @@
 """A frame as the positions of its spikes: the distances between them, as variable-length integers (LEB128).
 
-For a few spikes in a frame without tables; with them the range coder is smaller on all but freak frames.
+It is the smallest form of a frame with few spikes if the bundle has no tables. With tables the range coder is nearly
+always smaller.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shared.errors import CodecError
-
-Bits = NDArray[np.uint8]
-"""[n], zeros and ones."""
+from shared.spike_codec.range_coder import Bits
 
 
 def encode_sparse(bits: Bits) -> bytes:
-    """A frame to its silent runs: before each spike, how many positions since the one before it are silent."""
+    """Encode a frame as the number of silent positions before each spike."""
     positions = np.flatnonzero(bits)
     runs = np.diff(positions, prepend=-1) - 1
     if not runs.size or int(runs.max()) < 0x80:
@@ -31,10 +29,10 @@ def encode_sparse(bits: Bits) -> bytes:
 
 
 def decode_sparse(data: bytes, count: int) -> Bits:
-    """Bytes to a frame of `count` positions.
+    """Decode bytes to a frame of `count` positions.
 
     Raises:
-        CodecError: a spike lies outside the frame, or an integer is not as short as it can be, or is not whole.
+        CodecError: a spike lies outside the frame, or an integer is longer than necessary or incomplete.
     """
     bits = np.zeros(count, np.uint8)
     position = -1

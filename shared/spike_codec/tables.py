@@ -1,6 +1,6 @@
-"""What a bundle stores for its codec: integers alone, so that every machine computes the same chances from them.
+"""What a bundle stores for its codec: only integers, so that every machine computes the same chances from them.
 
-Only a range-coded frame needs a `ModelTables`, only a zstd frame a dictionary; a bundle may have one, both or neither.
+Range-coded frames need `ModelTables`, zstd frames need a dictionary. A bundle may have one, both or neither.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from shared.network_spec import Shape
 from shared.spike_codec.range_coder import WHOLE
 
 DEPTH_LIMIT = 6
-"""A neuron's past, up to 6 spikes and a leading 1, has room in a byte also while the next spike is shifted in."""
+"""A neuron's past, up to 6 spikes and a leading 1, fits into a byte even while the next spike is shifted in."""
 
 SUM_LIMIT = 1 << 24
-"""Up to here float32 holds every integer: sums below it come out exact in any order."""
+"""float32 holds every integer up to this: smaller sums are exact in any order of additions."""
 
 Int8 = NDArray[np.int8]
 Arrays = Mapping[str, NDArray[Any]]
@@ -28,11 +28,12 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True, eq=False)
 class ModelTables:
-    """How likely a spike is. The sum of `base` and of the weights of the spikes around it is its level.
+    """How likely a spike is. A position's level is the sum of `base` and of the weights of the spikes around it.
 
     chances: uint32 [L], the chance of a spike at each level, in 1/2^24; a sum of 0 is level L // 2.
-    base: int8 [2^(D+1) - 1, C, H / a, W / b]. The first axis is the neuron's past less 1 (see `Past`), with up to D
-        spikes of it (at D = 0 every frame is like a first one); the others its place, in cells of a x b positions.
+    base: int8 [2^(D+1) - 1, C, H / a, W / b]. The first axis is the neuron's past minus 1 (see `CodecContext`), with
+        up to D spikes (with D = 0 every frame counts as a first one); the other axes are its place, in cells of a x b
+        positions.
     group: uint8 [C]. Channels of a lower group are coded before those of a higher one; within a group first the
         positions whose row and column add up to an even number (colour 0), then the others (colour 1).
     first, later: int8 [C, 2, C', K, K], what a spike of channel C' adds to the level of channel C at a position of
@@ -49,7 +50,7 @@ class ModelTables:
 
     @property
     def depth(self) -> int:
-        """D: how many of a neuron's spikes count."""
+        """D: how many of a neuron's earlier frames count."""
         return len(self.base).bit_length() - 1
 
 
@@ -61,7 +62,7 @@ class CodecTables:
     dictionary: bytes | None = None
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """By name, as they are on disk; `from_arrays` reads them back."""
+        """The tables by name, as they are stored; `from_arrays` reads them back."""
         out: dict[str, NDArray[Any]] = {}
         if self.model is not None:
             out = {f"model.{name}": getattr(self.model, name) for name in _KINDS}
@@ -71,10 +72,10 @@ class CodecTables:
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, shape: Shape) -> CodecTables:
-        """Check and take what a file holds, for frames of `shape`.
+        """Check the arrays of a file, for frames of `shape`, and make tables from them.
 
         Raises:
-            BundleError: something is missing, unknown, or does not fit the shape; the message names it.
+            BundleError: an array is missing, unknown, or does not fit the shape; the message names it.
         """
         known = {f"model.{name}" for name in _KINDS}
         surprise = set(arrays) - known - {"zstd.dictionary"}

@@ -1,7 +1,7 @@
-"""Packed bits compressed by zstandard with the bundle's dictionary, without the header that is the same every time.
+"""Packed bits compressed by zstandard with the bundle's dictionary, without the constant header.
 
-The two bytes of a frame header are not sent: the decoder puts its own before what it gets, so nothing from the network
-says how much memory to take. What is decompressed is bounded by the frame.
+The two bytes of the header are not sent; the decoder adds its own. So nothing from the network decides how much memory
+is allocated: the output is never longer than a frame.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class ZstdCoder:
     """Compresses and decompresses the packed bits of one bundle's frames.
 
     Args:
-        dictionary: the bundle's.
-        packed_bytes: of a frame.
+        dictionary: the bundle's dictionary.
+        packed_bytes: bytes of a frame as packed bits.
     """
 
     def __init__(self, dictionary: bytes, packed_bytes: int) -> None:
@@ -45,15 +45,15 @@ class ZstdCoder:
         )
 
     def encode(self, packed: bytes) -> bytes | None:
-        """Compressed bytes, or None where this zstandard writes another header than ours."""
+        """Compress packed bits; None if this zstandard writes a header other than ours."""
         framed = self._compressor.compress(packed)
         return framed[2:] if framed[:2] == self._header else None
 
     def decode(self, data: bytes) -> bytes:
-        """Back to packed bits.
+        """Decompress to packed bits.
 
         Raises:
-            CodecError: damaged, of another size, or followed by something.
+            CodecError: the data is damaged, has another size, or something follows it.
         """
         try:
             packed = self._decompressor.decompress(

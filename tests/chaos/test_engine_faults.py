@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cloud_server.engine.engine import BARREN
+from cloud_server.engine.engine import MAX_FAILED_BATCHES
 from shared.bundle import Bundle
 from shared.messages import RejectionCode
 from tests.support.faulty_cloud import last_straw, poison
@@ -61,7 +61,7 @@ async def test_a_frame_that_breaks_the_engine_is_rejected_alone(witness, cloud, 
 
 async def until_it_ends(edge: RawEdge, frame: NDArray[np.uint8]) -> grpc.StatusCode:
     """One sample after the other, each rejected, until the stream ends."""
-    for sample in range(BARREN):
+    for sample in range(MAX_FAILED_BATCHES):
         await _lenient_send(edge, sample, 1, frame)
         with contextlib.suppress(grpc.aio.AioRpcError, EOFError):
             assert (await edge.rejection()).code is RejectionCode.INTERNAL
@@ -70,7 +70,7 @@ async def until_it_ends(edge: RawEdge, frame: NDArray[np.uint8]) -> grpc.StatusC
 
 async def test_samples_that_break_their_own_steps_alone_end_nothing(witness, cloud, bundle, frames, expected):
     async with RawEdge(cloud.listen, bundle) as edge:
-        for sample in range(3 * BARREN):
+        for sample in range(3 * MAX_FAILED_BATCHES):
             await edge.send_frame(sample, 1, poison(bundle.manifest.frame_shape))
             assert (await edge.rejection()).code is RejectionCode.INTERNAL
         assert_close((await edge.step(99, 1, frames[0, 0])).confidences, expected, 0, 1)

@@ -48,7 +48,7 @@ def coded() -> dict[str, Any]:
                 chosen[codec_number.name] = chosen.get(codec_number.name, 0) + 1
                 frames += 1
                 size += len(data)
-                past = codec.after(past, frame)
+                past = codec.next_context(past, frame)
     return {
         "machine": platform.machine(),
         "python": platform.python_version(),

@@ -56,7 +56,7 @@ def try_one(raw: bytes) -> None:
     chosen, seed, data = raw[0] % 6, raw[1], raw[2:]
     past = None
     for step in range(seed % 6):
-        past = FAST.after(past, np.random.default_rng(seed + step).integers(0, 2, SHAPE, np.uint8))
+        past = FAST.next_context(past, np.random.default_rng(seed + step).integers(0, 2, SHAPE, np.uint8))
     began = time.thread_time()
     fast, plain = (decode(codec, chosen, data, past) for codec in (FAST, PLAIN))
     slowest = max(slowest, time.thread_time() - began)

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from benchmarks.__main__ import main_group
 from benchmarks.links import namespaces, tun
 from benchmarks.testbed.alternatives import ALTERNATIVES, QUICK
-from benchmarks.testbed.processes import EdgeProcess
+from benchmarks.testbed.processes import EdgeWorkerProcess
 from benchmarks.testbed.samples_file import read_testbed
 from benchmarks.testbed.schema import CLOUD, EDGE, PARTS, Testbed
 
@@ -115,7 +115,9 @@ def test_an_edge_waits_after_its_warm_up_and_before_its_first_sample() -> None:
     (alternative,) = (each for each in ALTERNATIVES if each.name == "fallback")
     job = {"alternative": vars(alternative), "cloud": "", "n": 3, "seconds": 60, "sample_seconds": 30, "share": 1.0}
     order: list[str] = []
-    with EdgeProcess([], sys.executable, ["--bundle", str(bundle), "--dataset", "digits", "--limit", "3"]) as edge:
+    with EdgeWorkerProcess(
+        [], sys.executable, ["--bundle", str(bundle), "--dataset", "digits", "--limit", "3"]
+    ) as edge:
         edge.wait_ready()
         done, rows = edge.do(job, lambda: order.append("warm"), lambda _: order.append("row"))
     assert order == ["warm", "row", "row", "row"]

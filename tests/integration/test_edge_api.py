@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_client import Edge, build
+from edge_client import build
 from edge_client.heads.base import Head, HeadRun, InputArray
 from edge_client.heads.factory import open_head
 from edge_client.link.security import IN_CLEAR
+from neucodex import Edge
 from shared.bundle import Bundle
 from shared.datasets import load_split
 from shared.errors import BundleError, CloudRefused, CloudUnavailable, ConfigError, SourceError

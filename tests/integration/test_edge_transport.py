@@ -80,7 +80,7 @@ async def test_answers_find_their_samples() -> None:
         while (message := await context.read()) is not grpc.aio.EOF:
             seen.append(message)
             if message.stopped:
-                await context.write(result(message.stopped[0], 2))  # too late, for nobody
+                await context.write(result(message.stopped[0], 2))  # too late
             elif message.frame.sample == 2:
                 await context.write(result(1))
                 await context.write(result(2))
@@ -200,7 +200,7 @@ def test_metadata_that_asks_for_nothing(trailing: Any, seconds: float) -> None:
     assert retry_after_s(trailing) == seconds
 
 
-async def test_nobody_there() -> None:
+async def test_no_server_there() -> None:
     async def never(context: Any) -> None: ...
 
     async with cloud(never) as (address, server):
@@ -434,7 +434,7 @@ async def test_stops_travel_with_the_next_frame_or_at_last_alone() -> None:
     ]  # fmt: skip
 
 
-async def test_a_stop_of_frames_under_way_waits_for_nobody_and_takes_those_that_wait_along() -> None:
+async def test_a_stop_of_frames_under_way_leaves_at_once_and_takes_those_that_wait_along() -> None:
     seen: list[pb.EdgeMessage] = []
     arrived = asyncio.Event()
 

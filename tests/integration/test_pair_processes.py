@@ -150,7 +150,7 @@ def test_an_edge_whose_codec_tables_differ_is_refused_before_it_sends_a_frame(bu
 async def test_a_damaged_head(bundle: Bundle, cloud: CloudProcess, tmp_path: Path) -> None:
     broken = Path(shutil.copytree(bundle.path, tmp_path / "broken"))
     (broken / "head.safetensors").write_bytes(b"1234")
-    with pytest.raises(BundleError, match=r"head\.safetensors.*copy the whole folder anew"):
+    with pytest.raises(BundleError, match=r"head\.safetensors.*copy the whole folder again"):
         await edge_here(Bundle.open(broken), cloud.listen, InputConfig(dataset="digits"))
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.processes import start
 from edge_client.cli.classify import run_classify
 from edge_client.config import EdgeConfig, InputConfig, OutputConfig
 from shared.bundle import Bundle, write_bundle
@@ -75,17 +74,16 @@ def rename_classes(bundle: Bundle, names: tuple[str, ...]) -> Bundle:
 
 @contextmanager
 def _edge(flags: tuple[str, ...], environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("NEUCODEX_")}
     if "--tls-ca" not in flags:
         flags = (*flags, "--insecure")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "edge_client", "classify", *flags],
+    process = start(
+        ["edge_client", "classify", *flags],
+        variables={"OMP_NUM_THREADS": "1", **environment},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env={**inherited, "OMP_NUM_THREADS": "1", **environment},
         # A test's SIGINT is for this process, and the terminal's is for the tests.
         start_new_session=True,
     )

@@ -10,55 +10,62 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud_server.engine.batch_runner import BatchRunner
-from cloud_server.engine.decoder import Decoder
+from cloud_server.engine.decoder import Batch, Decoder
 from cloud_server.engine.engine import Engine
-from cloud_server.engine.loaded_bundle import Lane
+from cloud_server.engine.loaded_bundle import LoadedBundle
+from cloud_server.engine.requests import Answered, Outcome, StepRequest
 from cloud_server.engine.scheduler import Queued
-from cloud_server.engine.work import Answered, Outcome, Work
 from shared.messages import Frame
 from shared.metrics import CLOUD_METRICS, Metrics
 from tests.support.known import assert_close
 from tests.support.processes import DEADLINE
 
-LANE = "b"
-"""The name of the lane in these tests' metrics."""
+NAME = "b"
+"""The name of the bundle in these tests' metrics."""
 
 
-def lane_metrics() -> Metrics:
-    """Metrics of a cloud whose one lane is `LANE`."""
-    return Metrics(CLOUD_METRICS, {"bundle": (LANE,)})
+def bundle_metrics() -> Metrics:
+    """Metrics of a cloud whose one bundle is `NAME`."""
+    return Metrics(CLOUD_METRICS, {"bundle": (NAME,)})
 
 
 def batch_runner() -> BatchRunner:
     """A runner on its own; call it in `torch.inference_mode`."""
-    return BatchRunner(lane_metrics(), Decoder())
+    return BatchRunner(bundle_metrics())
 
 
-def make_work(lane: Lane, frames: NDArray[np.uint8], sample: int, timestep: int, row: int | None = None) -> Work:
+def decode(loaded: LoadedBundle, batch: Batch, running: Batch = ()) -> None:
+    """As `Decoder.decode`."""
+    Decoder(bundle_metrics()).decode(loaded, batch, running)
+
+
+def make_request(
+    loaded: LoadedBundle, frames: NDArray[np.uint8], sample: int, timestep: int, row: int | None = None
+) -> StepRequest:
     """A known frame as the edge encodes it, with all frames of the sample before it; its token is the sample."""
     past = None
     for frame in frames[: timestep - 1, sample]:
-        past = lane.codec.after(past, frame)
-    codec, data = lane.codec.encode(frames[timestep - 1, sample], past)
-    return Work(sample, sample if row is None else row, Frame(sample, timestep, codec, data))
+        past = loaded.codec.next_context(past, frame)
+    codec, data = loaded.codec.encode(frames[timestep - 1, sample], past)
+    return StepRequest(sample, sample if row is None else row, Frame(sample, timestep, codec, data))
 
 
-def queued(*works: Work) -> list[Queued[Work]]:
+def queued(*requests: StepRequest) -> list[Queued[StepRequest]]:
     """As the scheduler hands them out."""
-    return [Queued("s", work.token, work, 0.0) for work in works]
+    return [Queued("s", request.token, request, 0.0) for request in requests]
 
 
-def run_batch(runner: BatchRunner, lane: Lane, *works: Work) -> list[Outcome]:
+def run_batch(runner: BatchRunner, loaded: LoadedBundle, *requests: StepRequest) -> list[Outcome]:
     """One batch through all stages."""
-    batch = queued(*works)
-    runner.decode(lane, batch)
-    return runner.outcomes(runner.step(lane, batch, time.perf_counter()))
+    batch = queued(*requests)
+    decode(loaded, batch)
+    return runner.outcomes(runner.step(loaded, batch, time.perf_counter()))
 
 
 def assert_answer(outcome: Outcome, expected: NDArray[np.float32], size: int | None = None) -> None:
     """A known frame was answered as the reference does, in a batch of `size` if that is given."""
     assert isinstance(outcome, Answered), outcome
-    frame = outcome.work.frame
+    frame = outcome.request.frame
     assert_close(outcome.confidences, expected, frame.sample, frame.timestep)
     assert size is None or outcome.batch_size == size
 
@@ -66,23 +73,23 @@ def assert_answer(outcome: Outcome, expected: NDArray[np.float32], size: int | N
 class Running:
     """An engine whose outcomes are collected; ends with the block."""
 
-    def __init__(self, lanes: Sequence[Lane], metrics: Metrics) -> None:
+    def __init__(self, loaded_bundles: Sequence[LoadedBundle], metrics: Metrics) -> None:
         self.outcomes: list[Outcome] = []
         self.deliveries = 0
         self.delivered_by: set[str] = set()
         self._arrived = threading.Condition()
         self.errors: list[Exception | None] = []
-        """What went wrong warming each lane up, if anything did."""
-        self.broken: list[Lane] = []
-        self._lanes = lanes
-        self.engine = Engine(deliver=self._deliver, broken=self._break, metrics=metrics, threads=1)
+        """What went wrong warming each bundle up, if anything did."""
+        self.broken: list[LoadedBundle] = []
+        self._bundles = loaded_bundles
+        self.engine = Engine(deliver=self._deliver, on_broken=self._break, metrics=metrics, threads=1)
 
     def __enter__(self) -> Running:
         self.engine.start()
-        for lane in self._lanes:
-            self.engine.add(lane, self._warmed_up)
+        for loaded in self._bundles:
+            self.engine.add(loaded, self._warmed_up)
         with self._arrived:
-            assert self._arrived.wait_for(lambda: len(self.errors) == len(self._lanes), DEADLINE)
+            assert self._arrived.wait_for(lambda: len(self.errors) == len(self._bundles), DEADLINE)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -94,9 +101,9 @@ class Running:
             self.errors.append(error)
             self._arrived.notify()
 
-    def _break(self, lane: Lane, _: Exception) -> None:
+    def _break(self, loaded: LoadedBundle, _: Exception) -> None:
         with self._arrived:
-            self.broken.append(lane)
+            self.broken.append(loaded)
             self._arrived.notify()
 
     def _deliver(self, outcomes: Sequence[Outcome]) -> None:
@@ -107,7 +114,7 @@ class Running:
             self._arrived.notify()
 
     def wait_until_broken(self) -> None:
-        """Wait until a lane was found unable to step anything."""
+        """Wait until a bundle was found unable to step anything."""
         with self._arrived:
             assert self._arrived.wait_for(lambda: bool(self.broken), DEADLINE)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cloud_server.__main__ import main
 from cloud_server.tails.base import StepOutput
-from cloud_server.tails.membranes import Rows
+from cloud_server.tails.membranes import SpikingState
 from cloud_server.tails.spiking import SpikingTail
 from shared.network_spec import Shape
 from shared.spike_codec import Spikes
@@ -34,7 +34,9 @@ def _break(tail: type[SpikingTail]) -> None:
     sound = tail.step
     broken = False
 
-    def step(self: SpikingTail, frames: Sequence[Spikes], timesteps: Sequence[int], state: Rows) -> StepOutput[Rows]:
+    def step(
+        self: SpikingTail, frames: Sequence[Spikes], timesteps: Sequence[int], state: SpikingState
+    ) -> StepOutput[SpikingState]:
         nonlocal broken
         stepped = sound(self, frames, timesteps, state)  # after the state was overwritten: a retry must not see that
         broken = broken or any(np.array_equal(frame, last_straw(frame.shape)) for frame in frames)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from prometheus_client.parser import text_string_to_metric_families
+
+from benchmarks import processes
 
 DEADLINE = 60.0
 """Seconds for anything that must happen; generous, for shared machines. Nothing waits that long when all is well."""
@@ -36,39 +32,29 @@ def wait_for(condition: Callable[[], bool], what: str, deadline: float = DEADLIN
         time.sleep(POLL)
 
 
-@dataclass(frozen=True)
-class CloudProcess:
-    """A running `python -m cloud_server`."""
+class CloudProcess(processes.CloudProcess):
+    """A `python -m cloud_server` whose log is a file; it is killed at the end if it still runs."""
 
-    process: subprocess.Popen[bytes]
-    listen: str
-    """host:port of gRPC"""
-    metrics_address: str
-    log: Path
-    """Its standard error."""
-    probed: str | None = None
-    """host:port of health checks in clear, with `--health`."""
+    def __init__(self, folder: Path, bundles: Sequence[Path], *flags: str, module: str = "cloud_server") -> None:
+        self.log = folder / "cloud.log"
+        folder.mkdir(parents=True, exist_ok=True)
+        # First: a test may give another number of threads.
+        flags = ("--threads", "1", *flags)
+        super().__init__(bundles, folder, *flags, module=module, log=self.log, variables={"OMP_NUM_THREADS": "1"})
+
+    @property
+    def probed(self) -> str | None:
+        """The host:port of health checks in clear, with `--health`."""
+        return self.ready.get("health")
 
     def metric(self, name: str, **labels: str) -> float:
         """The value of a sample of its metrics page, summed over the labels not named."""
-        page = self.metrics_page()
-        found = [
-            sample.value
-            for family in text_string_to_metric_families(page)
-            for sample in family.samples
-            if sample.name == name and labels.items() <= sample.labels.items()
-        ]
+        found = [value for named, its, value in self.samples() if named == name and labels.items() <= its.items()]
         assert found, f"no sample {name} {labels}"
         return sum(found)
 
-    def metrics_page(self) -> str:
-        """What Prometheus would read."""
-        with urllib.request.urlopen(f"http://{self.metrics_address}/metrics", timeout=DEADLINE) as page:
-            text: str = page.read().decode()
-        return text
-
     def next_count(self) -> None:
-        """Wait until the cloud has counted its tasks anew."""
+        """Wait until the cloud has counted its tasks again."""
         name = "neucodex_cloud_loop_lag_seconds_count"
         beats = self.metric(name)
         wait_for(lambda: self.metric(name) > beats, "the next count")
@@ -88,13 +74,10 @@ class CloudProcess:
         """Its exit code."""
         return self.process.wait(DEADLINE)
 
-    def threads(self) -> int:
-        """How many threads it has (Linux)."""
-        return len(list(Path(f"/proc/{self.process.pid}/task").iterdir()))
-
-    def descriptors(self) -> int:
-        """How many files and sockets it has open (Linux)."""
-        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(DEADLINE)
 
 
 @contextmanager
@@ -105,12 +88,9 @@ def cloud_process(
 
     Its log and ready file are written into `folder`. `module` is what is run: a cloud, or one with a fault built in.
     """
-    with starting_cloud(folder, bundles, *flags, module=module) as (process, log):
-        ready = folder / "ready.json"
-        wait_for(lambda: ready.exists() or process.poll() is not None, "the cloud to be ready")
-        assert process.poll() is None, f"the cloud ended with {process.returncode}: {log.read_text()}"
-        said = json.loads(ready.read_text())
-        yield CloudProcess(process, said["listen"], said["metrics"], log, said.get("health"))
+    with CloudProcess(folder, bundles, *flags, module=module) as cloud:
+        cloud.wait_ready(DEADLINE)
+        yield cloud
 
 
 @contextmanager
@@ -118,27 +98,5 @@ def starting_cloud(
     folder: Path, bundles: Sequence[Path], *flags: str, module: str = "cloud_server"
 ) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     """As `cloud_process`, just started: the process and its log."""
-    folder.mkdir(parents=True, exist_ok=True)
-    ready, log = folder / "ready.json", folder / "cloud.log"
-    command = [sys.executable, "-m", module]
-    if "--tls-cert" not in flags:
-        command.append("--insecure")
-    for bundle in bundles:
-        command += ["--bundle", str(bundle)]
-    command += ["--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--ready-file", str(ready), "--threads", "1"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("NEUCODEX_")}
-    with log.open("wb") as standard_error:
-        process = subprocess.Popen(
-            [*command, *flags], stderr=standard_error, env={**environment, "OMP_NUM_THREADS": "1"}, cwd=_root()
-        )
-    try:
-        yield process, log
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait(DEADLINE)
-
-
-def _root() -> Path:
-    """The folder from which `python -m cloud_server` finds this checkout."""
-    return Path(__file__).resolve().parents[2]
+    with CloudProcess(folder, bundles, *flags, module=module) as cloud:
+        yield cloud.process, cloud.log

@@ -92,7 +92,7 @@ def encoded_sizes(codec: SpikeCodec, sample: NDArray[np.uint8]) -> list[int]:
     sizes, past = [], None
     for frame in sample:
         sizes.append(len(codec.encode(frame, past)[1]))
-        past = codec.after(past, frame)
+        past = codec.next_context(past, frame)
     return sizes
 
 

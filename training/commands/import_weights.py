@@ -13,14 +13,16 @@ from torch import Tensor
 
 from shared.command_line import LogFormat, configure_logs, existing_path, log_options, option
 from shared.errors import ConfigError
+from shared.licences import Licence
 from shared.models.neuron import Recurrence
 from shared.models.split import SplitNetwork
+from training import imagenet
 from training.activations import ClipFloorShift, rectify, use
 from training.data import Samples, TrainingData, load_data, to_input
 from training.device import Machine, machine
 from training.evaluate import accuracy_by_timestep
 from training.recipe import Recipe, read_recipe
-from training.transfer.backbone import IMAGENET_MEAN, IMAGENET_STD, Convention, take_backbone
+from training.transfer.backbone import Convention, take_backbone
 from training.transfer.balance import balance
 from training.transfer.foreign import read_state
 from training.transfer.readout import features, fit_readout
@@ -64,11 +66,13 @@ class Colours(_Colours):
 @option("--out", type=existing_path, required=True, metavar="FILE", help="What a stage's `init` names: .safetensors.")
 @option("--channels", type=click.Choice(["rgb", "bgr"]), default="rgb", help="The order that the network was fed.")
 @option("--input-scale", type=float, default=1.0, help="By what it multiplied pixels in 0 to 1.")
-@option("--input-mean", type=Colours(), default=IMAGENET_MEAN, help="What it then subtracted, red first.")
-@option("--input-std", type=Colours(), default=IMAGENET_STD, help="By what it then divided, red first.")
+@option("--input-mean", type=Colours(), default=imagenet.MEAN, help="What it then subtracted, red first.")
+@option("--input-std", type=Colours(), default=imagenet.STD, help="By what it then divided, red first.")
 @option("--percentile", type=click.FloatRange(50.0, 100.0), default=98.0, help="Of activations, that fires always.")
 @option("--balance", "balanced", type=click.IntRange(min=0), default=512, help="Samples to balance by; 0: none.")
 @option("--readout", type=click.IntRange(min=0), default=5000, help="Samples to fit a new classifier to; 0: none.")
+@option("--source", metavar="TEXT", help="Where FILE comes from; every bundle that is made from it will say so.")
+@option("--licence", type=existing_path, metavar="FILE", help="The text of FILE's licence, which travels with them.")
 @option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="What to compute on.")
 @option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", help="Of the features fitted to.")
 @option("--threads", type=click.IntRange(min=1), help="CPU threads; PyTorch's choice if not given.")
@@ -86,6 +90,8 @@ def import_weights(
     percentile: float,
     balanced: int,
     readout: int,
+    source: str | None,
+    licence: Path | None,
     device: str,
     precision: str,
     threads: int | None,
@@ -101,6 +107,7 @@ def import_weights(
     configure_logs(log_format, log_level)
     if out.suffix != ".safetensors":
         raise ConfigError(f"--out is {out}: name a .safetensors file")
+    licences = _licences(source, licence)
     chosen = read_recipe(recipe, changes)
     state = read_state(file)
     convention = Convention(input_scale, input_mean, input_std, bgr=channels == "bgr")
@@ -114,10 +121,18 @@ def import_weights(
         if readout and not taken.classifier:
             _fit_readout(network, samples, readout, where)
         out.parent.mkdir(parents=True, exist_ok=True)
-        save_weights(network, out)
+        save_weights(network, out, licences)
         rest = f"; left: {', '.join(taken.left[:4])}" if taken.left else ""
         click.echo(f"{out}: {len(state) - len(taken.left)} of {len(state)} tensors from {file}{rest}")
         _tell_accuracies(network, samples, where)
+
+
+def _licences(source: str | None, text: Path | None) -> tuple[Licence, ...]:
+    if source is None and text is None:
+        return ()
+    if source is None or text is None:
+        raise ConfigError("--source and --licence go together: whose the weights are, and under which licence")
+    return (Licence.read(text, source),)
 
 
 def _float_network(recipe: Recipe) -> SplitNetwork:

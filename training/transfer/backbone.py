@@ -20,10 +20,8 @@ from shared.manifest import Normalisation
 from shared.models.layers import Chain, ResidualBlock, SpikingConv, SpikingModule
 from shared.models.split import SplitNetwork
 from shared.network_spec import VGG_CONVOLUTIONS, NetworkSpec
+from training import imagenet
 from training.transfer.foreign import StateDict
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Torchvision's, for pixels in 0 to 1."""
 
 CLASSIFIERS = ("fc", "classifier")
 
@@ -39,8 +37,8 @@ class Convention:
     """
 
     scale: float = 1.0
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
+    mean: tuple[float, ...] = imagenet.MEAN
+    std: tuple[float, ...] = imagenet.STD
     bgr: bool = False
 
 

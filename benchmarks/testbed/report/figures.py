@@ -45,24 +45,11 @@ def colour(alternative: Alternative) -> str:
     return {"edge": theme.EDGE, "float32": theme.FEATURES, "fallback": theme.LOCAL}[alternative.kind]
 
 
-def main_runs(testbed: Testbed) -> list[tuple[Alternative, Run]]:
-    """Each alternative with its run on the main profile, where there is one; what needs no link may have run on any."""
-    found = []
-    for alternative in testbed.alternatives:
-        run = testbed.run(alternative.name)
-        if run is None and alternative.kind in ("edge", "fallback"):
-            runs = (r for r in testbed.runs if r.alternative == alternative.name and r.edge == testbed.main[1])
-            run = next(runs, None)
-        if run is not None:
-            found.append((alternative, run))
-    return found
-
-
 def accuracy_against_bytes(testbed: Testbed, figure: str, label: str) -> Paint:
     """Points for each alternative that sends something; the qualities of a picture codec are a curve."""
     points = [
         (alternative, x, run.accuracy.mean)
-        for alternative, run in main_runs(testbed)
+        for alternative, run in testbed.main_runs()
         if run.mean("payload_bytes") and (x := run.mean(figure)) and run.accuracy.mean is not None
     ]
 
@@ -128,7 +115,7 @@ def latency_over_links(testbed: Testbed) -> Paint:
 def stacked_latency(testbed: Testbed) -> Paint:
     """Mean parts of a sample's latency: they add up to its mean."""
     rows = [
-        (a, run) for a, run in main_runs(testbed) if run.mean("latency_ms") and a.name in (*LINES, "edge-only-exit")
+        (a, run) for a, run in testbed.main_runs() if run.mean("latency_ms") and a.name in (*LINES, "edge-only-exit")
     ]
     return _stacked(
         [a.title for a, _ in rows],
@@ -140,7 +127,7 @@ def stacked_latency(testbed: Testbed) -> Paint:
 
 def stacked_energy(testbed: Testbed) -> Paint:
     """Mean energy of a sample on the edge, computing and radio; without float32 features, which would hide the rest."""
-    rows = [(a, run) for a, run in main_runs(testbed) if run.mean("compute_j") is not None and a.name in ENERGETIC]
+    rows = [(a, run) for a, run in testbed.main_runs() if run.mean("compute_j") is not None and a.name in ENERGETIC]
     most = max((sum(run.mean(part) or 0.0 for part in ("compute_j", "radio_j")) for _, run in rows), default=1.0)
     factor, unit = (1e3, "mJ") if most >= 1e-3 else (1e6, "µJ")
     return _stacked(
@@ -158,7 +145,7 @@ def exit_histogram(testbed: Testbed) -> Paint:
     """Share of the samples by the timestep at which they stopped."""
     wanted = ("edge-only-exit", "jpeg-90", "split-packed", "full", "full-local-first")
     shown = [
-        (a, testbed.columns[run.key]) for a, run in main_runs(testbed) if a.name in wanted and len_of(testbed, run)
+        (a, testbed.columns[run.key]) for a, run in testbed.main_runs() if a.name in wanted and len_of(testbed, run)
     ]
 
     def paint(axes: Axes) -> None:

@@ -11,17 +11,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from benchmarks.testbed.goals import Claim, claims, target_rows, verdict
 from benchmarks.testbed.report import figures
-from benchmarks.testbed.report.claims import (
-    ALTERNATIVE_COLUMNS,
-    Claim,
-    alternatives_table,
-    claims,
-    links_table,
-    target_rows,
-    verdict,
-)
 from benchmarks.testbed.report.raster import picture, raster
+from benchmarks.testbed.report.tables import ALTERNATIVE_COLUMNS, alternatives_table, links_table
 from benchmarks.testbed.report.theme import draw
 from benchmarks.testbed.samples_file import read_testbed
 from benchmarks.testbed.schema import Testbed, Trace
@@ -135,7 +128,7 @@ def _sections(testbed: Testbed) -> list[dict[str, Any]]:
     def figure(name: str, caption: str, paint: figures.Paint, height: float = 3.7) -> dict[str, Any]:
         return {"svg": Markup(draw(name, caption, paint, height)), "caption": caption}  # noqa: S704  made here
 
-    bars = len(figures.main_runs(testbed))
+    bars = len(testbed.main_runs())
     tall = min(3.0 + 0.16 * bars, 4.6)
     return [
         {
@@ -204,14 +197,14 @@ def _machine(record: Record) -> list[list[str]]:
 
 
 def _main_n(testbed: Testbed) -> str:
-    counts = [run.n for _, run in figures.main_runs(testbed)]
+    counts = [run.n for _, run in testbed.main_runs()]
     return (
         "no" if not counts else f"{min(counts):,} to {max(counts):,}" if min(counts) < max(counts) else f"{counts[0]:,}"
     )
 
 
 def _claims_table(head: tuple[str, ...], rows: list[Claim]) -> str:
-    return _table(head, [[row.claim, row.paper, row.measured, verdict(row.met), row.how] for row in rows])
+    return _table(head, [[row.claim, row.goal, row.measured, verdict(row.met), row.reason] for row in rows])
 
 
 def _table(head: tuple[str, ...] | list[str], rows: list[list[str]]) -> str:

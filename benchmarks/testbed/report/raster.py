@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edge_client.inputs.images import encoded
 
 GAP = 2
-"""Rows between the timesteps of a raster."""
+"""SpikingState between the timesteps of a raster."""
 
 
 def picture(pixels: NDArray[np.uint8], title: str) -> str:

@@ -13,8 +13,8 @@ from benchmarks.links import namespaces, tun
 from benchmarks.links.probe import measure
 from benchmarks.links.profiles import PROFILES, LinkProfile
 from benchmarks.links.shaping import LEAST_QUEUE, Direction
+from benchmarks.processes import ServerProcess
 from benchmarks.testbed.environments import Loopback
-from benchmarks.testbed.processes import service
 
 needs_root = pytest.mark.skipif(
     namespaces.missing() is not None or tun.missing() is not None, reason="namespaces or /dev/net/tun are not to be had"
@@ -64,12 +64,11 @@ def test_the_tun_link_delays_and_limits(tmp_path: Path) -> None:
     with (
         namespaces.cable() as cable,
         tun.tun_link(cable.near, cable.far, SLOW) as link,
-        service(cable.inside(cable.far), ["benchmarks.links.probe", "serve", "0.0.0.0:0", str(ready)], ready) as (
-            _,
-            said,
-        ),
+        ServerProcess(
+            ["benchmarks.links.probe", "serve", "0.0.0.0:0", str(ready)], ready, prefix=cable.inside(cable.far)
+        ) as probe,
     ):
-        address = f"{link.far_address}:{said['listen'].rpartition(':')[2]}"
+        address = f"{link.far_address}:{probe.wait_ready().listen.rpartition(':')[2]}"
         command = [sys.executable, "-m", "benchmarks.links.probe", "measure", address, "0.5", "10"]
         done = subprocess.run([*cable.inside(cable.near), *command], check=True, capture_output=True, text=True)
     found = json.loads(done.stdout)
@@ -82,8 +81,8 @@ def test_the_tun_link_delays_and_limits(tmp_path: Path) -> None:
 def test_the_proxy_delays_limits_and_counts(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     with (
-        service([], ["benchmarks.links.probe", "serve", "127.0.0.1:0", str(ready)], ready) as (_, said),
-        Loopback().link(SLOW, {"probe": said["listen"]}) as way,
+        ServerProcess(["benchmarks.links.probe", "serve", "127.0.0.1:0", str(ready)], ready) as probe,
+        Loopback().link(SLOW, {"probe": probe.wait_ready().listen}) as way,
     ):
         found = measure(way.addresses["probe"], 0.5, 10)
         counted = way.counted()

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 
@@ -53,6 +54,16 @@ def test_a_row_that_was_not_trained_is_empty_but_for_its_command() -> None:
         "`neucodex-train all --recipe recipes/old.toml --set name=new --set network.split=layer2 "
         "--set 'data={name=\"x\"}' --data DIR`"
     )
+
+
+def test_a_row_says_what_its_network_was_made_from() -> None:
+    (first, *_) = read_manifests(ROOT / "models", ROOT / "benchmarks/records")
+    origin = {"of": "weights", "source": "ResNet-18, ImageNet", "licence": "MIT License", "sha256": ""}
+    owing = replace(first, provenance={**first.provenance, "licences": [origin]})
+    assert "; weights: ResNet-18, ImageNet (MIT License) |" in table([owing], ())
+    assert "weights:" not in table([first], ())
+    taught = [{**stage, "teacher": "vit.onnx"} for stage in first.provenance["stages"]]
+    assert "; teacher: vit.onnx |" in table([replace(first, provenance={**first.provenance, "stages": taught})], ())
 
 
 def test_a_page_without_marks_is_refused(tmp_path: Path) -> None:

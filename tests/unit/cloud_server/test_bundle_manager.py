@@ -1,4 +1,4 @@
-"""What is served after bundles were looked for again."""
+"""What is served after a reload."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 import grpc
 import pytest
 
-from cloud_server.bundle_manager import Served
+from cloud_server.bundle_manager import BundleManager
 from cloud_server.config import CloudConfig
-from cloud_server.rpc.servicer import CoInference
+from cloud_server.rpc.servicer import CoInferenceServicer
 from shared.messages import Open
 from shared.metrics import CLOUD_METRICS, Metrics
 from shared.wire import edge_to_wire
@@ -42,17 +42,17 @@ def config(folder: Path) -> CloudConfig:
 
 
 @pytest.fixture
-def service(config: CloudConfig, metrics: Metrics) -> CoInference:
-    return CoInference(config, metrics)
+def servicer(config: CloudConfig, metrics: Metrics) -> CoInferenceServicer:
+    return CoInferenceServicer(config, metrics)
 
 
 @pytest.fixture
-async def served(config: CloudConfig, service: CoInference, metrics: Metrics) -> AsyncIterator[Served]:
-    serving = Served(config, service, metrics)
-    await serving.begin()
-    serving.offer()
-    yield serving
-    await serving.end()
+async def manager(config: CloudConfig, servicer: CoInferenceServicer, metrics: Metrics) -> AsyncIterator[BundleManager]:
+    made = BundleManager(config, servicer, metrics)
+    await made.load_all()
+    made.start_serving()
+    yield made
+    await made.close()
 
 
 def slots(metrics: Metrics) -> dict[str, float]:
@@ -65,41 +65,41 @@ def slots(metrics: Metrics) -> dict[str, float]:
     }
 
 
-async def test_a_reload_that_fails_keeps_nothing_of_what_it_loaded(served, folder, metrics):
-    before = list(served.lanes)
+async def test_a_reload_that_fails_keeps_nothing_of_what_it_loaded(manager, folder, metrics):
+    before = list(manager.bundles)
     make_bundle(folder / "second", seed=1)
     tail = make_bundle(folder / "third", seed=2).path / "tail.safetensors"
     whole = tail.read_bytes()
     tail.write_bytes(whole[: len(whole) // 2])  # as while it is copied
-    await served.reload()
-    assert served.lanes == before
-    assert served._engine._lanes == before
+    await manager.reload()
+    assert manager.bundles == before
+    assert list(manager._engine._bundles) == before
     assert sum(slots(metrics).values()) == 4
 
     tail.write_bytes(whole)
-    await served.reload()
-    assert len(served.lanes) == 3
-    assert set(served._engine._lanes) == set(served.lanes)
-    assert slots(metrics) == {lane.name: 4 for lane in served.lanes}
+    await manager.reload()
+    assert len(manager.bundles) == 3
+    assert set(manager._engine._bundles) == set(manager.bundles)
+    assert slots(metrics) == {loaded.name: 4 for loaded in manager.bundles}
 
 
-async def test_a_retired_bundle_is_gone_though_an_edge_reads_nothing(served, service, folder, metrics):
+async def test_a_retired_bundle_is_gone_though_an_edge_reads_nothing(manager, servicer, folder, metrics):
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers((service.handler(),))
+    server.add_generic_rpc_handlers((servicer.handler(),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    lane = weakref.ref(served.lanes[0])
-    name, opened = lane().name, edge_to_wire(Open(lane().fingerprint)).SerializeToString()
+    loaded = weakref.ref(manager.bundles[0])
+    name, opened = loaded().name, edge_to_wire(Open(loaded().fingerprint)).SerializeToString()
 
     def is_gone() -> bool:
         gc.collect()
-        return lane() is None
+        return loaded() is None
 
     async with DeafPeer(f"127.0.0.1:{port}") as edge:
         await edge.answer(edge.call(METHOD, opened, half_close=False))
         shutil.rmtree(folder / "first")
         make_bundle(folder / "second", seed=1)
-        await served.reload()
+        await manager.reload()
         await asyncio.to_thread(wait_for, is_gone, "the bundle to be gone")
         assert slots(metrics)[name] == 0
     await server.stop(None)

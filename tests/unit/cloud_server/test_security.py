@@ -77,12 +77,12 @@ def test_a_half_renewed_certificate_is_not_used(tmp_path: Path, caplog: pytest.L
     certificate, key = issue(authority, tmp_path, "cloud", "localhost")
     certificates = Certificates(ServerSecurity(certificate, key))
     certificates.credentials()
-    assert certificates.changed() is None
+    assert certificates.read_if_changed() is None
     other, its_key = issue(authority, tmp_path / "new", "cloud", "localhost")
     other.replace(certificate)
     with caplog.at_level(logging.WARNING):
-        assert certificates.changed() is None
+        assert certificates.read_if_changed() is None
     assert "old certificate stays" in caplog.text
     its_key.replace(key)
-    assert certificates.changed() is not None
-    assert certificates.changed() is None
+    assert certificates.read_if_changed() is not None
+    assert certificates.read_if_changed() is None

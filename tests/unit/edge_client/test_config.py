@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from edge_client import Edge, EdgeSync
 from edge_client.config import EdgeConfig, EdgeOptions, OutputConfig
 from edge_client.inference.link_loss import LinkLossPolicy
+from neucodex import Edge, EdgeSync
 from shared.errors import ConfigError
 from shared.exit_policy import ExitPolicy
 

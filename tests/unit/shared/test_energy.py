@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from shared.bundle import Bundle
-from shared.energy import INTEGER_MAC_J, RADIOS, Cost, Modelled, compute_joules, edge_cost, radio_joules
+from shared.energy import INTEGER_MAC_J, RADIOS, Cost, compute_joules, edge_cost, radio_joules
 from shared.network_spec import InputKind
 from shared.operations import dense
 from tests.support.bundles import make_bundle
@@ -94,7 +94,3 @@ def test_a_short_message_costs_less_than_the_wait_for_its_answer() -> None:
 @pytest.mark.parametrize("radio", RADIOS.values(), ids=RADIOS)
 def test_every_radio_names_its_source(radio: object) -> None:
     assert getattr(radio, "source", "")
-
-
-def test_the_total_is_both_parts() -> None:
-    assert Modelled(1.0, 2.0).total_j == 3.0

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.augment import augment
+from training.augment import augment, draw
 from training.recipe import AugmentRecipe
 
 
@@ -14,24 +16,39 @@ def pictures(seed: int = 0, *shape: int) -> torch.Tensor:
     return torch.randint(1, 256, shape or (6, 3, 9, 7), generator=generator(seed), dtype=torch.uint8)
 
 
+def augmented(frames: torch.Tensor, recipe: AugmentRecipe, seed: int) -> torch.Tensor:
+    return augment(frames, recipe, draw(recipe, len(frames), generator(seed)))
+
+
 def test_without_anything_asked_it_is_the_identity() -> None:
-    assert torch.equal(augment(pictures(), AugmentRecipe(), generator(0)), pictures())
+    assert torch.equal(augmented(pictures(), AugmentRecipe(), 0), pictures())
 
 
 @given(st.integers(0, 1000), st.integers(1, 3))
 @settings(max_examples=20, deadline=None)
 def test_a_shift_moves_whole_pictures(seed: int, shift: int) -> None:
     before = pictures(seed)
-    after = augment(before, AugmentRecipe(shift=shift), generator(seed))
+    after = augmented(before, AugmentRecipe(shift=shift), seed)
     for one, other in zip(before, after, strict=True):
         padded = torch.nn.functional.pad(one, (shift,) * 4)
         windows = [padded[:, y : y + 9, x : x + 7] for y in range(2 * shift + 1) for x in range(2 * shift + 1)]
         assert any(torch.equal(other, window) for window in windows)
 
 
+def test_what_comes_in_may_be_a_reflection() -> None:
+    recipe = AugmentRecipe(shift=2)
+    before = pictures(5)
+    after = augment(before, recipe, draw(recipe, len(before), generator(5)), "reflect")
+    assert after.dtype == torch.uint8
+    assert (after > 0).all(), "nothing black, as the pictures have none"
+    for one, other in zip(before, after, strict=True):
+        padded = torch.nn.functional.pad(one.float(), (2,) * 4, mode="reflect").byte()
+        assert any(torch.equal(other, padded[:, y : y + 9, x : x + 7]) for y in range(5) for x in range(5))
+
+
 def test_mirroring_takes_some_and_leaves_some() -> None:
     before = pictures(1, 40, 1, 4, 5)
-    after = augment(before, AugmentRecipe(mirror=True), generator(1))
+    after = augmented(before, AugmentRecipe(mirror=True), 1)
     same = [torch.equal(a, b) for a, b in zip(before, after, strict=True)]
     flipped = [torch.equal(a.flip(-1), b) for a, b in zip(before, after, strict=True)]
     assert all(s or f for s, f in zip(same, flipped, strict=True))
@@ -41,13 +58,14 @@ def test_mirroring_takes_some_and_leaves_some() -> None:
 def test_who_is_mirrored_can_be_told() -> None:
     before = pictures(1, 40, 1, 4, 5)
     mirrored = torch.arange(40) % 3 == 0
-    after = augment(before, AugmentRecipe(mirror=True), generator(1), mirrored)
+    recipe = AugmentRecipe(mirror=True)
+    after = augment(before, recipe, replace(draw(recipe, 40, generator(1)), mirrored=mirrored.unsqueeze(1)))
     assert torch.equal(after[mirrored], before[mirrored].flip(-1))
     assert torch.equal(after[~mirrored], before[~mirrored])
 
 
 def test_erasing_leaves_a_black_square_at_most_so_large() -> None:
-    after = augment(pictures(2, 20, 3, 16, 16), AugmentRecipe(erase=6), generator(2))
+    after = augmented(pictures(2, 20, 3, 16, 16), AugmentRecipe(erase=6), 2)
     black = (after == 0).all(1).sum((1, 2))
     assert black.max() == 36
     assert black.min() >= 9
@@ -55,7 +73,7 @@ def test_erasing_leaves_a_black_square_at_most_so_large() -> None:
 
 def test_all_frames_of_a_clip_move_alike() -> None:
     clip = pictures(3, 4, 1, 2, 8, 8).expand(4, 5, 2, 8, 8).contiguous()
-    after = augment(clip, AugmentRecipe(shift=2, mirror=True, erase=3), generator(3))
+    after = augmented(clip, AugmentRecipe(shift=2, mirror=True, erase=3), 3)
     assert after.shape == clip.shape
     for t in range(1, 5):
         assert torch.equal(after[:, t], after[:, 0])
@@ -64,4 +82,4 @@ def test_all_frames_of_a_clip_move_alike() -> None:
 
 def test_the_same_generator_gives_the_same() -> None:
     recipe = AugmentRecipe(shift=2, mirror=True, erase=3)
-    assert torch.equal(augment(pictures(), recipe, generator(7)), augment(pictures(), recipe, generator(7)))
+    assert torch.equal(augmented(pictures(), recipe, 7), augmented(pictures(), recipe, 7))

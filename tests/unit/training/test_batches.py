@@ -18,7 +18,7 @@ def batches(**augment: object) -> Batches:
 
 def mirrored(of: Batches, epoch: int) -> list[bool]:
     """Of each sample, in the order of the samples."""
-    seen = [pair for frames, labels in of.epoch(epoch) for pair in zip(labels.tolist(), frames, strict=True)]
+    seen = [pair for frames, labels, _ in of.epoch(epoch) for pair in zip(labels.tolist(), frames, strict=True)]
     assert [label for label, _ in sorted(seen, key=lambda pair: pair[0])] == list(range(COUNT))
     return [bool(frame[0, 0, 0] > frame[0, 0, -1]) for _, frame in sorted(seen, key=lambda pair: pair[0])]
 
@@ -35,7 +35,7 @@ def test_alternately_mirrored_pictures_are_seen_both_ways_in_two_epochs() -> Non
 
 def test_nothing_is_erased_in_the_last_epochs() -> None:
     some = batches(erase=4, erase_until=2)
-    black = [sum(int((frames == 0).sum()) for frames, _ in some.epoch(epoch)) for epoch in range(4)]
+    black = [sum(int((frames == 0).sum()) for frames, *_ in some.epoch(epoch)) for epoch in range(4)]
     assert min(black[:2]) > 0
     assert black[2:] == [0, 0]
 
@@ -43,6 +43,6 @@ def test_nothing_is_erased_in_the_last_epochs() -> None:
 def test_a_stage_begun_in_the_middle_of_an_epoch_sees_the_same_batches() -> None:
     some = batches(mirror=True, alternate=True, shift=2)
     whole = list(some.epoch(1))
-    for (frames, labels), (again, same) in zip(whole[2:], some.epoch(1, 2), strict=True):
+    for (frames, labels, _), (again, same, _) in zip(whole[2:], some.epoch(1, 2), strict=True):
         assert torch.equal(frames, again)
         assert torch.equal(labels, same)

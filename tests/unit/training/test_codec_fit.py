@@ -49,7 +49,7 @@ def test_frames_come_back_with_fitted_tables(clips: NDArray[np.uint8]) -> None:
         past = None
         for frame in clip:
             assert np.array_equal(codec.decode(*codec.encode(frame, past), past), frame)
-            past = codec.after(past, frame)
+            past = codec.next_context(past, frame)
 
 
 def test_tables_of_large_frames_stay_small() -> None:

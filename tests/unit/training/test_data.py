@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from shared.bundle import Bundle, write_bundle
-from shared.datasets.event_files import write_bin
 from shared.datasets.events import make_events
 from shared.errors import ConfigError, SourceError
 from shared.network_spec import NetworkSpec
 from tests.support.bundles import make_bundle
+from tests.support.recordings import write_bin
 from training.collect_spikes import bundle_samples
 from training.data import TrainingData, bundle_data, load_parts
 from training.recipe import DataRecipe

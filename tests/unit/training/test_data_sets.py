@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from shared.datasets import load_split, make_request
+from shared.datasets import load_split
 from shared.datasets.cifar10 import FOLDER, RECORD_BYTES, RECORDS
-from shared.datasets.event_files import write_bin
 from shared.datasets.events import make_events
 from shared.errors import SourceError
+from tests.support.recordings import write_bin
 from training.commands.data import data
-from training.datasets.cache import load_split_cached
 from training.datasets.simulate import CAMERAS, Recipe, simulate_set
 from training.event_simulation import CIFAR10_DVS, Motion
 
@@ -88,21 +87,6 @@ def nmnist(tmp_path: Path) -> Path:
             path.parent.mkdir(parents=True)
             write_bin(path, make_events([digit], [digit], [1], [0]))
     return tmp_path
-
-
-def test_cache_returns_what_decoding_gives_and_follows_the_files(nmnist: Path, tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
-    request = make_request("nmnist", nmnist, "test", timesteps=1, allow_partial=True)
-    decoded: list[int] = []
-    first = load_split_cached(request, cache, lambda done, _: decoded.append(done))
-    again = load_split_cached(request, cache, lambda done, _: decoded.append(done))
-    assert decoded == [1, 2]
-    np.testing.assert_array_equal(first.frames, again.frames)
-    write_bin(nmnist / "N-MNIST" / "Test" / "3" / "00001.bin", make_events([1, 1], [1, 1], [1, 1], [0, 1]))
-    assert load_split_cached(request, cache).frames[0].sum() == 2
-    for path in cache.iterdir():
-        path.write_bytes(b"damaged")
-    assert load_split_cached(request, cache).frames[0].sum() == 2
 
 
 def run(*arguments: str | Path) -> tuple[int, str]:

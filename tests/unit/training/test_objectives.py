@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from shared.models.split import SplitNetwork
 from shared.network_spec import BottleneckSpec, LightHeadSpec, NetworkSpec
 from training.activations import ClipFloorShift, use
+from training.losses import classification, distillation, imitation
 from training.objectives import StageObjective, set_trainable
 from training.recipe import Kind, StageRecipe
 
@@ -55,3 +57,46 @@ def test_a_light_head_learns_in_the_bottleneck_stage_and_the_tail_does_not() -> 
     assert all(parameter.grad is not None for parameter in network.edge.parameters())
     assert all(parameter.grad is not None for parameter in network.cloud.decoder.parameters())
     assert all(parameter.grad is None for parameter in network.cloud.tail.parameters())
+
+
+OUTSIDE = NetworkSpec("resnet18", (1, 16, 16), 4, "layer1", width=4, timesteps=2, bottleneck=BottleneckSpec(2, 2))
+PICTURES = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+CLASSES = torch.tensor([0, 3, 1])
+ANSWERS = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
+
+
+def taught_from_outside(kind: Kind, distill: float) -> tuple[StageObjective, SplitNetwork]:
+    torch.manual_seed(0)
+    network, own_teacher = SplitNetwork(OUTSIDE), SplitNetwork(OUTSIDE)
+    stage = StageRecipe(kind, 1, 0.1, distill=distill, teacher="t.onnx" if distill else None)
+    set_trainable(network, stage)
+    return StageObjective(network, stage, own_teacher), network
+
+
+@pytest.mark.parametrize("kind", ["backbone", "bottleneck", "finetune"])
+def test_a_teacher_from_outside_replaces_the_uncompressed_network(kind: Kind) -> None:
+    objective, _ = taught_from_outside(kind, 0.5)
+    loss, logits = objective(PICTURES, CLASSES, ANSWERS)
+    expected = classification(logits, CLASSES) + 0.5 * distillation(logits, ANSWERS.unsqueeze(0))
+    torch.testing.assert_close(loss, expected)
+    assert not torch.isclose(loss, objective(PICTURES, CLASSES, -ANSWERS)[0])
+
+
+def test_without_a_weight_nothing_is_imitated() -> None:
+    objective, _ = taught_from_outside("bottleneck", 0.0)
+    loss, logits = objective(PICTURES, CLASSES)
+    torch.testing.assert_close(loss, classification(logits, CLASSES))
+
+
+def test_a_bottleneck_still_imitates_its_own_networks_features() -> None:
+    torch.manual_seed(0)
+    network = SplitNetwork(OUTSIDE)
+    stage = StageRecipe("bottleneck", 1, 0.1, distill=0.5, teacher="t.onnx", imitate=2.0)
+    set_trainable(network, stage)
+    seen: list[torch.Tensor] = []
+    network.edge.head.register_forward_hook(lambda _, __, out: seen.append(out[0]))
+    network.cloud.decoder.register_forward_hook(lambda _, __, out: seen.append(out[0]))
+    loss, logits = StageObjective(network, stage, None)(PICTURES, CLASSES, ANSWERS)
+    features, decoded = seen
+    expected = classification(logits, CLASSES) + 0.5 * distillation(logits, ANSWERS.unsqueeze(0))
+    torch.testing.assert_close(loss, expected + 2.0 * imitation(decoded, features))

@@ -34,6 +34,14 @@ def test_every_recipe_that_ships_is_read(path: Path) -> None:
         ("[data]", "[data", "no TOML"),
         ('name = "digits"', 'name = "folder"\nlimit = 500', "data.limit"),
         ('kind = "backbone"', 'kind = "backbone"\ndistill = 0.5', "distill"),
+        ('kind = "backbone"', 'kind = "backbone"\nteacher = "t.onnx"', "set distill"),
+        ('kind = "backbone"', 'kind = "backbone"\nteacher_views = 8', "teacher_views says something of a teacher"),
+        ('kind = "backbone"', 'kind = "backbone"\nteacher = "t.onnx"\ndistill = 1.0\nteacher_views = 0', "at least 1"),
+        (
+            'kind = "backbone"',
+            'kind = "backbone"\nteacher = "t.onnx"\ndistill = 1.0\nteacher_std = [1.0]',
+            "each colour",
+        ),
         ('kind = "finetune"', 'kind = "finetune"\nimitate = 0.5', "imitate"),
         ('kind = "backbone"', 'kind = "backbone"\nspike_cost = 0.5', "spike_cost"),
         ('kind = "backbone"', 'kind = "backbone"\nschedule = "steps"', "schedule"),
@@ -104,6 +112,30 @@ def test_a_teacher_needs_a_backbone_stage() -> None:
     recipe = read_recipe(RECIPES / "resnet18-digits.toml")
     with pytest.raises(ConfigError, match="distill"):
         replace(recipe, stages=recipe.stages[1:])
+
+
+def test_a_teacher_from_outside_needs_none() -> None:
+    recipe = read_recipe(RECIPES / "resnet18-digits.toml")
+    bottleneck, finetune = recipe.stages[1:]
+    taught = replace(finetune, teacher="t.onnx")
+    assert replace(recipe, stages=(bottleneck, taught)).stages[1].teacher == "t.onnx"
+    augment = replace(finetune.augment, mirror=True, alternate=True)
+    with pytest.raises(ConfigError, match="teacher_views must be even"):
+        replace(taught, teacher_views=3, augment=augment)
+
+
+def test_a_stage_goes_by_its_teacher_wherever_that_lies(tmp_path: Path, data: TrainingData) -> None:
+    recipe = read_recipe(RECIPES / "resnet18-digits.toml")
+
+    def folder(name: str, content: bytes, **fields: object) -> Path:
+        (tmp_path / name).write_bytes(content)
+        stage = replace(recipe.stages[0], teacher=str(tmp_path / name), distill=1.0, **fields)
+        return stage_folder(tmp_path, replace(recipe, stages=(stage, *recipe.stages[1:])), data, 0)
+
+    one = folder("one.onnx", b"1")
+    assert folder("moved.onnx", b"1", teacher_licence="LICENSE") == one
+    assert folder("one.onnx", b"2") != one
+    assert folder("one.onnx", b"1", teacher_views=2) != one
 
 
 def test_fields_are_changed_from_the_command_line() -> None:

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from shared.errors import ConfigError
+from shared.licences import Licence
 from training.data import TrainingData
 from training.device import machine
 from training.recipe import Neurons, Recipe, read_recipe
 from training.stages import WEIGHTS, _teacher, build_network, stage_folder, train_stage
-from training.weights import save_weights
+from training.weights import licences_of, save_weights
 
 RECIPES = Path(__file__).parents[3] / "recipes"
 
@@ -68,3 +69,15 @@ def test_a_network_without_poolings_takes_smaller_pictures(tmp_path: Path, data:
     recipe = with_resolutions("resnet18-cifar10", 0, (0, 16))
     with machine("cpu", threads=1) as where:
         assert train_stage(recipe, 0, data, tmp_path, where).exists()
+
+
+def test_licences_go_on_from_stage_to_stage(tmp_path: Path, data: TrainingData) -> None:
+    theirs = (Licence("ResNet-18, from a package", "MIT License"),)
+    recipe = read_recipe(RECIPES / "resnet18-cifar10.toml", ("network.width=4",))
+    first, second = (replace(stage, epochs=1, batch_size=2, resolutions=()) for stage in recipe.stages[:2])
+    first = replace(first, epochs=0, init=str(tmp_path / "theirs.safetensors"))
+    recipe = replace(recipe, stages=(first, second, *recipe.stages[2:]))
+    with machine("cpu", threads=1) as where:
+        save_weights(build_network(recipe, first, where), tmp_path / "theirs.safetensors", theirs)
+        for index in range(2):
+            assert licences_of(train_stage(recipe, index, data, tmp_path, where)) == theirs

@@ -4,12 +4,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from shared.bundle import write_bundle
 from shared.errors import ConfigError
+from shared.licences import Licence
 from shared.models.load import load_cloud, load_edge
 from shared.models.split import SplitNetwork
 from shared.network_spec import BottleneckSpec, NetworkSpec
 from tests.support.bundles import make_bundle
-from training.weights import load_weights, save_weights, take_what_fits, weights_digest
+from training.weights import licences_of, load_weights, save_weights, take_what_fits, weights_digest
 
 SPEC = NetworkSpec("resnet18", (1, 16, 16), 4, "layer1", width=4)
 PICTURES = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -76,3 +78,16 @@ def test_nothing_fits_and_nothing_is_there(tmp_path: Path) -> None:
     (tmp_path / "junk.safetensors").write_bytes(b"junk" * 10)
     with pytest.raises(ConfigError, match="no weights file"):
         load_weights(make(0), tmp_path / "junk.safetensors")
+
+
+def test_licences_travel_from_file_to_file_and_from_a_bundle(tmp_path: Path) -> None:
+    theirs = (Licence("ResNet-18, from a package", "MIT License"),)
+    save_weights(make(0), tmp_path / "w.safetensors", theirs)
+    load_weights(make(1), tmp_path / "w.safetensors")
+    assert licences_of(tmp_path / "w.safetensors") == theirs
+    bundle = make_bundle(tmp_path / "bundle")
+    assert licences_of(bundle.path) == ()
+    write_bundle(bundle.path, bundle.manifest, bundle.weights("head"), bundle.weights("tail"), theirs)
+    assert licences_of(bundle.path) == theirs
+    with pytest.raises(ConfigError, match="no weights file"):
+        licences_of(tmp_path / "none.safetensors")

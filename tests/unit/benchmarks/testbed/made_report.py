@@ -13,9 +13,9 @@ import numpy as np
 
 from benchmarks.links.profiles import LinkProfile
 from benchmarks.record import Clock, Findings
+from benchmarks.testbed.goals import targets
 from benchmarks.testbed.samples_file import columns_of, write_samples
 from benchmarks.testbed.schema import CLOUD, EDGE, PARTS, Alternative, Figure, Link, Run, Testbed, to_results
-from benchmarks.testbed.targets import targets
 from tests.unit.benchmarks.testbed.made import made_testbed
 
 ALTERNATIVES = (

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.testbed.report.claims import claims, links_table
+from benchmarks.testbed.goals import claims, targets
 from benchmarks.testbed.report.page import Record, html, markdown, newest, write
 from benchmarks.testbed.report.raster import raster
+from benchmarks.testbed.report.tables import links_table
 from benchmarks.testbed.schema import Alternative, Testbed
-from benchmarks.testbed.targets import targets
 from shared.errors import ConfigError
 from tests.unit.benchmarks.testbed.made import made_testbed
 from tests.unit.benchmarks.testbed.made_report import made_report_testbed, write_record

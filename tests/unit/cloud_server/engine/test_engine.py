@@ -15,16 +15,16 @@ import torch
 from numpy.typing import NDArray
 
 from cloud_server.config import CloudConfig
-from cloud_server.engine.batch_runner import BatchRunner
-from cloud_server.engine.engine import BARREN
-from cloud_server.engine.loaded_bundle import Lane, load_lane
-from cloud_server.engine.work import Failed, Work
+from cloud_server.engine.batch_runner import BatchHistory, BatchRunner
+from cloud_server.engine.engine import MAX_FAILED_BATCHES
+from cloud_server.engine.loaded_bundle import LoadedBundle, load_bundle
+from cloud_server.engine.requests import Failed, StepRequest
 from cloud_server.tails.base import buckets
 from shared.bundle import Bundle
 from shared.execution import EXECUTIONS
 from shared.messages import Codec, Frame, RejectionCode
 from tests.support.bundles import make_bundle
-from tests.support.engine import LANE, Running, assert_answer, batch_runner, lane_metrics, make_work, run_batch
+from tests.support.engine import NAME, Running, assert_answer, batch_runner, bundle_metrics, make_request, run_batch
 from tests.support.processes import DEADLINE, wait_for
 
 SAMPLES = 5
@@ -36,9 +36,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
 
 
 @pytest.fixture
-def lane(bundle: Bundle) -> Lane:
+def loaded(bundle: Bundle) -> LoadedBundle:
     config = CloudConfig((bundle.path,), slots=8, max_batch=4)
-    return load_lane(bundle, LANE, config)
+    return load_bundle(bundle, NAME, config)
 
 
 @pytest.fixture
@@ -47,27 +47,29 @@ def runner() -> Iterator[BatchRunner]:
         yield batch_runner()
 
 
-def test_samples_at_different_timesteps_share_a_batch(runner, lane, frames, expected):
+def test_samples_at_different_timesteps_share_a_batch(runner, loaded, frames, expected):
     schedule = [[(0, 1)], [(0, 2), (1, 1)], [(1, 2), (2, 1), (0, 3)], [(2, 2), (0, 4), (1, 3)], [(1, 4), (2, 3)]]
     for batch in schedule:
-        outcomes = run_batch(runner, lane, *(make_work(lane, frames, sample, timestep) for sample, timestep in batch))
-        assert [(o.work.frame.sample, o.work.frame.timestep) for o in outcomes] == batch
+        outcomes = run_batch(
+            runner, loaded, *(make_request(loaded, frames, sample, timestep) for sample, timestep in batch)
+        )
+        assert [(o.request.frame.sample, o.request.frame.timestep) for o in outcomes] == batch
         for outcome in outcomes:
             assert_answer(outcome, expected, len(batch))
 
 
-def test_a_row_is_reset_by_its_new_owners_first_frame(runner, lane, frames, expected):
+def test_a_row_is_reset_by_its_new_owners_first_frame(runner, loaded, frames, expected):
     for timestep in (1, 2, 3):
-        run_batch(runner, lane, make_work(lane, frames, 0, timestep, row=3))
+        run_batch(runner, loaded, make_request(loaded, frames, 0, timestep, row=3))
     for timestep in (1, 2):
-        assert_answer(run_batch(runner, lane, make_work(lane, frames, 1, timestep, row=3))[0], expected)
+        assert_answer(run_batch(runner, loaded, make_request(loaded, frames, 1, timestep, row=3))[0], expected)
 
 
 @pytest.mark.parametrize("bad", [0, 1, 2])
-def test_a_frame_that_does_not_decode_fails_alone(runner, lane, frames, expected, bad):
-    works = [make_work(lane, frames, sample, 1) for sample in range(3)]
-    works[bad] = Work(bad, bad, Frame(bad, 1, Codec.PACKED_BITS, b"no"))
-    outcomes = run_batch(runner, lane, *works)
+def test_a_frame_that_does_not_decode_fails_alone(runner, loaded, frames, expected, bad):
+    requests = [make_request(loaded, frames, sample, 1) for sample in range(3)]
+    requests[bad] = StepRequest(bad, bad, Frame(bad, 1, Codec.PACKED_BITS, b"no"))
+    outcomes = run_batch(runner, loaded, *requests)
     for position, outcome in enumerate(outcomes):
         if position == bad:
             assert isinstance(outcome, Failed)
@@ -76,27 +78,27 @@ def test_a_frame_that_does_not_decode_fails_alone(runner, lane, frames, expected
             assert_answer(outcome, expected, 2)
 
 
-def test_a_batch_of_nothing_but_bad_frames(runner, lane):
-    works = [Work(n, n, Frame(n, 1, 9, b"")) for n in range(2)]
-    assert all(isinstance(outcome, Failed) for outcome in run_batch(runner, lane, *works))
+def test_a_batch_of_nothing_but_bad_frames(runner, loaded):
+    requests = [StepRequest(n, n, Frame(n, 1, 9, b"")) for n in range(2)]
+    assert all(isinstance(outcome, Failed) for outcome in run_batch(runner, loaded, *requests))
 
 
-def test_a_row_that_is_not_at_the_timestep_before_has_lost_its_state(runner, lane, frames, expected):
-    run_batch(runner, lane, make_work(lane, frames, 0, 1))
-    outcomes = run_batch(runner, lane, make_work(lane, frames, 0, 3), make_work(lane, frames, 1, 1))
+def test_a_row_that_is_not_at_the_timestep_before_has_lost_its_state(runner, loaded, frames, expected):
+    run_batch(runner, loaded, make_request(loaded, frames, 0, 1))
+    outcomes = run_batch(runner, loaded, make_request(loaded, frames, 0, 3), make_request(loaded, frames, 1, 1))
     assert isinstance(outcomes[0], Failed)
     assert outcomes[0].code is RejectionCode.STATE_LOST
     assert_answer(outcomes[1], expected)
-    assert_answer(run_batch(runner, lane, make_work(lane, frames, 0, 2))[0], expected)
+    assert_answer(run_batch(runner, loaded, make_request(loaded, frames, 0, 2))[0], expected)
 
 
 class Breaks:
     """A tail that fails while a certain sample's frame is in its batch, and is well otherwise."""
 
-    def __init__(self, lane: Lane, poison: NDArray[np.uint8]) -> None:
-        self._step = lane.tail.step
+    def __init__(self, loaded: LoadedBundle, poison: NDArray[np.uint8]) -> None:
+        self._step = loaded.tail.step
         self._poison = poison
-        lane.tail.step = self  # type: ignore[assignment,method-assign]
+        loaded.tail.step = self  # type: ignore[assignment,method-assign]
 
     def __call__(self, frames: Sequence[Any], timesteps: Sequence[int], state: Any) -> Any:
         stepped = self._step(frames, timesteps, state)  # after the state was overwritten: a retry must not see that
@@ -105,28 +107,28 @@ class Breaks:
         return stepped
 
 
-def test_a_batch_that_fails_is_stepped_one_by_one(runner, lane, frames, expected, caplog):
+def test_a_batch_that_fails_is_stepped_one_by_one(runner, loaded, frames, expected, caplog):
     caplog.set_level(logging.CRITICAL)
-    run_batch(runner, lane, *(make_work(lane, frames, sample, 1) for sample in range(3)))
-    Breaks(lane, frames[1, 1])
-    outcomes = run_batch(runner, lane, *(make_work(lane, frames, sample, 2) for sample in range(3)))
+    run_batch(runner, loaded, *(make_request(loaded, frames, sample, 1) for sample in range(3)))
+    Breaks(loaded, frames[1, 1])
+    outcomes = run_batch(runner, loaded, *(make_request(loaded, frames, sample, 2) for sample in range(3)))
     assert isinstance(outcomes[1], Failed)
     assert outcomes[1].code is RejectionCode.INTERNAL
     assert "poisoned" not in outcomes[1].reason
     for sample in (0, 2):
         assert_answer(outcomes[sample], expected, 1)
         for timestep in (3, 4):
-            assert_answer(run_batch(runner, lane, make_work(lane, frames, sample, timestep))[0], expected)
+            assert_answer(run_batch(runner, loaded, make_request(loaded, frames, sample, timestep))[0], expected)
 
 
-def lose_the_numbers_of(lane: Lane, sample: NDArray[np.uint8]) -> None:
+def lose_the_numbers_of(loaded: LoadedBundle, sample: NDArray[np.uint8]) -> None:
     """Let the logits of the sample in row 0 be no numbers at timestep 2; its frames are [T, C, H, W]."""
-    if lane.execution == "spiking":
-        broken = lane.slots.gather([0])
+    if loaded.execution == "spiking":
+        broken = loaded.slots.gather([0])
         broken.logits.fill_(float("nan"))
-        lane.slots._buffer[0] = broken.block[0]  # type: ignore[attr-defined]
+        loaded.slots._buffer[0] = broken.block[0]  # type: ignore[attr-defined]
         return
-    network, counted = lane.tail._network, sample[:2].sum(0)  # type: ignore[attr-defined]
+    network, counted = loaded.tail._network, sample[:2].sum(0)  # type: ignore[attr-defined]
     sound = network.logits
 
     def logits(sums: NDArray[np.uint8], timesteps: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -137,34 +139,34 @@ def lose_the_numbers_of(lane: Lane, sample: NDArray[np.uint8]) -> None:
     network.logits = logits
 
 
-def test_confidences_that_are_no_numbers_fail_alone(runner, lane, frames, expected):
-    run_batch(runner, lane, *(make_work(lane, frames, sample, 1) for sample in range(2)))
-    lose_the_numbers_of(lane, frames[:, 0])
-    outcomes = run_batch(runner, lane, *(make_work(lane, frames, sample, 2) for sample in range(2)))
+def test_confidences_that_are_no_numbers_fail_alone(runner, loaded, frames, expected):
+    run_batch(runner, loaded, *(make_request(loaded, frames, sample, 1) for sample in range(2)))
+    lose_the_numbers_of(loaded, frames[:, 0])
+    outcomes = run_batch(runner, loaded, *(make_request(loaded, frames, sample, 2) for sample in range(2)))
     assert isinstance(outcomes[0], Failed)
     assert outcomes[0].code is RejectionCode.INTERNAL
     assert_answer(outcomes[1], expected)
 
 
-def test_the_engine_answers_lookahead_in_order_and_delivers_once_a_batch(lane, frames, expected):
-    with Running([lane], lane_metrics()) as running:
+def test_the_engine_answers_lookahead_in_order_and_delivers_once_a_batch(loaded, frames, expected):
+    with Running([loaded], bundle_metrics()) as running:
         for timestep in range(1, 5):
             for sample in range(SAMPLES):
-                assert running.engine.submit(lane, sample % 2, sample, make_work(lane, frames, sample, timestep))
+                assert running.engine.submit(loaded, sample % 2, sample, make_request(loaded, frames, sample, timestep))
         outcomes = running.wait(4 * SAMPLES)
         for outcome in outcomes:
             assert_answer(outcome, expected)
         for sample in range(SAMPLES):
-            assert [o.work.frame.timestep for o in outcomes if o.work.frame.sample == sample] == [1, 2, 3, 4]
+            assert [o.request.frame.timestep for o in outcomes if o.request.frame.sample == sample] == [1, 2, 3, 4]
         assert running.deliveries < len(outcomes)
 
 
-def test_a_failed_samples_waiting_frames_are_dropped(lane, frames, expected):
-    with Running([lane], lane_metrics()) as running:
-        running.engine.submit(lane, 0, 0, Work(0, 0, Frame(0, 1, Codec.PACKED_BITS, b"no")))
+def test_a_failed_samples_waiting_frames_are_dropped(loaded, frames, expected):
+    with Running([loaded], bundle_metrics()) as running:
+        running.engine.submit(loaded, 0, 0, StepRequest(0, 0, Frame(0, 1, Codec.PACKED_BITS, b"no")))
         for timestep in (2, 3):
-            running.engine.submit(lane, 0, 0, make_work(lane, frames, 0, timestep))
-        running.engine.submit(lane, 0, 1, make_work(lane, frames, 1, 1))
+            running.engine.submit(loaded, 0, 0, make_request(loaded, frames, 0, timestep))
+        running.engine.submit(loaded, 0, 1, make_request(loaded, frames, 1, 1))
         running.wait(2)
     failed = [outcome for outcome in running.outcomes if isinstance(outcome, Failed)]
     assert failed[0].code is RejectionCode.INVALID_FRAME
@@ -172,72 +174,77 @@ def test_a_failed_samples_waiting_frames_are_dropped(lane, frames, expected):
     assert all(outcome.code is RejectionCode.STATE_LOST for outcome in failed[1:])
 
 
-def test_the_engine_outlives_its_own_mistakes(lane, frames, expected, caplog):
+def test_the_engine_outlives_its_own_mistakes(loaded, frames, expected, caplog):
     caplog.set_level(logging.CRITICAL)
-    with Running([lane], lane_metrics()) as running:
+    with Running([loaded], bundle_metrics()) as running:
         sound, running.engine._runner.step = running.engine._runner.step, lambda *_: 1 / 0  # type: ignore[method-assign]
-        running.engine.submit(lane, 0, 0, make_work(lane, frames, 0, 1))
+        running.engine.submit(loaded, 0, 0, make_request(loaded, frames, 0, 1))
         assert isinstance(running.wait(1)[0], Failed)
         running.engine._runner.step = sound  # type: ignore[method-assign]
-        running.engine.submit(lane, 0, 1, make_work(lane, frames, 1, 1))
+        running.engine.submit(loaded, 0, 1, make_request(loaded, frames, 1, 1))
         assert_answer(running.wait(2)[1], expected)
 
 
-def test_a_lane_that_steps_nothing_any_more_is_told_of(lane, frames, caplog):
+def test_a_bundle_that_steps_nothing_any_more_is_told_of(loaded, frames, caplog):
     caplog.set_level(logging.CRITICAL)
-    with Running([lane], lane_metrics()) as running:
-        lane.tail.step = lambda *_: 1 / 0  # type: ignore[assignment,method-assign]
-        for sample in range(BARREN):
+    with Running([loaded], bundle_metrics()) as running:
+        loaded.tail.step = lambda *_: 1 / 0  # type: ignore[assignment,method-assign]
+        for sample in range(MAX_FAILED_BATCHES):
             assert not running.broken
-            running.engine.submit(lane, 0, sample, make_work(lane, frames, sample, 1))
+            running.engine.submit(loaded, 0, sample, make_request(loaded, frames, sample, 1))
             running.wait(sample + 1)
         running.wait_until_broken()
-    assert running.broken == [lane]
+    assert running.broken == [loaded]
 
 
-def test_samples_that_break_their_own_steps_alone_are_no_broken_lane(lane, frames, expected, caplog):
+def test_samples_that_break_their_own_steps_alone_are_no_broken_bundle(loaded, frames, expected, caplog):
     caplog.set_level(logging.CRITICAL)
-    with Running([lane], lane_metrics()) as running:
-        Breaks(lane, frames[0, 1])
-        for count in range(3 * BARREN):
-            running.engine.submit(lane, 0, count, make_work(lane, frames, 1, 1))
+    with Running([loaded], bundle_metrics()) as running:
+        Breaks(loaded, frames[0, 1])
+        for count in range(3 * MAX_FAILED_BATCHES):
+            running.engine.submit(loaded, 0, count, make_request(loaded, frames, 1, 1))
             assert isinstance(running.wait(count + 1)[-1], Failed)
-        running.engine.submit(lane, 0, "sound", make_work(lane, frames, 0, 1))
-        assert_answer(running.wait(3 * BARREN + 1)[-1], expected)
+        running.engine.submit(loaded, 0, "sound", make_request(loaded, frames, 0, 1))
+        assert_answer(running.wait(3 * MAX_FAILED_BATCHES + 1)[-1], expected)
     assert not running.broken
 
 
-def test_a_tail_that_cannot_step_is_known_before_it_serves(lane, frames):
-    lane.tail.step = lambda *_: 1 / 0  # type: ignore[assignment,method-assign]
-    with Running([lane], lane_metrics()) as running:
+def test_a_tail_that_cannot_step_is_known_before_it_serves(loaded, frames):
+    loaded.tail.step = lambda *_: 1 / 0  # type: ignore[assignment,method-assign]
+    with Running([loaded], bundle_metrics()) as running:
         assert isinstance(running.errors[0], ZeroDivisionError)
 
 
-def test_warm_up_leaves_no_trace(lane, runner, frames, expected):
-    assert len(list(runner.warm_up(lane))) == len(buckets(4))
-    assert lane.slots.in_use == 0
-    assert lane.batch_seconds > 0
-    assert lane.slots.steps == [0] * 8
-    assert_answer(run_batch(runner, lane, make_work(lane, frames, 0, 1))[0], expected)
+def test_warm_up_leaves_no_trace(loaded, runner, frames, expected):
+    assert len(list(runner.warm_up(loaded))) == len(buckets(4))
+    assert loaded.slots.in_use == 0
+    assert loaded.slots.steps == [0] * 8
+    assert_answer(run_batch(runner, loaded, make_request(loaded, frames, 0, 1))[0], expected)
 
 
-def test_retry_advice_has_bounds(lane: Lane) -> None:
-    for seconds, milliseconds in ((0.0, 10), (0.05, 200), (100.0, 1000)):
-        lane.batch_seconds = seconds
-        assert lane.retry_after_ms == milliseconds
+def test_retry_advice_follows_the_measured_batches(loaded: LoadedBundle) -> None:
+    with Running([loaded], bundle_metrics()) as running:
+        history = running.engine._bundles[loaded]
+        assert history.seconds > 0, "the warm-up measured a step"
+        assert running.engine.retry_after_ms(loaded) == history.retry_after_ms(4)
+
+
+@pytest.mark.parametrize(("seconds", "milliseconds"), [(0.0, 10), (0.05, 200), (100.0, 1000)])
+def test_retry_advice_has_bounds(seconds: float, milliseconds: int) -> None:
+    assert BatchHistory(seconds).retry_after_ms(4) == milliseconds
 
 
 class Gate:
     """A tail whose every step waits until it is let through: what goes on beside a running batch can be looked at."""
 
-    def __init__(self, lane: Lane) -> None:
-        self._step = lane.tail.step
+    def __init__(self, loaded: LoadedBundle) -> None:
+        self._step = loaded.tail.step
         self._allowed = threading.Semaphore(0)
         self.entered = threading.Semaphore(0)
-        self._lane = lane
+        self._loaded = loaded
 
     def close(self) -> None:
-        self._lane.tail.step = self  # type: ignore[assignment,method-assign]
+        self._loaded.tail.step = self  # type: ignore[assignment,method-assign]
 
     def let_through(self, steps: int) -> None:
         self._allowed.release(steps)
@@ -248,89 +255,91 @@ class Gate:
         return self._step(frames, timesteps, state)
 
 
-def test_while_a_batch_runs_the_next_is_decoded_and_the_last_delivered(lane, frames, expected):
-    gate = Gate(lane)
-    with Running([lane], lane_metrics()) as running:
+def test_while_a_batch_runs_the_next_is_decoded_and_the_last_delivered(loaded, frames, expected):
+    gate = Gate(loaded)
+    with Running([loaded], bundle_metrics()) as running:
         gate.close()
-        works = {
-            (sample, timestep): make_work(lane, frames, sample, timestep)
+        requests = {
+            (sample, timestep): make_request(loaded, frames, sample, timestep)
             for timestep in (1, 2)
             for sample in range(SAMPLES)
         }
-        for (sample, _), each in works.items():
-            running.engine.submit(lane, sample, sample, each)
+        for (sample, _), each in requests.items():
+            running.engine.submit(loaded, sample, sample, each)
         assert gate.entered.acquire(timeout=DEADLINE)  # a batch runs: of one sample, or of as many as had come
         gate.let_through(1)
         assert gate.entered.acquire(timeout=DEADLINE)
         running.wait(1)  # though the second batch runs
         assert running.delivered_by == {"engine-helper"}
         second = [entry.item for entry in running.engine._running[1]]
-        follow = [works[each.token, 2] for each in second if each.frame.timestep == 1]
+        follow = [requests[each.token, 2] for each in second if each.frame.timestep == 1]
         wait_for(lambda: all(each.decoded is not None for each in follow), "the frames after the running ones")
         gate.let_through(2 * SAMPLES)
-        for outcome in running.wait(len(works)):
+        for outcome in running.wait(len(requests)):
             assert_answer(outcome, expected)
     for sample in range(SAMPLES):
-        assert [o.work.frame.timestep for o in running.outcomes if o.work.frame.sample == sample] == [1, 2]
+        assert [o.request.frame.timestep for o in running.outcomes if o.request.frame.sample == sample] == [1, 2]
 
 
-def test_frames_that_are_dropped_wait_no_more(lane, frames):
-    metrics, gate = lane_metrics(), Gate(lane)
+def test_frames_that_are_dropped_wait_no_more(loaded, frames):
+    metrics, gate = bundle_metrics(), Gate(loaded)
 
     def waiting() -> float | None:
-        return metrics.registry.get_sample_value("neucodex_cloud_queue_length", {"bundle": LANE})
+        return metrics.registry.get_sample_value("neucodex_cloud_queue_length", {"bundle": NAME})
 
-    with Running([lane], metrics) as running:
+    with Running([loaded], metrics) as running:
         gate.close()
         for timestep in (1, 2):
             for sample in range(SAMPLES):
-                running.engine.submit(lane, sample, sample, make_work(lane, frames, sample, timestep))
+                running.engine.submit(loaded, sample, sample, make_request(loaded, frames, sample, timestep))
         gate.let_through(1)
         running.wait(1)
         assert waiting()
         for sample in range(SAMPLES):
-            running.engine.drop(lane, sample)
+            running.engine.drop(loaded, sample)
         assert waiting() == 0
         gate.let_through(2 * SAMPLES)
     assert waiting() == 0
 
 
-def test_threads_that_wait_hold_no_lane_that_was_removed(bundle, frames):
-    lanes = [load_lane(bundle, LANE, CloudConfig((bundle.path,), slots=8, max_batch=4))]
-    gone = weakref.ref(lanes[0])
+def test_threads_that_wait_hold_no_bundle_that_was_removed(bundle, frames):
+    loaded_bundles = [load_bundle(bundle, NAME, CloudConfig((bundle.path,), slots=8, max_batch=4))]
+    gone = weakref.ref(loaded_bundles[0])
 
     def is_gone() -> bool:
         gc.collect()
         return gone() is None
 
-    gate = Gate(lanes[0])
-    with Running(lanes, lane_metrics()) as running:
+    gate = Gate(loaded_bundles[0])
+    with Running(loaded_bundles, bundle_metrics()) as running:
         gate.close()
         for timestep in (1, 2):
             for sample in range(SAMPLES):
-                running.engine.submit(lanes[0], sample, sample, make_work(lanes[0], frames, sample, timestep))
+                running.engine.submit(
+                    loaded_bundles[0], sample, sample, make_request(loaded_bundles[0], frames, sample, timestep)
+                )
         gate.let_through(2 * SAMPLES)
         running.wait(2 * SAMPLES)
         assert "engine-helper" in running.delivered_by
-        running.engine.remove(lanes.pop())
+        running.engine.remove(loaded_bundles.pop())
         del gate
-        wait_for(is_gone, "the lane to be gone")
+        wait_for(is_gone, "the bundle to be gone")
 
 
-def test_with_nothing_else_to_do_the_engine_delivers_itself(lane, frames, expected):
-    with Running([lane], lane_metrics()) as running:
+def test_with_nothing_else_to_do_the_engine_delivers_itself(loaded, frames, expected):
+    with Running([loaded], bundle_metrics()) as running:
         for timestep in range(1, 5):
-            running.engine.submit(lane, 0, 0, make_work(lane, frames, 0, timestep))
+            running.engine.submit(loaded, 0, 0, make_request(loaded, frames, 0, timestep))
             assert_answer(running.wait(timestep)[-1], expected, 1)
     assert running.delivered_by == {"engine"}
 
 
-def test_what_is_untold_when_the_engine_stops_is_still_told(lane, frames, expected):
-    gate = Gate(lane)
-    with Running([lane], lane_metrics()) as running:
+def test_what_is_untold_when_the_engine_stops_is_still_told(loaded, frames, expected):
+    gate = Gate(loaded)
+    with Running([loaded], bundle_metrics()) as running:
         gate.close()
         for sample in range(SAMPLES):
-            running.engine.submit(lane, sample, sample, make_work(lane, frames, sample, 1))
+            running.engine.submit(loaded, sample, sample, make_request(loaded, frames, sample, 1))
         assert gate.entered.acquire(timeout=DEADLINE)
         gate.let_through(SAMPLES)
     assert running.outcomes

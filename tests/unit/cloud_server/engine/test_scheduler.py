@@ -62,7 +62,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         coming = self.scheduler.upcoming()
         batch = self.scheduler.take(self.now)
         assert list(batch) == coming, "what was foretold"
-        assert len(batch) == min(len(ready), MAX_BATCH), "never idle while work is ready, never over the cap"
+        assert len(batch) == min(len(ready), MAX_BATCH), "never idle while request is ready, never over the cap"
         samples = [entry.sample for entry in batch]
         assert len(set(samples)) == len(samples), "two timesteps of one sample in one batch"
         assert set(samples) <= ready
@@ -106,7 +106,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def counts_agree(self) -> None:
         assert len(self.scheduler) == self.waiting() <= BOUND
         assert self.scheduler.ready == len(self.ready_samples())
-        assert (self.scheduler.pause(self.now) is None) == (not self.ready_samples())
+        assert (self.scheduler.wait_time(self.now) is None) == (not self.ready_samples())
 
 
 SchedulerMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
@@ -164,7 +164,7 @@ def test_a_batch_may_wait_for_company_but_not_longer() -> None:
     scheduler: Scheduler[str] = Scheduler(2, 100, max_wait=0.5)
     scheduler.submit("s", "a", "", 10.0)
     assert scheduler.take(10.25) == ()
-    assert scheduler.pause(10.25) == pytest.approx(0.25)
+    assert scheduler.wait_time(10.25) == pytest.approx(0.25)
     assert samples_of(scheduler.take(10.5)) == ["a"]
     scheduler.submit("s", "b", "", 20.0)
     scheduler.submit("s", "c", "", 20.0)

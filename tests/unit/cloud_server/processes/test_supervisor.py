@@ -37,7 +37,7 @@ def one_is_deaf(child: Child) -> None:
     assert deaf is not None
     if multiprocessing.current_process().name == "neucodex-cloud-0":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        child.line.send(["bundle"])
+        child.pipe.send(["bundle"])
         deaf.touch()
         threading.Event().wait()
     wait_for(deaf.exists, "the other to be deaf")
@@ -46,7 +46,7 @@ def one_is_deaf(child: Child) -> None:
 
 def test_a_child_that_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "run_child", one_is_deaf)
-    monkeypatch.setattr(supervisor, "STUCK_AFTER", 0.1)
+    monkeypatch.setattr(supervisor, "STUCK_AFTER_S", 0.1)
     config = CloudConfig((tmp_path,), processes=2, ready_file=tmp_path / "deaf")
     supervising = Supervisor(config, ("text", "warning"), str(tmp_path))
     rescued = threading.Event()

@@ -1,15 +1,19 @@
-"""Who is let in, counted."""
+"""How many streams may be open."""
 
 from __future__ import annotations
 
 import pytest
 
 from cloud_server.rpc.admission import Admission, address_of
+from cloud_server.rpc.stream_status import StreamRefused
 
 
 def reason(admission: Admission, peer: str) -> str | None:
-    refusal = admission.enter(peer)
-    return None if refusal is None else refusal.reason
+    try:
+        admission.enter(peer)
+    except StreamRefused as refused:
+        return refused.reason
+    return None
 
 
 def test_streams_are_counted_in_all_and_by_address() -> None:
@@ -25,7 +29,7 @@ def test_streams_are_counted_in_all_and_by_address() -> None:
     for peer in ("ipv4:192.0.2.1:2", "ipv4:192.0.2.1:4", "ipv4:192.0.2.2:1"):
         admission.leave(peer)
     assert admission.streams == 0
-    assert not admission._open, "addresses that are gone are forgotten"
+    assert not admission._per_peer, "addresses that are gone are forgotten"
 
 
 def test_without_a_cap_one_address_may_have_all() -> None:

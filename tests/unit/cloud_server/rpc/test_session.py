@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from cloud_server.engine.work import Answered, Failed, Work
+from cloud_server.engine.requests import Answered, Failed, StepRequest
 from cloud_server.rpc.idle import IdleWatch
-from cloud_server.rpc.session import Sample, Session
+from cloud_server.rpc.session import OpenSample, StreamSession
 from shared.messages import Codec, Frame, Rejection, RejectionCode, StepResult, Stop
 from shared.metrics import CLOUD_METRICS, Metrics
 
@@ -38,17 +38,20 @@ class FakeSlots:
 
 @dataclass
 class FakeEngine:
-    queue: list[Work] = field(default_factory=list)
+    queue: list[StepRequest] = field(default_factory=list)
     room: int = 100
 
-    def submit(self, lane: Any, stream: int, sample: int, work: Work) -> bool:
+    def submit(self, loaded: Any, stream: int, sample: int, request: StepRequest) -> bool:
         if len(self.queue) >= self.room:
             return False
-        self.queue.append(work)
+        self.queue.append(request)
         return True
 
-    def drop(self, lane: Any, sample: int) -> None:
-        self.queue = [work for work in self.queue if work.token.key != sample]
+    def drop(self, loaded: Any, sample: int) -> None:
+        self.queue = [request for request in self.queue if request.token.key != sample]
+
+    def retry_after_ms(self, loaded: Any) -> int:
+        return 50
 
 
 class Desk:
@@ -59,12 +62,12 @@ class Desk:
         self.sent: list[Any] = []
         self.engine = FakeEngine()
         self.slots = FakeSlots(slots)
-        self.watch: IdleWatch[Sample] = IdleWatch(TIMEOUT)
-        lane = SimpleNamespace(
-            name="b", timesteps=TIMESTEPS, slots=self.slots, scheduler=SimpleNamespace(bound=100), retry_after_ms=50
+        self.watch: IdleWatch[OpenSample] = IdleWatch(TIMEOUT)
+        loaded = SimpleNamespace(
+            name="b", timesteps=TIMESTEPS, slots=self.slots, scheduler=SimpleNamespace(max_waiting=100)
         )
-        self.session = Session(
-            lane,
+        self.session = StreamSession(
+            loaded,
             self.engine,
             top_k=top_k,
             max_open=MAX_OPEN,
@@ -75,11 +78,11 @@ class Desk:
         )
 
     def frame(self, sample: int, timestep: int) -> None:
-        self.session.frame(Frame(sample, timestep, Codec.PACKED_BITS, b""))
+        self.session.handle_frame(Frame(sample, timestep, Codec.PACKED_BITS, b""))
 
-    def answer(self, work: Work | None = None, confidences: tuple[float, ...] = (0.25, 0.5, 0.25)) -> None:
-        work = work or self.engine.queue.pop(0)
-        self.session.settle(work.token, Answered(work, confidences, 1, 2, 3))
+    def answer(self, request: StepRequest | None = None, confidences: tuple[float, ...] = (0.25, 0.5, 0.25)) -> None:
+        request = request or self.engine.queue.pop(0)
+        self.session.handle_outcome(request.token, Answered(request, confidences, 1, 2, 3))
 
     def step(self, sample: int, timestep: int) -> None:
         self.frame(sample, timestep)
@@ -109,21 +112,21 @@ def test_a_sample_from_its_first_frame_to_stop(desk: Desk) -> None:
     desk.step(5, 2)
     assert desk.slots.in_use == 1
     assert desk.said() == [(5, 1), (5, 2)]
-    desk.session.stop(Stop(5))
+    desk.session.handle_stop(Stop(5))
     assert desk.slots.in_use == 0
     assert len(desk.watch) == 0
-    desk.session.stop(Stop(5))
+    desk.session.handle_stop(Stop(5))
 
 
 def test_lookahead_frames_are_queued_in_order(desk: Desk) -> None:
     for timestep in (1, 2, 3):
         desk.frame(5, timestep)
-    assert [work.frame.timestep for work in desk.engine.queue] == [1, 2, 3]
-    assert desk.session.unanswered
+    assert [request.frame.timestep for request in desk.engine.queue] == [1, 2, 3]
+    assert desk.session.has_unanswered_frames
     for _ in range(3):
         desk.answer()
     assert desk.said() == [(5, 1), (5, 2), (5, 3)]
-    assert not desk.session.unanswered
+    assert not desk.session.has_unanswered_frames
 
 
 def test_the_last_result_gives_the_slot_back_and_can_be_asked_for_again(desk: Desk) -> None:
@@ -174,7 +177,7 @@ def test_a_gap_rejects_and_drops_what_waits(desk: Desk) -> None:
     desk.frame(6, 1)
     desk.frame(5, 3)
     assert desk.said() == [(5, "STATE_LOST")]
-    assert [work.frame.sample for work in desk.engine.queue] == [6]
+    assert [request.frame.sample for request in desk.engine.queue] == [6]
     assert desk.slots.in_use == 1
     desk.frame(5, 2)
     desk.frame(5, 9)
@@ -185,7 +188,7 @@ def test_a_gap_rejects_and_drops_what_waits(desk: Desk) -> None:
 
 def test_after_stop_a_rejected_sample_is_a_stranger(desk: Desk) -> None:
     desk.frame(5, 2)
-    desk.session.stop(Stop(5))
+    desk.session.handle_stop(Stop(5))
     desk.frame(5, 2)
     assert desk.said() == [(5, "STATE_LOST"), (5, "STATE_LOST")]
 
@@ -208,7 +211,7 @@ def test_a_stream_has_its_share_of_samples(desk: Desk) -> None:
     assert desk.said() == [(MAX_OPEN, "NO_SLOT")]
     desk.frame(MAX_OPEN, 2)
     assert desk.said() == []
-    desk.session.stop(Stop(0))
+    desk.session.handle_stop(Stop(0))
     desk.frame(MAX_OPEN, 1)
     assert desk.session.open_samples == MAX_OPEN
     assert desk.said() == []
@@ -232,8 +235,8 @@ def test_a_full_queue_is_no_slot_either(desk: Desk) -> None:
 def test_a_failure_gives_up_its_sample(desk: Desk) -> None:
     desk.frame(1, 1)
     desk.frame(1, 2)
-    work = desk.engine.queue.pop(0)
-    desk.session.settle(work.token, Failed(work, RejectionCode.INTERNAL, "broken"))
+    request = desk.engine.queue.pop(0)
+    desk.session.handle_outcome(request.token, Failed(request, RejectionCode.INTERNAL, "broken"))
     assert desk.said() == [(1, "INTERNAL")]
     assert desk.slots.in_use == 0
     assert not desk.engine.queue
@@ -241,10 +244,10 @@ def test_a_failure_gives_up_its_sample(desk: Desk) -> None:
 
 def test_results_of_a_stopped_sample_go_nowhere(desk: Desk) -> None:
     desk.frame(1, 1)
-    work = desk.engine.queue.pop(0)  # running
-    desk.session.stop(Stop(1))
+    request = desk.engine.queue.pop(0)  # running
+    desk.session.handle_stop(Stop(1))
     desk.frame(1, 1)  # the same number, another sample
-    desk.answer(work, (1.0, 0.0, 0.0))
+    desk.answer(request, (1.0, 0.0, 0.0))
     assert desk.said() == []
     desk.answer()
     assert desk.sent[0].confidences == (0.25, 0.5, 0.25)

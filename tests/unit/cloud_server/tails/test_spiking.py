@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from cloud_server.tails.cuda_graph import GraphTail
+from cloud_server.tails.cuda_graph import CudaGraphTail
 from cloud_server.tails.invariant import InvariantTail
 from cloud_server.tails.spiking import SpikingTail, total_weights
 from cloud_server.tails.traced import TracedTail
@@ -21,6 +21,9 @@ from training.executed import running_answers
 
 CPU = torch.device("cpu")
 TEMPERATURE = 1.7
+
+NO_CONTEXTS = [np.zeros((), np.uint8)] * 64
+"""Codec contexts that nothing reads."""
 
 
 @pytest.mark.parametrize(
@@ -43,12 +46,12 @@ def answers_of(bundle: Bundle, frames: NDArray[np.uint8]) -> NDArray[np.float32]
 
 
 @pytest.mark.parametrize("leak", [0.0, 0.25, 1.0])
-@pytest.mark.parametrize("form", [SpikingTail, TracedTail, InvariantTail, GraphTail])
+@pytest.mark.parametrize("form", [SpikingTail, TracedTail, InvariantTail, CudaGraphTail])
 def test_the_readout_forgets_as_the_training_code_does(tmp_path: Path, form: type[SpikingTail], leak: float) -> None:
     bundle = retuned(make_bundle(tmp_path), readout_leak=leak, temperature=TEMPERATURE)
     frames = known_frames(bundle)
     expected = answers_of(bundle, frames)
-    tail = GraphTail(bundle, CPU, "fp32", SAMPLES) if form is GraphTail else form(bundle, CPU)
+    tail = CudaGraphTail(bundle, CPU, "fp32", SAMPLES) if form is CudaGraphTail else form(bundle, CPU)
     slots = tail.slots(SAMPLES)
     slots.reset(range(SAMPLES))
     at = [0] * SAMPLES
@@ -58,7 +61,7 @@ def test_the_readout_forgets_as_the_training_code_does(tmp_path: Path, form: typ
         timesteps = [at[sample] for sample in batch]
         due = [frames[timestep - 1, sample] for timestep, sample in zip(timesteps, batch, strict=True)]
         stepped = tail.step(due, timesteps, slots.gather(batch))
-        slots.scatter(batch, stepped.state)
+        slots.scatter(batch, stepped.state, NO_CONTEXTS[: len(batch)])
         right = np.stack([expected[timestep - 1, sample] for timestep, sample in zip(timesteps, batch, strict=True)])
         np.testing.assert_allclose(stepped.confidences, right, atol=TOLERANCE, rtol=0)
     assert max(at) == 4

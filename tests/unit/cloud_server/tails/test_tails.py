@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from cloud_server.config import CloudConfig, Precision
-from cloud_server.engine.loaded_bundle import load_lane
+from cloud_server.engine.loaded_bundle import load_bundle
 from cloud_server.tails.base import Tail
-from cloud_server.tails.cuda_graph import GraphTail
+from cloud_server.tails.cuda_graph import CudaGraphTail
 from cloud_server.tails.factory import make_tail
 from cloud_server.tails.invariant import InvariantTail
 from cloud_server.tails.spiking import SpikingTail
@@ -28,10 +29,17 @@ from shared.datasets.registry import load_split
 from shared.errors import ConfigError
 from shared.models.load import load_edge
 from tests.support.bundles import make_bundle
-from tests.support.engine import LANE, assert_answer, batch_runner, make_work, run_batch
+from tests.support.engine import NAME, assert_answer, batch_runner, make_request, run_batch
 from tests.support.known import SAMPLES, TOLERANCE
 
 CPU = torch.device("cpu")
+
+SOME = 120
+"""Digits that are enough to see a difference, where all 360 take long."""
+
+NO_CONTEXTS = [np.zeros((1, 1, 1), np.uint8)] * 512
+"""Slots keep the codec's contexts; no codec is used here."""
+
 MODELS = Path(__file__).parents[4] / "models"
 DIGITS = MODELS / "resnet18-digits"
 SHIPPED = sorted(path.parent.name for path in MODELS.glob("*/manifest.json"))
@@ -55,7 +63,7 @@ def answers(tail: Tail, spikes: NDArray[np.uint8]) -> NDArray[np.float32]:
     out = []
     for timestep, frames in enumerate(spikes, start=1):
         stepped = tail.step(list(frames), [timestep] * count, slots.gather(range(count)))
-        slots.scatter(range(count), stepped.state)
+        slots.scatter(range(count), stepped.state, NO_CONTEXTS[:count])
         out.append(stepped.confidences)
     return np.stack(out)
 
@@ -68,20 +76,20 @@ def random_frames(bundle: Bundle, batch: int) -> NDArray[np.uint8]:
 
 @torch.inference_mode()
 def test_padded_batches_of_any_size_at_any_timesteps_answer_as_the_plain_tail(bundle, frames, expected):
-    lane = load_lane(bundle, LANE, CloudConfig((bundle.path,), slots=8, max_batch=6))
-    lane.tail = GraphTail(bundle, CPU, "fp32", 6)
+    loaded = load_bundle(bundle, NAME, CloudConfig((bundle.path,), slots=8, max_batch=6))
+    loaded = replace(loaded, tail=CudaGraphTail(bundle, CPU, "fp32", 6))
     runner = batch_runner()
     for batch in ([(0, 1)], [(1, 1), (0, 2), (2, 1)], [(s, 1) for s in (3, 4, 5)], [(0, 3), (1, 2), (3, 2), (5, 2)]):
-        outcomes = run_batch(runner, lane, *(make_work(lane, frames, *which) for which in batch))
+        outcomes = run_batch(runner, loaded, *(make_request(loaded, frames, *which) for which in batch))
         for outcome in outcomes:
             assert_answer(outcome, expected, len(batch))
     full = [(0, 4), (1, 3), (2, 2), (3, 3), (4, 2), (5, 3)]
-    for outcome in run_batch(runner, lane, *(make_work(lane, frames, *which) for which in full)):
+    for outcome in run_batch(runner, loaded, *(make_request(loaded, frames, *which) for which in full)):
         assert_answer(outcome, expected, 6)
 
 
 def test_what_a_step_told_is_not_changed_by_the_next(bundle, frames, expected):
-    tail = GraphTail(bundle, CPU, "fp32", SAMPLES)
+    tail = CudaGraphTail(bundle, CPU, "fp32", SAMPLES)
     assert np.allclose(answers(tail, frames), expected, atol=TOLERANCE, rtol=0)
 
 
@@ -93,21 +101,20 @@ def test_a_device_gets_its_tail(bundle: Bundle) -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 @torch.inference_mode()
 def test_an_invariant_tail_answers_the_same_bits_in_batches_of_any_size(name: str) -> None:
-    most = 12
+    most = 9
     bundle = Bundle.open(MODELS / name, "spiking")
-    frames, tail = random_frames(bundle, most), InvariantTail(bundle, CPU)
+    # Two timesteps: the second begins with membranes of the first.
+    frames, tail = random_frames(bundle, most)[:2], InvariantTail(bundle, CPU)
     together = answers(tail, frames)
-    for size in (1, 5, 8):
+    for size in (1, 5):
         parts = [answers(tail, frames[:, first : first + size]) for first in range(0, most, size)]
         assert np.array_equal(np.concatenate(parts, axis=1), together), size
 
 
 @torch.inference_mode()
-def test_company_flips_few_spikes_and_no_prediction(
-    digits: tuple[Bundle, NDArray[np.uint8], NDArray[np.int64]],
-) -> None:
-    bundle, spikes, _ = digits
-    tail, pictures = TracedTail(bundle, CPU), spikes.shape[1]
+def test_company_flips_few_spikes_and_no_prediction(digits: Digits) -> None:
+    spikes = digits.spikes[:, :SOME]
+    tail, pictures = TracedTail(digits.bundle, CPU), spikes.shape[1]
     alone = np.concatenate([answers(tail, spikes[:, one : one + 1]) for one in range(pictures)], axis=1)
     batches = [answers(tail, spikes[:, first : first + 32]) for first in range(0, pictures, 32)]
     together = np.concatenate(batches, axis=1)
@@ -158,12 +165,12 @@ def resident_mb() -> float:
 
 
 def test_a_tail_that_is_dropped_leaves_no_weights_behind(tmp_path: Path) -> None:
-    bundle = make_bundle(tmp_path, split="layer3", width=64)
+    bundle = make_bundle(tmp_path, split="layer3", width=32)
     network = SpikingTail(bundle, CPU).network
     weights_mb = sum(value.numel() * value.element_size() for value in network.parameters()) / 1e6
     del network
-    assert weights_mb > 30
-    TracedTail(bundle, CPU)  # what the first one loads stays
+    assert weights_mb > 8, "a leak must be larger than what memory varies by itself"
+    TracedTail(bundle, CPU)  # libraries that the first one loads stay
     before = resident_mb()
     for _ in range(4):
         TracedTail(bundle, CPU)
@@ -181,9 +188,20 @@ def test_half_floats_are_for_gpus(bundle: Bundle) -> None:
         CloudConfig((bundle.path,), precision="fp16")
 
 
+@dataclass(frozen=True)
+class Digits:
+    """The bundle that ships, what edges send of its 360 test pictures, their labels, and the answers in float32."""
+
+    bundle: Bundle
+    spikes: NDArray[np.uint8]
+    """[T, N, C, H, W]"""
+    labels: NDArray[np.int64]
+    predictions: NDArray[np.int64]
+    """[T, N]"""
+
+
 @pytest.fixture(scope="module")
-def digits() -> tuple[Bundle, NDArray[np.uint8], NDArray[np.int64]]:
-    """The bundle that ships, what edges send of its test pictures, and their labels."""
+def digits() -> Digits:
     bundle = Bundle.open(DIGITS, "spiking")
     manifest, norm = bundle.manifest, bundle.manifest.normalisation
     test = load_split("digits", None, "test", size=manifest.network.input_shape[1], timesteps=4)
@@ -195,17 +213,18 @@ def digits() -> tuple[Bundle, NDArray[np.uint8], NDArray[np.int64]]:
         for _ in range(manifest.network.timesteps):
             fired, state = edge.step(current, state)
             spikes.append(fired.numpy().astype(np.uint8))
-    return bundle, np.stack(spikes), np.asarray(test.labels)
+    sent = np.stack(spikes)
+    return Digits(bundle, sent, np.asarray(test.labels), answers(SpikingTail(bundle, CPU), sent).argmax(-1))
 
 
-# Of 360 predictions bf16 changed 4, 3, 0, 0 at timesteps 1 to 4, fp16 2, 0, 0, 0 (torch 2.13, AVX512-BF16).
-@pytest.mark.parametrize(("precision", "most"), [("bf16", (8, 6, 3, 3)), ("fp16", (5, 3, 2, 2))])
+# Of 360 predictions bf16 changed 4, 3, 0, 0 at timesteps 1 to 4, fp16 2, 0, 0, 0 (torch 2.13, AVX512-BF16). A CPU
+# computes fp16 slowly: of 120 pictures it changed none.
+@pytest.mark.parametrize(("precision", "pictures", "most"), [("bf16", 360, (8, 6, 3, 3)), ("fp16", SOME, (3, 2, 1, 1))])
 def test_low_precision_keeps_the_predictions_of_the_bundle_that_ships(
-    digits: tuple[Bundle, NDArray[np.uint8], NDArray[np.int64]], precision: Precision, most: tuple[int, ...]
+    digits: Digits, precision: Precision, pictures: int, most: tuple[int, ...]
 ) -> None:
-    bundle, spikes, labels = digits
-    exact = answers(SpikingTail(bundle, CPU), spikes).argmax(-1)
-    rounded = answers(SpikingTail(bundle, CPU, precision), spikes).argmax(-1)
+    exact, labels = digits.predictions[:, :pictures], digits.labels[:pictures]
+    rounded = answers(SpikingTail(digits.bundle, CPU, precision), digits.spikes[:, :pictures]).argmax(-1)
     differ = (rounded != exact).sum(axis=1)
     assert (differ <= np.array(most)).all(), differ
     right = [(predictions[-1] == labels).mean() for predictions in (exact, rounded)]

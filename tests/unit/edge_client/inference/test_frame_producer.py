@@ -68,9 +68,13 @@ async def test_what_waits_in_a_thread_that_is_closed_is_given_up_quietly() -> No
     first.prefetch(1)
     second.prefetch(1)
     second.close()
-    threading.Timer(0.1, head.gate.set).start()  # when the executor is being closed already
-    executor.close()
-    await asyncio.sleep(0.01)
+    closing = asyncio.create_task(asyncio.to_thread(executor.close))
+    await asyncio.sleep(0)
+    head.gate.set()
+    await closing
+    async with asyncio.timeout(10.0):
+        while not first.encoded or second.pending is not None:  # noqa: ASYNC110  their callbacks are on their way
+            await asyncio.sleep(0)
     assert not troubles
     assert (len(first.encoded), len(second.encoded), head.steps) == (1, 0, 1)
 

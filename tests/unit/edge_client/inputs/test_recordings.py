@@ -15,11 +15,12 @@ from edge_client.inference.sample import Sample
 from edge_client.inputs.base import Item, Unreadable
 from edge_client.inputs.factory import open_source
 from edge_client.inputs.recordings import RecordingReader
-from shared.datasets.event_files import read_events, write_bin
+from shared.datasets.event_files import read_events
 from shared.datasets.events import bin_events, make_events
 from shared.errors import ConfigError, SourceError
 from shared.manifest import Manifest
 from tests.support.real_data import ROOT
+from tests.support.recordings import write_bin
 from tests.unit.edge_client.manifests import manifest
 
 SAMPLES = ROOT / "events" / "samples"

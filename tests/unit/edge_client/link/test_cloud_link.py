@@ -123,7 +123,7 @@ async def test_a_lost_stream_is_followed_by_one_at_the_next_address() -> None:
     assert told == [True, False, True, False]
 
 
-async def test_pauses_begin_anew_after_a_stream_that_lived() -> None:
+async def test_pauses_are_short_again_after_a_stream_that_lived() -> None:
     machines, clock = Machines(*[GONE] * 20), Clock()
     async with link(machines, ONE, clock=clock) as it:
         await it.transport(1.0)
@@ -220,7 +220,7 @@ async def test_names_are_tried_machine_by_machine() -> None:
     assert len({target.address for target in targets}) == len(targets)
 
 
-async def test_a_name_that_nobody_knows() -> None:
+async def test_an_unknown_name() -> None:
     with pytest.raises(CloudUnavailable, match=r"x:9 \(.*--cloud"):
         await resolve([("x" * 64, 9)], random.Random(0))
 
@@ -233,7 +233,7 @@ def test_pauses_are_spread_from_zero_and_bounded() -> None:
         assert 0.9 * most < max(pauses) <= most
 
 
-async def test_a_failure_that_nobody_thought_of_is_not_waited_for() -> None:
+async def test_an_unforeseen_failure_is_raised_and_not_waited_for() -> None:
     def broken(target: Target, within_s: float) -> Any:
         raise ZeroDivisionError
 
@@ -273,7 +273,7 @@ async def test_why_there_is_no_stream_again_is_said_once_for_each_reason_and_out
 
 
 @pytest.mark.parametrize("lost", [False, True])
-async def test_whoever_has_no_stream_is_told_why_the_last_try_failed(lost: bool) -> None:
+async def test_the_error_says_why_the_last_try_failed(lost: bool) -> None:
     machines = Machines(*[None] * lost, GONE, ConfigError("--token-file t: cannot be read"))
     async with link(machines, ONE) as it:
         if lost:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from shared.datasets.event_files import read_bin, read_events, write_bin
-from shared.datasets.events import Events, make_events
+from shared.datasets.event_files import read_bin, read_events
+from shared.datasets.events import Events
 from shared.errors import SourceError
+from tests.support.recordings import write_bin
 from tests.unit.shared.datasets.real_data import SAMPLES, needs_samples
 from tests.unit.shared.datasets.test_events import recordings
 
@@ -36,16 +37,6 @@ def test_bin_clock_overflow_moves_later_events_on(tmp_path: Path) -> None:
     path = tmp_path / "events.bin"
     path.write_bytes(bytes([1, 1, 0, 0, 9, 0, 240, 0, 0, 0, 2, 2, 0, 0, 5]))
     assert read_bin(path)["t"].tolist() == [9, 8192 + 5]
-
-
-def test_bin_cannot_hold_everything(tmp_path: Path) -> None:
-    for events in (
-        make_events([256], [0], [1], [0]),
-        make_events([0], [240], [1], [0]),
-        make_events([0], [0], [1], [1 << 23]),
-    ):
-        with pytest.raises(SourceError, match=r"write \.npz instead"):
-            write_bin(tmp_path / "events.bin", events)
 
 
 @pytest.mark.parametrize("content", [b"", b"1234", b"123456"])

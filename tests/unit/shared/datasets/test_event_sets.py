@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from shared.datasets import DATASETS, list_pieces, load, load_split, make_request
-from shared.datasets.event_files import write_bin
 from shared.datasets.events import ON, make_events
 from shared.datasets.simulated import file_name
 from shared.errors import SourceError
+from tests.support.recordings import write_bin
 from tests.unit.shared.datasets.real_data import SAMPLES, needs_samples
 
 

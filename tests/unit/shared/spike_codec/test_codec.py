@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from shared.errors import CodecError
 from shared.messages import Codec
 from shared.network_spec import Shape
-from shared.spike_codec import CodecTables, Past, SpikeCodec
+from shared.spike_codec import CodecContext, CodecTables, SpikeCodec
 from shared.spike_codec.range_coder import PlainCoder
 from shared.spike_codec.sparse import encode_sparse
 from shared.spike_codec.zstd import ZstdCoder
@@ -50,7 +50,7 @@ def test_clips_come_back_frame_by_frame(clip: NDArray[np.uint8]) -> None:
         decoded = codec.decode(chosen, data, past)
         assert decoded.dtype == np.uint8
         assert np.array_equal(decoded, frame)
-        past = codec.after(past, frame)
+        past = codec.next_context(past, frame)
 
 
 @given(shapes.flatmap(clips))
@@ -89,7 +89,7 @@ def test_a_decoder_written_from_the_documentation_agrees(clip: NDArray[np.uint8]
         spellings[Codec.SPARSE] = encode_sparse(frame.ravel())
         for chosen, data in spellings.items():
             assert simply_decode(tables, shape, chosen, data, before) == frame.tolist(), chosen
-        past = codec.after(past, frame)
+        past = codec.next_context(past, frame)
 
 
 @settings(max_examples=300)
@@ -99,7 +99,7 @@ def test_any_bytes_decode_to_the_shape_or_raise(shape: Shape, chosen: int, data:
     random = np.random.default_rng(seed)
     past = None
     for _ in range(seed % 5):
-        past = codec.after(past, random.integers(0, 2, shape, np.uint8))
+        past = codec.next_context(past, random.integers(0, 2, shape, np.uint8))
     try:
         frame = codec.decode(chosen, data, past)
     except CodecError:
@@ -110,18 +110,18 @@ def test_any_bytes_decode_to_the_shape_or_raise(shape: Shape, chosen: int, data:
 
 
 @st.composite
-def batches(draw: st.DrawFn) -> tuple[SpikeCodec, list[tuple[int, bytes]], list[Past | None]]:
+def batches(draw: st.DrawFn) -> tuple[SpikeCodec, list[tuple[int, bytes]], list[CodecContext | None]]:
     """Frames of several samples at any timesteps: sound ones, some with bytes changed, and noise."""
     shape = draw(shapes)
     codec = CODECS[shape]
     frames: list[tuple[int, bytes]] = []
-    pasts: list[Past | None] = []
+    pasts: list[CodecContext | None] = []
     for _ in range(draw(st.integers(0, 20))):
         random = np.random.default_rng(draw(st.integers(0, 2**32)))
         clip = (random.random((draw(st.integers(1, 4)), *shape)) < random.choice([0.02, 0.2, 0.6])).astype(np.uint8)
         past = None
         for earlier in clip[:-1]:
-            past = codec.after(past, earlier)
+            past = codec.next_context(past, earlier)
         form = draw(st.sampled_from(["chosen", "chosen", "packed", "changed", "longer", "noise"]))
         chosen, data = codec.encode(clip[-1], past)
         if form == "packed":
@@ -142,7 +142,7 @@ def batches(draw: st.DrawFn) -> tuple[SpikeCodec, list[tuple[int, bytes]], list[
 @settings(max_examples=150)
 @given(batches(), st.booleans())
 def test_a_batch_is_its_frames_decoded_one_by_one(
-    batch: tuple[SpikeCodec, list[tuple[int, bytes]], list[Past | None]], in_python: bool
+    batch: tuple[SpikeCodec, list[tuple[int, bytes]], list[CodecContext | None]], in_python: bool
 ) -> None:
     codec, frames, pasts = batch
     if in_python:
@@ -165,7 +165,7 @@ def test_a_damaged_frame_fails_alone_in_its_batch() -> None:
     clips = (np.random.default_rng(5).random((12, 2, *shape)) < 0.1).astype(np.uint8)
     codec = SpikeCodec(shape, make_tables(shape, like=clips))
     firsts, seconds = clips.swapaxes(0, 1)
-    pasts: list[Past | None] = [codec.after(None, first) for first in firsts]
+    pasts: list[CodecContext | None] = [codec.next_context(None, first) for first in firsts]
     encoded = [codec.encode(second, past) for second, past in zip(seconds, pasts, strict=True)]
     assert all(chosen == Codec.RANGE for chosen, _ in encoded)
     encoded[3] = (Codec.RANGE, encoded[3][1] + b"\1")
@@ -191,7 +191,7 @@ def test_a_batch_of_packed_bits_needs_no_tables() -> None:
 @given(shapes.flatmap(clips), st.sampled_from([Codec.RANGE, Codec.SPARSE, Codec.PACKED_BITS]), st.binary(max_size=40))
 def test_a_frame_has_one_spelling_in_each_codec(clip: NDArray[np.uint8], chosen: Codec, data: bytes) -> None:
     codec = CODECS[clip.shape[1:]]
-    past = codec.after(None, clip[0])
+    past = codec.next_context(None, clip[0])
     try:
         frame = codec.decode(chosen, data, past)
     except CodecError:
@@ -243,14 +243,14 @@ def test_the_past_of_a_frame_is_all_frames_before_it_up_to_the_depth() -> None:
     codec = SpikeCodec((1, 1, 2), make_tables((1, 1, 2), depth=2))
     past, seen = None, []
     for spikes in ([1, 0], [0, 1], [1, 1], [0, 1]):
-        past = codec.after(past, np.array([[spikes]], np.uint8))
+        past = codec.next_context(past, np.array([[spikes]], np.uint8))
         seen.append(past.ravel().tolist())
     assert seen == [[0b11, 0b10], [0b110, 0b101], [0b101, 0b111], [0b110, 0b111]]
 
 
-def test_the_start_cannot_be_written_to() -> None:
+def test_the_initial_context_is_read_only() -> None:
     with pytest.raises(ValueError, match="read-only"):
-        CODECS[(1, 3, 3)].start[0, 0, 0] = 2
+        CODECS[(1, 3, 3)].initial_context[0, 0, 0] = 2
 
 
 def test_a_frame_read_with_another_past_is_not_the_frame() -> None:
@@ -258,7 +258,7 @@ def test_a_frame_read_with_another_past_is_not_the_frame() -> None:
     codec = CODECS[shape]
     random = np.random.default_rng(3)
     first, second = random.integers(0, 2, (2, *shape), np.uint8)
-    data = codec.range_bytes(second, codec.after(None, first))
+    data = codec.range_bytes(second, codec.next_context(None, first))
     assert data is not None
     with contextlib.suppress(CodecError):
         assert not np.array_equal(codec.decode(Codec.RANGE, data[: codec.max_bytes], None), second)
@@ -270,7 +270,7 @@ def test_without_tables_there_are_packed_bits_and_positions() -> None:
     codec = SpikeCodec((1, 3, 3))
     assert codec.encode(frame) == (Codec.PACKED_BITS, b"\x80\x80")
     assert codec.range_bytes(frame) is None
-    assert codec.after(codec.after(None, frame), frame) is codec.start
+    assert codec.next_context(codec.next_context(None, frame), frame) is codec.initial_context
     few = np.zeros((1, 30, 30), np.uint8)
     few[0, 0, 3] = few[0, 20, 0] = 1
     codec = SpikeCodec((1, 30, 30))

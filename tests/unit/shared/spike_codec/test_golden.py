@@ -44,7 +44,7 @@ def test_bytes_are_those_of_the_first_day(name: str, kind: type[FastCoder | Plai
             best, data = codec.encode(frame, past)
             assert best == written["chosen"]
             assert np.array_equal(codec.decode(best, data, past), frame)
-            past = codec.after(past, frame)
+            past = codec.next_context(past, frame)
             chosen.add(best)
     assert Codec.RANGE in chosen
 

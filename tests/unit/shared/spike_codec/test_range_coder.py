@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from shared.errors import CodecError
-from shared.spike_codec.range_coder import WHOLE, FastCoder, PlainCoder, coder, shortest
+from shared.spike_codec.range_coder import WHOLE, FastCoder, PlainCoder, make_coder, shortest
 
 CHANCES = np.array([2, 3, 22 << 8, 1 << 20, WHOLE // 2, WHOLE - (1 << 20), WHOLE - 3, WHOLE - 2], np.uint32)
 symbols = st.lists(st.tuples(st.integers(-2, len(CHANCES) + 1), st.integers(0, 1)), min_size=1, max_size=400)
@@ -37,7 +37,7 @@ def test_the_fast_coder_is_the_plain_one(fast: FastCoder, pairs: list[tuple[int,
         reader = each.reader(data)
         half = len(levels) // 2
         assert np.array_equal(np.concatenate([reader.read(levels[:half]), reader.read(levels[half:])]), bits)
-        assert reader.spelling() == data
+        assert reader.canonical_bytes() == data
 
 
 @given(data=st.binary(max_size=40), seed=st.integers(0, 1000))
@@ -51,7 +51,7 @@ def test_both_read_any_bytes_alike(fast: FastCoder, data: bytes, seed: int) -> N
         except CodecError:
             found.append(None)
             continue
-        spelling = reader.spelling()
+        spelling = reader.canonical_bytes()
         assert spelling == each.encode(levels, bits)
         found.append((bits.tolist(), spelling))
     assert found[0] == found[1]
@@ -69,12 +69,12 @@ def test_shortest_is_shortest(low: int, width: int) -> None:
 
 def test_where_constriction_is_installed_it_is_used() -> None:
     pytest.importorskip("constriction")
-    assert isinstance(coder(CHANCES), FastCoder)
+    assert isinstance(make_coder(CHANCES), FastCoder)
 
 
 def test_without_constriction_python_codes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "constriction", None)
-    assert isinstance(coder(CHANCES), PlainCoder)
+    assert isinstance(make_coder(CHANCES), PlainCoder)
 
 
 def test_a_constriction_that_codes_otherwise_is_not_trusted(
@@ -85,5 +85,5 @@ def test_a_constriction_that_codes_otherwise_is_not_trusted(
     other = model.Categorical
     # What an older version did when it was not told otherwise.
     monkeypatch.setattr(model, "Categorical", lambda perfect: other(perfect=not perfect))
-    assert isinstance(coder(CHANCES), PlainCoder)
+    assert isinstance(make_coder(CHANCES), PlainCoder)
     assert "constriction" in caplog.text

@@ -11,11 +11,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 from shared.errors import ConfigError
+from shared.licences import Licence
 from shared.models.split import SplitNetwork
 from tests.unit.training.transfer.torchvision_like import ResNet, lively
 from training.__main__ import main_group
 from training.recipe import read_recipe
-from training.weights import load_weights
+from training.weights import licences_of, load_weights
 
 RECIPE = """
 name = "small"
@@ -71,6 +72,16 @@ def test_a_recipe_of_another_network_is_refused_before_anything_is_written(
     with pytest.raises(ConfigError, match=r"network\.blocks"):
         CliRunner().invoke(main_group, [*arguments, "--set", "network.blocks=[2,2,2,2]"], catch_exceptions=False)
     assert not (tmp_path / "ours.safetensors").exists()
+
+
+def test_the_licence_goes_into_the_weights(tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "LICENSE").write_text("MIT License\n")
+    licence = ["--licence", str(tmp_path / "LICENSE")]
+    with pytest.raises(ConfigError, match="go together"):
+        CliRunner().invoke(main_group, [*arguments, *licence], catch_exceptions=False)
+    quick = ["--balance", "0", "--readout", "0", "--source", "ResNet, from a friend"]
+    CliRunner().invoke(main_group, [*arguments, *licence, *quick], catch_exceptions=False)
+    assert licences_of(tmp_path / "ours.safetensors") == (Licence("ResNet, from a friend", "MIT License\n"),)
 
 
 @pytest.mark.parametrize(("flag", "value"), [("--input-mean", "1,2"), ("--channels", "gbr")])

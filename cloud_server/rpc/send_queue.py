@@ -1,36 +1,29 @@
-"""What waits to be written to one stream. Memory stays bounded: an edge that does not read is not read from either."""
+"""The messages that wait to be written to one stream. Memory is bounded: an edge that does not read is not read."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
-import grpc
-
+from cloud_server.rpc.stream_status import StreamStatus
 from shared.messages import CloudMessage
 
 
-@dataclass(frozen=True)
-class End:
-    """How a stream ends: with OK, or aborted with a status code, a text for people, and metadata for machines."""
+class SendQueue:
+    """Messages in order, and then the stream's status.
 
-    code: grpc.StatusCode = grpc.StatusCode.OK
-    details: str = ""
-    metadata: tuple[tuple[str, str | bytes], ...] = ()
+    `put` never blocks. Instead, the reader of the stream awaits `wait_for_room` before it reads the next frame, so the
+    queue holds at most `bound` messages and one for each frame that was accepted before.
 
-
-class Outbox:
-    """Messages in order, and then the stream's end. `put` never blocks; who reads frames awaits `room` first.
-
-    So it holds at most `bound` messages, and one for every frame that was accepted before.
+    Args:
+        bound: messages in the queue from which on nothing more is read.
     """
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
         self._messages: deque[CloudMessage] = deque()
-        self._end: End | None = None
+        self._status: StreamStatus | None = None
         self._filled = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -39,39 +32,39 @@ class Outbox:
         return len(self._messages)
 
     @property
-    def how(self) -> End | None:
-        """How the stream is to end, once that is decided."""
-        return self._end
+    def status(self) -> StreamStatus | None:
+        """The stream's status; None until `end` is called."""
+        return self._status
 
     def put(self, message: CloudMessage) -> None:
-        """Queue a message; after the end it is dropped."""
-        if self._end is not None:
+        """Queue a message. After `end` it is dropped."""
+        if self._status is not None:
             return
         self._messages.append(message)
         self._filled.set()
         if len(self._messages) >= self._bound:
             self._room.clear()
 
-    def end(self, end: End) -> None:
-        """End the stream after what is queued; the first end holds."""
-        if self._end is None:
-            self._end = end
+    def end(self, status: StreamStatus) -> None:
+        """End the stream after the queued messages. Only the first call counts."""
+        if self._status is None:
+            self._status = status
             self._filled.set()
             self._room.set()
 
-    async def room(self) -> None:
+    async def wait_for_room(self) -> None:
         """Wait until fewer than `bound` messages are queued, or the stream is to end."""
         await self._room.wait()
 
     async def messages(self) -> AsyncIterator[CloudMessage]:
-        """What is queued, as it comes, until the end."""
+        """Iterate over the messages as they are queued, until the stream's end."""
         while True:
             while self._messages:
                 message = self._messages.popleft()
                 if len(self._messages) < self._bound:
                     self._room.set()
                 yield message
-            if self._end is not None:
+            if self._status is not None:
                 return
             self._filled.clear()
             await self._filled.wait()

@@ -1,0 +1,83 @@
+"""Bare gRPC: a server that answers each message of a stream with the same bytes, and a client that times it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from shared.errors import CloudUnavailable
+
+SERVICE, NAME = "bare", "Echo"
+METHOD = f"/{SERVICE}/{NAME}"
+OPTIONS = (("grpc.http2.bdp_probe", 0),)
+"""As an edge and a cloud have it."""
+
+READY_S = 30.0
+
+
+class EchoServer:
+    """Serves in a thread of this process; a `Worker` gives it a process of its own."""
+
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+        self._port = 0
+        self._ready = threading.Event()
+        threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True).start()
+
+    def address(self) -> str:
+        """The host:port where it listens.
+
+        Raises:
+            CloudUnavailable: it did not start.
+        """
+        if not self._ready.wait(READY_S):
+            raise CloudUnavailable(f"the echo server did not start within {READY_S:g} s")
+        return f"127.0.0.1:{self._port}"
+
+    async def _serve(self) -> None:
+        server = grpc.aio.server(options=OPTIONS)
+        handler: Any = grpc.stream_stream_rpc_method_handler(self._echo)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {NAME: handler}),))
+        self._port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        self._ready.set()
+        await server.wait_for_termination()
+
+    async def _echo(self, requests: AsyncIterator[bytes], context: Any) -> None:
+        async for _ in requests:
+            await context.write(self._answer)
+
+
+class EchoStream:
+    """A client with one open stream, as an edge has it."""
+
+    def __init__(self, address: str) -> None:
+        self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+        stream: Any = self._channel.stream_stream(METHOD)
+        self._call = stream(wait_for_ready=True)
+
+    async def round_trips_s(self, message: bytes, count: int) -> list[float]:
+        """Seconds of `count` round trips, one after the other.
+
+        Raises:
+            CloudUnavailable: the stream ended.
+        """
+        taken = []
+        for _ in range(count):
+            began = time.perf_counter()
+            await self._call.write(message)
+            if await self._call.read() is grpc.aio.EOF:
+                raise CloudUnavailable("the echo server ended the stream")
+            taken.append(time.perf_counter() - began)
+        return taken
+
+    async def close(self) -> None:
+        """End the stream."""
+        self._call.cancel()
+        await self._channel.close(None)
