@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge_client import Edge
 from edge_client.heads.factory import open_head
+from edge_client.link.security import IN_CLEAR
 from shared.bundle import Bundle
 from shared.execution import EXECUTIONS, Execution
 from shared.network_spec import InputKind
@@ -93,6 +95,19 @@ async def test_frames_sent_again_on_a_new_stream_get_the_same_answers(
         whole = [(await edge.step(0, timestep, frames[timestep - 1])).confidences for timestep in (1, 2, 3, 4)]
     np.testing.assert_allclose(after, whole, atol=TOLERANCE, rtol=0)
     np.testing.assert_allclose(before, whole[:2], atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
+async def test_a_program_gets_the_training_codes_answer_too(
+    bundles: dict[InputKind, Bundle], cloud: CloudProcess, execution: Execution
+) -> None:
+    bundle = bundles["events"].run_as(execution)
+    samples = random_samples(bundle.manifest.network, 3)
+    expected = trained(bundle, samples).confidences[-1]
+    async with Edge(bundle.path, cloud.listen, security=IN_CLEAR, execution=execution, full_t=True) as edge:
+        verdicts = [await edge.classify(sample) for sample in samples]
+    assert [verdict.prediction for verdict in verdicts] == expected.argmax(1).tolist()
+    assert [verdict.confidence for verdict in verdicts] == pytest.approx(expected.max(1).tolist(), abs=TOLERANCE)
 
 
 async def test_both_executions_of_one_sample_side_by_side(

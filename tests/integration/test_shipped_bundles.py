@@ -16,23 +16,34 @@ from edge_client.heads.factory import open_head
 from edge_client.heads.runtime import Runtime
 from shared.bundle import Bundle
 from shared.datasets.registry import load_split
+from shared.execution import Execution
 from shared.manifest import Extra
-from shared.models.load import load_cloud, load_edge
-from shared.models.split import SplitNetwork
+from shared.models.load import load_network
 from tests.support.processes import cloud_process
 from tests.support.real_data import UNPACK, unpack
 from training.calibrate import certainties, cloud_confidences, exit_timesteps
-from training.collect_spikes import bundle_spikes
-from training.data import Samples
+from training.data import Samples, to_input
 from training.device import Machine
-from training.evaluate import mean_logits
+from training.evaluate import step_logits
+from training.execute import execute_bundle
+from training.executed import Executed, Rate, Spiking, read_answers
 
 ROOT = Path(__file__).parents[2]
 MODELS = sorted(folder.parent for folder in (ROOT / "models").glob("*/manifest.json"))
+VIEWS = [
+    pytest.param(model, execution, id=f"{model.name}-{execution}")
+    for model in MODELS
+    for execution in Bundle.open(model).manifest.executions
+]
+"""Each of them in each of its executions."""
+
 LIMIT = 500
 """Test samples of a large set; small ones are taken whole, and must reach what the manifest says."""
 
-RUNTIMES: tuple[tuple[Runtime, Extra], ...] = (("onnx", "head-step"), ("onnx-int8", "head-step-int8"))
+RUNTIMES: dict[Execution, dict[Runtime, Extra]] = {
+    "spiking": {"onnx": "head-step", "onnx-int8": "head-step-int8"},
+    "rate": {"onnx": "head-rate", "onnx-int8": "head-rate-int8"},
+}
 
 EXACT = ("resnet18-digits", "vgg16-nmnist")
 ROUNDING = 1e-3
@@ -40,10 +51,14 @@ ROUNDING = 1e-3
 a membrane may lie that close to its threshold. An untrained full-width network differed in 3e-4."""
 
 ANSWERS = 0.01
-"""The share of pictures that may be answered otherwise, or at another timestep, for such a spike in other bundles.
-Measured with resnet18-cifar10: all 500 predictions are the same, one picture stops a timestep earlier."""
+"""The share of pictures that `spiking` may answer otherwise, or at another timestep, for such a spike in other bundles.
+Measured with resnet18-cifar10: all 500 predictions are the same, one picture stops a timestep earlier. In `rate` edge
+and cloud run the graphs that were measured, and nothing may differ."""
 
-INT8 = {"resnet18-digits": 0.05, "vgg16-nmnist": 0.08}
+INT8 = {
+    ("resnet18-digits", "spiking"): 0.05,
+    ("vgg16-nmnist", "spiking"): 0.08,
+}
 """The share for int8, measured 2.7 % and 6.4 %; a bundle that is not named here only has to run."""
 
 
@@ -51,12 +66,12 @@ def test_there_are_bundles() -> None:
     assert "resnet18-digits" in [model.name for model in MODELS]
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
-def test_the_pair_answers_as_the_training_code_does(model: Path, tmp_path: Path) -> None:
-    bundle = Bundle.open(model)
+@pytest.mark.parametrize(("model", "execution"), VIEWS)
+def test_the_pair_answers_as_the_training_code_does(model: Path, execution: Execution, tmp_path: Path) -> None:
+    bundle = Bundle.open(model, execution)
     manifest = bundle.manifest
     dataset, folder = where_its_data_are(bundle, tmp_path)
-    answers = classify_with_the_pair(model, dataset, folder, tmp_path)
+    answers = classify_with_the_pair(bundle, dataset, folder, tmp_path)
     predictions, exits, labels = classify_here(bundle, dataset, folder, len(answers))
     here = [(manifest.class_names[label], step) for label, step in zip(predictions, exits.tolist(), strict=True)]
     otherwise = [
@@ -64,34 +79,45 @@ def test_the_pair_answers_as_the_training_code_does(model: Path, tmp_path: Path)
         for number, (answer, expected) in enumerate(zip(answers, here, strict=True))
         if (answer["prediction"], answer["timesteps"]) != expected
     ]
-    assert len(otherwise) <= (0 if model.name in EXACT else ANSWERS * len(answers)), otherwise
+    exact = execution == "rate" or model.name in EXACT
+    assert len(otherwise) <= (0 if exact else ANSWERS * len(answers)), otherwise
     if len(answers) < LIMIT:
-        test = manifest.provenance["test"]
+        test = bundle.settings.measured["test"]
         assert len(answers) == test["samples"]
         assert (predictions == labels).mean() == pytest.approx(test["accuracy_with_exit"])
         assert exits.mean() == pytest.approx(test["mean_timesteps"])
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
-def test_onnxruntime_gives_torchs_spikes(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("model", "execution"), VIEWS)
+def test_onnxruntime_gives_torchs_spikes(model: Path, execution: Execution, tmp_path: Path) -> None:
     """Spike for spike in float32; int8 is another network, whose spikes differ at a rate that is bounded here."""
-    bundle = Bundle.open(model)
+    bundle = Bundle.open(model, execution)
     dataset, folder = where_its_data_are(bundle, tmp_path)
     spec = bundle.manifest.network
     split = load_split(dataset, folder, "test", size=spec.input_shape[1], timesteps=spec.timesteps, allow_partial=True)
     samples = split.frames[:LIMIT]
-    reference = bundle_spikes(bundle, samples)
+    with torch.inference_mode():
+        inputs = to_input(torch.from_numpy(samples), bundle.manifest.normalisation, spec.input_kind)
+        reference = by_torch(bundle).frames(inputs).transpose(0, 1).numpy()
     most: dict[Runtime, float] = {
         "onnx": 0.0 if model.name in EXACT else ROUNDING,
-        "onnx-int8": INT8.get(model.name, 0.5),
+        "onnx-int8": INT8.get((model.name, execution), 0.5),
     }
-    for runtime, part in RUNTIMES:
+    for runtime, part in RUNTIMES[execution].items():
         if not bundle.has(part):
             continue
         head = open_head(bundle, runtime)
         runs = [head.start(sample) for sample in samples]
         spikes = np.stack([[run.step() for _ in range(spec.timesteps)] for run in runs])
         assert np.mean(spikes != reference) <= most[runtime], runtime
+
+
+def by_torch(bundle: Bundle) -> Executed:
+    """The bundle's execution without its graphs."""
+    network, settings = load_network(bundle), bundle.settings
+    if bundle.execution == "spiking":
+        return Spiking(network.edge, network.cloud)
+    return Rate(network.edge, network.cloud, settings.head_levels, settings.tail_levels)
 
 
 def where_its_data_are(bundle: Bundle, folder: Path) -> tuple[str, Path | None]:
@@ -104,13 +130,15 @@ def where_its_data_are(bundle: Bundle, folder: Path) -> tuple[str, Path | None]:
     return dataset, unpack(folder / "data", dataset)
 
 
-def classify_with_the_pair(model: Path, dataset: str, data: Path | None, folder: Path) -> list[dict[str, object]]:
-    with cloud_process(folder / "cloud", [model], "--threads", "1") as cloud:
+def classify_with_the_pair(bundle: Bundle, dataset: str, data: Path | None, folder: Path) -> list[dict[str, object]]:
+    execution = ("--execution", bundle.execution)
+    with cloud_process(folder / "cloud", [bundle.path], "--threads", "1", *execution) as cloud:
         where = ["--data", str(data)] if data else []
         pair = [
             "--insecure",
             "--bundle",
-            str(model),
+            str(bundle.path),
+            *execution,
             "--cloud",
             cloud.listen,
             "--dataset",
@@ -137,10 +165,11 @@ def classify_here(
     """Predictions at the exit, exit timesteps and labels of the first `count` test samples, all of them at once."""
     manifest, spec = bundle.manifest, bundle.manifest.network
     split = load_split(dataset, data, "test", size=spec.input_shape[1], timesteps=spec.timesteps, allow_partial=True)
-    network = SplitNetwork(spec)
-    network.edge, network.cloud = load_edge(bundle), load_cloud(bundle)
     samples = Samples(torch.from_numpy(split.frames[:count]), torch.from_numpy(split.labels[:count]))
-    logits = mean_logits(network, samples, manifest.normalisation, Machine(torch.device("cpu"), False)).numpy()
-    certain = certainties(manifest.exit_policy.measure, cloud_confidences(logits, manifest.temperature))
-    exits = exit_timesteps(certain, manifest.exit_policy.threshold)
+    machine = Machine(torch.device("cpu"), bfloat16=False)
+    settings, executed = bundle.settings, execute_bundle(bundle)
+    steps = step_logits(executed, samples, manifest.normalisation, spec.input_kind, machine).double()
+    logits = read_answers(bundle.execution, steps, settings.readout_leak).numpy()
+    certain = certainties(settings.exit_policy.measure, cloud_confidences(logits, settings.temperature))
+    exits = exit_timesteps(certain, settings.exit_policy.threshold)
     return logits.argmax(-1)[exits - 1, np.arange(count)], exits, split.labels[:count]
