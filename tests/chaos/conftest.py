@@ -64,7 +64,6 @@ class Witness:
             assert answer.code is RejectionCode.NO_SLOT, answer
             self.put_off += 1
             await edge.stop(self.answered)
-            await asyncio.sleep(answer.retry_after_ms / 1000)  # as it was told
             return False
         assert isinstance(answer, StepResult)
         self._check(answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """`--cache` and `--records`."""
     parser.addoption("--cache", type=Path, default=REPOSITORY / "build/containers", help="Keeps what is built.")
     parser.addoption("--records", type=Path, default=None, help="Write records of what was tested into this folder.")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_python_path() -> Iterator[None]:
+    """What the tests start must find its own packages, not those of the checkout from which the tests run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONPATH", raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")
