@@ -177,7 +177,7 @@ class Bundle:
 def write_bundle(
     path: Path, manifest: Manifest, head: Weights, tail: Weights, licences: Sequence[Licence] = ()
 ) -> Bundle:
-    """Write a bundle folder; floating-point weights are stored as float16. An existing one is replaced, tables and all.
+    """Write a bundle folder; weights are stored as `as_stored` says. An existing one is replaced, tables and all.
 
     Args:
         path: of the folder.
@@ -200,7 +200,7 @@ def write_bundle(
     files: dict[BundlePart, StoredFile] = {}
     halves: tuple[tuple[Half, Weights], ...] = (("head", head), ("tail", tail))
     for half, weights in halves:
-        raw = save_safetensors({name: _on_disk(value) for name, value in weights.items()}, as_metadata(licences))
+        raw = save_safetensors({name: as_stored(value) for name, value in weights.items()}, as_metadata(licences))
         (path / file_name(half)).write_bytes(raw)
         files[half] = _stored(half, raw)
     for part in EXTRAS:
@@ -225,7 +225,7 @@ def write_local_exit(bundle: Bundle, spec: LocalExitSpec, weights: Weights, meas
     Args:
         bundle: the one that is changed.
         spec: for the manifest.
-        weights: by name; floating-point ones are stored as float16.
+        weights: by name; stored as `as_stored` says.
         measured: how it came to be and what it does, for the execution's `measured["local_exit"]`.
 
     Returns:
@@ -234,7 +234,7 @@ def write_local_exit(bundle: Bundle, spec: LocalExitSpec, weights: Weights, meas
     settings = bundle.settings
     settings = replace(settings, local_exit=spec, measured={**settings.measured, "local_exit": measured})
     manifest = bundle.manifest.with_execution(bundle.execution, settings)
-    packed = _pack({name: _on_disk(value) for name, value in weights.items()})
+    packed = _pack({name: as_stored(value) for name, value in weights.items()})
     return write_parts(bundle, manifest, {bundle.own("exit"): packed})
 
 
@@ -283,6 +283,11 @@ def _pack(arrays: Weights) -> bytes:
     return save_safetensors({name: np.asarray(value, order="C") for name, value in arrays.items()})
 
 
-def _on_disk(value: NDArray[Any]) -> NDArray[Any]:
-    stored = value.astype(np.float16) if np.issubdtype(value.dtype, np.floating) else value
-    return np.asarray(stored, order="C")
+def as_stored(value: NDArray[Any]) -> NDArray[Any]:
+    """An array as a bundle holds it: floating-point numbers in float16, but an array with larger ones as it is.
+
+    (The variance of a first convolution that was trained on pixels of 0 to 255 may exceed 65504.)
+    """
+    if np.issubdtype(value.dtype, np.floating) and np.abs(value).max(initial=0.0) <= np.finfo(np.float16).max:
+        value = value.astype(np.float16)
+    return np.asarray(value, order="C")

@@ -14,9 +14,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from shared.bundle import Bundle, write_bundle
+from shared.bundle import Bundle, as_stored, write_bundle
 from shared.errors import ConfigError
 from shared.execution import Execution, executions_of
 from shared.exit_policy import ExitPolicy
@@ -62,7 +63,7 @@ def _rounded(spec: NetworkSpec, weights: Path, machine: Machine) -> SplitNetwork
     with torch.no_grad():
         for value in network.state_dict().values():
             if value.is_floating_point():
-                value.copy_(value.half().float())
+                value.copy_(torch.from_numpy(as_stored(value.cpu().numpy()).astype(np.float32)))
     return network.to(machine.device).eval().requires_grad_(False)
 
 

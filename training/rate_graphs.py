@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from training.onnx_rate import rate_head_graph, rate_tail_graph
 from training.onnx_rate_int8 import rate_head_int8, rate_tail_int8
 
 MOST_LOST = 0.001
-"""Of held-out samples, that an integer graph may turn from right to wrong at full T, gains set off."""
+"""Of held-out samples, that an integer graph may turn from right to wrong at full T, gains set off, beyond chance."""
 
 MEASURED = 5000
 """Held-out samples that integer graphs are measured on."""
@@ -104,28 +105,41 @@ def rate_graphs(network: SplitNetwork, held_out: Samples | None, normalisation: 
         return RateGraphs({part: graph for part, graph in parts.items() if not part.endswith("int8")}, {})
     samples, labels = (evenly_spaced(part.numpy(), MEASURED) for part in (held_out.frames, held_out.labels))
 
-    def right(head: Extra, tail: Extra) -> float:
+    def right(head: Extra, tail: Extra) -> NDArray[np.bool_]:
         executed = OnnxRate(network, _bytes(parts, head), _bytes(parts, tail))
-        return float((_answers(executed, samples, normalisation) == labels).mean())
+        found: NDArray[np.bool_] = _answers(executed, samples, normalisation) == labels
+        return found
 
     plain = right("head-rate", "tail-rate")
     integer_tail = right("head-rate", "tail-rate-int8")
-    if plain - integer_tail > MOST_LOST:
+    if costs_too_much(plain, integer_tail):
         parts["tail-rate-int8"] = None
     integer = right("head-rate-int8", "tail-rate" if parts["tail-rate-int8"] is None else "tail-rate-int8")
-    if plain - integer > MOST_LOST:
+    if costs_too_much(plain, integer):
         parts["head-rate-int8"] = None
     if parts["tail-rate-int8"] is not None:
         parts["tail-rate"] = None  # four times as large, and nothing would run it
     measured = {
         "samples": len(labels),
-        "float32_accuracy_full_t": round(plain, 5),
-        "integer_tail_accuracy_full_t": round(integer_tail, 5),
-        "integer_head_accuracy_full_t": round(integer, 5),
+        "float32_accuracy_full_t": round(float(plain.mean()), 5),
+        "integer_tail_accuracy_full_t": round(float(integer_tail.mean()), 5),
+        "integer_head_accuracy_full_t": round(float(integer.mean()), 5),
         "most_lost": MOST_LOST,
         "written": sorted(part for part in ("head-rate-int8", "tail-rate-int8") if parts[part] is not None),
     }
     return RateGraphs(parts, {"int8": measured})
+
+
+def costs_too_much(plain: NDArray[np.bool_], integer: NDArray[np.bool_]) -> bool:
+    """Whether an integer graph loses more than `MOST_LOST` of the samples, beyond what chance may do to so few.
+
+    Chance is one standard error of the difference: the root of the number of samples that only one of the two knows.
+
+    Args:
+        plain, integer: whether each graph was right, [N].
+    """
+    differ = int((plain != integer).sum())
+    return int(plain.sum()) - int(integer.sum()) > MOST_LOST * len(plain) + math.sqrt(differ)
 
 
 class OnnxRate:

@@ -281,3 +281,15 @@ def test_codec_tables_that_do_not_fit_are_refused(folder: Path, change: Change, 
     broken = write_codec(bundle, change(arrays))
     with pytest.raises(BundleError, match=named):
         SpikeCodec.of(broken)
+
+
+def test_numbers_beyond_float16_keep_their_value(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "bundle")
+    head = {name: np.asarray(value, np.float32) for name, value in bundle.weights("head").items()}
+    name = next(name for name in head if name.endswith("running_var"))
+    head[name] = np.full_like(head[name], 121167.0)
+    written = write_bundle(tmp_path / "large", bundle.manifest, head, bundle.weights("tail"))
+    stored = written.weights("head")
+    assert stored[name].dtype == np.float32
+    assert (stored[name] == 121167.0).all()
+    assert {value.dtype for other, value in stored.items() if other != name} == {np.dtype(np.float16)}
