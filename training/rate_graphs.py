@@ -136,7 +136,8 @@ def costs_too_much(plain: NDArray[np.bool_], integer: NDArray[np.bool_]) -> bool
     Chance is one standard error of the difference: the root of the number of samples that only one of the two knows.
 
     Args:
-        plain, integer: whether each graph was right, [N].
+        plain: whether the float graph was right, [N].
+        integer: whether the integer graph was, [N].
     """
     differ = int((plain != integer).sum())
     return int(plain.sum()) - int(integer.sum()) > MOST_LOST * len(plain) + math.sqrt(differ)
