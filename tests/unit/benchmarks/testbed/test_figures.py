@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.testbed.alternatives import choose
 from benchmarks.testbed.attribution import finish
 from benchmarks.testbed.picture_files import decode, encode
+from benchmarks.testbed.plan import choose
 from benchmarks.testbed.summary import figure, figures
 from tests.unit.benchmarks.testbed.made import made_columns, made_testbed
 
