@@ -19,7 +19,7 @@ import click
 
 from benchmarks.load.frames import encode, noise_pictures, pictures_of, untrained_bundle
 from benchmarks.load.plot import plot_soak
-from benchmarks.load.rig import Layout, Rig
+from benchmarks.load.rig import Layout, LoadRig
 from benchmarks.load.statistics import slope
 from benchmarks.processes import CloudProcess, allow_many_files
 from benchmarks.record import Findings, Target
@@ -85,7 +85,7 @@ def measure(
         else:
             opened = Bundle.open(bundle)
             pictures = pictures_of(opened, dataset, data, None)
-        with Rig(opened.path, encode(opened, pictures), layout, Path(scratch), alone=False) as rig:
+        with LoadRig(opened.path, encode(opened, pictures), layout, Path(scratch), alone=False) as rig:
             looks, rejections = _soak(rig, streams, frames, stretch)
     plot_soak(looks, folder / "soak.png")
     return Findings(
@@ -136,7 +136,7 @@ def targets(looks: Sequence[Mapping[str, float]], frames: int) -> list[Target]:
     ]
 
 
-def _soak(rig: Rig, streams: int, frames: int, stretch: float) -> tuple[list[dict[str, float]], int]:
+def _soak(rig: LoadRig, streams: int, frames: int, stretch: float) -> tuple[list[dict[str, float]], int]:
     """A look after each stretch, and the rejections in all."""
     began, rejections = time.monotonic(), 0
     looks = [_look(rig.cloud, began)]
