@@ -146,7 +146,7 @@ report: setup ## the testbed's report from its newest committed record into docs
 
 .PHONY: soak
 soak: setup ## a million frames through one cloud: does it grow? TINY=1: with a tiny network, in minutes
-	$(BIN)/python -m benchmarks.soak $(if $(TINY),--tiny) --bundle $(BUNDLE) --dataset $(DATASET) $(if $(DATA_DIR),--data $(DATA_DIR))
+	$(BIN)/python -m benchmarks soak $(if $(TINY),--tiny) --bundle $(BUNDLE) --dataset $(DATASET) $(if $(DATA_DIR),--data $(DATA_DIR))
 
 clean: ## remove the environments and caches
 	rm -rf $(VENV) $(PROTO_VENV) $(FUZZ_VENV) $(AUDIT_VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

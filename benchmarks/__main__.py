@@ -28,7 +28,7 @@ def _options(command: F) -> F:
     return option("--quick", is_flag=True, help="Less of everything: does it run, not how fast is it.")(command)
 
 
-def _record(what: str, out: Path | None, measure: Callable[[Path], Findings]) -> None:
+def _record(what: str, out: Path | None, measure: Callable[[Path], Findings]) -> Findings:
     folder = out or Path("benchmarks/records") / f"{date.today().isoformat()}-{what}"
     clock = Clock(what)
     findings = measure(folder)
@@ -36,6 +36,7 @@ def _record(what: str, out: Path | None, measure: Callable[[Path], Findings]) ->
     for target in findings.targets:
         verdict = {None: "not measured", True: "met", False: "missed"}[target.met]
         click.echo(f"{verdict:>12}  {target.name}: {target.measured} {target.unit} (goal {target.goal}) {target.note}")
+    return findings
 
 
 @main_group.command("event-simulation")
@@ -118,6 +119,24 @@ def serving(out: Path | None, bundle: Path, full_width: bool, **settings: Any) -
 
     options = Options(None if full_width else bundle, **settings)
     _record("serving", out, lambda folder: measure(folder, options))
+
+
+@main_group.command("soak")
+@option("--out", type=click.Path(path_type=Path), help="The record's folder.")
+@option("--bundle", type=click.Path(path_type=Path), default=Path("models/resnet18-digits"), help="What is served.")
+@option("--tiny", is_flag=True, help="Serve a tiny untrained network: the same frames in a fraction of the time.")
+@option("--dataset", default="digits", help="Its test part is sent.")
+@option("--data", type=click.Path(path_type=Path), help="Where the data set is, if it is not in the package.")
+@option("--frames", type=click.IntRange(min=1), default=1_000_000, help="Stop after so many answered frames.")
+@option("--streams", type=click.IntRange(min=1), default=64, help="Open at once.")
+@option("--stretch", type=click.FloatRange(min=0.1), default=10.0, help="Seconds of load between two looks.")
+@option("--threads", type=click.IntRange(min=1), help="CPU threads of a tail step; one core is left free by default.")
+def soak(out: Path | None, bundle: Path, tiny: bool, **settings: Any) -> int:
+    """Send frames for a long time and see whether the cloud grows. Exit code 1 if it does."""
+    from benchmarks.soak import measure  # noqa: PLC0415
+
+    findings = _record("soak", out, lambda folder: measure(folder, None if tiny else bundle, **settings))
+    return int(any(target.met is False for target in findings.targets))
 
 
 @main_group.command("edge")

@@ -20,8 +20,8 @@ import torch
 from benchmarks.load.frames import encode, noise_pictures, pictures_of, untrained_bundle
 from benchmarks.load.generator import Generator
 from benchmarks.load.plot import plot
-from benchmarks.load.rig import Fleet, Layout, Rig
-from benchmarks.load.statistics import QUEUE, percentiles, spread
+from benchmarks.load.rig import Fleet, Layout, LoadRig
+from benchmarks.load.statistics import QUEUE, percentiles, summarize
 from benchmarks.load.targets import LOAD, TOLERANCE, targets
 from benchmarks.processes import allow_many_files
 from benchmarks.record import Findings
@@ -111,7 +111,7 @@ def measure(out: Path, options: Options) -> Findings:
         samples = encode(bundle, pictures)
         most = max(plan.pool, plan.crowd, *plan.streams)
         layout = Layout.choose(usable_cores(), options.threads, options.max_batch, most)
-        with Rig(bundle.path, samples, layout, Path(folder)) as rig:
+        with LoadRig(bundle.path, samples, layout, Path(folder)) as rig:
             results = {
                 "bundle": bundle.manifest.name,
                 "tail": _tail(bundle),
@@ -135,7 +135,7 @@ def _tail(bundle: Bundle) -> str:
     return f"{spec.backbone}, width {spec.width}, input {spec.input_shape}, cut after {spec.split}"
 
 
-def _throughput(rig: Rig, plan: Plan) -> dict[str, Any]:
+def _throughput(rig: LoadRig, plan: Plan) -> dict[str, Any]:
     """Steps a second at every number of streams, the bare loop at the batch sizes seen there, and stepping alone."""
     served: dict[int, list[dict[str, Any]]] = {streams: [] for streams in plan.streams}
     fixed: dict[int, list[float]] = {size: [] for size in FIXED_BATCHES}
@@ -155,13 +155,13 @@ def _throughput(rig: Rig, plan: Plan) -> dict[str, Any]:
     apart = [turn["steps_per_second"] for turn in alone]
     return {
         "throughput": [_merged(streams, turns) for streams, turns in served.items()],
-        "offline_steps_per_second": {str(size): spread(values, 1) for size, values in fixed.items()},
-        "hardware_gain": spread(many / one for many, one in zip(fixed[FIXED_BATCHES[-1]], fixed[1], strict=True)),
+        "offline_steps_per_second": {str(size): summarize(values, 1) for size, values in fixed.items()},
+        "hardware_gain": summarize(many / one for many, one in zip(fixed[FIXED_BATCHES[-1]], fixed[1], strict=True)),
         "alone": {
             "streams": plan.compared,
-            "batched_steps_per_second": spread(rates, 1),
-            "alone_steps_per_second": spread(apart, 1),
-            "gain": spread(many / one for many, one in zip(rates, apart, strict=True)),
+            "batched_steps_per_second": summarize(rates, 1),
+            "alone_steps_per_second": summarize(apart, 1),
+            "gain": summarize(many / one for many, one in zip(rates, apart, strict=True)),
             "last_round": alone[-1],
         },
     }
@@ -170,10 +170,10 @@ def _throughput(rig: Rig, plan: Plan) -> dict[str, Any]:
 def _merged(streams: int, turns: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "streams": streams,
-        "steps_per_second": spread((turn["steps_per_second"] for turn in turns), 1),
-        "offline_steps_per_second": spread((turn["offline"] for turn in turns), 1),
-        "ratio": spread(turn["ratio"] for turn in turns),
-        "mean_batch": spread((turn["mean_batch"] for turn in turns), 2),
+        "steps_per_second": summarize((turn["steps_per_second"] for turn in turns), 1),
+        "offline_steps_per_second": summarize((turn["offline"] for turn in turns), 1),
+        "ratio": summarize(turn["ratio"] for turn in turns),
+        "mean_batch": summarize((turn["mean_batch"] for turn in turns), 2),
         "generator_cores": max(turn["generator_cores"] for turn in turns),
         "cloud_cores": statistics.median(turn["cloud_cores"] for turn in turns),
         "rejections": sum(turn["rejections"] for turn in turns),
@@ -181,7 +181,7 @@ def _merged(streams: int, turns: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _one_stream(rig: Rig, plan: Plan) -> dict[str, Any]:
+def _one_stream(rig: LoadRig, plan: Plan) -> dict[str, Any]:
     """A lone lockstep stream: what a round trip takes beyond the cloud's step, and a bare echo of the same bytes."""
     _say("one stream and the echo, in turns")
     with Fleet(rig.generators[:1], rig.cloud, 1) as fleet:
@@ -211,7 +211,7 @@ def _one_stream(rig: Rig, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _offered(rig: Rig, plan: Plan, rate: float) -> dict[str, Any]:
+def _offered(rig: LoadRig, plan: Plan, rate: float) -> dict[str, Any]:
     """Frames at random times at part of the measured throughput: how long they wait for their batch."""
     _say(f"{rate:.0f} frames a second at random times")
     driven = rig.arrivals(rate, plan.pool, plan.warm, plan.offered_seconds)
@@ -230,7 +230,7 @@ def _offered(rig: Rig, plan: Plan, rate: float) -> dict[str, Any]:
     }
 
 
-def _crowd(rig: Rig, plan: Plan) -> dict[str, Any]:
+def _crowd(rig: LoadRig, plan: Plan) -> dict[str, Any]:
     """Very many streams open at once, each with one sample, all of them at the same time."""
     _say(f"{plan.crowd} streams at once")
     with Fleet(rig.generators, rig.cloud, plan.crowd) as fleet:
@@ -246,7 +246,7 @@ def _crowd(rig: Rig, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _same_answers(rig: Rig, plan: Plan) -> dict[str, Any]:
+def _same_answers(rig: LoadRig, plan: Plan) -> dict[str, Any]:
     """Every picture once alone on the cloud, and once in company: what the others in a batch change."""
     pictures = range(len(rig.samples.frames))
     found = []
@@ -276,7 +276,7 @@ def _gpu(folder: Path, plan: Plan) -> dict[str, Any] | None:
     samples = encode(bundle, noise_pictures(bundle.manifest.network, NOISE_PICTURES))
     layout = Layout.choose(usable_cores(), 1, GPU_STREAMS, GPU_STREAMS, "cuda")
     turns = []
-    with Rig(bundle.path, samples, layout, folder / "gpu", alone=False) as rig:
+    with LoadRig(bundle.path, samples, layout, folder / "gpu", alone=False) as rig:
         for turn in range(plan.rounds):
             _say(f"GPU, round {turn + 1} of {plan.rounds}: {GPU_STREAMS} streams")
             driven = rig.lockstep(rig.cloud, GPU_STREAMS, plan.warm, plan.seconds)

@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,12 @@ import click
 
 from benchmarks.load.frames import encode, noise_pictures, pictures_of, untrained_bundle
 from benchmarks.load.plot import plot_soak
-from benchmarks.load.rig import Layout, Rig
+from benchmarks.load.rig import Layout, LoadRig
 from benchmarks.load.statistics import slope
-from benchmarks.processes import CloudProcess, allow_many_files, end_as_ctrl_c
-from benchmarks.record import Clock, Findings, Target
+from benchmarks.processes import CloudProcess, allow_many_files
+from benchmarks.record import Findings, Target
 from cloud_server.engine.threads import usable_cores
 from shared.bundle import Bundle
-from shared.command_line import existing_path, option, run
 from shared.errors import CloudUnavailable
 
 STOP_CHANCE = 0.2
@@ -54,45 +52,43 @@ GAUGES = {
 }
 
 
-@click.command()
-@option("--bundle", type=existing_path, default=Path("models/resnet18-digits"), help="What is served.")
-@option(
-    "--tiny", is_flag=True, help="Serve a tiny untrained network instead: the same frames in a fraction of the time."
-)
-@option("--dataset", default="digits", help="Its test part is sent.")
-@option("--data", type=existing_path, help="Where the data set is, if it is not in the package.")
-@option("--frames", type=click.IntRange(min=1), default=1_000_000, help="Stop after so many answered frames.")
-@option("--streams", type=click.IntRange(min=1), default=64, help="Open at once.")
-@option("--stretch", type=click.FloatRange(min=0.1), default=10.0, help="Seconds of load between two looks.")
-@option("--threads", type=click.IntRange(min=1), help="CPU threads of a tail step; one core is left free by default.")
-@option("--out", type=existing_path, metavar="DIR", help="The record's folder.")
-def main(
-    bundle: Path,
-    tiny: bool,
+def measure(
+    folder: Path,
+    bundle: Path | None,
     dataset: str,
     data: Path | None,
+    *,
     frames: int,
     streams: int,
     stretch: float,
     threads: int | None,
-    out: Path | None,
-) -> int:
-    """Send frames for a long time and see whether the cloud grows. Exit code 1 if it does."""
-    folder = out or Path("benchmarks/records") / f"{date.today().isoformat()}-soak"
-    clock = Clock("soak")
-    end_as_ctrl_c()
+) -> Findings:
+    """Send frames for a long time and see whether the cloud grows; write the plot into `folder`.
+
+    Args:
+        folder: the record's.
+        bundle: what is served; None for a tiny untrained network, whose frames cost hardly more than serving them.
+        dataset: its test part is sent.
+        data: where the data set is; None if it is in the package.
+        frames: answered ones after which it ends.
+        streams: open at once.
+        stretch: seconds of load between two looks.
+        threads: of a tail step; None leaves one core free.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     allow_many_files()
     layout = Layout.choose(usable_cores(), threads, 32, streams)
     with tempfile.TemporaryDirectory(prefix="neucodex-soak-") as scratch:
-        if tiny:
+        if bundle is None:
             opened = untrained_bundle(Path(scratch) / "tiny", TINY_WIDTH, TINY_SIDE)
             pictures = noise_pictures(opened.manifest.network, TINY_PICTURES)
         else:
             opened = Bundle.open(bundle)
             pictures = pictures_of(opened, dataset, data, None)
-        with Rig(opened.path, encode(opened, pictures), layout, Path(scratch), alone=False) as rig:
+        with LoadRig(opened.path, encode(opened, pictures), layout, Path(scratch), alone=False) as rig:
             looks, rejections = _soak(rig, streams, frames, stretch)
-    findings = Findings(
+    plot_soak(looks, folder / "soak.png")
+    return Findings(
         n={"frames": looks[-1]["frames"], "looks": len(looks), "streams": streams, "stretch_s": stretch},
         results={
             "bundle": opened.manifest.name,
@@ -105,13 +101,6 @@ def main(
         },
         targets=targets(looks, frames),
     )
-    path = clock.write(findings, folder)
-    plot_soak(looks, folder / "soak.png")
-    click.echo(f"record: {path}")
-    for target in findings.targets:
-        verdict = {None: "not measured", True: "met", False: "missed"}[target.met]
-        click.echo(f"{verdict:>12}  {target.name}: {target.measured} {target.unit} (goal {target.goal}) {target.note}")
-    return int(any(target.met is False for target in findings.targets))
 
 
 def drift(looks: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -147,7 +136,7 @@ def targets(looks: Sequence[Mapping[str, float]], frames: int) -> list[Target]:
     ]
 
 
-def _soak(rig: Rig, streams: int, frames: int, stretch: float) -> tuple[list[dict[str, float]], int]:
+def _soak(rig: LoadRig, streams: int, frames: int, stretch: float) -> tuple[list[dict[str, float]], int]:
     """A look after each stretch, and the rejections in all."""
     began, rejections = time.monotonic(), 0
     looks = [_look(rig.cloud, began)]
@@ -183,7 +172,3 @@ def _look(cloud: CloudProcess, began: float, most: float = math.inf) -> dict[str
         "tasks": page["neucodex_cloud_tasks"],
         **{name: page[metric] for name, metric in GAUGES.items()},
     }
-
-
-if __name__ == "__main__":
-    run(main)

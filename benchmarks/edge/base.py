@@ -18,7 +18,7 @@ QUIET_CLOUD = ("--threads", 1, "--log-level", "warning")
 
 
 @dataclass(frozen=True)
-class Rig:
+class Setup:
     """What all measurements run on: the bundle, what it classifies, a folder for files, and whether to be quick."""
 
     bundle: Path
@@ -29,7 +29,7 @@ class Rig:
 
 
 @dataclass(frozen=True)
-class Part:
+class Measurement:
     """`n` and `results` stand under the measurement's name."""
 
     n: Mapping[str, Any]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.edge.base import QUIET_CLOUD, Part, Rig
+from benchmarks.edge.base import QUIET_CLOUD, Measurement, Setup
 from benchmarks.edge.pictures import write_pictures
 from benchmarks.links.process import LinkProcess
 from benchmarks.links.proxy import CUTS, Cut
@@ -50,21 +50,21 @@ def plan(samples: int, cuts: int, kills: int, seconds: tuple[float, float], chan
     ]
 
 
-def measure(rig: Rig) -> Part:
+def measure(setup: Setup) -> Measurement:
     """The same pictures over a whole link and over one in trouble: by an edge that waits and one that falls back."""
-    samples, cuts, kills, seconds = (60, 3, 1, (0.2, 0.5)) if rig.quick else (2000, 20, 5, (1.0, 10.0))
+    samples, cuts, kills, seconds = (60, 3, 1, (0.2, 0.5)) if setup.quick else (2000, 20, 5, (1.0, 10.0))
     troubles = plan(samples, cuts, kills, seconds, random.Random(SEED))  # noqa: S311  no secret
-    bundle = Bundle.open(rig.bundle)
-    folder = write_pictures(bundle, rig.dataset, rig.data, samples, rig.folder / "pictures")
+    bundle = Bundle.open(setup.bundle)
+    folder = write_pictures(bundle, setup.dataset, setup.data, samples, setup.folder / "pictures")
     pictures = sorted(str(path) for path in folder.iterdir())
-    whole = run(bundle.path, [], [], rig.folder / "whole", pictures)
+    whole = run(bundle.path, [], [], setup.folder / "whole", pictures)
     waits = ["--on-loss", "wait", "--sample-deadline", "120"]
-    runs = {"wait": run(bundle.path, waits, troubles, rig.folder / "wait", pictures)}
+    runs = {"wait": run(bundle.path, waits, troubles, setup.folder / "wait", pictures)}
     if open_local_exit(bundle) is not None:
         falls_back = ["--on-loss", "fallback"]
-        runs["fallback"] = run(bundle.path, falls_back, troubles, rig.folder / "fallback", pictures, ARRIVAL_S)
+        runs["fallback"] = run(bundle.path, falls_back, troubles, setup.folder / "fallback", pictures, ARRIVAL_S)
     found = {name: compare(whole.samples, disturbed.samples) for name, disturbed in runs.items()}
-    return Part(
+    return Measurement(
         n={"samples": samples, "cuts": cuts, "clouds killed": kills},
         results={
             "seconds of cuts": round(sum(trouble.seconds for trouble in troubles), 1),

@@ -17,7 +17,7 @@ from typing import IO, Any
 import grpc
 import grpc.aio
 
-from benchmarks.edge.base import Part, Rig
+from benchmarks.edge.base import Measurement, Setup
 from benchmarks.links.namespaces import Cable, cable, missing
 from benchmarks.record import Target
 from edge_client.link.addresses import Target as Machine
@@ -39,18 +39,18 @@ GOALS_S = {
 }
 
 
-def measure(rig: Rig) -> Part:
+def measure(setup: Setup) -> Measurement:
     """Pull the cable before a frame is sent, and after one was acknowledged."""
     lacking = missing()
     if lacking is not None:
         targets = [Target(name, goal, None, "s", "lower", lacking) for name, goal in GOALS_S.items()]
-        return Part(n={"cables pulled": 0}, results={"not measured": lacking}, targets=targets)
+        return Measurement(n={"cables pulled": 0}, results={"not measured": lacking}, targets=targets)
     before, after = GOALS_S
     seconds = {before: _noticed_s(pulled_first=True)}
-    if not rig.quick:
+    if not setup.quick:
         seconds[after] = _noticed_s(pulled_first=False)
     skipped = "left out by --quick"
-    return Part(
+    return Measurement(
         n={"cables pulled": len(seconds)},
         results={"seconds until it was noticed": {name: round(value, 2) for name, value in seconds.items()}},
         targets=[

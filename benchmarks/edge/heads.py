@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.edge.base import Part, Rig
+from benchmarks.edge.base import Measurement, Setup
 from benchmarks.edge.other_heads import compiled, openvino, plain_snntorch
 from benchmarks.record import Target
 from edge_client.heads.base import Head
@@ -26,19 +26,19 @@ FLOAT32 = ("torch.compile", OURS, "OpenVINO")
 THREADS = 1
 
 
-def measure(rig: Rig) -> Part:
+def measure(setup: Setup) -> Measurement:
     """Steps of test samples, the heads taking turns sample by sample; then what each head's spikes are worth.
 
     A step is timed without the first convolution of a picture, which each head computes once before.
     """
     torch.set_num_threads(THREADS)
-    bundle = with_graphs(rig)
+    bundle = with_graphs(setup)
     spec = bundle.manifest.network
     test = load_split(
-        rig.dataset, rig.data, "test", size=spec.input_shape[1], timesteps=spec.timesteps, allow_partial=True
+        setup.dataset, setup.data, "test", size=spec.input_shape[1], timesteps=spec.timesteps, allow_partial=True
     )
-    samples, labels = test.frames[: 10 if rig.quick else 100], test.labels
-    heads, missing = _heads(bundle, rig.quick)
+    samples, labels = test.frames[: 10 if setup.quick else 100], test.labels
+    heads, missing = _heads(bundle, setup.quick)
     seconds: dict[str, list[float]] = {name: [] for name in heads}
     for number, sample in enumerate([samples[0], *samples]):
         for name, head in heads.items():
@@ -46,8 +46,8 @@ def measure(rig: Rig) -> Part:
             if number:  # the first one warms up
                 seconds[name].append(took)
     ms = {name: 1000 * np.array(values) for name, values in seconds.items()}
-    worth = test.frames[: 20 if rig.quick else 1000]
-    return Part(
+    worth = test.frames[: 20 if setup.quick else 1000]
+    return Measurement(
         n={"samples timed": len(samples), "timesteps of each": spec.timesteps, "samples answered": len(worth)},
         results={
             "ms per step, median and quartiles": {
@@ -61,15 +61,15 @@ def measure(rig: Rig) -> Part:
     )
 
 
-def with_graphs(rig: Rig) -> Bundle:
-    """The rig's bundle in `spiking`, which every head can run; or a copy with the graphs that it lacks."""
-    bundle = Bundle.open(rig.bundle, "spiking")
+def with_graphs(setup: Setup) -> Bundle:
+    """The setup's bundle in `spiking`, which every head can run; or a copy with the graphs that it lacks."""
+    bundle = Bundle.open(setup.bundle, "spiking")
     if bundle.has("head-step-int8"):
         return bundle
-    copied = rig.folder / "with-graphs"
+    copied = setup.folder / "with-graphs"
     if not copied.exists():
         shutil.copytree(bundle.path, copied)
-        train, _ = bundle_samples(bundle, rig.dataset, rig.data)
+        train, _ = bundle_samples(bundle, setup.dataset, setup.data)
         add_graphs(Bundle.open(copied, "spiking"), ("onnx", "onnx-int8"), lambda: train)
     return Bundle.open(copied, "spiking")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.edge.base import QUIET_CLOUD, Part, Rig, edge_config
+from benchmarks.edge.base import QUIET_CLOUD, Measurement, Setup, edge_config
 from benchmarks.links.process import LinkProcess
 from benchmarks.processes import CloudProcess
 from benchmarks.record import Target
@@ -33,14 +33,14 @@ AS_FAST = 1.05
 Figures = dict[str, Any]
 
 
-def measure(rig: Rig) -> Part:
+def measure(setup: Setup) -> Measurement:
     """Latency and bytes of each policy over a round trip of 40 ms."""
-    bundle = Bundle.open(rig.bundle)
-    count = 12 if rig.quick else 360
-    source = open_source(InputConfig(dataset=rig.dataset, data=rig.data, limit=count), bundle.manifest)
+    bundle = Bundle.open(setup.bundle)
+    count = 12 if setup.quick else 360
+    source = open_source(InputConfig(dataset=setup.dataset, data=setup.data, limit=count), bundle.manifest)
     samples = [item for item in source if isinstance(item, Sample)]
     with (
-        CloudProcess([bundle.path], rig.folder / "ahead", *QUIET_CLOUD) as cloud,
+        CloudProcess([bundle.path], setup.folder / "ahead", *QUIET_CLOUD) as cloud,
         contextlib.ExitStack() as stack,
     ):
         cloud.wait_ready()
@@ -51,7 +51,7 @@ def measure(rig: Rig) -> Part:
     assert isinstance(auto, AutoLookahead)
     longer = [number for number, verdict in enumerate(verdicts["1"]) if verdict.timesteps > 1]
     figures = {name: _figures(found, longer) for name, found in verdicts.items()}
-    return Part(
+    return Measurement(
         n={"samples": len(samples), "of these with more than one timestep": len(longer)},
         results={
             "one way, ms": ONE_WAY_S * 1000,

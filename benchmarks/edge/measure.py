@@ -11,12 +11,12 @@ from pathlib import Path
 import click
 
 from benchmarks.edge import cuts, dead_link, heads, lookahead, overhead, start_up
-from benchmarks.edge.base import Part, Rig
+from benchmarks.edge.base import Measurement, Setup
 from benchmarks.processes import allow_many_files
 from benchmarks.record import Findings, Target
 from shared.errors import NeucodexError
 
-MEASUREMENTS: dict[str, Callable[[Rig], Part]] = {
+MEASUREMENTS: dict[str, Callable[[Setup], Measurement]] = {
     "heads": heads.measure,
     "start-up": start_up.measure,
     "overhead": overhead.measure,
@@ -38,9 +38,11 @@ def measure(bundle: Path, dataset: str, data: Path | None, only: Sequence[str], 
     """
     allow_many_files()
     with tempfile.TemporaryDirectory(prefix="neucodex-edge-") as folder:
-        rig = Rig(bundle, dataset, data, Path(folder), quick)
+        setup = Setup(bundle, dataset, data, Path(folder), quick)
         names = tuple(only or MEASUREMENTS)
-        parts = {name: _part(f"{number} of {len(names)}, {name}", name, rig) for number, name in enumerate(names, 1)}
+        parts = {
+            name: _measure_one(f"{number} of {len(names)}, {name}", name, setup) for number, name in enumerate(names, 1)
+        }
     return Findings(
         n={name: part.n for name, part in parts.items()},
         results={name: part.results for name, part in parts.items()},
@@ -48,15 +50,15 @@ def measure(bundle: Path, dataset: str, data: Path | None, only: Sequence[str], 
     )
 
 
-def _part(title: str, name: str, rig: Rig) -> Part:
+def _measure_one(title: str, name: str, setup: Setup) -> Measurement:
     """One measurement, on standard error when it begins and ends; one that fails takes nothing from the others."""
     click.echo(f"{title} ...", err=True)
     began = time.monotonic()
     try:
-        part = MEASUREMENTS[name](rig)
+        part = MEASUREMENTS[name](setup)
     except (NeucodexError, OSError, RuntimeError) as error:
         why = f"{type(error).__name__}: {error}"
-        part = Part({}, {"failed": why}, [Target(f"{name}, measured at all", 1.0, None, "", "higher", why)])
+        part = Measurement({}, {"failed": why}, [Target(f"{name}, measured at all", 1.0, None, "", "higher", why)])
     seconds = round(time.monotonic() - began, 1)
     click.echo(f"{title}: {part.results.get('failed', 'done')}, {seconds} s", err=True)
     return replace(part, results={**part.results, "seconds": seconds})

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.echo import EchoServer, EchoStream
-from benchmarks.edge.base import QUIET_CLOUD, Part, Rig, edge_config
+from benchmarks.edge.base import QUIET_CLOUD, Measurement, Setup, edge_config
 from benchmarks.load.worker import Worker
 from benchmarks.processes import CloudProcess
 from benchmarks.record import Target
@@ -32,18 +32,18 @@ ROUND_TRIPS = 20
 """Bare ones between two samples, so that both see the same machine."""
 
 
-def measure(rig: Rig) -> Part:
+def measure(setup: Setup) -> Measurement:
     """Samples in lockstep to the last timestep, and bare round trips in between.
 
     Wall time of a timestep is a sample's latency, shared among its timesteps. The head (with what is computed once for
     a picture) is by this process's clock. The cloud reports the time of a batch; how much of it was the tail is the
     ratio of the sums on its metrics page.
     """
-    bundle = Bundle.open(rig.bundle)
-    count = 20 if rig.quick else 360
-    source = open_source(InputConfig(dataset=rig.dataset, data=rig.data, limit=count), bundle.manifest)
+    bundle = Bundle.open(setup.bundle)
+    count = 20 if setup.quick else 360
+    source = open_source(InputConfig(dataset=setup.dataset, data=setup.data, limit=count), bundle.manifest)
     samples = [item for item in source if isinstance(item, Sample)]
-    with CloudProcess([bundle.path], rig.folder / "overhead", *QUIET_CLOUD) as cloud:
+    with CloudProcess([bundle.path], setup.folder / "overhead", *QUIET_CLOUD) as cloud:
         cloud.wait_ready()
         up, down = message_sizes(bundle)
         with Worker(partial(EchoServer, bytes(down))) as echo:
@@ -51,7 +51,7 @@ def measure(rig: Rig) -> Part:
             verdicts, bare_s = asyncio.run(_measure(bundle, samples, cloud.listen, address, up))
         stages = {stage: seconds for stage, (seconds, _) in cloud.stages().items()}
     of_batch = stages["tail"] / sum(stages[stage] for stage in ("decode", "gather", "tail", "scatter"))
-    return _part(verdicts, bare_s, of_batch, {"up": up, "down": down})
+    return _measurement(verdicts, bare_s, of_batch, {"up": up, "down": down})
 
 
 def message_sizes(bundle: Bundle) -> tuple[int, int]:
@@ -82,7 +82,9 @@ async def _measure(
     return verdicts, bare_s
 
 
-def _part(verdicts: Sequence[Verdict], bare_s: Sequence[float], of_batch: float, sizes: dict[str, int]) -> Part:
+def _measurement(
+    verdicts: Sequence[Verdict], bare_s: Sequence[float], of_batch: float, sizes: dict[str, int]
+) -> Measurement:
     steps = [verdict.steps for verdict in verdicts]
     by_timestep = {
         name: np.array([np.mean([getattr(step, f"{name}_s") for step in each]) for each in steps])
@@ -98,7 +100,7 @@ def _part(verdicts: Sequence[Verdict], bare_s: Sequence[float], of_batch: float,
         "decoding, gather, scatter": by_timestep["tail"] * (1 - of_batch),
     }
     overhead_us = {p: _us(beyond, p) - _us(rows["bare gRPC round trip"], p) for p in (QUIET, MEDIAN)}
-    return Part(
+    return Measurement(
         n={"samples": len(verdicts), "timesteps of each": len(steps[0]), "bare round trips": len(bare_s)},
         results={
             "message bytes": sizes,

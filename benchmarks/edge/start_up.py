@@ -6,7 +6,7 @@ import statistics
 import time
 from pathlib import Path
 
-from benchmarks.edge.base import QUIET_CLOUD, Part, Rig
+from benchmarks.edge.base import QUIET_CLOUD, Measurement, Setup
 from benchmarks.edge.heads import with_graphs
 from benchmarks.edge.pictures import write_pictures
 from benchmarks.processes import CloudProcess, EdgeProcess
@@ -19,21 +19,21 @@ GOAL_MIB = 150.0
 RUNTIMES = ("onnx", "onnx-int8", "torch")
 
 
-def measure(rig: Rig) -> Part:
+def measure(setup: Setup) -> Measurement:
     """Start edges one after the other, the runtimes in turn; each classifies pictures from a folder at full T."""
-    starts, samples = (1, 10) if rig.quick else (7, 200)
-    bundle = with_graphs(rig)
-    pictures = write_pictures(bundle, rig.dataset, rig.data, samples, rig.folder / "start-up-pictures")
+    starts, samples = (1, 10) if setup.quick else (7, 200)
+    bundle = with_graphs(setup)
+    pictures = write_pictures(bundle, setup.dataset, setup.data, samples, setup.folder / "start-up-pictures")
     first_s: dict[str, list[float]] = {name: [] for name in RUNTIMES}
     mib: dict[str, list[float]] = {name: [] for name in RUNTIMES}
-    with CloudProcess([bundle.path], rig.folder / "start-up", *QUIET_CLOUD) as cloud:
+    with CloudProcess([bundle.path], setup.folder / "start-up", *QUIET_CLOUD) as cloud:
         cloud.wait_ready()
         for _ in range(starts):
             for runtime in RUNTIMES:
-                seconds, resident = _one(bundle, cloud, runtime, pictures, samples, rig.folder / "start-up.log")
+                seconds, resident = _one(bundle, cloud, runtime, pictures, samples, setup.folder / "start-up.log")
                 first_s[runtime].append(seconds)
                 mib[runtime].append(resident)
-    return Part(
+    return Measurement(
         n={"starts of each": starts, "pictures of each": samples},
         results={
             "seconds from process start to first verdict, all": first_s,

@@ -103,7 +103,7 @@ class Driven:
         }
 
 
-class Rig:
+class LoadRig:
     """All processes of one comparison, started together. A context manager: its end ends them.
 
     Args:
@@ -143,7 +143,7 @@ class Rig:
             self.echo = echo.call(EchoServer.address) if echo is not None else ""
             self._stack = stack.pop_all()
 
-    def __enter__(self) -> Rig:
+    def __enter__(self) -> LoadRig:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -65,7 +65,7 @@ def merge(loads: Sequence[Load]) -> Load:
     )
 
 
-def spread(values: Iterable[float], digits: int = 3) -> dict[str, Any]:
+def summarize(values: Iterable[float], digits: int = 3) -> dict[str, Any]:
     """Median, extremes and all values of repeated measurements."""
     kept = [round(value, digits) for value in values]
     return {"median": round(statistics.median(kept), digits), "min": min(kept), "max": max(kept), "all": kept}

@@ -21,7 +21,7 @@ def radio_of(link: str) -> Radio:
     return RADIOS[RADIO_OF.get(link, "none")]
 
 
-def finish(
+def attribute(
     rows: Sequence[Mapping[str, Any]],
     alternative: Alternative,
     link: Link,

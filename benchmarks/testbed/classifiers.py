@@ -11,7 +11,7 @@ import grpc
 import numpy as np
 
 from benchmarks.edge.base import edge_config
-from benchmarks.testbed.cpu_throttle import Pace, PacedHead
+from benchmarks.testbed.cpu_throttle import CpuThrottle, ThrottledHead
 from benchmarks.testbed.picture_files import encode
 from benchmarks.testbed.picture_server import CHANNEL, METHOD, read_answer, request_features, request_picture
 from benchmarks.testbed.schema import CLOUD, EDGE, Alternative
@@ -29,7 +29,7 @@ LONGEST_S = 600.0
 Row = dict[str, Any]
 
 
-class Way(Protocol):
+class Classifier(Protocol):
     """Classifies one sample after the other."""
 
     async def classify(self, sample: Sample) -> Row:
@@ -41,16 +41,21 @@ class Way(Protocol):
 
 
 @contextlib.asynccontextmanager
-async def open_way(
-    alternative: Alternative, bundle: Bundle, cloud: str, pace: Pace, threads: int, whole: WholeNetwork | None
-) -> AsyncIterator[Way]:
+async def open_classifier(
+    alternative: Alternative,
+    bundle: Bundle,
+    cloud: str,
+    throttle: CpuThrottle,
+    threads: int,
+    whole: WholeNetwork | None,
+) -> AsyncIterator[Classifier]:
     """An alternative, connected.
 
     Args:
         alternative: what is done.
         bundle: of its network.
         cloud: HOST:PORT of `neucodex-cloud`, or of the picture server for pictures and float32.
-        pace: the edge's.
+        throttle: the edge's.
         threads: of the edge's operations.
         whole: the network, for "edge".
 
@@ -60,11 +65,11 @@ async def open_way(
     """
     if alternative.kind == "edge":
         assert whole is not None
-        yield EdgeOnly(whole, alternative.early_exit, pace)
+        yield EdgeOnly(whole, alternative.early_exit, throttle)
     elif alternative.kind == "fallback":
-        yield Fallback(bundle, PacedHead(open_head(bundle, threads=threads), pace))
+        yield Fallback(bundle, ThrottledHead(open_head(bundle, threads=threads), throttle))
     elif alternative.kind == "pair":
-        head = PacedHead(open_head(bundle, threads=threads), pace)
+        head = ThrottledHead(open_head(bundle, threads=threads), throttle)
         config = edge_config(
             bundle,
             cloud,
@@ -79,9 +84,9 @@ async def open_way(
         async with grpc.aio.insecure_channel(cloud, options=CHANNEL) as channel:
             call: Any = channel.stream_stream(METHOD)()
             yield (
-                Picture(call, alternative, pace)
+                Picture(call, alternative, throttle)
                 if alternative.kind == "picture"
-                else Float32(call, PacedHead(open_head(bundle, threads=threads), pace), bundle)
+                else Float32(call, ThrottledHead(open_head(bundle, threads=threads), throttle), bundle)
             )
             await call.done_writing()
 
@@ -89,16 +94,16 @@ async def open_way(
 class EdgeOnly:
     """The whole network here."""
 
-    def __init__(self, network: WholeNetwork, early_exit: bool, pace: Pace) -> None:
+    def __init__(self, network: WholeNetwork, early_exit: bool, throttle: CpuThrottle) -> None:
         self._network = network
         self._early_exit = early_exit
-        self._pace = pace
+        self._throttle = throttle
 
     async def classify(self, sample: Sample) -> Row:
-        """See `Way`."""
+        """See `Classifier`."""
         began = time.perf_counter()
         answer = self._network.classify(sample.pixels, early_exit=self._early_exit)
-        self._pace.wait()
+        self._throttle.wait()
         spent = _ms(began)
         steps = len(answer.confidences)
         return {
@@ -115,7 +120,7 @@ class EdgeOnly:
 class Fallback:
     """Head, encoder and local exit, to the first timestep that it is sure of."""
 
-    def __init__(self, bundle: Bundle, head: PacedHead) -> None:
+    def __init__(self, bundle: Bundle, head: ThrottledHead) -> None:
         found = open_local_exit(bundle)
         if found is None:
             raise ConfigError(f"bundle {bundle.path} has no local exit: give it one with `neucodex-train local-exit`")
@@ -124,7 +129,7 @@ class Fallback:
         self._timesteps = bundle.manifest.network.timesteps
 
     async def classify(self, sample: Sample) -> Row:
-        """See `Way`."""
+        """See `Classifier`."""
         began = time.perf_counter()
         run, total, seen = self._head.start(sample.pixels), np.zeros(()), []
         answer: tuple[float, ...] = ()
@@ -134,7 +139,7 @@ class Fallback:
             seen.append(max(answer))
             if self._exit.policy.should_stop(answer):
                 break
-        self._head.pace.wait()
+        self._head.throttle.wait()
         spent = _ms(began)
         return {
             "predicted": answer.index(max(answer)),
@@ -151,18 +156,18 @@ class Fallback:
 class Pair:
     """`edge_client`'s own loop."""
 
-    def __init__(self, classify: Callable[[Sample], Any], head: PacedHead, *, local_first: bool) -> None:
+    def __init__(self, classify: Callable[[Sample], Any], head: ThrottledHead, *, local_first: bool) -> None:
         self._classify = classify
         self._head = head
         self._local_first = local_first
         self._counted = head.steps
 
     async def classify(self, sample: Sample) -> Row:
-        """See `Way`."""
+        """See `Classifier`."""
         began = time.perf_counter()
         verdict = await self._classify(sample)
         answered = _ms(began)
-        self._head.pace.wait()
+        self._head.throttle.wait()
         latency = _ms(began)
         counted, self._counted = self._counted, self._head.steps
         steps = verdict.steps
@@ -197,23 +202,23 @@ class Pair:
 class Picture:
     """The picture's file to the cloud, which runs the whole network."""
 
-    def __init__(self, call: Any, alternative: Alternative, pace: Pace) -> None:
+    def __init__(self, call: Any, alternative: Alternative, throttle: CpuThrottle) -> None:
         assert alternative.codec is not None
         self._call = call
         self._codec, self._quality = alternative.codec, alternative.quality
         self._early_exit = alternative.early_exit
-        self._pace = pace
+        self._throttle = throttle
 
     async def classify(self, sample: Sample) -> Row:
-        """See `Way`."""
+        """See `Classifier`."""
         began = time.perf_counter()
         data = encode(sample.pixels, self._codec, self._quality)
-        self._pace.wait()
+        self._throttle.wait()
         encoded = _ms(began)
         message = request_picture(self._codec, data, early_exit=self._early_exit)
         await self._call.write(message)
         queued, computed, found = read_answer(await self._call.read())
-        self._pace.wait()
+        self._throttle.wait()
         latency = _ms(began)
         return {
             "predicted": int(found[-1].argmax()),
@@ -234,14 +239,14 @@ class Picture:
 class Float32:
     """The split's features as float32, in lockstep, with the uncompressed network's exit."""
 
-    def __init__(self, call: Any, head: PacedHead, bundle: Bundle) -> None:
+    def __init__(self, call: Any, head: ThrottledHead, bundle: Bundle) -> None:
         self._call = call
         self._head = head
         self._policy = bundle.settings.exit_policy
         self._timesteps = bundle.manifest.network.timesteps
 
     async def classify(self, sample: Sample) -> Row:
-        """See `Way`."""
+        """See `Classifier`."""
         row: Row = dict.fromkeys(("head_ms", "encode_ms", "queue_ms", "tail_ms", "transit_ms"), 0.0)
         row |= {"answered_by": CLOUD, "payload_bytes": 0, "message_bytes": 0}
         began = at = time.perf_counter()
@@ -253,7 +258,7 @@ class Float32:
             row["head_ms"] += _ms(at)
             at = time.perf_counter()
             message = request_features(timestep, features)
-            self._head.pace.wait()
+            self._head.throttle.wait()
             row["encode_ms"] += _ms(at)
             at = time.perf_counter()
             on_air_since = on_air_since or at
@@ -268,7 +273,7 @@ class Float32:
             seen.append(float(found[0].max()))
             if self._policy.should_stop(tuple(found[0].tolist())):
                 break
-        self._head.pace.wait()
+        self._head.throttle.wait()
         steps = len(seen)
         return {
             **row,

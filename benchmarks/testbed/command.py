@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.links.profiles import BY_NAME
-from benchmarks.testbed.alternatives import QUICK, choose
+from benchmarks.testbed.plan import QUICK, choose
 from benchmarks.testbed.schema import Alternative
 from shared.errors import ConfigError
 

@@ -9,7 +9,7 @@ from edge_client.heads.base import Head, HeadRun, InputArray
 from shared.spike_codec import Spikes
 
 
-class Pace:
+class CpuThrottle:
     """Holds this process to a share of a core, where the time is spent: a debt of CPU time that is waited off.
 
     Each second that the process computes, in any of its threads, costs 1 / share - 1 seconds of waiting. It is waited
@@ -39,26 +39,26 @@ class Pace:
         time.sleep(owed)
 
 
-class PacedHead:
+class ThrottledHead:
     """A head that takes its time; it counts the timesteps that it computed, those in vain too."""
 
-    def __init__(self, head: Head, pace: Pace) -> None:
+    def __init__(self, head: Head, throttle: CpuThrottle) -> None:
         self._head = head
-        self.pace = pace
+        self.throttle = throttle
         self.steps = 0
 
     def start(self, pixels: InputArray) -> HeadRun:
         """A sample before its first timestep."""
-        return _PacedRun(self, self._head.start(pixels))
+        return _ThrottledRun(self, self._head.start(pixels))
 
 
-class _PacedRun:
-    def __init__(self, head: PacedHead, run: HeadRun) -> None:
-        self._paced = head
+class _ThrottledRun:
+    def __init__(self, head: ThrottledHead, run: HeadRun) -> None:
+        self._head = head
         self._run = run
 
     def step(self) -> Spikes:
-        self._paced.steps += 1
+        self._head.steps += 1
         spikes = self._run.step()
-        self._paced.pace.wait()
+        self._head.throttle.wait()
         return spikes

@@ -21,8 +21,8 @@ import click
 import grpc
 import numpy as np
 
-from benchmarks.testbed.classifiers import open_way
-from benchmarks.testbed.cpu_throttle import Pace, PacedHead
+from benchmarks.testbed.classifiers import open_classifier
+from benchmarks.testbed.cpu_throttle import CpuThrottle, ThrottledHead
 from benchmarks.testbed.schema import Alternative
 from benchmarks.testbed.whole_network import WholeNetwork
 from edge_client.config import InputConfig
@@ -53,9 +53,9 @@ class Worker:
 
     def measure(self, repeats: int, share: float) -> dict[str, Any]:
         """Milliseconds of a timestep of the head and of the whole network here, held to a share of a core."""
-        pixels, pace, whole = self._samples[0].pixels, Pace(share), self._whole
+        pixels, throttle, whole = self._samples[0].pixels, CpuThrottle(share), self._whole
         plain = open_head(self._bundles["bottleneck"], threads=self._threads)
-        head = PacedHead(plain, pace)
+        head = ThrottledHead(plain, throttle)
         timesteps = self._bundles["bottleneck"].manifest.network.timesteps
 
         def head_alone() -> None:
@@ -66,10 +66,10 @@ class Worker:
         def median_ms(classify: Callable[[], object]) -> float:
             times = []
             for _ in range(repeats):
-                pace.begin()
+                throttle.begin()
                 began = time.perf_counter()
                 classify()
-                pace.wait()
+                throttle.wait()
                 times.append((time.perf_counter() - began) / timesteps)
             return float(np.median(times)) * 1000
 
@@ -83,11 +83,13 @@ class Worker:
         """One alternative over `n` samples, or as many as there is time for; their rows go to standard output."""
         alternative = dataclass_from(Alternative, job["alternative"])
         bundle = self._bundles[alternative.network]
-        counters, pace = Counters(job.get("interface", "")), Pace(job["share"])
+        counters, throttle = Counters(job.get("interface", "")), CpuThrottle(job["share"])
         done = 0
-        async with open_way(alternative, bundle, job["cloud"], pace, self._threads, self._whole) as way:
+        async with open_classifier(
+            alternative, bundle, job["cloud"], throttle, self._threads, self._whole
+        ) as classifier:
             for sample in self._samples[: job.get("warm_up", WARM_UP)]:
-                await asyncio.wait_for(way.classify(sample), job["sample_seconds"])
+                await asyncio.wait_for(classifier.classify(sample), job["sample_seconds"])
             # Whoever counts bytes elsewhere begins here.
             say({"warm": True})
             sys.stdin.readline()
@@ -95,8 +97,8 @@ class Worker:
             for sample in self._samples[: job["n"]]:
                 if time.monotonic() > until and done:
                     break
-                pace.begin()
-                row = await asyncio.wait_for(way.classify(sample), job["sample_seconds"])
+                throttle.begin()
+                row = await asyncio.wait_for(classifier.classify(sample), job["sample_seconds"])
                 now = counters.read()
                 if before is not None and now is not None:
                     row["link_up_bytes"], row["link_down_bytes"] = (b - a for a, b in zip(before, now, strict=True))

@@ -19,7 +19,7 @@ NO_SHAPING = "loopback"
 
 
 @dataclass
-class Way:
+class OpenLink:
     """An open link: where the edge reaches each service of the cloud, and how the bytes on it are counted.
 
     `interface` is the edge's, whose counters it reads; "" where `counted` gives (up, down) so far instead.
@@ -38,25 +38,25 @@ class Way:
         return sum(each.up for each in counts), sum(each.down for each in counts)
 
 
-class Place(Protocol):
+class Environment(Protocol):
     """What to put before commands of either side, where the cloud listens, and links.
 
-    `paces`: the edge is on this machine, and is made slower than it is.
+    `slows_edge`: the edge is on this machine, and is made slower than it is.
     """
 
     edge_prefix: tuple[str, ...]
     cloud_prefix: tuple[str, ...]
     listen: str
-    paces: bool
+    slows_edge: bool
 
-    def link(self, profile: LinkProfile, services: Mapping[str, str]) -> contextlib.AbstractContextManager[Way]:
+    def link(self, profile: LinkProfile, services: Mapping[str, str]) -> contextlib.AbstractContextManager[OpenLink]:
         """A link of that profile for the block. `services`: name -> HOST:PORT where it listens."""
 
 
 class Namespaces:
     """Edge and cloud in a network namespace each; needs root. Shaped by netem where it is, else by a TUN process."""
 
-    paces = True
+    slows_edge = True
     listen = "0.0.0.0:0"
 
     def __init__(self, cable: namespaces.Cable) -> None:
@@ -69,19 +69,19 @@ class Namespaces:
             _run("ip", "-n", namespace, "link", "set", device, "gso_max_segs", "1")
 
     @contextlib.contextmanager
-    def link(self, profile: LinkProfile, services: Mapping[str, str]) -> Iterator[Way]:
-        """See `Place`."""
+    def link(self, profile: LinkProfile, services: Mapping[str, str]) -> Iterator[OpenLink]:
+        """See `Environment`."""
         if profile.name == NO_SHAPING:
-            yield Way(_at(services, self._cable.far_address), "cable", "near")
+            yield OpenLink(_at(services, self._cable.far_address), "cable", "near")
         elif self._netem(profile):
             try:
-                yield Way(_at(services, self._cable.far_address), "netem", "near")
+                yield OpenLink(_at(services, self._cable.far_address), "netem", "near")
             finally:
                 for namespace, device in ((self._cable.near, "near"), (self._cable.far, "far")):
                     _run("tc", "-n", namespace, "qdisc", "del", "dev", device, "root")
         else:
             with tun.tun_link(self._cable.near, self._cable.far, profile) as made:
-                yield Way(_at(services, made.far_address), "tun", made.near_device)
+                yield OpenLink(_at(services, made.far_address), "tun", made.near_device)
 
     def _netem(self, profile: LinkProfile) -> bool:
         """Whether the kernel has it; then both ends are shaped."""
@@ -99,14 +99,14 @@ class Namespaces:
 class Loopback:
     """Both on this machine's loopback, for those who are not root: a TCP proxy delays and limits."""
 
-    paces = True
+    slows_edge = True
     listen = "127.0.0.1:0"
     edge_prefix: tuple[str, ...] = ()
     cloud_prefix: tuple[str, ...] = ()
 
     @contextlib.contextmanager
-    def link(self, profile: LinkProfile, services: Mapping[str, str]) -> Iterator[Way]:
-        """See `Place`."""
+    def link(self, profile: LinkProfile, services: Mapping[str, str]) -> Iterator[OpenLink]:
+        """See `Environment`."""
         with contextlib.ExitStack() as stack:
             proxies = {
                 name: stack.enter_context(
@@ -115,7 +115,7 @@ class Loopback:
                 for name, address in services.items()
             }
             addresses = {name: proxy.address for name, proxy in proxies.items()}
-            yield Way(addresses, "proxy", proxies=tuple(proxies.values()))
+            yield OpenLink(addresses, "proxy", proxies=tuple(proxies.values()))
 
 
 class Remote:
@@ -127,7 +127,7 @@ class Remote:
         interface: the other machine's, whose bytes are counted; "" for none.
     """
 
-    paces = False
+    slows_edge = False
     cloud_prefix: tuple[str, ...] = ()
 
     def __init__(self, command: str, here: str, interface: str) -> None:
@@ -137,14 +137,14 @@ class Remote:
         self._interface = interface
 
     @contextlib.contextmanager
-    def link(self, profile: LinkProfile, services: Mapping[str, str]) -> Iterator[Way]:
-        """See `Place`; the link is what it is, whatever `profile` says."""
+    def link(self, profile: LinkProfile, services: Mapping[str, str]) -> Iterator[OpenLink]:
+        """See `Environment`; the link is what it is, whatever `profile` says."""
         del profile
-        yield Way(_at(services, self._here), "real", self._interface)
+        yield OpenLink(_at(services, self._here), "real", self._interface)
 
 
 @contextlib.contextmanager
-def open_place(edge_host: str | None, here: str | None, interface: str) -> Iterator[Place]:
+def open_environment(edge_host: str | None, here: str | None, interface: str) -> Iterator[Environment]:
     """The best there is for the block.
 
     Raises:

@@ -12,10 +12,10 @@ from rich.console import Console
 from benchmarks.record import Findings
 from benchmarks.testbed.command import Options
 from benchmarks.testbed.edge_profiles import choose_edges
-from benchmarks.testbed.environments import choose_links, open_place
+from benchmarks.testbed.environments import choose_links, open_environment
 from benchmarks.testbed.goals import targets
 from benchmarks.testbed.networks import measure_network, trace
-from benchmarks.testbed.runner import Bed
+from benchmarks.testbed.runner import TestbedRunner
 from benchmarks.testbed.samples_file import write_samples
 from benchmarks.testbed.schema import to_results
 from edge_client.config import InputConfig
@@ -49,10 +49,10 @@ def measure(folder: Path, options: Options) -> Findings:
     networks = {name: measure_network(bundle, few) for name, bundle in bundles.items()}
     with (
         tempfile.TemporaryDirectory(prefix="neucodex-testbed-") as there,
-        open_place(options.edge_host, options.cloud_host, options.edge_interface) as place,
+        open_environment(options.edge_host, options.cloud_host, options.edge_interface) as environment,
     ):
-        bed = Bed(options, bundles, networks, place, Path(there), console)
-        testbed = bed.run(links, edges)
+        runner = TestbedRunner(options, bundles, networks, environment, Path(there), console)
+        testbed = runner.run(links, edges)
     testbed = replace(testbed, traces=trace(bundles["bottleneck"], samples[:TRACES]))
     write_samples(testbed, folder)
     n = {run.key: run.n for run in testbed.runs}

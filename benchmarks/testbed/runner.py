@@ -18,9 +18,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.links.profiles import LinkProfile
 from benchmarks.processes import CloudProcess, ServerProcess
-from benchmarks.testbed.attribution import finish
+from benchmarks.testbed.attribution import attribute
 from benchmarks.testbed.command import Options
-from benchmarks.testbed.environments import Place, Way
+from benchmarks.testbed.environments import Environment, OpenLink
 from benchmarks.testbed.plan import Planned, Speeds, plan
 from benchmarks.testbed.processes import EdgeWorkerProcess, pin
 from benchmarks.testbed.schema import Cloud, Columns, Edge, EdgeProfile, Link, Network, Run, Testbed
@@ -52,7 +52,7 @@ class _Found:
     passed_over: list[str] = field(default_factory=list)
 
 
-class Bed:
+class TestbedRunner:
     """The processes, while they run."""
 
     def __init__(
@@ -60,14 +60,14 @@ class Bed:
         options: Options,
         bundles: Mapping[str, Bundle],
         networks: Mapping[str, Network],
-        place: Place,
+        environment: Environment,
         folder: Path,
         console: Console,
     ) -> None:
         self._options = options
         self._bundles = bundles
         self._networks = networks
-        self._place = place
+        self._environment = environment
         self._folder = folder
         self._console = console
         self._found = _Found()
@@ -82,7 +82,7 @@ class Bed:
             whole_cloud_s = self._start_cloud(stack)
             edge = stack.enter_context(self._edge())
             edge.wait_ready()
-            if self._place.paces:
+            if self._environment.slows_edge:
                 pin(edge.process.pid, self._edge_core)
             measured = {profile.name: self._measure_edge(edge, profile) for profile in edges}
             planned = self._plan(links, measured, whole_cloud_s)
@@ -91,18 +91,18 @@ class Bed:
                 bar = progress.add_task("testbed", total=sum(run.n for run in planned))
                 for link in dict.fromkeys(run.link for run in planned):
                     of_link = [run for run in planned if run.link == link]
-                    with self._place.link(link, self._services) as way:
-                        probed = self._measure_link(link, way)
+                    with self._environment.link(link, self._services) as opened:
+                        probed = self._measure_link(link, opened)
                         self._found.links[link.name] = probed
                         for each in of_link:
                             progress.update(bar, description=f"{link.name}: {each.alternative.title}")
                             share = self._share(measured[each.edge].asked)
-                            self._measure(edge, each, share, way, probed, lambda: progress.advance(bar))
+                            self._measure(edge, each, share, opened, probed, lambda: progress.advance(bar))
         return self._testbed(measured, whole_cloud_s)
 
     def _start_cloud(self, stack: contextlib.ExitStack) -> float:
         """Seconds of a timestep of the whole network there."""
-        listen, prefix, plain = self._place.listen, self._place.cloud_prefix, self._options.uncompressed
+        listen, prefix, plain = self._environment.listen, self._environment.cloud_prefix, self._options.uncompressed
         flags = ("--listen", listen, "--insecure-anywhere", "--threads", 1, "--max-batch", 1, "--log-level", "warning")
         pair = CloudProcess(
             [self._options.bundle, plain], self._folder, *flags, "--sample-idle-timeout", 600, prefix=prefix
@@ -129,18 +129,18 @@ class Bed:
         flags += ["--dataset", options.dataset, "--limit", str(max(options.n, options.n_others))]
         flags += ["--data", str(options.data)] if options.data else []
         python = sys.executable if options.edge_host is None else options.edge_python
-        return EdgeWorkerProcess(self._place.edge_prefix, python, flags)
+        return EdgeWorkerProcess(self._environment.edge_prefix, python, flags)
 
     def _share(self, profile: EdgeProfile) -> float:
         """Another machine is as fast as it is."""
-        return profile.share if self._place.paces else 1.0
+        return profile.share if self._environment.slows_edge else 1.0
 
     def _measure_edge(self, edge: EdgeWorkerProcess, profile: EdgeProfile) -> Edge:
         share = self._share(profile)
         speed = edge.measure(3 if self._options.quick else 9, share)
         return Edge(
             profile,
-            "another machine" if not self._place.paces else "as it is" if share == 1.0 else "paced",
+            "another machine" if not self._environment.slows_edge else "as it is" if share == 1.0 else "paced",
             round(speed["head_ms"], 4),
             round(speed["whole_ms"], 4),
             round(self._gmacs(speed["whole_ms"] / 1000), 3),
@@ -187,21 +187,26 @@ class Bed:
                 f"  {run.link.name:10} {run.edge:5} {run.alternative.name:18} n {run.n:5}{cut}  {run.seconds:6.1f} s"
             )
 
-    def _measure_link(self, link: LinkProfile, way: Way) -> Link:
+    def _measure_link(self, link: LinkProfile, opened: OpenLink) -> Link:
         seconds, trips = (0.3, 10) if self._options.quick else (2.0, 20)
         python = sys.executable if self._options.edge_host is None else self._options.edge_python
-        command = [*self._place.edge_prefix, python, "-m", "benchmarks.links.probe", "measure"]
+        command = [*self._environment.edge_prefix, python, "-m", "benchmarks.links.probe", "measure"]
         done = subprocess.run(  # noqa: S603  our own module
-            [*command, way.addresses["probe"], str(seconds), str(trips)], check=False, capture_output=True, text=True
+            [*command, opened.addresses["probe"], str(seconds), str(trips)],
+            check=False,
+            capture_output=True,
+            text=True,
         )
         measured: dict[str, float] = {}
         if done.returncode == 0:
             measured = {name: round(value, 4) for name, value in json.loads(done.stdout).items()}
         else:
             self._console.print(f"link {link.name} could not be measured: {done.stderr.strip().splitlines()[-1:]}")
-        return Link(link, way.means, way.means in ("cable", "netem", "tun") or bool(way.interface), **measured)
+        return Link(link, opened.means, opened.means in ("cable", "netem", "tun") or bool(opened.interface), **measured)
 
-    def _measure(self, edge: EdgeWorkerProcess, run: Planned, share: float, way: Way, link: Link, advance: Any) -> None:
+    def _measure(
+        self, edge: EdgeWorkerProcess, run: Planned, share: float, opened: OpenLink, link: Link, advance: Any
+    ) -> None:
         found, alternative = self._found, run.alternative
         where = f"{alternative.name} over {run.link.name} from {run.edge}"
         if not run.n:
@@ -211,11 +216,11 @@ class Bed:
         kind = "pair" if alternative.kind == "pair" else "pictures"
         job = {
             "alternative": vars(alternative),
-            "cloud": way.addresses[kind],
+            "cloud": opened.addresses[kind],
             "n": run.n,
             "seconds": seconds,
             "sample_seconds": max(10 * SPARE * run.each_s, LONGEST_LEAST_S),
-            "interface": way.interface,
+            "interface": opened.interface,
             "share": share,
             "warm_up": 1 if run.each_s > 1.0 else 3,
         }
@@ -223,16 +228,16 @@ class Bed:
         for attempt in range(1, TRIES + 1):
             counts.clear()
             try:
-                _, rows = edge.do(job, lambda: counts.append(way.counted()), lambda _: advance())
+                _, rows = edge.do(job, lambda: counts.append(opened.counted()), lambda _: advance())
                 break
             except NeucodexError as error:
                 self._console.print(f"{where}: {error}")
                 if attempt == TRIES:
                     found.passed_over.append(f"{where}: {error}")
                     return
-        before, after = counts[0], way.counted()
+        before, after = counts[0], opened.counted()
         counted = None if before is None or after is None else (after[0] - before[0], after[1] - before[1])
-        columns = finish(rows, alternative, link, self._networks[alternative.network], counted)
+        columns = attribute(rows, alternative, link, self._networks[alternative.network], counted)
         accuracy, by_column = figures(columns)
         spent = float(columns.latency_ms.sum()) / 1000
         made = Run(

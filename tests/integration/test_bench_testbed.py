@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from benchmarks.__main__ import main_group
 from benchmarks.links import namespaces, tun
-from benchmarks.testbed.alternatives import ALTERNATIVES, QUICK
+from benchmarks.testbed.plan import ALTERNATIVES, QUICK
 from benchmarks.testbed.processes import EdgeWorkerProcess
 from benchmarks.testbed.samples_file import read_testbed
 from benchmarks.testbed.schema import CLOUD, EDGE, PARTS, Testbed

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.edge.cuts import compare, plan
 from benchmarks.edge.lookahead import _targets
-from benchmarks.edge.overhead import _part
+from benchmarks.edge.overhead import _measurement
 from benchmarks.links.process import LinkProcess
 from benchmarks.links.proxy import CUTS, Proxy
 from edge_client.inference.verdict import Step, Verdict
@@ -73,7 +73,7 @@ def test_auto_is_compared_with_the_cheapest_that_is_as_fast() -> None:
 def test_overhead_is_what_is_left() -> None:
     step = Step(1, 0, 0.5, False, 0.002, 0.0001, 0.0049, 0.00005, 0.004, 1)
     verdicts = [Verdict(0, 0, 0.5, 4, 8, 4 * 0.0071, "cloud", (step,) * 4)] * 3
-    part = _part(verdicts, [0.00015] * 10, 0.9, {})
+    part = _measurement(verdicts, [0.00015] * 10, 0.9, {})
     # 7.1 ms of wall, 2 of head, 3.6 of tail, 0.15 of bare round trip
     assert part.targets[0].measured == pytest.approx(1350.0)
     assert part.results["us per timestep, p10 / p50"]["decoding, gather, scatter"] == pytest.approx([400.0, 400.0])

@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 
 from benchmarks.edge import measure as all_of_them
-from benchmarks.edge.base import Part, Rig
+from benchmarks.edge.base import Measurement, Setup
 from benchmarks.record import Target
 from shared.errors import CloudUnavailable
 
 TARGET = Target("a time", 2.0, 1.0, "s", "lower")
 
 
-def fails(_: Rig) -> Part:
+def fails(_: Setup) -> Measurement:
     raise CloudUnavailable("nobody answers")
 
 
-def works(_: Rig) -> Part:
-    return Part({"samples": 3}, {"value": 1}, [TARGET])
+def works(_: Setup) -> Measurement:
+    return Measurement({"samples": 3}, {"value": 1}, [TARGET])
 
 
 def test_a_part_that_fails_takes_nothing_from_the_others(

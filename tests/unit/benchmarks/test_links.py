@@ -28,22 +28,22 @@ def test_every_profile_says_where_it_is_from() -> None:
 
 
 def test_packets_go_one_after_the_other_and_a_full_queue_drops() -> None:
-    way = Direction(delay_s=0.010, bytes_s=100_000.0)
-    assert way.arrives(1000, 0.0) == pytest.approx(0.020)
-    assert way.arrives(1000, 0.0) == pytest.approx(0.030)
-    taken = [way.arrives(1000, 0.0) for _ in range(60)]
-    assert taken.count(None) == way.lost > 0
+    direction = Direction(delay_s=0.010, bytes_s=100_000.0)
+    assert direction.arrives(1000, 0.0) == pytest.approx(0.020)
+    assert direction.arrives(1000, 0.0) == pytest.approx(0.030)
+    taken = [direction.arrives(1000, 0.0) for _ in range(60)]
+    assert taken.count(None) == direction.lost > 0
     assert 2 + sum(each is not None for each in taken) == pytest.approx(LEAST_QUEUE / 1000, abs=1.0)
-    assert way.arrives(1000, 10.0) == pytest.approx(10.020), "it is empty again"
+    assert direction.arrives(1000, 10.0) == pytest.approx(10.020), "it is empty again"
 
 
 @given(st.lists(st.floats(0.0, 0.01), min_size=1, max_size=200), st.integers(0, 5))
 def test_jitter_reorders_nothing_and_chance_is_seeded(gaps: list[float], seed: int) -> None:
     def run() -> list[float | None]:
-        way, now, out = Direction(0.02, 1e6, jitter_s=0.01, loss=0.2, seed=seed), 0.0, []
+        direction, now, out = Direction(0.02, 1e6, jitter_s=0.01, loss=0.2, seed=seed), 0.0, []
         for gap in gaps:
             now += gap
-            out.append(way.arrives(100, now))
+            out.append(direction.arrives(100, now))
         return out
 
     first = run()
@@ -53,8 +53,8 @@ def test_jitter_reorders_nothing_and_chance_is_seeded(gaps: list[float], seed: i
 
 
 def test_loss_is_as_asked() -> None:
-    way = Direction(0.0, loss=0.1, seed=3)
-    lost = sum(way.arrives(100, float(n)) is None for n in range(5000))
+    direction = Direction(0.0, loss=0.1, seed=3)
+    lost = sum(direction.arrives(100, float(n)) is None for n in range(5000))
     assert 400 < lost < 600
 
 
@@ -82,11 +82,11 @@ def test_the_proxy_delays_limits_and_counts(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     with (
         ServerProcess(["benchmarks.links.probe", "serve", "127.0.0.1:0", str(ready)], ready) as probe,
-        Loopback().link(SLOW, {"probe": probe.wait_ready().listen}) as way,
+        Loopback().link(SLOW, {"probe": probe.wait_ready().listen}) as opened,
     ):
-        found = measure(way.addresses["probe"], 0.5, 10)
-        counted = way.counted()
-    assert way.means == "proxy"
+        found = measure(opened.addresses["probe"], 0.5, 10)
+        counted = opened.counted()
+    assert opened.means == "proxy"
     assert found["rtt_ms"] >= 30.0
     assert 0.2 < found["up_mbit"] <= 2.4
     assert 0.4 < found["down_mbit"] <= 4.8

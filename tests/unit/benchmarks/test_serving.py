@@ -17,7 +17,7 @@ from benchmarks import soak
 from benchmarks.load import targets
 from benchmarks.load.offline import in_proportion
 from benchmarks.load.rig import Layout
-from benchmarks.load.statistics import Load, merge, percentiles, shares, slope, spread, stage_means
+from benchmarks.load.statistics import Load, merge, percentiles, shares, slope, stage_means, summarize
 from benchmarks.load.worker import Worker
 from benchmarks.serving import Options, Plan
 
@@ -71,7 +71,7 @@ def test_stages_are_means_of_what_came_in_between() -> None:
 
 
 def test_repeated_measurements_keep_their_spread() -> None:
-    assert spread([3.0, 1.0, 2.0]) == {"median": 2.0, "min": 1.0, "max": 3.0, "all": [3.0, 1.0, 2.0]}
+    assert summarize([3.0, 1.0, 2.0]) == {"median": 2.0, "min": 1.0, "max": 3.0, "all": [3.0, 1.0, 2.0]}
 
 
 def test_slope_of_a_line_and_of_too_little() -> None:

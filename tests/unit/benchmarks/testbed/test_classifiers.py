@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks.testbed import classifiers
 from benchmarks.testbed.classifiers import EdgeOnly, Fallback, Float32, Pair, Picture
-from benchmarks.testbed.cpu_throttle import Pace, PacedHead
+from benchmarks.testbed.cpu_throttle import CpuThrottle, ThrottledHead
 from benchmarks.testbed.picture_server import ANSWER
 from benchmarks.testbed.schema import Alternative
 from benchmarks.testbed.whole_network import Answer
@@ -31,8 +31,8 @@ POLICY = ExitPolicy("max_probability", 0.9)
 
 
 @pytest.fixture
-def pace(clock: Clock) -> Pace:
-    return Pace(SHARE)
+def throttle(clock: Clock) -> CpuThrottle:
+    return CpuThrottle(SHARE)
 
 
 @pytest.fixture
@@ -84,23 +84,25 @@ def spending(clock: Clock, answer: Any) -> Callable[..., Any]:
     return compute
 
 
-async def test_the_whole_network_on_the_edge(clock: Clock, pace: Pace) -> None:
+async def test_the_whole_network_on_the_edge(clock: Clock, throttle: CpuThrottle) -> None:
     network: Any = SimpleNamespace(classify=spending(clock, Answer((UNSURE[0],))))
-    row = await EdgeOnly(network, early_exit=False, pace=pace).classify(SAMPLE)
+    row = await EdgeOnly(network, early_exit=False, throttle=throttle).classify(SAMPLE)
     assert row["predicted"] == 1
     waited_off(clock, REST_S)
 
 
-async def test_the_local_exit_alone(clock: Clock, pace: Pace, bundle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_local_exit_alone(
+    clock: Clock, throttle: CpuThrottle, bundle: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     local = SimpleNamespace(confidences=spending(clock, (0.4, 0.6)), policy=POLICY)
     monkeypatch.setattr(classifiers, "open_local_exit", lambda _: local)
-    row = await Fallback(bundle, PacedHead(Head(clock), pace)).classify(SAMPLE)
+    row = await Fallback(bundle, ThrottledHead(Head(clock), throttle)).classify(SAMPLE)
     assert row["timesteps"] == row["local_exits"] == 2
     waited_off(clock, 2 * STEP_S + 2 * REST_S)
 
 
-async def test_the_pair(clock: Clock, pace: Pace) -> None:
-    head = PacedHead(Head(clock), pace)
+async def test_the_pair(clock: Clock, throttle: CpuThrottle) -> None:
+    head = ThrottledHead(Head(clock), throttle)
 
     async def classify(sample: Sample) -> Verdict:
         head.start(sample.pixels).step()
@@ -112,18 +114,20 @@ async def test_the_pair(clock: Clock, pace: Pace) -> None:
     waited_off(clock, STEP_S + REST_S)
 
 
-async def test_a_picture_file(clock: Clock, pace: Pace, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_picture_file(clock: Clock, throttle: CpuThrottle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classifiers, "encode", spending(clock, b"a file"))
     jpeg = Alternative("jpeg", "JPEG", "picture", "uncompressed", early_exit=True, codec="jpeg", quality=90)
-    row = await Picture(Call(clock), jpeg, pace).classify(SAMPLE)
+    row = await Picture(Call(clock), jpeg, throttle).classify(SAMPLE)
     assert row["payload_bytes"] == len(b"a file")
     waited_off(clock, 2 * REST_S)
     assert len(clock.waited) == 2, "for the file before it is sent"
 
 
-async def test_float32_features(clock: Clock, pace: Pace, bundle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_float32_features(
+    clock: Clock, throttle: CpuThrottle, bundle: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(classifiers, "request_features", spending(clock, b"features"))
-    row = await Float32(Call(clock), PacedHead(Head(clock), pace), bundle).classify(SAMPLE)
+    row = await Float32(Call(clock), ThrottledHead(Head(clock), throttle), bundle).classify(SAMPLE)
     assert row["timesteps"] == row["head_steps"] == 2
     waited_off(clock, 2 * STEP_S + 4 * REST_S)
     assert len(clock.waited) == 5, "for each message before it is sent"

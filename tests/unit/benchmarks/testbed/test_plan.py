@@ -3,8 +3,17 @@ from __future__ import annotations
 import math
 
 from benchmarks.links.profiles import BY_NAME, PROFILES
-from benchmarks.testbed.alternatives import ALTERNATIVES, CURVE_LINK_ONLY, choose, uses_link
-from benchmarks.testbed.plan import LEAST, Planned, Speeds, estimate, plan
+from benchmarks.testbed.plan import (
+    ALTERNATIVES,
+    CURVE_LINK_ONLY,
+    LEAST,
+    Planned,
+    Speeds,
+    choose,
+    estimate,
+    plan,
+    uses_link,
+)
 
 SPEEDS = {"pi": Speeds(0.02, 0.1, 0.008, 0.01, 262_144.0, 4), "core": Speeds(0.002, 0.01, 0.008, 0.01, 262_144.0, 4)}
 
