@@ -105,7 +105,7 @@ def test_what_was_fitted_before_is_gone_until_it_is_fitted_again(bundle: Bundle)
             np.testing.assert_array_equal(run.step(), frame)
             chosen, raw = codec.encode(frame, past)
             np.testing.assert_array_equal(codec.decode(chosen, raw, past), frame)
-            past = codec.after(past, frame)
+            past = codec.next_context(past, frame)
 
 
 def test_a_bundle_that_can_only_step_gets_that_alone(tmp_path: Path) -> None:
