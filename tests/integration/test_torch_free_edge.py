@@ -48,13 +48,14 @@ def classify(cloud: str, *flags: str, torch: bool) -> EdgeRun:
 
 
 def test_it_answers_as_the_edge_with_torch_does(cloud: CloudProcess) -> None:
-    runs = [classify(cloud.listen, "--runtime", "torch", torch=True), classify(cloud.listen, torch=False)]
+    with_torch, without = ("--runtime", "torch"), ("--runtime", "onnx")
+    runs = [classify(cloud.listen, *with_torch, torch=True), classify(cloud.listen, *without, torch=False)]
     for run in runs:
         assert run.code == 0, run.err
         assert len(run.lines) == 60
     same = ("sample", "label", "prediction", "confidence", "timesteps", "payload_bytes", "answered_by")
-    with_torch, without = ([{name: line[name] for name in same} for line in run.lines] for run in runs)
-    for one, other in zip(with_torch, without, strict=True):
+    first, second = ([{name: line[name] for name in same} for line in run.lines] for run in runs)
+    for one, other in zip(first, second, strict=True):
         # The same spikes; the cloud may have stepped them in batches of another size.
         assert one.pop("confidence") == pytest.approx(other.pop("confidence"), abs=1e-4)
         assert one == other

@@ -1,4 +1,4 @@
-"""`python -m tests.support.signalled_cloud`: a cloud of which every process gets a signal while it imports torch."""
+"""`python -m tests.support.signalled_cloud`: a cloud whose every serving process gets a signal while it imports."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ NUMBER = "TESTS_SIGNAL"
 """The environment variable that holds the signal's number."""
 
 
+IMPORTED = "cloud_server.bundle_manager"
+"""The module during whose import the signal comes: only processes that serve import it, once, before they listen."""
+
+
 class _Signal:
     """Among the finders of modules; it finds none."""
 
     def find_spec(self, name: str, *_: object) -> None:
-        if name == "torch":
+        if name == IMPORTED:
             os.kill(os.getpid(), int(os.environ[NUMBER]))
 
 
