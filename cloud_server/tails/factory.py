@@ -25,12 +25,6 @@ def make_tail(bundle: Bundle, config: CloudConfig) -> Tail:
     log.info("bundle %s: the %s tail runs on %s", bundle.manifest.name, bundle.execution, runtime)
     if bundle.execution == "spiking":
         return _spiking(bundle, config)
-    if config.batch_invariant and runtime != "onnx-int8":
-        log.warning(
-            "bundle %s: --batch-invariant cannot hold for the rate tail on %s, only for its integer graph (onnx-int8): "
-            "the last bits of an answer may depend on the batch",
-            bundle.manifest.name, runtime,
-        )  # fmt: skip
     if runtime == "torch":
         return _rate_on_torch(bundle, config)
     from cloud_server.tails.rate import RateTail  # noqa: PLC0415

@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from benchmarks.edge import heads, start_up
-from benchmarks.edge.base import Rig
+from benchmarks.edge.base import Setup
 
 DIGITS = Path(__file__).parents[2] / "models/resnet18-digits"
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(DIGITS, "digits", None, tmp_path, quick=True)
+def rig(tmp_path: Path) -> Setup:
+    return Setup(DIGITS, "digits", None, tmp_path, quick=True)
 
 
-def test_every_head_gives_the_same_spikes_but_the_quantised_one(rig: Rig) -> None:
+def test_every_head_gives_the_same_spikes_but_the_quantised_one(rig: Setup) -> None:
     part = heads.measure(rig)
     ms = part.results["ms per step, median and quartiles"]
     assert {heads.PLAIN, heads.OURS, heads.INT8, "torch, inference form"} <= ms.keys()
@@ -29,7 +29,7 @@ def test_every_head_gives_the_same_spikes_but_the_quantised_one(rig: Rig) -> Non
     assert [target.measured is not None for target in part.targets] == [True, True]
 
 
-def test_an_edge_without_torch_is_smaller_than_one_with_it(rig: Rig) -> None:
+def test_an_edge_without_torch_is_smaller_than_one_with_it(rig: Setup) -> None:
     part = start_up.measure(rig)
     peak = part.results["MiB resident at most, all"]
     assert peak["onnx"][0] < peak["torch"][0]

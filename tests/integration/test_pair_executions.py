@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_client import Edge
 from edge_client.heads.factory import open_head
 from edge_client.link.security import IN_CLEAR
+from neucodex import Edge
 from shared.bundle import Bundle
 from shared.execution import EXECUTIONS, Execution
 from shared.network_spec import InputKind

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cloud_server.config import CloudConfig
-from cloud_server.tails.factory import choose_runtime, make_tail
+from cloud_server.tails.factory import choose_runtime
 from cloud_server.tails.frame_sums import FrameSumSlots
 from cloud_server.tails.rate import RateTail
 from cloud_server.tails.rate_onnx import OnnxRateNetwork
@@ -97,12 +96,3 @@ def test_the_runtime_is_the_fastest_that_the_bundle_has_a_graph_for(bundle: Bund
     assert [choose_runtime(each, config) for each in (bundle, float_only, no_graph)] == ["onnx-int8", "onnx", "torch"]
     assert choose_runtime(bundle, replace(config, runtime="onnx")) == "onnx"
     assert choose_runtime(bundle, replace(config, device="cuda")) == "torch"
-
-
-@pytest.mark.parametrize(("runtime", "warned"), [("onnx-int8", False), ("onnx", True)])
-def test_batch_invariant_warns_where_rate_cannot_promise_it(
-    bundle: Bundle, caplog: pytest.LogCaptureFixture, runtime: str, warned: bool
-) -> None:
-    caplog.set_level(logging.WARNING)
-    make_tail(bundle, CloudConfig((bundle.path,), batch_invariant=True, runtime=runtime))
-    assert ("--batch-invariant" in caplog.text) is warned
