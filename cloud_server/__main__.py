@@ -50,7 +50,7 @@ from shared.execution import EXECUTIONS
 )
 @option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="What the tails run on.")
 @option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", help="Of the convolutions.")
-@option("--batch-invariant", is_flag=True, help="Answers of spiking have the same bits in every batch; on the CPU.")
+@option("--batch-invariant", is_flag=True, help="Answers have the same bits in every batch; on the CPU.")
 @option("--slots", type=int, default=256, help="Samples in flight at once, for each bundle.")
 @option("--max-batch", type=int, default=32, help="Samples stepped together at most.")
 @option("--max-wait-ms", type=float, default=0.0, help="Wait of a batch that is not full; 0 never waits.")

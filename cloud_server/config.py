@@ -30,7 +30,7 @@ class CloudConfig:
         device: what the tails run on.
         runtime: the library that runs the tails; "auto" is onnxruntime on a CPU if the bundle has a graph, else torch.
         precision: of convolutions and spikes; membranes, logits and confidences are always fp32.
-        batch_invariant: whether answers have the same bits in every batch; CPU only, one thread. Integer tails do anyway.
+        batch_invariant: whether answers have the same bits in every batch; CPU only, one thread. Integers do anyway.
         slots: samples in flight at once, of each bundle.
         max_batch: most samples that are stepped together.
         max_wait: seconds that a batch that is not full waits for more frames; 0 never waits.
