@@ -70,7 +70,7 @@ def test_cuts_of_every_kind_and_a_killed_cloud_cost_no_sample(
 async def test_a_cloud_that_drains_is_left_for_the_next_one(
     bundle: Bundle, cloud: CloudProcess, whole: list[Line], tmp_path: Path
 ) -> None:
-    """The first cloud is told to stop in the middle of the run; its open samples end there, the others go on here."""
+    """The first cloud gets SIGTERM in the middle of the run; its open samples end there, the others go on here."""
     with cloud_process(tmp_path, [bundle.path]) as first:
         host, _, port = first.listen.rpartition(":")
         proxy = Proxy(host, int(port), delay_s=0.005)  # slow enough to be caught in the middle
