@@ -1,4 +1,4 @@
-"""A cloud for faults to happen to, and a witness beside them: what it is told must not change, and nothing may leak."""
+"""A cloud that faults happen to, and a witness beside them: its answers must not change, and nothing may leak."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Witness:
 async def witness(
     cloud: CloudProcess, bundle: Bundle, frames: NDArray[np.uint8], expected: NDArray[np.float32]
 ) -> AsyncIterator[Witness]:
-    """Runs beside the test's fault; then nothing may be left of it."""
+    """Runs beside the test's fault; after the fault nothing may be left."""
     await asyncio.to_thread(wait_for, lambda: cloud.metric("neucodex_cloud_streams") == 0, "a quiet start")
     async with RawEdge(cloud.listen, bundle) as edge:
         await edge.step(0, 1, frames[0, 0])

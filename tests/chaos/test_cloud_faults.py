@@ -154,7 +154,7 @@ async def test_edges_whose_link_goes_dark(witness, cloud, bundle, frames):
             await edge.close()
 
 
-async def test_out_of_slots_open_samples_finish_and_new_ones_are_told_when_to_come_back(
+async def test_out_of_slots_open_samples_finish_and_new_ones_are_rejected_for_now(
     witness, cloud, bundle, frames, expected
 ):
     async with RawEdge(cloud.listen, bundle) as one, RawEdge(cloud.listen, bundle) as two:

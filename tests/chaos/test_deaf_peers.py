@@ -46,7 +46,7 @@ async def test_a_drain_does_not_wait_until_what_is_over_is_read(tmp_path: Path, 
         assert "Traceback" not in cloud.log.read_text()
 
 
-async def test_answers_that_nobody_takes_do_not_pile_up(tmp_path: Path, bundle: Bundle) -> None:
+async def test_answers_that_are_not_read_do_not_pile_up(tmp_path: Path, bundle: Bundle) -> None:
     with cloud_process(tmp_path, [bundle.path], *PORTS, "--max-streams", "8") as cloud:
         assert cloud.probed is not None
         await asyncio.to_thread(cloud.next_count)

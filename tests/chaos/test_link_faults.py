@@ -73,7 +73,7 @@ def test_cuts_of_every_kind_and_a_killed_cloud_cost_no_sample(
 async def test_a_cloud_that_drains_is_left_for_the_next_one(
     bundle: Bundle, cloud: CloudProcess, execution: Execution, tmp_path: Path
 ) -> None:
-    """The first cloud is told to stop in the middle of the run; its open samples end there, the others go on here."""
+    """The first cloud gets SIGTERM in the middle of the run; its open samples end there, the others go on here."""
     bundle = bundle.run_as(execution)
     whole = (await edge_here(bundle, cloud.listen, DIGITS)).lines
     with cloud_process(tmp_path, [bundle.path], "--execution", execution) as first:

@@ -110,7 +110,7 @@ async def test_one_address_has_its_share_of_streams(tmp_path, bundle, frames):
 
 
 @pytest.mark.parametrize("how", ["deadline", "cancelled"])
-async def test_what_nobody_waits_for_any_more_is_not_computed(tmp_path, bundle, frames, how):
+async def test_frames_of_a_stream_that_has_ended_are_not_computed(tmp_path, bundle, frames, how):
     # Two frames wait for company that does not come before their stream ends. Four more are a full batch.
     with cloud_process(tmp_path, [bundle.path], "--max-wait-ms", "600000", "--max-batch", "4") as cloud:
         late = await RawEdge(cloud.listen, bundle, timeout=3.0 if how == "deadline" else None).__aenter__()

@@ -37,7 +37,7 @@ async def until(condition: Callable[[], bool], what: str) -> None:
 
 
 async def hang_up(cloud: CloudProcess) -> None:
-    """SIGHUP, and wait until the log says what came of it."""
+    """Send SIGHUP, and wait until the log has the result."""
     said = cloud.log.read_text().count("reloaded")
     cloud.signal(signal.SIGHUP)
     await until(lambda: cloud.log.read_text().count("reloaded") > said, "the bundles to be reloaded")
@@ -84,7 +84,9 @@ async def test_a_bundle_comes_and_another_goes_while_streams_are_open(cloud, fol
         await gone.close()
 
 
-async def test_a_bundle_replaced_by_one_of_the_same_name_is_told_from_it(cloud, folder, bundle, frames, expected):
+async def test_a_bundle_and_its_successor_of_the_same_name_have_different_names(
+    cloud, folder, bundle, frames, expected
+):
     async with RawEdge(cloud.listen, bundle) as edge:
         await edge.step(0, 1, frames[0, 0])
         successor = make_bundle(folder / "first", threshold=0.5)

@@ -70,7 +70,7 @@ async def test_lockstep_gives_the_reference(cloud, bundle, frames, expected):
             await edge.stop(sample)
 
 
-async def test_streams_at_different_timesteps_share_batches_and_nobody_notices(cloud, bundle, frames, expected):
+async def test_streams_at_different_timesteps_share_batches_and_get_the_same_answers(cloud, bundle, frames, expected):
     async def edge_life(first: int, ahead: bool) -> list[int]:
         sizes = []
         async with RawEdge(cloud.listen, bundle) as edge:
@@ -130,7 +130,7 @@ async def test_a_repeated_frame_is_answered_again_and_not_stepped_again(cloud, b
         assert cloud.metric("neucodex_cloud_frames_total") == stepped
         for timestep in (3, 4):
             assert_close((await edge.step(0, timestep, frames[timestep - 1, 0])).confidences, expected, 0, timestep)
-        assert cloud.metric("neucodex_cloud_slots_in_use") == 0, "the last timestep gives the slot back"
+        assert cloud.metric("neucodex_cloud_slots_in_use") == 0, "the last timestep frees the slot"
         assert_close((await edge.step(0, 4, frames[3, 0])).confidences, expected, 0, 4)
         await edge.stop(0)
         await edge.send_frame(0, 4, frames[3, 0])
@@ -197,7 +197,7 @@ async def test_an_unknown_sample_has_lost_its_state(cloud, bundle, frames):
         await edge.step(77, 1, frames[0, 0])
 
 
-async def test_a_bad_frame_in_a_batch_harms_nobody_else(cloud, bundle, frames, expected):
+async def test_a_bad_frame_in_a_batch_affects_no_other(cloud, bundle, frames, expected):
     async with RawEdge(cloud.listen, bundle) as edge:
         for sample in range(SAMPLES):
             codec, data = edge.codec.encode(frames[0, sample])

@@ -1,4 +1,4 @@
-"""A cloud that is told to stop or to reload, or loses one of its processes, before all are warm."""
+"""A cloud that gets a signal, or loses one of its processes, before all are warm."""
 
 from __future__ import annotations
 

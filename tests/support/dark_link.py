@@ -1,4 +1,4 @@
-"""A TCP relay that can go dark: nothing passes any more, and neither end is told, as when a cable is pulled."""
+"""A TCP relay that can go dark: nothing passes any more, and neither end notices, as when a cable is pulled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m tests.support.faulty_cloud`: a cloud whose engine fails on one certain frame, whoever sends it.
+"""`python -m tests.support.faulty_cloud`: a cloud whose engine fails on one certain frame.
 
 After another it fails for good: of several processes the one that got it.
 """

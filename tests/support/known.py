@@ -15,7 +15,7 @@ from training.execute import execute_bundle
 SAMPLES = 6
 SEED = 7
 TOLERANCE = 1e-5
-"""Folding rounds anew and batches sum in another order: confidences agree to this, with the same spikes."""
+"""Folding rounds differently and batches add in another order: with the same spikes confidences agree to this."""
 
 
 def known_frames(bundle: Bundle) -> NDArray[np.uint8]:

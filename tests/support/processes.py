@@ -54,13 +54,13 @@ class CloudProcess(processes.CloudProcess):
         return sum(found)
 
     def next_count(self) -> None:
-        """Wait until the cloud has counted its tasks again."""
+        """Wait until the cloud has counted its tasks once more."""
         name = "neucodex_cloud_loop_lag_seconds_count"
         beats = self.metric(name)
         wait_for(lambda: self.metric(name) > beats, "the next count")
 
     async def health(self) -> str:
-        """What grpc.health.v1 says of it, by name."""
+        """The name of its status in grpc.health.v1."""
         async with grpc.aio.insecure_channel(self.listen) as channel:
             answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=DEADLINE)
         name: str = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)

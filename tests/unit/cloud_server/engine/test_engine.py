@@ -1,4 +1,4 @@
-"""The engine with real (tiny) tails: what a batch gives, and that a bad sample harms nobody else."""
+"""The engine with real (tiny) tails: the answers of batches, and that a bad sample affects no other sample."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_the_engine_outlives_its_own_mistakes(loaded, frames, expected, caplog):
         assert_answer(running.wait(2)[1], expected)
 
 
-def test_a_bundle_that_steps_nothing_any_more_is_told_of(loaded, frames, caplog):
+def test_a_bundle_that_cannot_be_stepped_any_more_is_reported(loaded, frames, caplog):
     caplog.set_level(logging.CRITICAL)
     with Running([loaded], bundle_metrics()) as running:
         loaded.tail.step = lambda *_: 1 / 0  # type: ignore[assignment,method-assign]
@@ -334,7 +334,7 @@ def test_with_nothing_else_to_do_the_engine_delivers_itself(loaded, frames, expe
     assert running.delivered_by == {"engine"}
 
 
-def test_what_is_untold_when_the_engine_stops_is_still_told(loaded, frames, expected):
+def test_outcomes_not_delivered_when_the_engine_stops_are_still_delivered(loaded, frames, expected):
     gate = Gate(loaded)
     with Running([loaded], bundle_metrics()) as running:
         gate.close()

@@ -1,4 +1,4 @@
-"""The scheduler, as a state machine against a plain model of it, and its promises one by one."""
+"""The scheduler against a plain model, as a state machine, and its promises one by one."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_a_batch_may_wait_for_company_but_not_longer() -> None:
     assert samples_of(scheduler.take(10.5)) == ["a"]
     scheduler.submit("s", "b", "", 20.0)
     scheduler.submit("s", "c", "", 20.0)
-    assert len(scheduler.take(20.0)) == 2, "a full batch waits for nobody"
+    assert len(scheduler.take(20.0)) == 2, "a full batch does not wait"
 
 
 def test_what_was_dropped_while_it_ran_does_not_come_back() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from cloud_server.rpc.idle import IdleWatch
 
 
-def test_the_longest_idle_goes_first_and_a_touch_begins_anew() -> None:
+def test_the_longest_idle_expires_first_and_a_touch_starts_again() -> None:
     watch: IdleWatch[str] = IdleWatch(10.0)
     assert watch.next_expiry() is None
     assert watch.expired(100.0) == []

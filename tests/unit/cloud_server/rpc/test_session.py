@@ -141,7 +141,7 @@ def test_the_last_result_gives_the_slot_back_and_can_be_asked_for_again(desk: De
     assert not desk.engine.queue
 
 
-def test_finished_samples_that_nobody_stops_are_kept_for_a_while_and_a_number(desk: Desk) -> None:
+def test_finished_samples_that_are_not_stopped_are_kept_for_a_while_and_up_to_a_number(desk: Desk) -> None:
     for sample in range(MAX_OPEN + 1):
         for timestep in (1, 2, 3):
             desk.step(sample, timestep)
@@ -149,7 +149,7 @@ def test_finished_samples_that_nobody_stops_are_kept_for_a_while_and_a_number(de
     desk.frame(0, 3)
     assert desk.said() == [(0, "STATE_LOST")], "the oldest made room"
     desk.pass_time(TIMEOUT)
-    assert desk.said() == [], "nobody waits for them: no word about their end"
+    assert desk.said() == [], "no edge waits for them: they end without a message"
     assert len(desk.watch) == 0
 
 
@@ -183,7 +183,7 @@ def test_a_gap_rejects_and_drops_what_waits(desk: Desk) -> None:
     desk.frame(5, 9)
     assert desk.said() == [], "frames under way when it was rejected are not rejected again"
     desk.frame(5, 1)
-    assert len(desk.engine.queue) == 2, "begun anew"
+    assert len(desk.engine.queue) == 2, "it started again"
 
 
 def test_after_stop_a_rejected_sample_is_a_stranger(desk: Desk) -> None:

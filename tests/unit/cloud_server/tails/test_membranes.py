@@ -1,4 +1,4 @@
-"""Slots: a row is one sample's, whoever had it before."""
+"""Slots: a row holds the state of its owner alone, whatever its former owner left."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def network() -> CloudNetwork:
 @pytest.fixture
 def slots(network: CloudNetwork) -> MembraneSlots:
     made = MembraneSlots(network, COUNT, torch.device("cpu"), torch.float32)
-    made._buffer.fill_(float("nan"))  # whatever was in memory: nobody may ever see it
+    made._buffer.fill_(float("nan"))  # what memory held before; no sample may see it
     return made
 
 

@@ -88,7 +88,7 @@ def test_padded_batches_of_any_size_at_any_timesteps_answer_as_the_plain_tail(bu
         assert_answer(outcome, expected, 6)
 
 
-def test_what_a_step_told_is_not_changed_by_the_next(bundle, frames, expected):
+def test_the_result_of_a_step_is_not_changed_by_the_next(bundle, frames, expected):
     tail = CudaGraphTail(bundle, CPU, "fp32", SAMPLES)
     assert np.allclose(answers(tail, frames), expected, atol=TOLERANCE, rtol=0)
 
