@@ -1,6 +1,6 @@
 """`make soak`: a million frames through one cloud, and what it holds afterwards.
 
-The load comes in stretches. In each, all streams are opened anew, run samples in lockstep of which many stop early, and
+The load comes in stretches. In each, all streams open again, run samples in lockstep of which many stop early, and
 are cut in the middle of what they do. Between two stretches, when nobody is connected, memory, descriptors, threads
 and the cloud's own gauges are read: whatever a frame, a sample or a stream leaves behind adds up from one to the next.
 """
@@ -160,7 +160,7 @@ def _look(cloud: CloudProcess, began: float, most: float = math.inf) -> dict[str
         time.sleep(0.05)
         page = cloud.metrics()
     beats = page[BEATS]
-    while page[BEATS] <= beats and time.monotonic() < give_up:  # its tasks are counted anew
+    while page[BEATS] <= beats and time.monotonic() < give_up:  # it counts its tasks again
         time.sleep(0.05)
         page = cloud.metrics()
     return {

@@ -32,5 +32,5 @@ def load(folder: Path) -> dict[str, Any] | None:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a different type for each way a file can be damaged
-        raise ConfigError(f"checkpoint {path} cannot be read ({error}); delete it to train the stage anew") from None
+        raise ConfigError(f"checkpoint {path} cannot be read ({error}); delete it to train the stage again") from None
     return state

@@ -1,7 +1,7 @@
 """What a finished run gives: the network as it will be deployed, its calibration, its evaluation, its bundle.
 
 Calibration and evaluation are files that say what they are of: a calibration of which network, an evaluation of which
-calibration. What has been trained, cut or calibrated anew since is refused, and never exported under older figures.
+calibration. What has been trained, cut or calibrated again since is refused, and never exported under older figures.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ class StageRecipe:
     optimiser: `sgd`, or `muon` for the convolutions; then the other parameters learn by SGD at `other_learning_rate`.
     weight_decay, muon_weight_decay: of SGD and of Muon, each times the learning rate.
     schedule: how the learning rate falls after the warm-up, half a `cosine` or `linear`, to `final_rate` of its peak.
-    part: of the samples that an epoch takes, drawn anew for each epoch.
+    part: of the samples that an epoch takes, drawn again for each epoch.
     epochs: 0 takes the weights of `init` as they are.
     levels: of the quantised activation. Of several each sample of a batch takes the next in turn: 1 is what the spiking
         network does at its first timestep, so [1, 4] trains its first answer and its last.

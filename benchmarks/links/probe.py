@@ -124,7 +124,7 @@ def _answer(connection: socket.socket) -> None:
                 while connection.recv(BLOCK):  # what was still under way; it is not the sender's to wait for
                     continue
         except (OSError, ValueError):
-            return  # whoever asked is gone
+            return  # the side that asked is gone
 
 
 def main() -> None:

@@ -114,7 +114,7 @@ class Proxy:
                         free = max(free, loop.time()) + (len(data) / rate if rate else 0.0)
                         waiting.append((free + self._delay_s, data))
                         more.set()
-                        # Whoever sends waits as long as the link is full, as TCP would have it.
+                        # A sender waits as long as the link is full, as TCP would have it.
                         if (full := free - loop.time()) > QUEUE_S:
                             await asyncio.sleep(full - QUEUE_S)
             waiting.append((max(free, loop.time()) + self._delay_s, b""))

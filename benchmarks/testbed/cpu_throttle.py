@@ -40,7 +40,7 @@ class CpuThrottle:
 
 
 class ThrottledHead:
-    """A head that takes its time; it counts the timesteps that it computed, those in vain too."""
+    """A head that takes its time; it counts the timesteps that it computed, those that nothing used too."""
 
     def __init__(self, head: Head, throttle: CpuThrottle) -> None:
         self._head = head

@@ -90,7 +90,7 @@ class Worker:
         ) as classifier:
             for sample in self._samples[: job.get("warm_up", WARM_UP)]:
                 await asyncio.wait_for(classifier.classify(sample), job["sample_seconds"])
-            # Whoever counts bytes elsewhere begins here.
+            # A count of bytes on another machine begins here.
             say({"warm": True})
             sys.stdin.readline()
             before, until = counters.read(), time.monotonic() + job["seconds"]

@@ -37,7 +37,7 @@ LONGEST_LEAST_S = 30.0
 """Within which even the quickest sample may be answered before its run is given up: a broken link is no figure."""
 
 TRIES = 2
-"""Of a run that failed; that it was tried anew is said."""
+"""How often a run that fails is tried again; the log says so."""
 
 ENERGY = "modelled"
 

@@ -46,9 +46,9 @@ def read_testbed(results: Mapping[str, Any], folder: Path) -> Testbed:
             numbers = sorted({name.partition("/")[0] for name in arrays.files if name.startswith("trace ")})
             traces = tuple(_trace(arrays, number) for number in numbers)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror or error}); run the testbed anew") from None
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error}); run the testbed again") from None
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise ConfigError(f"{path}: does not belong to its record ({error}); run the testbed anew") from None
+        raise ConfigError(f"{path}: does not belong to its record ({error}); run the testbed again") from None
     return replace(testbed, columns=columns, traces=traces)
 
 

@@ -161,7 +161,7 @@ class Columns:
     """Each sample of a run, [n] unless said otherwise. NaN: not known.
 
     sample: its place in the data set's test part;  label, predicted: classes;  answered_by: EDGE or CLOUD;
-    timesteps: at which it stopped;  head_steps: timesteps that the edge computed, those that were in vain included;
+    timesteps: at which it stopped;  head_steps: timesteps that the edge computed, those that nothing used included;
     payload_bytes: spikes, features or the picture's file;  message_bytes: the messages that carried them;
     link_up_bytes, link_down_bytes: on the link, as `Link.counts_headers` says;
     latency_ms: from the sample's input to its verdict, and its parts, which add up to it. Clocks of two machines are

@@ -91,6 +91,6 @@ def _nothing_to_run(bundle: Bundle) -> str:
         return "the edge's head needs onnxruntime or torch: pip install '.[edge]' or '.[edge-torch]' in a checkout"
     return (
         f"bundle {bundle.path} has no graphs for onnxruntime, and torch is not installed: where there is torch run "
-        f"`neucodex-train export --bundle {bundle.path} --runtime onnx` and copy the bundle anew, "
+        f"`neucodex-train export --bundle {bundle.path} --runtime onnx` and copy the bundle again, "
         "or pip install '.[edge-torch]' in a checkout"
     )

@@ -61,9 +61,9 @@ class NumpyLocalExit:
             )
             found = len(self.confidences(np.zeros(shape, np.float32)))
         except (KeyError, ValueError) as error:
-            raise BundleError(f"the local exit does not fit the manifest: {error}; copy the bundle anew") from None
+            raise BundleError(f"the local exit does not fit the manifest: {error}; copy the bundle again") from None
         if found != classes:
-            raise BundleError(f"the local exit knows {found} classes, the manifest {classes}; copy the bundle anew")
+            raise BundleError(f"the local exit knows {found} classes, the manifest {classes}; copy the bundle again")
 
     @property
     def policy(self) -> ExitPolicy:

@@ -45,7 +45,7 @@ def codec(
 ) -> None:
     """Fit the spike codec to a bundle: to spikes of the training part, measured on those of the test part.
 
-    The tables become part of the bundle and of its fingerprint: copy it to both machines anew.
+    The tables become part of the bundle and of its fingerprint: copy it to both machines again.
     """
     if threads is not None:
         torch.set_num_threads(threads)

@@ -53,7 +53,7 @@ def local_exit(
 ) -> None:
     """Train and calibrate the edge's own exit, for an edge without a cloud and for answers before a byte is sent.
 
-    It becomes part of the bundle and of its fingerprint: copy it to both machines anew.
+    It becomes part of the bundle and of its fingerprint: copy it to both machines again.
     """
     if threads is not None:
         torch.set_num_threads(threads)

@@ -153,7 +153,7 @@ def test_a_damaged_one_is_refused(tmp_path: Path) -> None:
     assert spec is not None
     weights = network(bundle.manifest.frame_shape).weights()
     missing = {name: value for name, value in weights.items() if name != "hidden.bias"}
-    with pytest.raises(BundleError, match=r"hidden\.bias.*copy the bundle anew"):
+    with pytest.raises(BundleError, match=r"hidden\.bias.*copy the bundle again"):
         open_local_exit(write_local_exit(bundle, spec, missing, {}))
     foreign = LocalExitNetwork(bundle.manifest.frame_shape, CLASSES + 1).weights()
     with pytest.raises(BundleError, match=r"6 classes, the manifest 5"):
