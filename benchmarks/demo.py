@@ -19,8 +19,9 @@ from benchmarks.processes import ANY_PORT, CloudProcess, end, end_as_ctrl_c, sta
 from benchmarks.record import Clock, Findings
 from benchmarks.scans import compared_with_scans
 from edge_client.output.report import print_table, summary_table
-from shared.command_line import existing_path, option, run
+from shared.command_line import execution_option, existing_path, option, run
 from shared.datasets.digits import DIGITS
+from shared.execution import Execution
 
 START_S = 60.0
 """A cloud that is not ready by then will not be: it loads torch and a bundle of some MB."""
@@ -32,9 +33,16 @@ START_S = 60.0
 @option("--data", type=existing_path, help="Where the data set is, if it is not embedded.")
 @option("--limit", type=int, help="Stop after so many samples.")
 @option("--threshold", type=float, help="Certainty (0..1) at which a sample stops; else the bundle's own.")
+@execution_option
 @option("--record", type=existing_path, metavar="DIR", help="Also write what was measured to DIR/record.json.")
 def main(
-    bundle: Path, dataset: str, data: Path | None, limit: int | None, threshold: float | None, record: Path | None
+    bundle: Path,
+    dataset: str,
+    data: Path | None,
+    limit: int | None,
+    threshold: float | None,
+    execution: Execution | None,
+    record: Path | None,
 ) -> int:
     """Start a cloud and an edge on this machine, classify, print what it took, end both."""
     end_as_ctrl_c()
@@ -43,7 +51,10 @@ def main(
     for flag, value in (("--data", data), ("--limit", limit), ("--threshold", threshold)):
         edge += [] if value is None else [flag, str(value)]
     # One thread: the edge wants the other core of a small machine, and threads that spin for each other starve both.
-    flags = ("--threads", 1, "--log-level", "warning")
+    flags: list[object] = ["--threads", 1, "--log-level", "warning"]
+    if execution is not None:
+        edge += ["--execution", execution]
+        flags += ["--execution", execution]
     with (
         tempfile.TemporaryDirectory(prefix="neucodex-demo-") as folder,
         CloudProcess([bundle], Path(folder), *flags) as cloud,

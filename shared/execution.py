@@ -30,7 +30,7 @@ def why_not_rate(spec: NetworkSpec) -> str | None:
     neuron = spec.neuron
     if spec.bottleneck is None:
         return "it needs network.bottleneck: the bottleneck's neurons make the frames"
-    if neuron.leak != 1.0 or neuron.initial_membrane != neuron.threshold / 2:
+    if not neuron.counts_by_rounding:
         return (
             "it needs neurons without a leak that begin at half their threshold: network.neuron has "
             f"leak {neuron.leak:g}, threshold {neuron.threshold:g}, initial_membrane {neuron.initial_membrane:g}"

@@ -51,6 +51,12 @@ class NeuronSpec:
     surrogate: Surrogate = "atan"
     slope: float = 2.0
 
+    @property
+    def counts_by_rounding(self) -> bool:
+        """Whether its spike count under a constant current is that current, rounded: what `rate` and quantised
+        training compute with."""
+        return self.leak == 1.0 and self.initial_membrane == self.threshold / 2
+
     def __post_init__(self) -> None:
         if not 0.0 < self.leak <= 1.0:
             raise SpecError(f"neuron.leak is {self.leak}: it must lie in (0, 1]")

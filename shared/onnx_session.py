@@ -21,6 +21,17 @@ def check_installed() -> None:
         raise ConfigError("--runtime onnx needs onnxruntime: pip install '.[edge]' or '.[cloud]' in a checkout")
 
 
+def session_of(graph: bytes, threads: int) -> InferenceSession:
+    """The session of a graph on the CPU. It raises whatever onnxruntime does where it does not take the graph."""
+    import onnxruntime  # noqa: PLC0415
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = ERRORS_ONLY
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
 def open_session(bundle: Bundle, part: Extra, threads: int) -> InferenceSession:
     """The session of one graph.
 
@@ -45,11 +56,7 @@ def open_session(bundle: Bundle, part: Extra, threads: int) -> InferenceSession:
             f"bundle {bundle.path} has no {part}.onnx for --runtime {runtime}: where there is torch run "
             f"`neucodex-train export --bundle {bundle.path} --runtime {runtime}`, and copy it to both machines again"
         )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = ERRORS_ONLY
     try:
-        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        return session_of(graph, threads)
     except Exception as error:  # onnxruntime's exceptions share no base of their own
         raise BundleError(f"bundle {bundle.path}: onnxruntime does not take {part}.onnx: {error}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ def calibrate_execution(
     leak = fit_leak(logits, labels) if execution == "spiking" else 1.0
     answers: Floats = read_answers(execution, logits, leak).numpy()
     result = calibrate(answers, labels, chosen.measure, chosen.budget, chosen.failure)
-    return Calibration(**{**result.__dict__, "readout_leak": leak})
+    return replace(result, readout_leak=leak)
 
 
 def evaluate_execution(
@@ -78,8 +78,7 @@ def read_uncompressed(network: SplitNetwork, data: TrainingData, machine: Machin
     labels = data.test.labels
     right = (read_answers("spiking", steps, leak).argmax(-1) == labels).float().mean(1)
     readings: dict[Execution, list[float]] = {"spiking": [float(value) for value in right]}
-    neuron = network.spec.neuron
-    if neuron.leak == 1.0 and neuron.initial_membrane == neuron.threshold / 2:
+    if network.spec.neuron.counts_by_rounding:
         once = accuracy_by_timestep(in_one_pass(network, LEVELS), data.test, data.normalisation, machine)
         readings["rate"] = once
     return readings

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -21,6 +20,7 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from shared.bundle import Bundle
 from shared.models.load import load_edge
+from shared.onnx_session import session_of
 from training.collect_spikes import Frames
 from training.data import to_input
 
@@ -32,7 +32,8 @@ SAMPLES = 64
 EMBEDDED = 64
 """Samples whose first convolution is in memory at once."""
 
-ERRORS_ONLY = 3
+ALL_CORES = 0
+"""Threads, as onnxruntime counts them."""
 
 
 def quantised_step(bundle: Bundle, step: onnx.ModelProto, samples: NDArray[np.uint8]) -> onnx.ModelProto:
@@ -89,9 +90,7 @@ def _currents(bundle: Bundle, samples: NDArray[np.uint8]) -> NDArray[np.float32]
 def _steps(bundle: Bundle, step: onnx.ModelProto, samples: NDArray[np.uint8]) -> Iterator[tuple[Feeds, list[Any]]]:
     """What goes into a step graph and comes out of it, sample after sample, timestep after timestep."""
     spec = bundle.manifest.network
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = ERRORS_ONLY
-    session = onnxruntime.InferenceSession(step.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = session_of(step.SerializeToString(), ALL_CORES)
     names = [value.name for value in session.get_inputs()]
     shapes = [value.shape for value in session.get_inputs()[1:]]
     for start in range(0, len(samples), EMBEDDED):

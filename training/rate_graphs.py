@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -20,8 +19,10 @@ from shared.errors import ConfigError
 from shared.manifest import Extra, Normalisation, file_name
 from shared.models.rate import EncoderNeurons
 from shared.models.split import SplitNetwork
-from shared.onnx_session import ERRORS_ONLY
-from training.data import Samples, evenly_spaced, to_input
+from shared.onnx_session import session_of
+from training.data import Samples, evenly_spaced
+from training.device import Machine
+from training.evaluate import step_logits
 from training.executed import LEVELS, ByLayer, Executed, Rate
 from training.onnx_rate import rate_head_graph, rate_tail_graph
 from training.onnx_rate_int8 import rate_head_int8, rate_tail_int8
@@ -36,7 +37,7 @@ MEASURED_FILE = "graphs.json"
 
 PARTS: tuple[Extra, ...] = ("head-rate", "head-rate-int8", "tail-rate", "tail-rate-int8")
 
-BATCH = 50
+CPU = Machine(torch.device("cpu"), bfloat16=False)
 
 
 @dataclass(frozen=True)
@@ -103,11 +104,13 @@ def rate_graphs(network: SplitNetwork, held_out: Samples | None, normalisation: 
     }
     if held_out is None:
         return RateGraphs({part: graph for part, graph in parts.items() if not part.endswith("int8")}, {})
-    samples, labels = (evenly_spaced(part.numpy(), MEASURED) for part in (held_out.frames, held_out.labels))
+    frames, labels = (evenly_spaced(part.numpy(), MEASURED) for part in (held_out.frames, held_out.labels))
+    samples = Samples(torch.from_numpy(frames), torch.from_numpy(labels))
 
     def right(head: Extra, tail: Extra) -> NDArray[np.bool_]:
-        executed = OnnxRate(network, _bytes(parts, head), _bytes(parts, tail))
-        found: NDArray[np.bool_] = _answers(executed, samples, normalisation) == labels
+        executed = OnnxRate(network, _first(parts, head), _first(parts, tail))
+        logits = step_logits(executed, samples, normalisation, network.spec.input_kind, CPU)
+        found: NDArray[np.bool_] = logits[-1].argmax(1).numpy() == labels
         return found
 
     plain = right("head-rate", "tail-rate")
@@ -154,7 +157,7 @@ class OnnxRate:
     def __init__(self, network: SplitNetwork, head: bytes, tail: bytes) -> None:
         self.network = network
         self._neurons = EncoderNeurons(network.edge)
-        self._head, self._tail = _session(head), _session(tail)
+        self._head, self._tail = (session_of(graph, torch.get_num_threads()) for graph in (head, tail))
 
     def frames(self, inputs: Tensor) -> Tensor:
         flat = inputs if inputs.dim() == 4 else inputs.flatten(0, 1)
@@ -187,25 +190,5 @@ def executed_by_graphs(bundle: Bundle, network: SplitNetwork) -> Executed | None
     return OnnxRate(network, graphs.head, graphs.tail)
 
 
-def _answers(executed: OnnxRate, samples: NDArray[np.uint8], normalisation: Normalisation) -> NDArray[np.int64]:
-    kind, found = executed.network.spec.input_kind, []
-    for start in range(0, len(samples), BATCH):
-        inputs = to_input(torch.from_numpy(samples[start : start + BATCH]), normalisation, kind)
-        found.append(executed.logits(executed.frames(inputs))[-1].argmax(1).numpy())
-    answers: NDArray[np.int64] = np.concatenate(found)
-    return answers
-
-
 def _first(parts: Mapping[Extra, bytes | None], *names: Extra) -> bytes:
     return next(graph for name in names if (graph := parts.get(name)) is not None)
-
-
-def _bytes(parts: Mapping[Extra, bytes | None], name: Extra) -> bytes:
-    return _first(parts, name)
-
-
-def _session(graph: bytes) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = ERRORS_ONLY
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

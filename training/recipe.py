@@ -250,9 +250,7 @@ class Recipe:
                 "network.light needs a backbone stage, whose features its head learns to give, and a bottleneck stage"
             )
         neuron = self.network.neuron
-        if any(stage.neurons == "quantised" for stage in self.stages) and (
-            neuron.leak != 1.0 or neuron.initial_membrane != neuron.threshold / 2
-        ):
+        if any(stage.neurons == "quantised" for stage in self.stages) and (not neuron.counts_by_rounding):
             raise ConfigError(
                 "quantised stages train what integrates without a leak and begins at half its threshold: "
                 f"network.neuron needs leak = 1.0 and initial_membrane = {neuron.threshold / 2:g}"
