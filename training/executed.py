@@ -15,7 +15,7 @@ from shared.models.split import CloudNetwork, EdgeNetwork, SplitNetwork
 from training.activations import use
 
 LEVELS = 8
-"""Of the activations of a new bundle, in head and tail: more gained nothing (docs/decisions/0016-two-executions.md)."""
+"""Of the activations of a new bundle, in head and tail (docs/decisions/0016-two-executions.md)."""
 
 
 class Passes(NamedTuple):
