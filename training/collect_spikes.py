@@ -66,6 +66,7 @@ def bundle_samples(
             timesteps=spec.timesteps,
             binning=made_with.get("binning", "count"),
             allow_partial=allow_partial,
+            fit=bundle.manifest.fit,
         ).frames
 
     return frames("train"), frames("test")

@@ -159,7 +159,7 @@ def _read(data: DataRecipe, network: NetworkSpec, root: Path | None) -> tuple[Sp
     if data.name == "folder":
         if root is None:
             raise SourceError("name the folder of pictures with --data DIR (one subfolder for each class)")
-        folder = load_folder(root, side, network.input_shape[0])
+        folder = load_folder(root, side, network.input_shape[0], data.fit)
         return folder.train, folder.test, folder.classes, folder.simulated
     known = info(data.name)
 
@@ -172,6 +172,7 @@ def _read(data: DataRecipe, network: NetworkSpec, root: Path | None) -> tuple[Sp
             timesteps=network.timesteps,
             binning=data.binning,
             allow_partial=data.allow_partial,
+            fit=data.fit,
         )
         return _first(stream(request), data.limit)
 

@@ -193,6 +193,7 @@ def export_bundle(recipe: Recipe, data: TrainingData, runs: Path, out: Path, mac
         split_shape=split_shape(recipe.network),
         class_names=data.class_names,
         normalisation=data.normalisation,
+        fit=recipe.data.fit,
         executions={
             execution: execution_spec(calibration, evaluations.get(execution, {}))
             for execution, calibration in calibrations.items()

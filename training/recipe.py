@@ -17,6 +17,7 @@ from shared.binning import Binning
 from shared.errors import ConfigError
 from shared.exit_policy import Measure
 from shared.network_spec import NetworkSpec
+from shared.picture_fit import Fit
 from shared.plain_data import dataclass_from
 from training import imagenet
 
@@ -39,7 +40,7 @@ class DataRecipe:
 
     `held_out` samples are taken from the training part before anything sees them: half of the work of training goes by
     them (choosing the temperature and the threshold), none of the weights do. `limit` keeps the first samples of each
-    part of a known data set only.
+    part of a known data set only. `fit` says how pictures become as large as the network takes, in the bundle too.
     """
 
     name: str
@@ -47,6 +48,7 @@ class DataRecipe:
     binning: Binning = "count"
     allow_partial: bool = False
     limit: int | None = None
+    fit: Fit = "cut"
 
     def __post_init__(self) -> None:
         if self.name == "folder" and self.limit is not None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from shared.binning import Binning
 from shared.errors import SourceError
 from shared.network_spec import InputKind
+from shared.picture_fit import Fit
 
 Frames = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -58,7 +59,10 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Request:
-    """What a reader is asked for. `size` is the side of the square samples in pixels; `timesteps` only for events."""
+    """What a reader is asked for.
+
+    `size` is the side of the square samples in pixels; `timesteps` and `binning` are for events, `fit` for pictures.
+    """
 
     name: str
     root: Path
@@ -67,6 +71,7 @@ class Request:
     timesteps: int
     binning: Binning = "count"
     allow_partial: bool = False
+    fit: Fit = "cut"
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from shared.datasets.base import DatasetInfo, Part, Piece, Request, Split, check_complete, find_folder, single
 from shared.errors import SourceError
+from shared.picture_fit import Fit, fit_picture
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -106,14 +107,10 @@ def open_picture(path: Path) -> Image.Image:
         raise SourceError(f"{path}: damaged or not a picture ({error}): replace the file") from None
 
 
-def read_square(path: Path, size: int) -> NDArray[np.uint8]:
-    """The picture as uint8 [3, size, size]: shorter side resized to `size` (bilinear, antialiased), centre cropped."""
-    picture = open_picture(path)
-    scale = size / min(picture.size)
-    width, height = (max(size, round(side * scale)) for side in picture.size)
-    resized = np.asarray(picture.resize((width, height), resample=2))  # 2 is PIL.Image.Resampling.BILINEAR
-    top, left = (height - size) // 2, (width - size) // 2
-    return np.ascontiguousarray(resized[top : top + size, left : left + size].transpose(2, 0, 1))
+def read_square(path: Path, size: int, fit: Fit = "cut") -> NDArray[np.uint8]:
+    """The picture as uint8 [3, size, size], see `open_picture` and `fit_picture`."""
+    fitted = fit_picture(open_picture(path), size, size, fit)
+    return np.ascontiguousarray(np.asarray(fitted).transpose(2, 0, 1))
 
 
 def _list_pieces(request: Request) -> Sequence[Piece]:
@@ -122,7 +119,7 @@ def _list_pieces(request: Request) -> Sequence[Piece]:
 
 
 def _decode(piece: Piece, request: Request) -> Split:
-    return single(read_square(piece.path, request.size), piece.label)
+    return single(read_square(piece.path, request.size, request.fit), piece.label)
 
 
 def _describe(name: str, classes: tuple[str, ...]) -> DatasetInfo:

@@ -23,6 +23,7 @@ from shared.datasets.digits import DIGITS
 from shared.datasets.event_sets import CIFAR10DVS, NCALTECH101, NMNIST
 from shared.datasets.simulated import CIFAR10DVS_SIM, NCALTECH101_SIM
 from shared.errors import SourceError
+from shared.picture_fit import Fit
 
 DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
     {
@@ -66,6 +67,7 @@ def make_request(
     timesteps: int | None = None,
     binning: Binning = "count",
     allow_partial: bool = False,
+    fit: Fit = "cut",
 ) -> Request:
     """What `stream` is asked for, with the set's own defaults filled in. Arguments as `load_split`.
 
@@ -79,7 +81,7 @@ def make_request(
     timesteps = DEFAULT_TIMESTEPS if timesteps is None else timesteps
     if size < 1 or timesteps < 1:
         raise SourceError(f"{name}: size {size} and timesteps {timesteps} must both be at least 1")
-    return Request(name, root or Path(), part, size, timesteps, binning, allow_partial)
+    return Request(name, root or Path(), part, size, timesteps, binning, allow_partial, fit)
 
 
 def list_pieces(request: Request) -> Sequence[Piece]:
@@ -117,6 +119,7 @@ def load_split(
     timesteps: int | None = None,
     binning: Binning = "count",
     allow_partial: bool = False,
+    fit: Fit = "cut",
     progress: Progress | None = None,
 ) -> Split:
     """One part in memory; the other part is neither opened nor decoded.
@@ -129,13 +132,14 @@ def load_split(
         timesteps: frames an event recording is binned into; None for `DEFAULT_TIMESTEPS`; pictures ignore it.
         binning: frames of equal event count, or of equal time; pictures ignore it.
         allow_partial: read what is there although the publisher's set has more.
+        fit: how pictures become square; recordings ignore it.
         progress: called after each file.
 
     Raises:
         SourceError: unknown name, files missing (which, where, how to get them), or a damaged file (named).
     """
     request = make_request(
-        name, root, part, size=size, timesteps=timesteps, binning=binning, allow_partial=allow_partial
+        name, root, part, size=size, timesteps=timesteps, binning=binning, allow_partial=allow_partial, fit=fit
     )
     return concatenate(list(stream(request, progress)))
 

@@ -9,6 +9,7 @@ import numpy as np
 from shared.datasets.base import DataSet, Split
 from shared.datasets.caltech101 import read_square
 from shared.errors import SourceError
+from shared.picture_fit import Fit
 
 TEST_EVERY = 5
 """Of each class's files, sorted by name, every fifth is a test picture."""
@@ -16,8 +17,8 @@ TEST_EVERY = 5
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"}
 
 
-def load_folder(root: Path, size: int, channels: int) -> DataSet:
-    """Read `root/<class>/<picture>`, shorter side scaled to `size`, centre cut out.
+def load_folder(root: Path, size: int, channels: int, fit: Fit = "cut") -> DataSet:
+    """Read `root/<class>/<picture>`, each fitted to a square of side `size`.
 
     Returns:
         Pictures uint8 [N, channels, size, size]; the classes in the order of their names.
@@ -38,7 +39,7 @@ def load_folder(root: Path, size: int, channels: int) -> DataSet:
             raise SourceError(f"{root / name} has {len(files)} pictures: each class needs {TEST_EVERY} or more")
         for index, file in enumerate(files):
             is_test = index % TEST_EVERY == TEST_EVERY - 1
-            frames[is_test].append(_channels(read_square(file, size), channels))
+            frames[is_test].append(_channels(read_square(file, size, fit), channels))
             labels[is_test].append(label)
     train, test = (Split(np.stack(frames[part]), np.array(labels[part], np.int64)) for part in (False, True))
     return DataSet("folder", tuple(classes), train, test, False, f"every {TEST_EVERY}th file of a class is for testing")
