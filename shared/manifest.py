@@ -15,7 +15,7 @@ from shared.errors import BundleError, ConfigError
 from shared.execution import EXECUTIONS, Execution, why_not_rate
 from shared.exit_policy import ExitPolicy
 from shared.network_spec import NetworkSpec, Shape
-from shared.picture_fit import Fit
+from shared.picture_fit import PictureFit
 from shared.plain_data import dataclass_from
 
 FORMAT = "neucodex-bundle"
@@ -92,7 +92,8 @@ class Manifest:
 
     `frame_shape` is the shape of the spikes on the wire, `split_shape` that of the feature map they stand for.
     `executions` are the ways in which the weights may be run, `default_execution` the one that did better on held-out
-    samples. `fit` is how a picture becomes as large as the network takes. `provenance` says how the bundle came to be (data set, recipe, commit, seed); it is for people.
+    samples. `fit` is how a picture gets the network's size. `provenance` says how the bundle came to be (data set,
+    recipe, commit, seed); it is for people.
     """
 
     name: str
@@ -104,7 +105,7 @@ class Manifest:
     executions: Mapping[Execution, ExecutionSpec]
     default_execution: Execution
     provenance: Mapping[str, Any]
-    fit: Fit = "cut"
+    fit: PictureFit = "cut"
 
     def with_execution(self, execution: Execution, spec: ExecutionSpec) -> Manifest:
         """The same with another description of one execution."""

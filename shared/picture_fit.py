@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Fit = Literal["cut", "stretch"]
+PictureFit = Literal["cut", "stretch"]
 """`cut` keeps the aspect: the picture is scaled until it just covers the target, and cut to it around its centre.
 `stretch` keeps the whole picture: each axis is scaled by itself."""
 
 
-def fit_picture(picture: Image, width: int, height: int, fit: Fit) -> Image:
+def fit_picture(picture: Image, width: int, height: int, fit: PictureFit) -> Image:
     """The picture at `width` x `height` pixels, scaled bilinearly over the area that each new pixel covers."""
     from PIL import Image, ImageOps  # noqa: PLC0415  the extra `edge`
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from shared.bundle import Bundle
 from shared.datasets.base import Part
-from shared.datasets.registry import info, load_split
+from shared.datasets.registry import info, read, request_for
 from shared.errors import ConfigError
 from training.data import bundle_data, to_input
 from training.execute import execute_bundle
@@ -58,16 +58,8 @@ def bundle_samples(
         )
 
     def frames(part: Part) -> NDArray[np.uint8]:
-        return load_split(
-            name,
-            root,
-            part,
-            size=spec.input_shape[1],
-            timesteps=spec.timesteps,
-            binning=made_with.get("binning", "count"),
-            allow_partial=allow_partial,
-            fit=bundle.manifest.fit,
-        ).frames
+        binning = made_with.get("binning", "count")
+        return read(request_for(bundle.manifest, name, root, part, binning=binning, allow_partial=allow_partial)).frames
 
     return frames("train"), frames("test")
 

@@ -17,7 +17,7 @@ from shared.binning import Binning
 from shared.errors import ConfigError
 from shared.exit_policy import Measure
 from shared.network_spec import NetworkSpec
-from shared.picture_fit import Fit
+from shared.picture_fit import PictureFit
 from shared.plain_data import dataclass_from
 from training import imagenet
 
@@ -48,7 +48,7 @@ class DataRecipe:
     binning: Binning = "count"
     allow_partial: bool = False
     limit: int | None = None
-    fit: Fit = "cut"
+    fit: PictureFit = "cut"
 
     def __post_init__(self) -> None:
         if self.name == "folder" and self.limit is not None:

@@ -17,7 +17,7 @@ from benchmarks.record import Target
 from edge_client.heads.base import Head
 from edge_client.heads.factory import open_head
 from shared.bundle import Bundle
-from shared.datasets.registry import load_split
+from shared.datasets.registry import read, request_for
 from training.collect_spikes import Frames, bundle_samples, cloud_answers
 from training.commands.graphs import add_graphs
 
@@ -34,9 +34,7 @@ def measure(setup: Setup) -> Measurement:
     torch.set_num_threads(THREADS)
     bundle = with_graphs(setup)
     spec = bundle.manifest.network
-    test = load_split(
-        setup.dataset, setup.data, "test", size=spec.input_shape[1], timesteps=spec.timesteps, allow_partial=True
-    )
+    test = read(request_for(bundle.manifest, setup.dataset, setup.data, "test", allow_partial=True))
     samples, labels = test.frames[: 10 if setup.quick else 100], test.labels
     heads, missing = _heads(bundle, setup.quick)
     seconds: dict[str, list[float]] = {name: [] for name in heads}

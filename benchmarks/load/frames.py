@@ -14,7 +14,7 @@ from benchmarks.load.samples import Samples
 from edge_client.heads.base import InputArray
 from edge_client.heads.torch_head import TorchHead
 from shared.bundle import Bundle, write_bundle
-from shared.datasets import load_split
+from shared.datasets.registry import read, request_for
 from shared.errors import SourceError
 from shared.exit_policy import ExitPolicy
 from shared.manifest import ExecutionSpec, Manifest, Normalisation
@@ -62,7 +62,7 @@ def pictures_of(bundle: Bundle, dataset: str, data: Path | None, limit: int | No
         SourceError: there is no such set, its files are missing, or it does not fit the bundle.
     """
     spec = bundle.manifest.network
-    frames = load_split(dataset, data, "test", size=spec.input_shape[1], timesteps=spec.timesteps).frames[:limit]
+    frames = read(request_for(bundle.manifest, dataset, data, "test")).frames[:limit]
     if frames.shape[1:] != spec.sample_shape:
         raise SourceError(f"data set {dataset} has samples of {frames.shape[1:]}, the bundle takes {spec.sample_shape}")
     return frames

@@ -17,6 +17,7 @@ from shared.datasets.events import make_events
 from shared.errors import SourceError
 from shared.manifest import Manifest
 from shared.network_spec import Shape
+from shared.picture_fit import PictureFit
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
 
 
 class PictureConverter:
-    """For a bundle of pictures; each is scaled and cut as docs/edge.md says."""
+    """For a bundle of pictures; each becomes as large as the manifest's `fit` says."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, fit: PictureFit) -> None:
         self.shape: tuple[int, ...] = shape
         self._shape = shape
+        self._fit = fit
 
     def pixels(self, given: Input) -> InputArray:
         """uint8 [C, H, W].
@@ -39,16 +41,16 @@ class PictureConverter:
         """
         if isinstance(given, (str, Path)):
             try:
-                return read_picture(Path(given), self._shape)
+                return read_picture(Path(given), self._shape, self._fit)
             except SourceError as error:
                 raise SourceError(f"{given}: {error}") from None
         if not isinstance(given, np.ndarray):
             if not hasattr(given, "convert"):
                 raise SourceError(f"{type(given).__name__} is no picture: give an array, a Pillow picture or a path")
-            return from_image(given, self._shape)
+            return from_image(given, self._shape, self._fit)
         if given.dtype == np.uint8 and given.shape == self._shape:
             return np.ascontiguousarray(given)
-        return from_array(given, self._shape)
+        return from_array(given, self._shape, self._fit)
 
 
 class RecordingConverter:
@@ -85,7 +87,7 @@ def converter(manifest: Manifest, binning: Binning = "count") -> Converter:
     """The converter for a bundle."""
     if manifest.network.input_kind == "events":
         return RecordingConverter(RecordingReader(manifest, binning))
-    return PictureConverter(picture_shape(manifest))
+    return PictureConverter(picture_shape(manifest), manifest.fit)
 
 
 def _events(given: NDArray[Any]) -> NDArray[np.void]:

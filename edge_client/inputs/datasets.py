@@ -23,14 +23,8 @@ class DatasetSource(Source):
         spec = manifest.network
         self._labels = _labels_in_bundle(info.name, info.classes, manifest)
         _check_fit(info.name, info.kind, info.channels, spec)
-        self._request = registry.make_request(
-            info.name,
-            inputs.data,
-            "test",
-            size=spec.input_shape[1],
-            timesteps=spec.timesteps,
-            binning=inputs.binning,
-            allow_partial=inputs.allow_partial,
+        self._request = registry.request_for(
+            manifest, info.name, inputs.data, "test", binning=inputs.binning, allow_partial=inputs.allow_partial
         )
         pieces = registry.list_pieces(self._request)  # says now, not after the connection, that files are missing
         there = len(pieces) if pieces[0].label >= 0 else info.recordings[1]

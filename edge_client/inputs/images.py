@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from shared.errors import ConfigError, SourceError
 from shared.network_spec import Shape
+from shared.picture_fit import PictureFit, fit_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,10 +26,10 @@ CHANNELS = (1, 3, 4)
 """Of pictures as arrays: grey, RGB, RGBA."""
 
 
-def read_picture(path: Path, shape: Shape) -> NDArray[np.uint8]:
+def read_picture(path: Path, shape: Shape, fit: PictureFit = "cut") -> NDArray[np.uint8]:
     """A picture as uint8 of `shape` [C, H, W]: grey for one channel, RGB for three.
 
-    Turned upright as its EXIF data say, scaled so that it just covers H x W, cut to it around its centre.
+    Turned upright as its EXIF data say, and made H x W as `fit` says.
 
     Raises:
         SourceError: it cannot be read; the text says why and does not repeat the path.
@@ -36,7 +37,7 @@ def read_picture(path: Path, shape: Shape) -> NDArray[np.uint8]:
     pillow = _pillow()
     try:
         with pillow.open(path) as picture:
-            return _fitted(picture, shape)
+            return _fitted(picture, shape, fit)
     except FileNotFoundError:
         raise SourceError("no such file, and no pattern that matches one") from None
     except pillow.UnidentifiedImageError:
@@ -45,14 +46,14 @@ def read_picture(path: Path, shape: Shape) -> NDArray[np.uint8]:
         raise _damaged(error) from None
 
 
-def from_image(picture: Image, shape: Shape) -> NDArray[np.uint8]:
+def from_image(picture: Image, shape: Shape, fit: PictureFit = "cut") -> NDArray[np.uint8]:
     """A Pillow picture, whose pixels may not be read yet, as uint8 of `shape` [C, H, W], see `read_picture`.
 
     Raises:
         SourceError: it cannot be read.
     """
     try:
-        return _fitted(picture, shape)
+        return _fitted(picture, shape, fit)
     except Exception as error:
         raise _damaged(error) from None
 
@@ -62,7 +63,7 @@ def _damaged(error: Exception) -> SourceError:
     return SourceError(f"damaged or too large: {getattr(error, 'strerror', None) or error}")
 
 
-def _fitted(picture: Image, shape: Shape) -> NDArray[np.uint8]:
+def _fitted(picture: Image, shape: Shape, fit: PictureFit) -> NDArray[np.uint8]:
     from PIL import Image, ImageOps  # noqa: PLC0415  the extra `edge`
 
     channels, height, width = shape
@@ -70,15 +71,14 @@ def _fitted(picture: Image, shape: Shape) -> NDArray[np.uint8]:
     if upright.mode.startswith("I;16"):  # convert() would cut off everything above 255
         upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
     converted = upright.convert(MODES[channels])
-    fitted = ImageOps.fit(converted, (width, height), Image.Resampling.BILINEAR)
-    pixels = np.asarray(fitted, np.uint8)
+    pixels = np.asarray(fit_picture(converted, width, height, fit), np.uint8)
     return np.ascontiguousarray(pixels[np.newaxis] if channels == 1 else pixels.transpose(2, 0, 1))
 
 
-def from_array(pixels: NDArray[Any], shape: Shape) -> NDArray[np.uint8]:
+def from_array(pixels: NDArray[Any], shape: Shape, fit: PictureFit = "cut") -> NDArray[np.uint8]:
     """A uint8 picture [H, W], [H, W, C] or [C, H, W] with C = 1 (grey), 3 (RGB) or 4 (RGBA) as uint8 of `shape`.
 
-    Where both axes could be channels, the last one is.
+    Where both axes could be channels, the last one is. Another size is fitted as `read_picture` does.
 
     Raises:
         SourceError: it is no such array.
@@ -91,7 +91,7 @@ def from_array(pixels: NDArray[Any], shape: Shape) -> NDArray[np.uint8]:
         pixels = pixels[:, :, 0]
     if 0 in pixels.shape or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in CHANNELS)):
         raise SourceError(f"an array {list(pixels.shape)} is no picture: give [H, W], [H, W, C] or [C, H, W]")
-    return from_image(_pillow().fromarray(np.ascontiguousarray(pixels)), shape)
+    return from_image(_pillow().fromarray(np.ascontiguousarray(pixels)), shape, fit)
 
 
 def encoded_sizes(pixels: NDArray[np.uint8]) -> tuple[int, int] | None:

@@ -25,6 +25,7 @@ class PictureReader:
 
     def __init__(self, manifest: Manifest) -> None:
         self.shape = picture_shape(manifest)
+        self._fit = manifest.fit
         self._labels = {name: index for index, name in enumerate(manifest.class_names)}
 
     def sample(self, number: int, path: Path) -> Sample:
@@ -33,7 +34,7 @@ class PictureReader:
         Raises:
             SourceError: it cannot be read; the text says why and does not repeat the path.
         """
-        pixels = read_picture(path, self.shape)
+        pixels = read_picture(path, self.shape, self._fit)
         return Sample(number, str(path), self._labels.get(path.absolute().parent.name), pixels)
 
 

@@ -11,6 +11,7 @@ from edge_client.inputs.base import Item, Skip, Source
 from edge_client.inputs.images import from_array
 from shared.errors import ConfigError, SourceError
 from shared.network_spec import Shape
+from shared.picture_fit import PictureFit
 
 if TYPE_CHECKING:
     import cv2
@@ -24,7 +25,7 @@ class VideoSource(Source):
     Args:
         video: a path, whatever else OpenCV opens, or a camera's index.
         every: N.
-        shape: [C, H, W] of the bundle's pictures.
+        shape, fit: of the bundle's pictures, [C, H, W], and how a frame becomes one.
         skip, limit: as of other sources.
 
     Raises:
@@ -32,10 +33,11 @@ class VideoSource(Source):
         ConfigError: OpenCV is not installed.
     """
 
-    def __init__(self, video: str, every: int, shape: Shape, skip: Skip, limit: int | None) -> None:
+    def __init__(self, video: str, every: int, shape: Shape, fit: PictureFit, skip: Skip, limit: int | None) -> None:
         self._video = f"camera{video}" if video.isdecimal() else video
         self._every = every
         self._shape = shape
+        self._fit: PictureFit = fit
         self._skip = skip
         self._capture, self._frames = _open(video)
         there = -(-self._frames // every) if self._frames > 0 else None
@@ -57,7 +59,7 @@ class VideoSource(Source):
                     if not there:
                         break
                     rgb = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-                    yield Sample(frame // self._every, name, None, from_array(rgb, self._shape))
+                    yield Sample(frame // self._every, name, None, from_array(rgb, self._shape, self._fit))
                 frame += 1
             else:
                 return

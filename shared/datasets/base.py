@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from shared.binning import Binning
 from shared.errors import SourceError
 from shared.network_spec import InputKind
-from shared.picture_fit import Fit
+from shared.picture_fit import PictureFit
 
 Frames = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -71,7 +71,7 @@ class Request:
     timesteps: int
     binning: Binning = "count"
     allow_partial: bool = False
-    fit: Fit = "cut"
+    fit: PictureFit = "cut"
 
 
 @dataclass(frozen=True)

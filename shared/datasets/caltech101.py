@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from shared.datasets.base import DatasetInfo, Part, Piece, Request, Split, check_complete, find_folder, single
 from shared.errors import SourceError
-from shared.picture_fit import Fit, fit_picture
+from shared.picture_fit import PictureFit, fit_picture
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -107,7 +107,7 @@ def open_picture(path: Path) -> Image.Image:
         raise SourceError(f"{path}: damaged or not a picture ({error}): replace the file") from None
 
 
-def read_square(path: Path, size: int, fit: Fit = "cut") -> NDArray[np.uint8]:
+def read_square(path: Path, size: int, fit: PictureFit = "cut") -> NDArray[np.uint8]:
     """The picture as uint8 [3, size, size], see `open_picture` and `fit_picture`."""
     fitted = fit_picture(open_picture(path), size, size, fit)
     return np.ascontiguousarray(np.asarray(fitted).transpose(2, 0, 1))

@@ -23,7 +23,8 @@ from shared.datasets.digits import DIGITS
 from shared.datasets.event_sets import CIFAR10DVS, NCALTECH101, NMNIST
 from shared.datasets.simulated import CIFAR10DVS_SIM, NCALTECH101_SIM
 from shared.errors import SourceError
-from shared.picture_fit import Fit
+from shared.manifest import Manifest
+from shared.picture_fit import PictureFit
 
 DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
     {
@@ -67,7 +68,7 @@ def make_request(
     timesteps: int | None = None,
     binning: Binning = "count",
     allow_partial: bool = False,
-    fit: Fit = "cut",
+    fit: PictureFit = "cut",
 ) -> Request:
     """What `stream` is asked for, with the set's own defaults filled in. Arguments as `load_split`.
 
@@ -82,6 +83,29 @@ def make_request(
     if size < 1 or timesteps < 1:
         raise SourceError(f"{name}: size {size} and timesteps {timesteps} must both be at least 1")
     return Request(name, root or Path(), part, size, timesteps, binning, allow_partial, fit)
+
+
+def request_for(
+    manifest: Manifest,
+    name: str,
+    root: Path | None,
+    part: Part,
+    *,
+    binning: Binning = "count",
+    allow_partial: bool = False,
+) -> Request:
+    """One part of a set in the size, the timesteps and the fit of a bundle. Arguments and errors as `load_split`."""
+    spec = manifest.network
+    return make_request(
+        name,
+        root,
+        part,
+        size=spec.input_shape[1],
+        timesteps=spec.timesteps,
+        binning=binning,
+        allow_partial=allow_partial,
+        fit=manifest.fit,
+    )
 
 
 def list_pieces(request: Request) -> Sequence[Piece]:
@@ -119,7 +143,7 @@ def load_split(
     timesteps: int | None = None,
     binning: Binning = "count",
     allow_partial: bool = False,
-    fit: Fit = "cut",
+    fit: PictureFit = "cut",
     progress: Progress | None = None,
 ) -> Split:
     """One part in memory; the other part is neither opened nor decoded.
@@ -141,6 +165,11 @@ def load_split(
     request = make_request(
         name, root, part, size=size, timesteps=timesteps, binning=binning, allow_partial=allow_partial, fit=fit
     )
+    return read(request, progress)
+
+
+def read(request: Request, progress: Progress | None = None) -> Split:
+    """What was asked for, in memory. Errors as `stream`."""
     return concatenate(list(stream(request, progress)))
 
 

@@ -15,7 +15,7 @@ import torch
 from edge_client.heads.factory import open_head
 from edge_client.heads.runtime import Runtime
 from shared.bundle import Bundle
-from shared.datasets.registry import load_split
+from shared.datasets.registry import read, request_for
 from shared.execution import Execution
 from shared.manifest import Extra
 from shared.models.load import load_network
@@ -94,7 +94,7 @@ def test_onnxruntime_gives_torchs_spikes(model: Path, execution: Execution, tmp_
     bundle = Bundle.open(model, execution)
     dataset, folder = where_its_data_are(bundle, tmp_path)
     spec = bundle.manifest.network
-    split = load_split(dataset, folder, "test", size=spec.input_shape[1], timesteps=spec.timesteps, allow_partial=True)
+    split = read(request_for(bundle.manifest, dataset, folder, "test", allow_partial=True))
     samples = split.frames[:LIMIT]
     with torch.inference_mode():
         inputs = to_input(torch.from_numpy(samples), bundle.manifest.normalisation, spec.input_kind)
@@ -164,7 +164,7 @@ def classify_here(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Predictions at the exit, exit timesteps and labels of the first `count` test samples, all of them at once."""
     manifest, spec = bundle.manifest, bundle.manifest.network
-    split = load_split(dataset, data, "test", size=spec.input_shape[1], timesteps=spec.timesteps, allow_partial=True)
+    split = read(request_for(bundle.manifest, dataset, data, "test", allow_partial=True))
     samples = Samples(torch.from_numpy(split.frames[:count]), torch.from_numpy(split.labels[:count]))
     machine = Machine(torch.device("cpu"), bfloat16=False)
     settings, executed = bundle.settings, execute_bundle(bundle)

@@ -9,7 +9,7 @@ import numpy as np
 from shared.datasets.base import DataSet, Split
 from shared.datasets.caltech101 import read_square
 from shared.errors import SourceError
-from shared.picture_fit import Fit
+from shared.picture_fit import PictureFit
 
 TEST_EVERY = 5
 """Of each class's files, sorted by name, every fifth is a test picture."""
@@ -17,7 +17,7 @@ TEST_EVERY = 5
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"}
 
 
-def load_folder(root: Path, size: int, channels: int, fit: Fit = "cut") -> DataSet:
+def load_folder(root: Path, size: int, channels: int, fit: PictureFit = "cut") -> DataSet:
     """Read `root/<class>/<picture>`, each fitted to a square of side `size`.
 
     Returns:

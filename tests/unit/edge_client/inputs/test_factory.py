@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from edge_client.config import InputConfig
 from edge_client.inference.sample import Sample
 from edge_client.inputs.base import Unreadable
+from edge_client.inputs.convert import converter
 from edge_client.inputs.factory import open_source
 from edge_client.inputs.images import encoded_sizes, read_picture
 from shared.errors import ConfigError, SourceError
@@ -90,6 +92,18 @@ def test_the_centre_is_kept(tmp_path: Path) -> None:
     Image.fromarray(wide).save(tmp_path / "x.png")
     frames = read_picture(tmp_path / "x.png", (3, 16, 16))
     assert [int(plane.mean()) for plane in frames] == [255, 0, 7]
+
+
+def test_a_bundle_that_stretches_pictures_keeps_all_of_them(tmp_path: Path) -> None:
+    wide = np.zeros((16, 48, 3), np.uint8)
+    wide[:, 16:32] = 255
+    Image.fromarray(wide).save(tmp_path / "x.png")
+    stretching = replace(RGB, fit="stretch")
+    (sample,) = take(InputConfig((str(tmp_path / "x.png"),)), stretching)
+    assert isinstance(sample, Sample)
+    np.testing.assert_array_equal(sample.pixels, converter(stretching).pixels(wide))
+    assert sample.pixels[:, :, 0].max() == 0
+    assert sample.pixels[:, :, 8].min() == 255
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK"])
