@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cloud_server.engine.decoder import Batch
+from cloud_server.engine.decoder import FrameBatch
 from cloud_server.engine.loaded_bundle import LoadedBundle
 from cloud_server.engine.requests import Answered, Failed, Outcome, StepRequest
 from cloud_server.tails.base import Confidences, DecodedFrame, buckets
@@ -40,7 +40,7 @@ class BatchResult:
         stages: seconds of each stage, with its name.
     """
 
-    batch: Batch
+    batch: FrameBatch
     began: float
     seconds: float = 0.0
     size: int = 0
@@ -92,7 +92,7 @@ class BatchRunner:
         """When a slot may be free again: about the time of a sample's timesteps, limited to 10 ms .. 1 s."""
         return round(min(max(self.seconds * self.loaded.timesteps, 0.01), 1.0) * 1000)
 
-    def step(self, batch: Batch, began: float) -> BatchResult:
+    def step(self, batch: FrameBatch, began: float) -> BatchResult:
         """Step a batch and commit the samples that succeeded.
 
         Args:
@@ -121,7 +121,7 @@ class BatchRunner:
         self._count(result)
         return result
 
-    def give_up(self, batch: Batch, began: float) -> BatchResult:
+    def give_up(self, batch: FrameBatch, began: float) -> BatchResult:
         """The result of a batch that a bug of ours lost: every frame failed."""
         reason = "the cloud failed computing"
         failed = {n: Failed(entry.item, RejectionCode.INTERNAL, reason) for n, entry in enumerate(batch)}

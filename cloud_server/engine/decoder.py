@@ -20,7 +20,7 @@ from shared.spike_codec import CodecContext, Spikes
 
 log = logging.getLogger(__name__)
 
-Batch = Sequence[Queued[StepRequest]]
+FrameBatch = Sequence[Queued[StepRequest]]
 
 
 class Decoder:
@@ -29,7 +29,7 @@ class Decoder:
     def __init__(self) -> None:
         self._lock = threading.Lock()
 
-    def decode(self, loaded: LoadedBundle, batch: Batch, running: Batch = ()) -> float:
+    def decode(self, loaded: LoadedBundle, batch: FrameBatch, running: FrameBatch = ()) -> float:
         """Set `decoded` of every request in `batch` that has none yet.
 
         Args:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from cloud_server.engine.batch_runner import STAGE, BatchResult, BatchRunner
-from cloud_server.engine.decoder import Batch, Decoder
+from cloud_server.engine.decoder import Decoder, FrameBatch
 from cloud_server.engine.loaded_bundle import LoadedBundle
 from cloud_server.engine.requests import Deliver, StepRequest
 from cloud_server.engine.threads import choose_threads
@@ -82,7 +82,7 @@ class Engine:
         """Notified when a bundle may have a batch."""
         self._wake_helper = threading.Condition(self._lock)
         """Notified when there is work for the helper."""
-        self._running: tuple[LoadedBundle, Batch] | None = None
+        self._running: tuple[LoadedBundle, FrameBatch] | None = None
         self._last_was_warm_up = False
         """The engine's last step belonged to a warm-up."""
         self._new_frames = 0
@@ -218,7 +218,7 @@ class Engine:
             self._threads = choose_threads(loaded.tail.use_threads, step)
         loaded.tail.use_threads(self._threads)
 
-    def _run_batch(self, runner: BatchRunner, batch: Batch) -> None:
+    def _run_batch(self, runner: BatchRunner, batch: FrameBatch) -> None:
         loaded, began = runner.loaded, time.perf_counter()
         try:
             undecoded = [entry for entry in batch if entry.item.decoded is None]
@@ -306,6 +306,6 @@ class Engine:
                 return partial(self._decode_ahead, loaded, undecoded[:DECODE_CHUNK], running)
         return None
 
-    def _decode_ahead(self, loaded: LoadedBundle, batch: Batch, running: Batch) -> None:
+    def _decode_ahead(self, loaded: LoadedBundle, batch: FrameBatch, running: FrameBatch) -> None:
         seconds = self._decoder.decode(loaded, batch, running)
         self._metrics.observe(STAGE, seconds, stage="decode", bundle=loaded.name)

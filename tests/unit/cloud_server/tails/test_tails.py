@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from cloud_server.config import CloudConfig, Precision
 from cloud_server.engine.batch_runner import BatchRunner
-from cloud_server.engine.batch_runner import BatchRunner
 from cloud_server.engine.loaded_bundle import load_bundle
 from cloud_server.tails.base import Tail
 from cloud_server.tails.cuda_graph import CudaGraphTail
