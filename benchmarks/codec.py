@@ -23,7 +23,7 @@ from shared.errors import BundleError
 from shared.spike_codec import CodecTables, SpikeCodec
 from shared.spike_codec.range_coder import PlainCoder
 from training.codec_fit import default_reach, fit_tables, train_dictionary
-from training.collect_spikes import Frames, bundle_samples, bundle_spikes
+from training.collect_spikes import SpikeTrain, bundle_samples, bundle_spikes
 from training.commands.codec import zero_order_bytes
 from training.data import evenly_spaced
 
@@ -92,7 +92,7 @@ def measure(
     )
 
 
-def _sizes(codec: SpikeCodec, dictionary: bytes | None, frames: Frames) -> dict[str, Any]:
+def _sizes(codec: SpikeCodec, dictionary: bytes | None, frames: SpikeTrain) -> dict[str, Any]:
     """The mean of each form's bytes, by timestep and over all; and what the codec chose."""
     timesteps = frames.shape[1]
     forms = forms_of(codec, dictionary)
@@ -122,7 +122,7 @@ def _sizes(codec: SpikeCodec, dictionary: bytes | None, frames: Frames) -> dict[
 def _times(
     codec: SpikeCodec,
     dictionary: bytes | None,
-    frames: Frames,
+    frames: SpikeTrain,
     bundle: Bundle,
     samples: NDArray[np.uint8],
     chances: NDArray[np.uint32],
@@ -149,7 +149,7 @@ def _times(
     return {name: spread_of(values) for name, values in took.items()}
 
 
-def _contexts(train: Frames, test: Frames) -> dict[str, list[float]]:
+def _contexts(train: SpikeTrain, test: SpikeTrain) -> dict[str, list[float]]:
     """What each part of the model is worth: mean bytes by timestep, of tables fitted without it."""
     reach = default_reach(train.shape[2])
     variants: Mapping[str, CodecTables] = {

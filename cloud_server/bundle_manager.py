@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import NoReturn
 
 from cloud_server.catalogue import longest_message, read_bundles
 from cloud_server.config import CloudConfig
 from cloud_server.engine.engine import Engine
 from cloud_server.engine.loaded_bundle import LoadedBundle, bundle_key, bundle_names, load_bundle
+from cloud_server.engine.requests import Deliver
 from cloud_server.rpc.servicer import CoInferenceServicer
 from shared.bundle import Bundle
 from shared.errors import ConfigError, EngineFailed, NeucodexError
@@ -61,9 +63,10 @@ class BundleManager:
             failure = EngineFailed(f"bundle {loaded.name}: no step succeeds any more ({why}): start the process again")
             loop.call_soon_threadsafe(self._failure.put_nowait, failure)
 
+        deliver: Deliver = partial(loop.call_soon_threadsafe, self._servicer.handle_outcomes)  # type: ignore[arg-type]
         single_threaded = self._config.device == "cuda" or self._config.batch_invariant
         self._engine = Engine(
-            deliver=self._servicer.deliver,
+            deliver=deliver,
             on_broken=on_broken,
             metrics=self._metrics,
             threads=1 if single_threaded else self._config.threads,
@@ -152,7 +155,8 @@ class BundleManager:
 
     def _unload(self, engine: Engine, loaded: LoadedBundle) -> None:
         engine.remove(loaded)
-        self._metrics.set("neucodex_cloud_slots", 0, bundle=loaded.name)
+        for gauge in ("slots", "queue_length"):
+            self._metrics.set(f"neucodex_cloud_{gauge}", 0, bundle=loaded.name)
 
     async def _retire(self, loaded: LoadedBundle) -> None:
         assert self._engine is not None

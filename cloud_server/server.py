@@ -33,8 +33,8 @@ it after each operation that runs without it. With Python's 5 ms, a burst of mes
 LAST_WRITES_S = 1.0
 """Seconds for the last messages to be written after the drain."""
 
-LAG_INTERVAL_S = 1.0
-"""Seconds between two measurements of the event loop's lag."""
+SAMPLE_INTERVAL_S = 1.0
+"""Seconds between two readings of the event loop and the queues."""
 
 
 class ChildProcess(Protocol):
@@ -78,7 +78,7 @@ async def serve(config: CloudConfig, child: ChildProcess | None = None) -> None:
         reflection.enable_server_reflection((SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
     stop_signals = _signals(signal.SIGTERM) if child else _signals(signal.SIGTERM, signal.SIGINT)
     reload_signals = _signals(signal.SIGHUP)
-    background = [asyncio.create_task(_watch_event_loop_lag(metrics))]
+    background = [asyncio.create_task(_sample_gauges(metrics, manager))]
     try:
         if child is not None and not child.early:
             await _unless_stopped(stop_signals, manager.load_all())
@@ -114,14 +114,16 @@ async def serve(config: CloudConfig, child: ChildProcess | None = None) -> None:
     log.info("stopped")
 
 
-async def _watch_event_loop_lag(metrics: Metrics) -> None:
-    """Measure once a second how late the event loop is, and how many tasks it has. Runs until it is cancelled."""
+async def _sample_gauges(metrics: Metrics, manager: BundleManager) -> None:
+    """Read once a second how late the event loop is, its tasks, and the queues. Runs until it is cancelled."""
     loop = asyncio.get_running_loop()
     while True:
-        due = loop.time() + LAG_INTERVAL_S
-        await asyncio.sleep(LAG_INTERVAL_S)
+        due = loop.time() + SAMPLE_INTERVAL_S
+        await asyncio.sleep(SAMPLE_INTERVAL_S)
         metrics.observe("neucodex_cloud_loop_lag_seconds", max(loop.time() - due, 0.0))
         metrics.set("neucodex_cloud_tasks", len(asyncio.all_tasks()))
+        for loaded in manager.bundles:
+            metrics.set("neucodex_cloud_queue_length", loaded.scheduler.waiting, bundle=loaded.name)
 
 
 class _Stopped(Exception):

@@ -122,10 +122,10 @@ CLOUD_METRICS = (
         {},
         LATENCY_BUCKETS,
     ),
-    Metric("neucodex_cloud_tasks", "gauge", "Tasks of the event loop."),
+    Metric("neucodex_cloud_tasks", "gauge", "Tasks of the event loop, once a second."),
     Metric("neucodex_cloud_slots", "gauge", "Slots that exist.", {"bundle": ()}),
     Metric("neucodex_cloud_slots_in_use", "gauge", "Slots that belong to a sample in flight.", {"bundle": ()}),
-    Metric("neucodex_cloud_queue_length", "gauge", "Frames that wait for a batch.", {"bundle": ()}),
+    Metric("neucodex_cloud_queue_length", "gauge", "Frames that wait for a batch, once a second.", {"bundle": ()}),
     Metric(
         "neucodex_cloud_rejections_total",
         "counter",

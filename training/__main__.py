@@ -20,14 +20,14 @@ from training.collect_spikes import bundle_samples
 from training.commands import codec, local_exit
 from training.commands.data import data as data_commands
 from training.commands.executions import equip, executions
-from training.commands.graphs import RUNTIMES, Runtime, add_graphs, held_out_samples
+from training.commands.graphs import RUNTIMES, GraphRuntime, add_graphs, held_out_samples
 from training.commands.import_weights import import_weights
 from training.commands.teacher import teacher
 from training.data import TrainingData, load_data
 from training.deploy import export_bundle, run_calibration, run_evaluation
 from training.device import Machine, machine
 from training.rate_graphs import rate_graphs, write_rate_graphs
-from training.recipe import Kind, Recipe, read_recipe
+from training.recipe import Recipe, StageKind, read_recipe
 from training.recipe import uncompressed as uncompressed_recipe
 from training.stages import train_stage
 
@@ -113,7 +113,7 @@ main_group.add_command(local_exit.local_exit)
 main_group.add_command(executions)
 
 
-def _train(job: Job, kinds: tuple[Kind, ...]) -> None:
+def _train(job: Job, kinds: tuple[StageKind, ...]) -> None:
     for index, stage in enumerate(job.recipe.stages):
         if stage.kind in kinds:
             train_stage(job.recipe, index, job.data, job.runs, job.machine)
@@ -168,7 +168,7 @@ def evaluate(**settings: Any) -> None:
 _runtime_option = option(
     "--runtime",
     "runtimes",
-    type=click.Choice(get_args(Runtime)),
+    type=click.Choice(get_args(GraphRuntime)),
     multiple=True,
     help="Write the head for this runtime, too; onnx-int8 includes onnx. Both of a run, onnx with --bundle.",
 )
@@ -185,7 +185,7 @@ _runtime_option = option(
 )
 def export(
     out: Path | None,
-    runtimes: tuple[Runtime, ...],
+    runtimes: tuple[GraphRuntime, ...],
     bundle: Path | None,
     dataset: str | None,
     uncompressed: bool,
@@ -221,7 +221,7 @@ def export(
 @_job_options
 @option("--out", type=click.Path(path_type=Path), help="The bundle's folder; models/<name> if not given.")
 @_runtime_option
-def everything(out: Path | None, runtimes: tuple[Runtime, ...], **settings: Any) -> None:
+def everything(out: Path | None, runtimes: tuple[GraphRuntime, ...], **settings: Any) -> None:
     """All stages, calibration, evaluation and export."""
     with _job(**settings) as job:
         _train(job, ("backbone", "bottleneck", "finetune"))
@@ -231,12 +231,12 @@ def everything(out: Path | None, runtimes: tuple[Runtime, ...], **settings: Any)
             _export(job, out, runtimes)
 
 
-def _export(job: Job, out: Path | None, runtimes: tuple[Runtime, ...]) -> None:
+def _export(job: Job, out: Path | None, runtimes: tuple[GraphRuntime, ...]) -> None:
     bundle = export_bundle(job.recipe, job.data, job.runs, out or Path("models") / job.recipe.name, job.machine)
     _tell(equip(bundle, job.data, runtimes or RUNTIMES))
 
 
-def _export_uncompressed(job: Job, out: Path | None, runtimes: tuple[Runtime, ...]) -> None:
+def _export_uncompressed(job: Job, out: Path | None, runtimes: tuple[GraphRuntime, ...]) -> None:
     """What the pair is compared with."""
     plain = replace(job, recipe=uncompressed_recipe(job.recipe))
     _calibrate(plain)

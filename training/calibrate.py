@@ -23,7 +23,7 @@ from torch import Tensor
 from shared.exit_policy import ExitPolicy, Measure
 from training.executed import running_answers
 
-Floats = NDArray[np.float64]
+Float64Array = NDArray[np.float64]
 
 TEMPERATURE_SHARE = 0.2
 """Of the held-out samples; the threshold is chosen on the others, so that the promise needs no excuse."""
@@ -59,7 +59,7 @@ class Calibration:
 
 
 def calibrate(
-    logits: Floats, labels: NDArray[np.int64], measure: Measure, budget: float, failure: float
+    logits: Float64Array, labels: NDArray[np.int64], measure: Measure, budget: float, failure: float
 ) -> Calibration:
     """Choose temperature and threshold.
 
@@ -130,7 +130,7 @@ def for_temperature(held_out: int) -> int:
     return max(1, int(held_out * TEMPERATURE_SHARE))
 
 
-def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> float:
+def fit_temperature(logits: Float64Array, labels: NDArray[np.int64]) -> float:
     """The temperature of least cross-entropy over all timesteps (Guo et al., "On Calibration of Modern Neural
     Networks", ICML 2017), between 0.05 and 20, rounded to four digits."""
 
@@ -141,13 +141,13 @@ def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> float:
     return round(float(np.exp(found.x)), 4)
 
 
-def cross_entropy(logits: Floats, labels: NDArray[np.int64], temperature: float) -> float:
+def cross_entropy(logits: Float64Array, labels: NDArray[np.int64], temperature: float) -> float:
     """Mean over all timesteps and samples, in nats: [T, N, K] and [N]."""
     scores = log_softmax(logits / temperature, axis=-1)
     return float(-np.take_along_axis(scores, labels[None, :, None], -1).mean())
 
 
-def cloud_confidences(logits: Floats, temperature: float) -> Floats:
+def cloud_confidences(logits: Float64Array, temperature: float) -> Float64Array:
     """Softmax over the last axis in float32, as the cloud computes it and sends it.
 
     There a lead of 16.6 temperatures over all other logits is 1 exactly, and passes a threshold of 1; in float64 it is
@@ -157,7 +157,7 @@ def cloud_confidences(logits: Floats, temperature: float) -> Floats:
     return confidences.astype(np.float64)
 
 
-def certainties(measure: Measure, probabilities: Floats) -> Floats:
+def certainties(measure: Measure, probabilities: Float64Array) -> Float64Array:
     """`shared.exit_policy.certainty` of whole arrays: [..., K] -> [...]."""
     if measure == "max_probability":
         return np.asarray(probabilities.max(-1))
@@ -168,7 +168,7 @@ def certainties(measure: Measure, probabilities: Floats) -> Floats:
     return np.asarray(np.maximum(0.0, 1.0 + (probabilities * logs).sum(-1) / np.log(probabilities.shape[-1])))
 
 
-def choose_threshold(certain: Floats, right: NDArray[np.bool_], budget: float, failure: float) -> float | None:
+def choose_threshold(certain: Float64Array, right: NDArray[np.bool_], budget: float, failure: float) -> float | None:
     """The boldest threshold that testing in fixed sequence certifies, or None.
 
     Args:
@@ -188,7 +188,7 @@ def choose_threshold(certain: Floats, right: NDArray[np.bool_], budget: float, f
     return chosen
 
 
-def exit_timesteps(certain: Floats, threshold: float) -> NDArray[np.int64]:
+def exit_timesteps(certain: Float64Array, threshold: float) -> NDArray[np.int64]:
     """The first timestep (1..T) whose certainty reaches the threshold, T where none does: [T, N] -> [N]."""
     passed = certain >= threshold
     passed[-1] = True

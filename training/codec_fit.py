@@ -7,7 +7,6 @@ later are masked.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from shared.datasets.base import OnProgress
 from shared.network_spec import Shape
 from shared.spike_codec import CodecTables, SpikeCodec
 from shared.spike_codec.range_coder import WHOLE
 from shared.spike_codec.tables import ModelTables
-from training.collect_spikes import Frames
+from training.collect_spikes import SpikeTrain
 
 LEVELS = 256
 UNITS = 16
@@ -52,8 +52,6 @@ DICTIONARY_BYTES = 4096
 DICTIONARY_SHARE = 0.01
 """A zstd dictionary is kept if it is the smallest form of so many held-back frames."""
 
-Progress = Callable[[int, int], None]
-
 
 def default_reach(channels: int) -> int:
     """How far neighbours count: what a channel's neighbours number is what decoding costs."""
@@ -63,9 +61,9 @@ def default_reach(channels: int) -> int:
 
 
 def fit_tables(
-    frames: Frames,
+    frames: SpikeTrain,
     reach: int | None = None,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
     *,
     depth: int = DEPTH,
     neighbours: bool = True,
@@ -87,7 +85,7 @@ def fit_tables(
     return tables
 
 
-def train_dictionary(frames: Frames) -> bytes | None:
+def train_dictionary(frames: SpikeTrain) -> bytes | None:
     """A zstd dictionary for packed frames [N, T, C, H, W]; None where there are too few to learn from."""
     packed: list[Any] = [np.packbits(frame).tobytes() for frame in frames.reshape(-1, *frames.shape[2:])]
     try:
@@ -96,7 +94,7 @@ def train_dictionary(frames: Frames) -> bytes | None:
         return None
 
 
-def _wins(frames: Frames, tables: CodecTables, dictionary: bytes) -> bool:
+def _wins(frames: SpikeTrain, tables: CodecTables, dictionary: bytes) -> bool:
     """Whether zstd is smaller often enough to be worth its time on every frame."""
     shape = frames.shape[2:]
     assert len(shape) == 3
@@ -193,7 +191,9 @@ class _Model:
         return ModelTables(chances.round().astype(np.uint32), _rounded(self.base), group, *weights)
 
 
-def _fit_model(frames: Frames, reach: int, depth: int, neighbours: bool, progress: Progress | None) -> ModelTables:
+def _fit_model(
+    frames: SpikeTrain, reach: int, depth: int, neighbours: bool, progress: OnProgress | None
+) -> ModelTables:
     torch.manual_seed(0)
     samples, timesteps = frames.shape[:2]
     depth = min(timesteps - 1, depth)
@@ -220,7 +220,7 @@ def _fit_model(frames: Frames, reach: int, depth: int, neighbours: bool, progres
     return model.tables()
 
 
-def _rows(frames: Frames, depth: int) -> NDArray[np.uint8]:
+def _rows(frames: SpikeTrain, depth: int) -> NDArray[np.uint8]:
     """The row of the base for each spike: its past less 1, as `SpikeModel.after` makes it."""
     rows = np.empty_like(frames)
     past = np.ones(frames[:, 0].shape, np.int64)

@@ -19,7 +19,7 @@ from training.progress import Progress
 
 BATCH = 50
 
-Frames = NDArray[np.uint8]
+SpikeTrain = NDArray[np.uint8]
 """[N, T, C, H, W], zeros and ones."""
 
 
@@ -65,7 +65,7 @@ def bundle_samples(
 
 
 @torch.inference_mode()
-def bundle_spikes(bundle: Bundle, samples: NDArray[np.uint8]) -> Frames:
+def bundle_spikes(bundle: Bundle, samples: NDArray[np.uint8]) -> SpikeTrain:
     """All T frames of each sample, as the edge sends them in the bundle's execution.
 
     Raises:
@@ -84,7 +84,7 @@ def bundle_spikes(bundle: Bundle, samples: NDArray[np.uint8]) -> Frames:
 
 
 @torch.inference_mode()
-def cloud_answers(bundle: Bundle, frames: Frames) -> NDArray[np.int64]:
+def cloud_answers(bundle: Bundle, frames: SpikeTrain) -> NDArray[np.int64]:
     """The class that the cloud's half answers at full T to the spikes [N, T, C, H, W] of each sample: [N].
 
     Raises:

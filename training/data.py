@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shared.bundle import Bundle
-from shared.datasets.base import Frames, Labels, Part, Split, concatenate
+from shared.datasets.base import Labels, Part, Pixels, Split, concatenate
 from shared.datasets.registry import info, make_request, stream
 from shared.errors import ConfigError, SourceError
 from shared.manifest import Normalisation
@@ -192,7 +192,7 @@ def _first(pieces: Iterable[Split], limit: int | None) -> Split:
     return concatenate(taken)
 
 
-def _tensors(frames: Frames, labels: Labels) -> Samples:
+def _tensors(frames: Pixels, labels: Labels) -> Samples:
     return Samples(torch.from_numpy(np.ascontiguousarray(frames)), torch.from_numpy(np.ascontiguousarray(labels)))
 
 
@@ -208,7 +208,7 @@ def _held_out(labels: Labels, count: int, seed: int) -> Labels:
     return random.permutation(order[np.argsort(rank[order], kind="stable")][:count])
 
 
-def _normalisation(frames: Frames, static: bool) -> Normalisation:
+def _normalisation(frames: Pixels, static: bool) -> Normalisation:
     """Pictures to zero mean and unit variance for each channel; event counts only scaled, so that no event stays 0."""
     scale = 1.0 / 255.0 if static else 1.0
     channel = frames.ndim - 3

@@ -30,7 +30,7 @@ from training.calibrate import (
     fit_temperature,
     for_temperature,
 )
-from training.collect_spikes import Frames
+from training.collect_spikes import SpikeTrain
 
 SIDE = 8
 """Larger maps are pooled to it first."""
@@ -110,14 +110,14 @@ def pooled(maps: Tensor, side: int) -> Tensor:
     return functional.avg_pool2d(maps, side, ceil_mode=True, count_include_pad=False) if side > 1 else maps
 
 
-def means_so_far(frames: Frames) -> Tensor:
+def means_so_far(frames: SpikeTrain) -> Tensor:
     """Spikes [N, T, C, H, W] -> their means over timesteps 1..t, float32 of the same shape."""
     counts = torch.arange(1, frames.shape[1] + 1).view(1, -1, 1, 1, 1)
     return torch.from_numpy(frames).float().cumsum(1) / counts
 
 
 def fit(
-    frames: Frames,
+    frames: SpikeTrain,
     labels: NDArray[np.int64],
     classes: int,
     seed: int = 0,
@@ -164,7 +164,7 @@ def fit(
 
 
 @torch.inference_mode()
-def logits_by_timestep(network: LocalExitNetwork, frames: Frames) -> NDArray[np.float64]:
+def logits_by_timestep(network: LocalExitNetwork, frames: SpikeTrain) -> NDArray[np.float64]:
     """What the exit says after each timestep: spikes [N, T, C, H, W] -> logits [T, N, classes]."""
     parts = [network(means_so_far(part).flatten(0, 1)) for part in np.array_split(frames, -(-len(frames) // 500))]
     found: NDArray[np.float64] = torch.cat(parts).view(*frames.shape[:2], -1).transpose(0, 1).double().numpy()

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from shared.execution import Execution
 from shared.manifest import ExecutionSpec
 from shared.models.split import SplitNetwork
-from training.calibrate import Calibration, Floats, calibrate, certainties, cloud_confidences, exit_timesteps, fit_leak
+from training.calibrate import (
+    Calibration,
+    Float64Array,
+    calibrate,
+    certainties,
+    cloud_confidences,
+    exit_timesteps,
+    fit_leak,
+)
 from training.data import TrainingData
 from training.device import Machine
 from training.evaluate import accuracy_by_timestep, spike_statistics, step_logits
@@ -30,7 +38,7 @@ def calibrate_execution(
     logits = step_logits(executed, data.held_out, data.normalisation, data.kind, machine).double()
     labels = data.held_out.labels.numpy()
     leak = fit_leak(logits, labels) if execution == "spiking" else 1.0
-    answers: Floats = read_answers(execution, logits, leak).numpy()
+    answers: Float64Array = read_answers(execution, logits, leak).numpy()
     result = calibrate(answers, labels, chosen.measure, chosen.budget, chosen.failure)
     return replace(result, readout_leak=leak)
 
@@ -46,7 +54,7 @@ def evaluate_execution(
     """
     logits = step_logits(executed, data.test, data.normalisation, data.kind, machine).double()
     labels = data.test.labels.numpy()
-    answers: Floats = read_answers(execution, logits, calibration.readout_leak).numpy()
+    answers: Float64Array = read_answers(execution, logits, calibration.readout_leak).numpy()
     probabilities = cloud_confidences(answers, calibration.temperature)
     certain = certainties(calibration.policy.measure, probabilities)
     steps = exit_timesteps(certain, calibration.policy.threshold)
@@ -115,7 +123,7 @@ def execution_spec(calibration: Calibration, evaluation: Mapping[str, Any]) -> E
     )
 
 
-def _curve(certain: Floats, right: NDArray[np.bool_]) -> list[tuple[float, float, float]]:
+def _curve(certain: Float64Array, right: NDArray[np.bool_]) -> list[tuple[float, float, float]]:
     """(threshold, mean timesteps, accuracy) over the whole range of thresholds."""
     samples = np.arange(right.shape[1])
     points = []

@@ -20,20 +20,20 @@ from shared.models.neuron import Neuron
 from shared.models.split import Entry
 from training.onnx_writer import Writer
 
-Spikes = TypeVar("Spikes")
+SpikeT = TypeVar("SpikeT")
 """What a neuron gives: spikes, or their mean."""
 
-Current = TypeVar("Current")
+CurrentT = TypeVar("CurrentT")
 """What a neuron takes."""
 
 
-class Blocks(ABC, Generic[Spikes, Current]):
+class Blocks(ABC, Generic[SpikeT, CurrentT]):
     """Adds blocks to a graph; a subclass says how each layer is computed."""
 
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
 
-    def block(self, block: nn.Module, x: Spikes) -> Spikes:
+    def block(self, block: nn.Module, x: SpikeT) -> SpikeT:
         """What a block of the inference form makes of `x`."""
         if isinstance(block, Chain):
             for part in block.blocks:
@@ -50,7 +50,7 @@ class Blocks(ABC, Generic[Spikes, Current]):
             return self.max_pool(block.pool, x)
         raise NotImplementedError(f"{type(block).__name__} has no ONNX form yet: add it to training/onnx_blocks.py")
 
-    def head(self, head: Chain, x: Spikes) -> Spikes:
+    def head(self, head: Chain, x: SpikeT) -> SpikeT:
         """The head of a network in inference form, from what its first neuron gives on."""
         entry, *stages = head.blocks
         assert isinstance(entry, Entry)
@@ -58,31 +58,31 @@ class Blocks(ABC, Generic[Spikes, Current]):
             x = self.block(block, x)
         return x
 
-    def spiking(self, neuron: Neuron, layer: nn.Module, x: Spikes) -> Spikes:
+    def spiking(self, neuron: Neuron, layer: nn.Module, x: SpikeT) -> SpikeT:
         """A convolution, transposed or not, and the neuron after it."""
         return self.fire(neuron, self.convolution(layer, x))
 
     @abstractmethod
-    def fire(self, neuron: Neuron, current: Current) -> Spikes:
+    def fire(self, neuron: Neuron, current: CurrentT) -> SpikeT:
         """What a neuron makes of its current."""
 
     @abstractmethod
-    def convolution(self, layer: nn.Module, x: Spikes) -> Current:
+    def convolution(self, layer: nn.Module, x: SpikeT) -> CurrentT:
         """A convolution whose normalisation was folded into it."""
 
     @abstractmethod
-    def scaled(self, x: Spikes, gain: float) -> Current:
+    def scaled(self, x: SpikeT, gain: float) -> CurrentT:
         """Spikes as a current."""
 
     @abstractmethod
-    def sum(self, left: Current, right: Current) -> Current:
+    def sum(self, left: CurrentT, right: CurrentT) -> CurrentT:
         """Two currents into one neuron."""
 
     @abstractmethod
-    def max_pool(self, pool: nn.MaxPool2d, x: Spikes) -> Spikes:
+    def max_pool(self, pool: nn.MaxPool2d, x: SpikeT) -> SpikeT:
         """The largest of each window."""
 
-    def _residual_stage(self, stage: ResidualStage, x: Spikes) -> Spikes:
+    def _residual_stage(self, stage: ResidualStage, x: SpikeT) -> SpikeT:
         current = self._shortcut(stage.shortcut, x)
         for inner, outer, end in zip(stage.inner, stage.outer, stage.ends, strict=True):
             assert isinstance(end, Neuron)
@@ -90,7 +90,7 @@ class Blocks(ABC, Generic[Spikes, Current]):
             x = self.fire(end, current)
         return x
 
-    def _shortcut(self, shortcut: nn.Module, x: Spikes) -> Current:
+    def _shortcut(self, shortcut: nn.Module, x: SpikeT) -> CurrentT:
         if isinstance(shortcut, Gain):
             return self.scaled(x, float(shortcut.gain))
         if isinstance(shortcut, Charge):

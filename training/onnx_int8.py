@@ -21,7 +21,7 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 from shared.bundle import Bundle
 from shared.models.load import load_edge
 from shared.onnx_session import session_of
-from training.collect_spikes import Frames
+from training.collect_spikes import SpikeTrain
 from training.data import to_input
 
 Feeds = dict[str, NDArray[np.float32]]
@@ -64,7 +64,7 @@ def quantised_step(bundle: Bundle, step: onnx.ModelProto, samples: NDArray[np.ui
         return onnx.load(quantised)
 
 
-def graph_spikes(bundle: Bundle, step: onnx.ModelProto, samples: NDArray[np.uint8]) -> Frames:
+def graph_spikes(bundle: Bundle, step: onnx.ModelProto, samples: NDArray[np.uint8]) -> SpikeTrain:
     """What a step graph of a bundle makes of these samples: [N, T, C, H, W]."""
     spikes = [outputs[0][0] for _, outputs in _steps(bundle, step, samples)]
     return np.stack(spikes).reshape(len(samples), -1, *bundle.manifest.frame_shape)

@@ -28,7 +28,7 @@ from training.onnx_blocks import Blocks, crop, float_convolution, folded_layer, 
 from training.onnx_rate import encoder_layer, head_model, per_sample, tail_model
 from training.onnx_writer import FLOAT, Writer
 
-Floats = NDArray[np.floating[Any]]
+FloatArray = NDArray[np.floating[Any]]
 
 MEAN_LEVELS = 120
 """The mean of a sample's frames is rounded to this many levels. It has 2, 3, 4, 5, 6, 8, 10, 12 and 15 as divisors, so
@@ -156,8 +156,8 @@ class _IntegerBlocks(Blocks[_Counts, _Current]):
 
     def _convolution(
         self,
-        weight: Floats,
-        bias: Floats,
+        weight: FloatArray,
+        bias: FloatArray,
         x: _Counts,
         step: float,
         zero: int,
@@ -192,7 +192,7 @@ class _IntegerBlocks(Blocks[_Counts, _Current]):
         return self.writer.constant(value, np.uint8)
 
 
-def _quantised(weight: Floats, bias: Floats) -> tuple[Floats, Floats, Floats]:
+def _quantised(weight: FloatArray, bias: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Whole weights [O, ...] of -127..127, the scale of each output channel, and its bias in that scale.
 
     The bias of a channel whose weights are next to nothing does not leave the range of whole numbers.
@@ -202,7 +202,7 @@ def _quantised(weight: Floats, bias: Floats) -> tuple[Floats, Floats, Floats]:
     return np.rint(weight / scale.reshape(-1, 1, 1, 1)), scale, np.rint(bias / scale)
 
 
-def _tile_weights(weight: Floats, stride: int) -> Floats:
+def _tile_weights(weight: FloatArray, stride: int) -> FloatArray:
     """A transposed convolution of kernel 2 * stride as a plain one of kernel 2 whose channels are the pixels of tiles.
 
     Each pixel of the enlarged map sees two by two inputs: those of its tile and of the tiles before it.

@@ -26,7 +26,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-Kind = Literal["backbone", "bottleneck", "finetune"]
+StageKind = Literal["backbone", "bottleneck", "finetune"]
 Neurons = Literal["float", "quantised", "spiking"]
 """In the order in which a network is trained with them."""
 Objective = Literal["each", "running_mean"]
@@ -117,7 +117,7 @@ class StageRecipe:
         classes is not).
     """
 
-    kind: Kind
+    kind: StageKind
     epochs: int
     learning_rate: float
     neurons: Neurons = "spiking"
@@ -197,7 +197,7 @@ class StageRecipe:
             raise ConfigError(f"teacher_std is {list(self.teacher_std)}: it must be positive")
 
 
-CHOICES = {"kind": Kind, "neurons": Neurons, "objective": Objective, "optimiser": Optimiser, "schedule": Schedule}
+CHOICES = {"kind": StageKind, "neurons": Neurons, "objective": Objective, "optimiser": Optimiser, "schedule": Schedule}
 """A stage's fields that take one of a few words."""
 
 

@@ -18,7 +18,7 @@ from edge_client.heads.base import Head
 from edge_client.heads.factory import open_head
 from shared.bundle import Bundle
 from shared.datasets.registry import read, request_for
-from training.collect_spikes import Frames, bundle_samples, cloud_answers
+from training.collect_spikes import SpikeTrain, bundle_samples, cloud_answers
 from training.commands.graphs import add_graphs
 
 PLAIN, OURS, INT8 = "plain snnTorch", "onnxruntime", "onnxruntime int8"
@@ -122,7 +122,7 @@ def _worth(
     return found
 
 
-def _spikes(bundle: Bundle, head: Head, samples: NDArray[np.uint8]) -> Frames:
+def _spikes(bundle: Bundle, head: Head, samples: NDArray[np.uint8]) -> SpikeTrain:
     timesteps = bundle.manifest.network.timesteps
     runs = (head.start(sample) for sample in samples)
     return np.stack([[run.step() for _ in range(timesteps)] for run in runs])

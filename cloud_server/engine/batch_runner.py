@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cloud_server.engine.decoder import Batch
+from cloud_server.engine.decoder import FrameBatch
 from cloud_server.engine.loaded_bundle import LoadedBundle
-from cloud_server.engine.requests import Answered, DecodedFrame, Failed, Outcome, StepRequest
-from cloud_server.tails.base import Confidences, buckets
+from cloud_server.engine.requests import Answered, Failed, Outcome, StepRequest
+from cloud_server.tails.base import Confidences, DecodedFrame, buckets
 from shared.messages import RejectionCode
 from shared.metrics import Metrics, Reading
 
@@ -30,7 +30,7 @@ class BatchResult:
     """A batch that was stepped and committed, but not yet delivered.
 
     Attributes:
-        loaded, batch: what was stepped.
+        batch: what was stepped.
         began: when it was composed, on `time.perf_counter`.
         seconds: how long it took.
         size: samples stepped together.
@@ -40,8 +40,7 @@ class BatchResult:
         stages: seconds of each stage, with its name.
     """
 
-    loaded: LoadedBundle
-    batch: Batch
+    batch: FrameBatch
     began: float
     seconds: float = 0.0
     size: int = 0
@@ -51,64 +50,56 @@ class BatchResult:
     stages: list[tuple[str, float]] = field(default_factory=list)
 
 
-@dataclass
-class BatchHistory:
-    """How the recent batches of a bundle went.
+class BatchRunner:
+    """Steps the batches of one bundle and measures them.
+
+    Everything but `outcomes` and `retry_after_ms` belongs to the engine's thread.
+
+    Args:
+        loaded: the bundle.
+        metrics: of the process.
 
     Attributes:
-        seconds: how long a batch takes, a moving average.
+        seconds: how long a batch takes, a moving average; the warm-up measures the first.
         failed_in_a_row: how many of the last batches answered no frame.
     """
 
-    seconds: float
-    failed_in_a_row: int = 0
-
-    def add(self, result: BatchResult) -> None:
-        """Count a batch."""
-        self.seconds += 0.1 * (result.seconds - self.seconds)
-        self.failed_in_a_row = 0 if result.rows else self.failed_in_a_row + 1
-
-    def retry_after_ms(self, timesteps: int) -> int:
-        """When a slot may be free again: about the time of a sample's `timesteps` steps, limited to 10 ms .. 1 s."""
-        return round(min(max(self.seconds * timesteps, 0.01), 1.0) * 1000)
-
-
-class BatchRunner:
-    """Steps batches and measures them. `step` belongs to the engine's thread; `outcomes` may run beside it.
-
-    Args:
-        metrics: of the process.
-    """
-
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, loaded: LoadedBundle, metrics: Metrics) -> None:
+        self.loaded = loaded
+        self.seconds = 0.0
+        self.failed_in_a_row = 0
         self._metrics = metrics
 
-    def warm_up(self, loaded: LoadedBundle) -> Iterator[None]:
-        """Step every batch size once, one for each `next`. No slot changes.
+    def warm_up(self) -> Iterator[None]:
+        """Step every batch size once, one for each `next`, and measure a step. No slot changes.
 
         The first step of a size is slow, and a lack of memory shows here and not under load.
         """
-        for size in buckets(loaded.scheduler.max_batch):
-            self.run_silent_step(loaded, size)
+        for size in buckets(self.loaded.scheduler.max_batch):
+            self.run_silent_step(size)
             yield
+        self.seconds = self.run_silent_step(1)
 
-    def run_silent_step(self, loaded: LoadedBundle, size: int) -> float:
+    def run_silent_step(self, size: int) -> float:
         """Step `size` samples without spikes, commit nothing, and return the seconds that the step took."""
-        frame = np.zeros(loaded.codec.shape, np.uint8)
-        state = loaded.slots.fresh(size)
+        frame = np.zeros(self.loaded.codec.shape, np.uint8)
+        state = self.loaded.slots.fresh(size)
         began = time.perf_counter()
-        loaded.tail.step([frame] * size, [1] * size, state)
+        self.loaded.tail.step([frame] * size, [1] * size, state)
         return time.perf_counter() - began
 
-    def step(self, loaded: LoadedBundle, batch: Batch, began: float) -> BatchResult:
+    def retry_after_ms(self) -> int:
+        """When a slot may be free again: about the time of a sample's timesteps, limited to 10 ms .. 1 s."""
+        return round(min(max(self.seconds * self.loaded.timesteps, 0.01), 1.0) * 1000)
+
+    def step(self, batch: FrameBatch, began: float) -> BatchResult:
         """Step a batch and commit the samples that succeeded.
 
         Args:
-            loaded: the bundle of the batch.
             batch: decoded frames of distinct samples.
             began: when the batch was composed, on `time.perf_counter`.
         """
-        result = BatchResult(loaded, batch, began)
+        result = BatchResult(batch, began)
         valid: dict[int, DecodedFrame] = {}
         for position, entry in enumerate(batch):
             decoded = entry.item.decoded
@@ -122,12 +113,20 @@ class BatchRunner:
             self._step(result, valid)
         except Exception:
             log.exception(
-                "bundle %s: a batch of %d failed; its samples are stepped one by one", loaded.name, len(valid)
+                "bundle %s: a batch of %d failed; its samples are stepped one by one", self.loaded.name, len(valid)
             )
             result.size = 1
             for position, decoded in valid.items():
                 self._step_alone(result, position, decoded)
-        result.seconds = time.perf_counter() - result.began
+        self._count(result)
+        return result
+
+    def give_up(self, batch: FrameBatch, began: float) -> BatchResult:
+        """The result of a batch that a bug of ours lost: every frame failed."""
+        reason = "the cloud failed computing"
+        failed = {n: Failed(entry.item, RejectionCode.INTERNAL, reason) for n, entry in enumerate(batch)}
+        result = BatchResult(batch, began, failed=failed)
+        self._count(result)
         return result
 
     def outcomes(self, result: BatchResult) -> list[Outcome]:
@@ -142,25 +141,34 @@ class BatchRunner:
             else:
                 queue_us = max(round((result.began - entry.arrived) * 1e6), 0)
                 outcomes.append(Answered(entry.item, tuple(confidences[row]), queue_us, compute_us, result.size))
-        self._metrics.record(_readings(result))
+        self._metrics.record(_readings(result, self.loaded.name))
         return outcomes
+
+    def _count(self, result: BatchResult) -> None:
+        result.seconds = time.perf_counter() - result.began
+        self.seconds += 0.1 * (result.seconds - self.seconds)
+        self.failed_in_a_row = 0 if result.rows else self.failed_in_a_row + 1
 
     def _step(self, result: BatchResult, valid: dict[int, DecodedFrame]) -> None:
         """Gather, step and scatter the frames at these positions. Whatever it raises, nothing is committed then."""
         if not valid:
             return
-        loaded = result.loaded
+        slots = self.loaded.slots
         requests = [result.batch[position].item for position in valid]
         rows = [request.row for request in requests]
         timesteps = [request.frame.timestep for request in requests]
         started = time.perf_counter()
         if new := [row for row, timestep in zip(rows, timesteps, strict=True) if timestep == 1]:
-            loaded.slots.reset(new)
-        state = loaded.slots.gather(rows)
+            slots.reset(new)
+            for row in new:
+                slots.last_frames[row] = None
+        state = slots.gather(rows)
         gathered = time.perf_counter()
-        output = loaded.tail.step([decoded.spikes for decoded in valid.values()], timesteps, state)
+        output = self.loaded.tail.step([decoded.spikes for decoded in valid.values()], timesteps, state)
         stepped = time.perf_counter()
-        loaded.slots.scatter(rows, output.state, [decoded.next_context for decoded in valid.values()])
+        slots.scatter(rows, output.state)
+        for row, decoded in zip(rows, valid.values(), strict=True):
+            slots.last_frames[row] = decoded
         scattered = time.perf_counter()
         result.stages += [
             ("gather", gathered - started),
@@ -174,16 +182,16 @@ class BatchRunner:
             self._step(result, {position: decoded})
         except Exception as error:
             request = result.batch[position].item
-            frame, name = request.frame, result.loaded.name
+            frame, name = request.frame, self.loaded.name
             log.exception("bundle %s: sample %d failed at timestep %d", name, frame.sample, frame.timestep)
             # Only the error's class: its text may tell strangers about this machine.
             reason = f"the cloud failed computing ({type(error).__name__})"
             result.failed[position] = Failed(request, RejectionCode.INTERNAL, reason)
 
 
-def _readings(result: BatchResult) -> list[Reading]:
+def _readings(result: BatchResult, bundle_name: str) -> list[Reading]:
     """The metrics of a batch."""
-    bundle = {"bundle": result.loaded.name}
+    bundle = {"bundle": bundle_name}
     queued = [("queue", max(result.began - entry.arrived, 0.0)) for entry in result.batch]
     payload = sum(len(entry.item.frame.spikes) for entry in result.batch)
     return [

@@ -11,30 +11,25 @@ import time
 from collections.abc import Mapping, Sequence
 
 from cloud_server.engine.loaded_bundle import LoadedBundle
-from cloud_server.engine.requests import DecodedFrame, Failed, StepRequest
+from cloud_server.engine.requests import Failed, StepRequest
 from cloud_server.engine.scheduler import Queued
+from cloud_server.tails.base import DecodedFrame
 from shared.errors import CodecError
 from shared.messages import RejectionCode
-from shared.metrics import Metrics
 from shared.spike_codec import CodecContext, Spikes
 
 log = logging.getLogger(__name__)
 
-Batch = Sequence[Queued[StepRequest]]
+FrameBatch = Sequence[Queued[StepRequest]]
 
 
 class Decoder:
-    """Decodes each frame once, and measures it. Any thread may call it; a lock lets in one at a time.
+    """Decodes each frame once. Any thread may call it; a lock lets in one at a time."""
 
-    Args:
-        metrics: of the process.
-    """
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def __init__(self) -> None:
         self._lock = threading.Lock()
 
-    def decode(self, loaded: LoadedBundle, batch: Batch, running: Batch = ()) -> None:
+    def decode(self, loaded: LoadedBundle, batch: FrameBatch, running: FrameBatch = ()) -> float:
         """Set `decoded` of every request in `batch` that has none yet.
 
         Args:
@@ -42,6 +37,9 @@ class Decoder:
             batch: frames of distinct samples.
             running: decoded frames of the batch that runs. Some frames of `batch` may follow them, and they are not
                 committed yet.
+
+        Returns:
+            The seconds that it took.
         """
         began = time.perf_counter()
         with self._lock:
@@ -61,15 +59,14 @@ class Decoder:
                 frames = [(request.frame.codec, request.frame.spikes) for request in requests]
                 decoded = loaded.codec.decode_batch(frames, contexts)
                 for request, context, spikes in zip(requests, contexts, decoded, strict=True):
-                    request.decoded = _result(loaded, request, context, spikes)
+                    request.decoded = _result(request, context, spikes)
             except Exception:
                 log.exception("bundle %s: %d frames cannot be decoded", loaded.name, len(requests))
                 for request in requests:
                     request.decoded = request.decoded or Failed(
                         request, RejectionCode.INTERNAL, "the cloud failed decoding"
                     )
-        seconds = time.perf_counter() - began
-        self._metrics.observe("neucodex_cloud_stage_seconds", seconds, stage="decode", bundle=loaded.name)
+        return time.perf_counter() - began
 
 
 def _find_context(
@@ -79,18 +76,18 @@ def _find_context(
     request = entry.item
     timestep = request.frame.timestep
     if timestep == 1:
-        return None  # the row may still hold the context of its former owner
+        return None  # the row may still hold the last frame of its former owner
     before = earlier.get(entry.sample)
-    if isinstance(before, DecodedFrame):
-        return before.next_context
-    if loaded.slots.steps[request.row] == timestep - 1:
-        return loaded.slots.contexts[request.row]
-    return Failed(request, RejectionCode.STATE_LOST, f"no state before timestep {timestep}: start it again")
+    if not isinstance(before, DecodedFrame):
+        before = loaded.slots.last_frames[request.row]
+    if before is None or before.timestep != timestep - 1:
+        return Failed(request, RejectionCode.STATE_LOST, f"no state before timestep {timestep}: start it again")
+    # Not before it is needed: most samples stop before their last timestep.
+    return loaded.codec.next_context(before.context, before.spikes)
 
 
-def _result(
-    loaded: LoadedBundle, request: StepRequest, context: CodecContext | None, spikes: Spikes | CodecError
-) -> DecodedFrame | Failed:
+def _result(request: StepRequest, context: CodecContext | None, spikes: Spikes | CodecError) -> DecodedFrame | Failed:
+    timestep = request.frame.timestep
     if isinstance(spikes, CodecError):
-        return Failed(request, RejectionCode.INVALID_FRAME, f"timestep {request.frame.timestep}: {spikes}")
-    return DecodedFrame(spikes, loaded.codec.next_context(context, spikes))
+        return Failed(request, RejectionCode.INVALID_FRAME, f"timestep {timestep}: {spikes}")
+    return DecodedFrame(timestep, spikes, context)

@@ -16,12 +16,12 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from cloud_server.engine.batch_runner import BatchHistory, BatchResult, BatchRunner
-from cloud_server.engine.decoder import Batch, Decoder
+from cloud_server.engine.batch_runner import STAGE, BatchResult, BatchRunner
+from cloud_server.engine.decoder import Decoder, FrameBatch
 from cloud_server.engine.loaded_bundle import LoadedBundle
-from cloud_server.engine.requests import DecodedFrame, Deliver, Failed, StepRequest
+from cloud_server.engine.requests import Deliver, StepRequest
 from cloud_server.engine.threads import choose_threads
-from shared.messages import RejectionCode
+from cloud_server.tails.base import DecodedFrame
 from shared.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ _DONE = object()
 
 @dataclass
 class _WarmUp:
-    loaded: LoadedBundle
+    runner: BatchRunner
     done: WarmedUp
     steps: Iterator[None]
     begun: bool = False
@@ -68,14 +68,13 @@ class Engine:
         metrics: Metrics,
         threads: int | None = None,
     ) -> None:
-        self._bundles: dict[LoadedBundle, BatchHistory] = {}
+        self._bundles: dict[LoadedBundle, BatchRunner] = {}
         """In the order in which they are asked for their next batch."""
         self._warming: deque[_WarmUp] = deque()
         self._deliver = deliver
         self._on_broken = on_broken
         self._metrics = metrics
-        self._decoder = Decoder(metrics)
-        self._runner = BatchRunner(metrics)
+        self._decoder = Decoder()
         self._threads = threads
         self._lock = threading.Lock()
         """Guards the schedulers and all fields that follow."""
@@ -83,12 +82,12 @@ class Engine:
         """Notified when a bundle may have a batch."""
         self._wake_helper = threading.Condition(self._lock)
         """Notified when there is work for the helper."""
-        self._running: tuple[LoadedBundle, Batch] | None = None
+        self._running: tuple[LoadedBundle, FrameBatch] | None = None
         self._last_was_warm_up = False
         """The engine's last step belonged to a warm-up."""
         self._new_frames = 0
         """Frames submitted since the helper was last notified of new frames."""
-        self._undelivered: deque[BatchResult] = deque()
+        self._undelivered: deque[tuple[BatchRunner, BatchResult]] = deque()
         self._helper_delivers = False
         self._stopping = False
         self._ended = False
@@ -117,8 +116,9 @@ class Engine:
             warmed_up: called once, with None or with the error that a step raised. After an error the bundle's batches
                 are not taken.
         """
+        runner = BatchRunner(loaded, self._metrics)
         with self._lock:
-            self._warming.append(_WarmUp(loaded, warmed_up, self._runner.warm_up(loaded)))
+            self._warming.append(_WarmUp(runner, warmed_up, runner.warm_up()))
             self._wake_engine.notify()
 
     def remove(self, loaded: LoadedBundle) -> None:
@@ -151,13 +151,12 @@ class Engine:
     def drop(self, loaded: LoadedBundle, sample: Hashable) -> None:
         """Forget a sample's waiting frames. The outcome of a frame that runs is still delivered."""
         with self._lock:
-            if loaded.scheduler.drop(sample):
-                self._show_queue(loaded)
+            loaded.scheduler.drop(sample)
 
     def retry_after_ms(self, loaded: LoadedBundle) -> int:
         """When a slot of a bundle may be free again, in milliseconds."""
         with self._lock:
-            return self._bundles[loaded].retry_after_ms(loaded.timesteps)
+            return self._bundles[loaded].retry_after_ms()
 
     def _run(self) -> None:
         """The engine's thread."""
@@ -188,94 +187,89 @@ class Engine:
         return None
 
     def _next_batch(self, now: float) -> Callable[[], None] | None:
-        for loaded, history in self._bundles.items():
+        for loaded, runner in self._bundles.items():
             if batch := loaded.scheduler.take(now):
                 self._bundles[loaded] = self._bundles.pop(loaded)  # to the end: the others come first next time
-                return partial(self._run_batch, loaded, history, batch)
+                return partial(self._run_batch, runner, batch)
         return None
 
     def _warm_up(self, warming: _WarmUp) -> None:
         """Run the next step of a warm-up."""
-        loaded = warming.loaded
         error: Exception | None = None
-        seconds = 0.0
         try:
             if not warming.begun:
                 warming.begun = True
-                self._use_threads(loaded)
+                self._use_threads(warming.runner)
             if next(warming.steps, _DONE) is not _DONE:
                 return
-            seconds = self._runner.run_silent_step(loaded, 1)
         except Exception as raised:
             error = raised
         with self._lock:
             self._warming.popleft()
             if error is None:
-                self._bundles[loaded] = BatchHistory(seconds)
+                self._bundles[warming.runner.loaded] = warming.runner
         warming.done(error)
 
-    def _use_threads(self, loaded: LoadedBundle) -> None:
+    def _use_threads(self, runner: BatchRunner) -> None:
         """Set the number of threads of a bundle's steps; measure it if none was chosen yet."""
+        loaded = runner.loaded
         if self._threads is None:
-            step = partial(self._runner.run_silent_step, loaded, loaded.scheduler.max_batch)
+            step = partial(runner.run_silent_step, loaded.scheduler.max_batch)
             self._threads = choose_threads(loaded.tail.use_threads, step)
         loaded.tail.use_threads(self._threads)
 
-    def _run_batch(self, loaded: LoadedBundle, history: BatchHistory, batch: Batch) -> None:
-        began = time.perf_counter()
+    def _run_batch(self, runner: BatchRunner, batch: FrameBatch) -> None:
+        loaded, began = runner.loaded, time.perf_counter()
         try:
-            if undecoded := [entry for entry in batch if entry.item.decoded is None]:
-                self._decoder.decode(loaded, undecoded)
+            undecoded = [entry for entry in batch if entry.item.decoded is None]
+            decoding = [("decode", self._decoder.decode(loaded, undecoded))] if undecoded else []
             with self._lock:
                 self._running = loaded, batch
-                if self._undelivered or any(len(each.scheduler) for each in self._bundles):
+                if self._undelivered or self._frames_wait():
                     self._notify_helper()
-            result = self._runner.step(loaded, batch, began)
+            result = runner.step(batch, began)
+            result.stages += decoding
         except Exception:
             # The runner handles every failure of a sample or a step. This one is a bug of ours; the thread goes on,
             # because without it every stream would wait without end.
             log.exception("bundle %s: a batch of %d is lost", loaded.name, len(batch))
-            result = _lost(loaded, batch, began)
-        self._finish(result)
-        history.add(result)
-        if history.failed_in_a_row >= MAX_FAILED_BATCHES:
-            history.failed_in_a_row = 0
-            self._test_bundle(loaded)
+            result = runner.give_up(batch, began)
+        self._finish(runner, result)
+        if runner.failed_in_a_row >= MAX_FAILED_BATCHES:
+            runner.failed_in_a_row = 0
+            self._test_bundle(runner)
 
-    def _finish(self, result: BatchResult) -> None:
+    def _finish(self, runner: BatchRunner, result: BatchResult) -> None:
         """Make the next frames of the batch's samples ready, and deliver the outcomes here or by the helper."""
-        loaded, batch = result.loaded, result.batch
+        scheduler = runner.loaded.scheduler
         with self._lock:
             for position in result.failed:
-                loaded.scheduler.drop(batch[position].sample)
-            now = time.perf_counter()
-            loaded.scheduler.finish(batch, now)
-            self._show_queue(loaded)
-            # The helper pays off only if another step can begin now; and outcomes must be delivered in order.
-            busy = any(each.scheduler.wait_time(now) == 0.0 for each in self._bundles)
-            hand_over = busy or self._helper_delivers or bool(self._undelivered)
+                scheduler.drop(result.batch[position].sample)
+            scheduler.finish(result.batch, time.perf_counter())
+            # The helper pays off only if another step follows; and outcomes must be delivered in order.
+            hand_over = self._frames_wait() or self._helper_delivers or bool(self._undelivered)
             if hand_over:
-                self._undelivered.append(result)
+                self._undelivered.append((runner, result))
                 self._wake_helper.notify()
         if not hand_over:
-            self._deliver_outcomes(result)
+            self._deliver_outcomes(runner, result)
 
-    def _test_bundle(self, loaded: LoadedBundle) -> None:
+    def _test_bundle(self, runner: BatchRunner) -> None:
         """Step a sample without spikes: it tells a bundle that fails from samples that make their own steps fail."""
         try:
-            self._runner.run_silent_step(loaded, 1)
+            runner.run_silent_step(1)
         except Exception as error:
-            self._on_broken(loaded, error)
+            self._on_broken(runner.loaded, error)
 
-    def _deliver_outcomes(self, result: BatchResult) -> None:
+    def _deliver_outcomes(self, runner: BatchRunner, result: BatchResult) -> None:
         try:
-            self._deliver(self._runner.outcomes(result))
+            self._deliver(runner.outcomes(result))
         except Exception:
-            log.exception("bundle %s: the answers of a batch of %d are lost", result.loaded.name, len(result.batch))
+            log.exception("bundle %s: the answers of a batch of %d are lost", runner.loaded.name, len(result.batch))
 
-    def _show_queue(self, loaded: LoadedBundle) -> None:
-        """Call it with the lock, or an older length could be set last."""
-        self._metrics.set("neucodex_cloud_queue_length", len(loaded.scheduler), bundle=loaded.name)
+    def _frames_wait(self) -> bool:
+        """Whether a frame of any bundle waits for a batch. Call it with the lock."""
+        return any(loaded.scheduler.waiting for loaded in self._bundles)
 
     def _notify_helper(self) -> None:
         self._new_frames = 0
@@ -294,7 +288,7 @@ class Engine:
             while True:
                 if self._undelivered:
                     self._helper_delivers = True
-                    return partial(self._deliver_outcomes, self._undelivered.popleft())
+                    return partial(self._deliver_outcomes, *self._undelivered.popleft())
                 if self._ended:
                     return None
                 if (job := self._next_decoding()) is not None:
@@ -309,12 +303,9 @@ class Engine:
             running = [e for e in batch if isinstance(e.item.decoded, DecodedFrame)] if loaded is running_bundle else []
             coming = loaded.scheduler.upcoming(running)
             if undecoded := [entry for entry in coming if entry.item.decoded is None]:
-                return partial(self._decoder.decode, loaded, undecoded[:DECODE_CHUNK], running)
+                return partial(self._decode_ahead, loaded, undecoded[:DECODE_CHUNK], running)
         return None
 
-
-def _lost(loaded: LoadedBundle, batch: Batch, began: float) -> BatchResult:
-    """The result of a batch that our own bug lost: every frame failed."""
-    reason = "the cloud failed computing"
-    failed = {n: Failed(entry.item, RejectionCode.INTERNAL, reason) for n, entry in enumerate(batch)}
-    return BatchResult(loaded, batch, began, time.perf_counter() - began, failed=failed)
+    def _decode_ahead(self, loaded: LoadedBundle, batch: FrameBatch, running: FrameBatch) -> None:
+        seconds = self._decoder.decode(loaded, batch, running)
+        self._metrics.observe(STAGE, seconds, stage="decode", bundle=loaded.name)

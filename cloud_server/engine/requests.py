@@ -6,16 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cloud_server.tails.base import DecodedFrame
 from shared.messages import Frame, RejectionCode
-from shared.spike_codec import CodecContext, Spikes
-
-
-@dataclass(frozen=True, eq=False)
-class DecodedFrame:
-    """A frame's spikes, and the codec's context for the sample's next frame."""
-
-    spikes: Spikes
-    next_context: CodecContext
 
 
 @dataclass(eq=False)
@@ -64,4 +56,4 @@ class Failed:
 
 
 Outcome = Answered | Failed
-Deliver = Callable[[Sequence[Outcome]], None]
+Deliver = Callable[[Sequence[Outcome]], object]

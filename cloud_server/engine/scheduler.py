@@ -49,6 +49,9 @@ class Scheduler(Generic[T]):
         max_batch: most frames of a batch.
         max_waiting: most frames that may wait; `submit` refuses more.
         max_wait: seconds that a batch that is not full waits for more frames; 0 never waits.
+
+    Attributes:
+        waiting: how many frames wait, ready or not. Those of a running batch do not count.
     """
 
     def __init__(self, max_batch: int, max_waiting: int, max_wait: float = 0.0) -> None:
@@ -61,11 +64,7 @@ class Scheduler(Generic[T]):
         self._turns: OrderedDict[Hashable, OrderedDict[Hashable, None]] = OrderedDict()
         """The streams that have ready samples, in the order of their turns, each with its ready samples."""
         self._ready_since: OrderedDict[Hashable, float] = OrderedDict()
-        self._waiting = 0
-
-    def __len__(self) -> int:
-        """How many frames wait, ready or not. Those of a running batch do not count."""
-        return self._waiting
+        self.waiting = 0
 
     @property
     def ready(self) -> int:
@@ -84,13 +83,13 @@ class Scheduler(Generic[T]):
         Returns:
             False if the queue is full; then nothing changed.
         """
-        if self._waiting >= self.max_waiting:
+        if self.waiting >= self.max_waiting:
             return False
         queue = self._samples.get(sample)
         if queue is None:
             queue = self._samples[sample] = _SampleQueue(stream)
         queue.waiting.append(Queued(stream, sample, item, now))
-        self._waiting += 1
+        self.waiting += 1
         if queue.running is None and len(queue.waiting) == 1:
             self._make_ready(sample, queue.stream, now)
         return True
@@ -113,7 +112,7 @@ class Scheduler(Generic[T]):
             queue = self._samples[sample]
             queue.running = queue.waiting.popleft()
             batch.append(queue.running)
-        self._waiting -= len(batch)
+        self.waiting -= len(batch)
         return tuple(batch)
 
     def upcoming(self, running: Iterable[Queued[T]] = ()) -> list[Queued[T]]:
@@ -155,7 +154,7 @@ class Scheduler(Generic[T]):
         queue = self._samples.pop(sample, None)
         if queue is None:
             return 0
-        self._waiting -= len(queue.waiting)
+        self.waiting -= len(queue.waiting)
         if self._ready_since.pop(sample, None) is not None:
             samples = self._turns[queue.stream]
             del samples[sample]

@@ -13,11 +13,14 @@ from shared.messages import CloudMessage
 class SendQueue:
     """Messages in order, and then the stream's status.
 
-    `put` never blocks. Instead, the reader of the stream awaits `wait_for_room` before it reads the next frame, so the
+    `put` never blocks. Instead, the reader of the stream waits for `room` before it reads the next frame, so the
     queue holds at most `bound` messages and one for each frame that was accepted before.
 
     Args:
         bound: messages in the queue from which on nothing more is read.
+
+    Attributes:
+        room: set while fewer than `bound` messages are queued, and once the stream is to end.
     """
 
     def __init__(self, bound: int) -> None:
@@ -25,8 +28,8 @@ class SendQueue:
         self._messages: deque[CloudMessage] = deque()
         self._status: StreamStatus | None = None
         self._filled = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
+        self.room = asyncio.Event()
+        self.room.set()
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -43,18 +46,14 @@ class SendQueue:
         self._messages.append(message)
         self._filled.set()
         if len(self._messages) >= self._bound:
-            self._room.clear()
+            self.room.clear()
 
     def end(self, status: StreamStatus) -> None:
         """End the stream after the queued messages. Only the first call counts."""
         if self._status is None:
             self._status = status
             self._filled.set()
-            self._room.set()
-
-    async def wait_for_room(self) -> None:
-        """Wait until fewer than `bound` messages are queued, or the stream is to end."""
-        await self._room.wait()
+            self.room.set()
 
     async def messages(self) -> AsyncIterator[CloudMessage]:
         """Iterate over the messages as they are queued, until the stream's end."""
@@ -62,7 +61,7 @@ class SendQueue:
             while self._messages:
                 message = self._messages.popleft()
                 if len(self._messages) < self._bound:
-                    self._room.set()
+                    self.room.set()
                 yield message
             if self._status is not None:
                 return

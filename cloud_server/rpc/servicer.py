@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -18,7 +18,6 @@ from cloud_server.engine.loaded_bundle import BundleKey, LoadedBundle
 from cloud_server.engine.requests import Outcome
 from cloud_server.rpc.admission import Admission
 from cloud_server.rpc.handshake import choose_bundle, read_open
-from cloud_server.rpc.idle import IdleWatch
 from cloud_server.rpc.send_queue import SendQueue
 from cloud_server.rpc.session import OpenSample, StreamSession
 from cloud_server.rpc.stream_status import (
@@ -89,7 +88,7 @@ class _Stream:
 
 
 class CoInferenceServicer:
-    """All streams of the process. Everything but `deliver` runs in the event loop's thread.
+    """All streams of the process. Everything runs in the event loop's thread.
 
     Args:
         config: of the process.
@@ -102,8 +101,6 @@ class CoInferenceServicer:
         self._tokens = config.security.gate()
         self._bundles: dict[BundleKey, LoadedBundle] = {}
         self._engine: Engine | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._watch: IdleWatch[OpenSample] = IdleWatch(config.sample_idle_timeout)
         self._idle_timer: asyncio.TimerHandle | None = None
         self._streams: dict[int, _Stream] = {}
         """By the keys of their sessions."""
@@ -123,9 +120,8 @@ class CoInferenceServicer:
         return grpc.method_handlers_generic_handler(SERVICE, {"Infer": method})
 
     def start_serving(self, engine: Engine) -> None:
-        """Accept streams from now on. The running event loop is the one that serves them."""
+        """Accept streams from now on."""
         self._engine = engine
-        self._loop = asyncio.get_running_loop()
 
     def offer(self, loaded: LoadedBundle) -> None:
         """Accept streams of a bundle. It must be warm."""
@@ -140,10 +136,16 @@ class CoInferenceServicer:
         for stream in streams:
             await stream.ended.wait()
 
-    def deliver(self, outcomes: Sequence[Outcome]) -> None:
-        """Pass the outcomes of a batch to their streams. Any thread may call it; it returns at once."""
-        assert self._loop is not None, "a frame comes after start_serving"
-        self._loop.call_soon_threadsafe(self._handle_outcomes, outcomes)
+    def handle_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+        """Pass the outcomes of a batch to their streams."""
+        touched = set()
+        for outcome in outcomes:
+            sample: OpenSample = outcome.request.token
+            sample.session.handle_outcome(sample, outcome)
+            touched.add(sample.session.key)
+        for key in touched:
+            if (stream := self._streams.get(key)) is not None:
+                stream.end_if_done()
 
     async def drain(self, timeout: float) -> bool:
         """Refuse new streams and samples, let the open ones finish, then end the rest.
@@ -223,7 +225,7 @@ class CoInferenceServicer:
             self._engine,
             top_k=opened.top_k,
             max_open=self._config.max_open_samples,
-            watch=self._watch,
+            idle_timeout=self._config.sample_idle_timeout,
             metrics=self._metrics,
             send=send_queue.put,
             clock=time.monotonic,
@@ -246,8 +248,9 @@ class CoInferenceServicer:
             async for raw in requests:
                 for message in parse(raw):
                     self._handle_message(stream, message)
-                self._start_idle_timer()
-                await stream.send_queue.wait_for_room()
+                if self._idle_timer is None:  # one timer for all samples; none is due before it
+                    self._start_idle_timer(self._config.sample_idle_timeout)
+                await stream.send_queue.room.wait()
             stream.half_closed = True
             stream.end_if_done()
         except WireError as error:
@@ -269,33 +272,20 @@ class CoInferenceServicer:
             raise WireError("Open came twice: a stream has one, for another bundle open another stream")
         stream.end_if_done()
 
-    def _handle_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        touched = set()
-        for outcome in outcomes:
-            sample: OpenSample = outcome.request.token
-            sample.session.handle_outcome(sample, outcome)
-            touched.add(sample.session.key)
-        self._end_if_done(touched)
-
-    def _start_idle_timer(self) -> None:
-        """Start the one timer of all samples, unless it runs. If it comes early, it is started again."""
-        if self._idle_timer is None and (expiry := self._watch.next_expiry()) is not None:
-            pause = max(0.0, expiry - time.monotonic())
-            self._idle_timer = asyncio.get_running_loop().call_later(pause, self._expire_samples)
+    def _start_idle_timer(self, seconds: float) -> None:
+        self._idle_timer = asyncio.get_running_loop().call_later(seconds, self._expire_samples)
 
     def _expire_samples(self) -> None:
+        """Give up idle samples, and start the timer again for the sample that is due next."""
         self._idle_timer = None
-        expired = self._watch.expired(time.monotonic())
-        for sample in expired:
-            sample.session.expire(sample)
-        self._end_if_done({sample.session.key for sample in expired})
-        self._start_idle_timer()
-
-    def _end_if_done(self, keys: Iterable[int]) -> None:
-        for key in keys:
-            stream = self._streams.get(key)
-            if stream is not None:
-                stream.end_if_done()
+        due = []
+        for stream in list(self._streams.values()):
+            next_due = stream.session.expire_idle()
+            stream.end_if_done()
+            if next_due is not None:
+                due.append(next_due)
+        if due:
+            self._start_idle_timer(max(0.0, min(due) - time.monotonic()))
 
     def _refuse_unless_serving(self) -> None:
         if self._draining:

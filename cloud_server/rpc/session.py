@@ -13,7 +13,6 @@ from typing import Protocol
 
 from cloud_server.engine.loaded_bundle import LoadedBundle
 from cloud_server.engine.requests import Answered, Outcome, StepRequest
-from cloud_server.rpc.idle import IdleWatch
 from shared.messages import CloudMessage, Frame, Rejection, RejectionCode, StepResult, Stop
 from shared.metrics import Metrics
 
@@ -41,6 +40,7 @@ class OpenSample:
         row: its slot; None after the last timestep, when the slot is free again.
         key: its key in the scheduler.
         received: the last timestep that was accepted.
+        active_at: when its last frame came or its last answer went.
         closed: whether the session has forgotten it.
         results: the answers so far, by timestep, for frames that are sent again.
     """
@@ -50,6 +50,7 @@ class OpenSample:
     row: int | None
     key: int = field(default_factory=_keys.__next__)
     received: int = 0
+    active_at: float = 0.0
     closed: bool = False
     results: dict[int, StepResult] = field(default_factory=dict)
 
@@ -62,7 +63,7 @@ class StreamSession:
         engine: steps the frames.
         top_k: classes in an answer; 0 for all.
         max_open: samples that may have a slot at once.
-        watch: notes when a sample was last active.
+        idle_timeout: seconds without a frame or an answer after which a sample is rejected.
         metrics: of the process.
         send: called with every answer, in order; must not block.
         clock: monotonic seconds.
@@ -75,7 +76,7 @@ class StreamSession:
         *,
         top_k: int,
         max_open: int,
-        watch: IdleWatch[OpenSample],
+        idle_timeout: float,
         metrics: Metrics,
         send: Callable[[CloudMessage], None],
         clock: Callable[[], float],
@@ -86,7 +87,7 @@ class StreamSession:
         self._engine = engine
         self._top_k = top_k
         self._max_open = max_open
-        self._watch = watch
+        self._idle_timeout = idle_timeout
         self._metrics = metrics
         self._send = send
         self._clock = clock
@@ -118,7 +119,7 @@ class StreamSession:
         elif not 1 <= frame.timestep <= self.loaded.timesteps:
             self._reject(frame.sample, RejectionCode.INVALID_FRAME, self._out_of_range(frame))
         elif frame.timestep in sample.results:
-            self._watch.touch(sample, self._clock())
+            sample.active_at = self._clock()
             self._send(sample.results[frame.timestep])
         elif frame.timestep > sample.received + 1:
             reason = (
@@ -143,7 +144,7 @@ class StreamSession:
             return
         result = self._result(outcome)
         sample.results[result.timestep] = result
-        self._watch.touch(sample, self._clock())
+        sample.active_at = self._clock()
         self._send(result)
         if result.timestep == self.loaded.timesteps:
             self._free_slot(sample)
@@ -151,17 +152,24 @@ class StreamSession:
             if len(self._finished) > self._max_open:
                 self._forget(next(iter(self._finished)))
 
-    def expire(self, sample: OpenSample) -> None:
-        """Handle the end of a sample's idle time. For a sample that waits for the cloud the time starts again."""
-        if sample.closed:
-            return
-        if sample.number in self._finished:
-            self._forget(sample.number)
-        elif sample.received > len(sample.results):
-            self._watch.touch(sample, self._clock())
-        else:
-            reason = f"no frame for {self._watch.timeout:g} s: start the sample again from its first frame"
-            self._reject(sample.number, RejectionCode.IDLE, reason)
+    def expire_idle(self) -> float | None:
+        """Give up the samples that were idle for too long. For one that waits for the cloud the time starts again.
+
+        Returns:
+            When the next sample is due if nothing happens before, in seconds of `clock`; None if there is no sample.
+        """
+        now = self._clock()
+        for sample in list(self._samples.values()):
+            if now < sample.active_at + self._idle_timeout:
+                continue
+            if sample.number in self._finished:
+                self._forget(sample.number)
+            elif sample.received > len(sample.results):
+                sample.active_at = now
+            else:
+                reason = f"no frame for {self._idle_timeout:g} s: start the sample again from its first frame"
+                self._reject(sample.number, RejectionCode.IDLE, reason)
+        return min((sample.active_at + self._idle_timeout for sample in self._samples.values()), default=None)
 
     def close(self) -> None:
         """Forget all samples: their slots are free at once."""
@@ -204,7 +212,7 @@ class StreamSession:
             self._reject_for_now(frame.sample, reason)
             return
         sample.received = frame.timestep
-        self._watch.touch(sample, self._clock())
+        sample.active_at = self._clock()
 
     def _reject_for_now(self, number: int, reason: str) -> None:
         """Reject a sample because the cloud is full, and say when to try again."""
@@ -228,7 +236,6 @@ class StreamSession:
             return
         sample.closed = True
         self._finished.pop(number, None)
-        self._watch.forget(sample)
         self._free_slot(sample)
 
     def _free_slot(self, sample: OpenSample) -> None:

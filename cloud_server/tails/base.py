@@ -22,6 +22,21 @@ Confidences = NDArray[np.float32]
 """[B, classes], each row sums to 1."""
 
 
+@dataclass(frozen=True, eq=False)
+class DecodedFrame:
+    """A frame after the codec.
+
+    Attributes:
+        timestep: 1..T.
+        spikes: uint8 [C, H, W].
+        context: what the codec decoded it with; None for a sample's first frame.
+    """
+
+    timestep: int
+    spikes: Spikes
+    context: CodecContext | None
+
+
 @dataclass(frozen=True)
 class StepOutput(Generic[S]):
     """The result of a step, not committed yet: the state of the batch, and its confidences."""
@@ -39,51 +54,27 @@ class Slots(ABC, Generic[S]):
 
     Attributes:
         count: number of rows.
-        steps: for each row, how many timesteps of its owner are committed.
-        contexts: for each row, the codec's context of its owner's next frame; None before the first one is committed.
+        in_use: how many rows belong to a sample.
+        last_frames: for each row, the last frame of its owner that is committed; None before the first one.
     """
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self.steps = [0] * count
-        self.contexts: list[CodecContext | None] = [None] * count
+        self.in_use = 0
+        self.last_frames: list[DecodedFrame | None] = [None] * count
         self._free = list(range(count - 1, -1, -1))
-
-    @property
-    def in_use(self) -> int:
-        """How many rows belong to a sample."""
-        return self.count - len(self._free)
 
     def allocate(self) -> int | None:
         """A row for a new sample; None if all are in use."""
-        return self._free.pop() if self._free else None
+        if not self._free:
+            return None
+        self.in_use += 1
+        return self._free.pop()
 
     def free(self, row: int) -> None:
         """Take a row back. The row that was freed last is used first, because its memory is still in the cache."""
+        self.in_use -= 1
         self._free.append(row)
-
-    def reset(self, rows: Sequence[int]) -> None:
-        """Put rows into the state before the first timestep."""
-        self._reset_state(rows)
-        for row in rows:
-            self.steps[row] = 0
-            self.contexts[row] = None
-
-    def scatter(self, rows: Sequence[int], state: S, contexts: Sequence[CodecContext]) -> None:
-        """Commit one more timestep of each row.
-
-        Args:
-            rows: distinct rows.
-            state: the state of their samples, in the same order.
-            contexts: the codec's contexts of the samples' next frames, in the same order.
-
-        Raises:
-            ValueError: the state does not fit the rows; nothing was changed.
-        """
-        self._scatter_state(rows, state)
-        for row, context in zip(rows, contexts, strict=True):
-            self.steps[row] += 1
-            self.contexts[row] = context
 
     @property
     @abstractmethod
@@ -99,12 +90,16 @@ class Slots(ABC, Generic[S]):
         """A copy of the state of `rows`, in their order. A step may overwrite it, and the next `gather` does."""
 
     @abstractmethod
-    def _reset_state(self, rows: Sequence[int]) -> None:
-        """The state's part of `reset`."""
+    def reset(self, rows: Sequence[int]) -> None:
+        """Put rows into the state before the first timestep."""
 
     @abstractmethod
-    def _scatter_state(self, rows: Sequence[int], state: S) -> None:
-        """The state's part of `scatter`; raises ValueError, before any change, if the state does not fit."""
+    def scatter(self, rows: Sequence[int], state: S) -> None:
+        """Put the state of a batch into distinct rows, in their order.
+
+        Raises:
+            ValueError: the state does not fit the rows; nothing was changed.
+        """
 
 
 class Tail(Protocol):

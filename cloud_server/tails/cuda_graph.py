@@ -97,7 +97,7 @@ class CudaGraphTail(SpikingTail):
         confidences = torch.empty((size, classes), device=self.device)
 
         def run() -> None:
-            confidences.copy_(self.compute(spikes, weights, state))
+            confidences.copy_(self.compute(spikes, weights, state.membranes, state.logits))
 
         replay = _record_graph(run, self.device) if cuda else run
         return _Recorded(size, spikes, host_spikes, weights, host_weights, state, confidences, host_confidences, replay)

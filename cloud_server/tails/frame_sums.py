@@ -32,10 +32,10 @@ class FrameSumSlots(Slots[Sums]):
     def gather(self, rows: Sequence[int]) -> Sums:
         return self._sums[list(rows)]
 
-    def _reset_state(self, rows: Sequence[int]) -> None:
+    def reset(self, rows: Sequence[int]) -> None:
         self._sums[list(rows)] = 0
 
-    def _scatter_state(self, rows: Sequence[int], state: Sums) -> None:
+    def scatter(self, rows: Sequence[int], state: Sums) -> None:
         expected = (len(rows), *self._sums.shape[1:])
         if state.shape != expected:
             raise ValueError(f"sums of shape {state.shape} do not fit {len(rows)} rows: {expected} is expected")

@@ -8,23 +8,30 @@ long.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
-from cloud_server.tails.membranes import SpikingState
+from cloud_server.tails.spiking import Compute, SpikingStep
 from cloud_server.tails.traced import TracedTail
+from shared.models.layers import State
 
 
 class InvariantTail(TracedTail):
     """A `TracedTail` that never steps a batch of one. Its steps must run on one thread."""
 
-    def compute(self, spikes: Tensor, weights: Tensor, state: SpikingState) -> Tensor:
-        if len(spikes) > 1:
-            return super().compute(spikes, weights, state)
-        parts = (*state.membranes, state.logits)
-        *membranes, logits = (torch.cat([part, part]) for part in parts)
-        twice = SpikingState(tuple(membranes), logits, logits)
-        confidences = super().compute(torch.cat([spikes, spikes]), torch.cat([weights, weights]), twice)
-        for kept, after in zip(parts, (*membranes, logits), strict=True):
-            kept.copy_(after[:1])
-        return confidences[:1]
+    def _prepare(self, step: SpikingStep) -> Compute:
+        return partial(_compute_as_two, super()._prepare(step))
+
+
+def _compute_as_two(compute: Compute, spikes: Tensor, weights: Tensor, membranes: State, logits: Tensor) -> Tensor:
+    """As `SpikingStep.forward`; a lone sample is stepped as two equal ones."""
+    if len(spikes) > 1:
+        return compute(spikes, weights, membranes, logits)
+    parts = (*membranes, logits)
+    twice = [torch.cat([part, part]) for part in parts]
+    confidences = compute(torch.cat([spikes, spikes]), torch.cat([weights, weights]), tuple(twice[:-1]), twice[-1])
+    for kept, after in zip(parts, twice, strict=True):
+        kept.copy_(after[:1])
+    return confidences[:1]

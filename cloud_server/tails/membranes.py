@@ -73,10 +73,10 @@ class MembraneSlots(Slots[SpikingState]):
         torch.index_select(self._buffer, 0, self._index(rows), out=block)
         return self._views(block)
 
-    def _reset_state(self, rows: Sequence[int]) -> None:
+    def reset(self, rows: Sequence[int]) -> None:
         self._buffer[self._index(rows)] = self._initial
 
-    def _scatter_state(self, rows: Sequence[int], state: SpikingState) -> None:
+    def scatter(self, rows: Sequence[int], state: SpikingState) -> None:
         if state.block.shape != (len(rows), self._width):
             raise ValueError(f"a state {tuple(state.block.shape)} does not fit {len(rows)} rows of {self._width}")
         self._buffer.index_copy_(0, self._index(rows), state.block)

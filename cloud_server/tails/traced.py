@@ -9,17 +9,10 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
 
-from cloud_server.config import Precision
-from cloud_server.tails.membranes import SpikingState
-from cloud_server.tails.spiking import SpikingTail
-from shared.bundle import Bundle
-from shared.models.layers import State
-from shared.models.split import CloudNetwork
+from cloud_server.tails.spiking import Compute, SpikingStep, SpikingTail
 
 RECORDED_BATCH = 2
 """Batch size of the recording; steps may have any. With 1, special cases of a single sample could be recorded."""
@@ -28,25 +21,17 @@ RECORDED_BATCH = 2
 class TracedTail(SpikingTail):
     """A `SpikingTail` whose step is recorded when it is loaded."""
 
-    def __init__(self, bundle: Bundle, device: torch.device, precision: Precision = "fp32") -> None:
-        super().__init__(bundle, device, precision)
-        self._recorded = self._record()
-
-    def compute(self, spikes: Tensor, weights: Tensor, state: SpikingState) -> Tensor:
-        confidences: Tensor = self._recorded(spikes, weights, state.membranes, state.logits)
-        return confidences
-
     @torch.inference_mode()
-    def _record(self) -> Callable[..., Tensor]:
+    def _prepare(self, step: SpikingStep) -> Compute:
         spikes = torch.zeros((RECORDED_BATCH, *self.network.in_shape), dtype=torch.uint8, device=self.device)
         weights = torch.ones((RECORDED_BATCH, 1), device=self.device)
         state = self.slots(RECORDED_BATCH).fresh(RECORDED_BATCH)
-        step = _Step(self.network, super().compute).eval()
         with warnings.catch_warnings():
             # torch warns of the loop over timesteps (a step has one) and that TorchScript is old: docs/decisions/0008.
             warnings.simplefilter("ignore")
-            traced = torch.jit.trace(step, (spikes, weights, state.membranes, state.logits), check_trace=False)  # type: ignore[no-untyped-call]
-            recorded: Callable[..., Tensor] = torch.jit.freeze(_reload(traced))
+            inputs = spikes, weights, state.membranes, state.logits
+            traced = torch.jit.trace(step.eval(), inputs, check_trace=False)  # type: ignore[no-untyped-call]
+            recorded: Compute = torch.jit.freeze(_reload(traced))
         return recorded
 
 
@@ -61,15 +46,3 @@ def _reload(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
     file.seek(0)
     read: torch.jit.ScriptModule = torch.jit.load(file)  # type: ignore[no-untyped-call]
     return read
-
-
-class _Step(nn.Module):
-    """The step as a module, which TorchScript needs."""
-
-    def __init__(self, network: CloudNetwork, compute: Callable[[Tensor, Tensor, SpikingState], Tensor]) -> None:
-        super().__init__()
-        self.network = network
-        self._compute = compute
-
-    def forward(self, spikes: Tensor, weights: Tensor, membranes: State, logits: Tensor) -> Tensor:
-        return self._compute(spikes, weights, SpikingState(membranes, logits, logits))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["number", "lines", "stacked", "heatmap"]
+PanelKind = Literal["number", "lines", "stacked", "heatmap"]
 RATE = "[$__rate_interval]"
 BUNDLE = '{bundle=~"$bundle"}'
 
@@ -21,7 +21,7 @@ class Panel:
     description: str
     unit: str
     queries: dict[str, str]
-    kind: Kind = "lines"
+    kind: PanelKind = "lines"
     most: float | None = None
     """Top of the axis, where there is a natural one."""
 

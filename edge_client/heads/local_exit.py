@@ -18,7 +18,7 @@ from shared.exit_policy import ExitPolicy
 from shared.manifest import LocalExitSpec
 from shared.network_spec import Shape
 
-Floats = NDArray[np.float32]
+Float32Array = NDArray[np.float32]
 
 KERNEL = 3
 
@@ -78,17 +78,17 @@ class NumpyLocalExit:
         return tuple((shares / shares.sum()).tolist())
 
 
-def convolved(maps: Floats, weight: Floats, bias: Floats) -> Floats:
+def convolved(maps: Float32Array, weight: Float32Array, bias: Float32Array) -> Float32Array:
     """Maps [C, H, W] and a 3 x 3 kernel [F, C, 3, 3] -> [F, H, W], zeros around the edge."""
     _, height, width = maps.shape
     padded = np.pad(maps, ((0, 0), (1, 1), (1, 1)))
     patches = sliding_window_view(padded, (KERNEL, KERNEL), axis=(1, 2)).transpose(0, 3, 4, 1, 2)
     columns = patches.reshape(-1, height * width)
-    out: Floats = (weight.reshape(len(weight), -1) @ columns + bias[:, np.newaxis]).reshape(-1, height, width)
+    out: Float32Array = (weight.reshape(len(weight), -1) @ columns + bias[:, np.newaxis]).reshape(-1, height, width)
     return out
 
 
-def pooled(maps: Floats, side: int) -> Floats:
+def pooled(maps: Float32Array, side: int) -> Float32Array:
     """Means over squares of this side; those at the edge are cut, and are means of what is left of them."""
     if side == 1:
         return maps
@@ -97,7 +97,7 @@ def pooled(maps: Floats, side: int) -> Floats:
     heights, widths = (
         np.diff(np.append(starts, length)) for starts, length in zip((rows, columns), maps.shape[1:], strict=True)
     )
-    means: Floats = (sums / np.outer(heights, widths)).astype(np.float32)
+    means: Float32Array = (sums / np.outer(heights, widths)).astype(np.float32)
     return means
 
 

@@ -11,7 +11,8 @@ from typing import Protocol
 from shared.errors import CloudUnavailable, NeucodexError
 from shared.messages import Frame, Ready, Rejection, StepResult, Stop
 
-Answer = StepResult | Rejection
+Reply = StepResult | Rejection
+"""What a cloud sends for a frame."""
 
 
 class SampleStream(Protocol):
@@ -38,7 +39,7 @@ class SampleStream(Protocol):
         Only the last `do` is kept.
         """
 
-    async def receive(self, within_s: float) -> Answer:
+    async def receive(self, within_s: float) -> Reply:
         """The next answer, in the cloud's order. After a Rejection there are no more.
 
         Raises:

@@ -9,7 +9,7 @@ import grpc
 import grpc.aio
 
 from edge_client.link.addresses import Target
-from edge_client.link.base import Answer
+from edge_client.link.base import Reply
 from edge_client.link.errors import from_status, not_in_time, not_reached, retry_after_s, spoke_wrongly
 from edge_client.link.security import LinkSecurity
 from protos import co_inference_pb2 as pb
@@ -94,7 +94,7 @@ class GrpcCall:
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             raise await self._why_it_ended() from None
 
-    async def read(self) -> Answer:
+    async def read(self) -> Reply:
         """The cloud's next answer.
 
         Raises:
@@ -137,7 +137,7 @@ class GrpcCall:
                 if not left or await self._call.code() is not grpc.StatusCode.INTERNAL:
                     raise await self._why_it_ended() from None
 
-    async def _read(self) -> Ready | Answer:
+    async def _read(self) -> Ready | Reply:
         assert self._call is not None
         try:
             message = await self._call.read()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from edge_client.link.addresses import Target
-from edge_client.link.base import Answer
+from edge_client.link.base import Reply
 from edge_client.link.grpc_call import GrpcCall
 from edge_client.link.security import LinkSecurity
 from shared.bundle import Bundle
@@ -49,7 +49,7 @@ class Call(Protocol):
 
     async def write(self, message: EdgeMessage, stops: Sequence[Stop] = ()) -> None: ...
 
-    async def read(self) -> Answer: ...
+    async def read(self) -> Reply: ...
 
     async def close(self) -> None: ...
 
@@ -218,7 +218,7 @@ class GrpcSampleStream:
         self.unanswered = 0
         """Frames sent, queued ones included, that have no answer."""
         self._transport = transport
-        self._answers: deque[Answer] = deque()
+        self._answers: deque[Reply] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._rejected = False
         self._leaving = 0
@@ -239,7 +239,7 @@ class GrpcSampleStream:
         self._do_when_flushed = do
         self._tell_if_flushed()
 
-    async def receive(self, within_s: float) -> Answer:
+    async def receive(self, within_s: float) -> Reply:
         if not self._answers and self._transport.close_reason is None:
             # Not asyncio.wait_for: it makes a task and callbacks for each answer.
             loop = asyncio.get_running_loop()
@@ -264,7 +264,7 @@ class GrpcSampleStream:
         self._transport.queue_stop(stop, at_once=self.unanswered > 0)
         return queued
 
-    def put(self, answer: Answer) -> None:
+    def put(self, answer: Reply) -> None:
         """One more answer has come."""
         self.unanswered -= 1
         self._rejected = self._rejected or isinstance(answer, Rejection)

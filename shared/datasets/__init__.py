@@ -1,7 +1,7 @@
 """Readers of data sets for both the edge and training; numpy, and Pillow where pictures are compressed."""
 
 from shared.binning import Binning
-from shared.datasets.base import DataSet, DatasetInfo, Frames, Labels, Part, Piece, Request, Split
+from shared.datasets.base import DataSet, DatasetInfo, Labels, Part, Piece, Pixels, Request, Split
 from shared.datasets.registry import DATASETS, info, list_pieces, load, load_split, make_request, stream
 
 __all__ = [
@@ -9,10 +9,10 @@ __all__ = [
     "Binning",
     "DataSet",
     "DatasetInfo",
-    "Frames",
     "Labels",
     "Part",
     "Piece",
+    "Pixels",
     "Request",
     "Split",
     "info",

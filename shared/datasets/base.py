@@ -18,9 +18,12 @@ from shared.errors import SourceError
 from shared.network_spec import InputKind
 from shared.picture_fit import PictureFit
 
-Frames = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 Part = Literal["train", "test"]
+
+OnProgress = Callable[[int, int], None]
+"""Called with how many are done and how many there are."""
 
 DEFAULT_TIMESTEPS = 10
 """Frames an event recording is binned into when nothing else is asked for."""
@@ -34,7 +37,7 @@ class Split:
     `labels` is int64 [N], an index into the set's `classes`.
     """
 
-    frames: Frames
+    frames: Pixels
     labels: Labels
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from shared.binning import Binning
-from shared.datasets.base import Frames
+from shared.datasets.base import Pixels
 from shared.errors import SourceError
 
 EVENT = np.dtype([("x", "<u2"), ("y", "<u2"), ("polarity", "?"), ("t", "<i8")])
@@ -52,7 +52,7 @@ def extent(events: Events) -> tuple[int, int]:
 
 def bin_events(
     events: Events, timesteps: int, sensor: tuple[int, int], *, size: int | None = None, by: Binning = "count"
-) -> Frames:
+) -> Pixels:
     """Count events into frames, uint8 [timesteps, 2, H, W], channel 0 ON and 1 OFF, saturating at 255.
 
     Args:

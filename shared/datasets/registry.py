@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -11,6 +11,7 @@ from shared.datasets.base import (
     DEFAULT_TIMESTEPS,
     DataSet,
     DatasetInfo,
+    OnProgress,
     Part,
     Piece,
     Request,
@@ -42,9 +43,6 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
         )
     }
 )
-
-Progress = Callable[[int, int], None]
-"""Called as progress(done, all) after each decoded file."""
 
 
 def info(name: str) -> DatasetInfo:
@@ -121,7 +119,7 @@ def list_pieces(request: Request) -> Sequence[Piece]:
         raise SourceError(f"{error}; expected: {known.layout}; to get it: {known.how_to_get}") from None
 
 
-def stream(request: Request, progress: Progress | None = None) -> Iterator[Split]:
+def stream(request: Request, progress: OnProgress | None = None) -> Iterator[Split]:
     """Decode one part lazily, file by file, in the set's own order; each Split holds one sample or many.
 
     Raises:
@@ -144,7 +142,7 @@ def load_split(
     binning: Binning = "count",
     allow_partial: bool = False,
     fit: PictureFit = "cut",
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> Split:
     """One part in memory; the other part is neither opened nor decoded.
 
@@ -168,7 +166,7 @@ def load_split(
     return read(request, progress)
 
 
-def read(request: Request, progress: Progress | None = None) -> Split:
+def read(request: Request, progress: OnProgress | None = None) -> Split:
     """What was asked for, in memory. Errors as `stream`."""
     return concatenate(list(stream(request, progress)))
 
@@ -181,7 +179,7 @@ def load(
     timesteps: int | None = None,
     binning: Binning = "count",
     allow_partial: bool = False,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> DataSet:
     """Both parts in memory. Arguments and errors as `load_split`."""
     known = info(name)

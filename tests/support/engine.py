@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud_server.engine.batch_runner import BatchRunner
-from cloud_server.engine.decoder import Batch, Decoder
+from cloud_server.engine.decoder import Decoder
 from cloud_server.engine.engine import Engine
 from cloud_server.engine.loaded_bundle import LoadedBundle
 from cloud_server.engine.requests import Answered, Outcome, StepRequest
@@ -29,16 +29,6 @@ def bundle_metrics() -> Metrics:
     return Metrics(CLOUD_METRICS, {"bundle": (NAME,)})
 
 
-def batch_runner() -> BatchRunner:
-    """A runner on its own; call it in `torch.inference_mode`."""
-    return BatchRunner(bundle_metrics())
-
-
-def decode(loaded: LoadedBundle, batch: Batch, running: Batch = ()) -> None:
-    """As `Decoder.decode`."""
-    Decoder(bundle_metrics()).decode(loaded, batch, running)
-
-
 def make_request(
     loaded: LoadedBundle, frames: NDArray[np.uint8], sample: int, timestep: int, row: int | None = None
 ) -> StepRequest:
@@ -55,11 +45,11 @@ def queued(*requests: StepRequest) -> list[Queued[StepRequest]]:
     return [Queued("s", request.token, request, 0.0) for request in requests]
 
 
-def run_batch(runner: BatchRunner, loaded: LoadedBundle, *requests: StepRequest) -> list[Outcome]:
+def run_batch(runner: BatchRunner, *requests: StepRequest) -> list[Outcome]:
     """One batch through all stages."""
     batch = queued(*requests)
-    decode(loaded, batch)
-    return runner.outcomes(runner.step(loaded, batch, time.perf_counter()))
+    Decoder().decode(runner.loaded, batch)
+    return runner.outcomes(runner.step(batch, time.perf_counter()))
 
 
 def assert_answer(outcome: Outcome, expected: NDArray[np.float32], size: int | None = None) -> None:

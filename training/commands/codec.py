@@ -16,7 +16,7 @@ from shared.command_line import execution_option, existing_path, option
 from shared.execution import Execution
 from shared.spike_codec import SpikeCodec
 from training.codec_fit import fit_tables
-from training.collect_spikes import Frames, bundle_samples, bundle_spikes
+from training.collect_spikes import SpikeTrain, bundle_samples, bundle_spikes
 from training.data import evenly_spaced
 from training.progress import Progress
 
@@ -56,14 +56,14 @@ def codec(
     click.echo(f"bundle {written.path}, fingerprint {written.fingerprint.hex()[:16]}")
 
 
-def add_codec(bundle: Bundle, frames: Frames, reach: int | None = None) -> Bundle:
+def add_codec(bundle: Bundle, frames: SpikeTrain, reach: int | None = None) -> Bundle:
     """Fit tables to spikes of training samples, [N, T, C, H, W], and write them into the bundle."""
     with Progress("fitting the codec") as progress:
         tables = fit_tables(frames, reach, lambda done, total: progress.at(done, total=total))
     return write_codec(bundle, tables.arrays())
 
 
-def show_sizes(bundle: Bundle, frames: Frames) -> None:
+def show_sizes(bundle: Bundle, frames: SpikeTrain) -> None:
     """What frames [N, T, C, H, W] take, by timestep, on standard output."""
     codec = SpikeCodec.of(bundle)
     sizes = np.array([encoded_sizes(codec, sample) for sample in frames]).mean(0)

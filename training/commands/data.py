@@ -17,7 +17,7 @@ from shared.command_line import option
 from shared.datasets import DATASETS, Binning, DatasetInfo, Part, info, list_pieces, make_request
 from shared.errors import SourceError
 from training.datasets.download import download
-from training.datasets.simulate import CAMERAS, PARTS, Recipe, simulate_set
+from training.datasets.simulate import CAMERAS, PARTS, SimulationRecipe, simulate_set
 
 SHOWN_DAMAGED = 20
 
@@ -114,7 +114,7 @@ def simulate(
     workers: int,
 ) -> None:
     """Simulate the events of a moving picture for a whole set of pictures; the result is marked as simulated."""
-    recipe = Recipe(size, timesteps, binning, seed, per_class)
+    recipe = SimulationRecipe(size, timesteps, binning, seed, per_class)
     with _bar(f"simulating {name}", MofNCompleteColumn()) as show:
         folder = simulate_set(name, root, out or root, recipe, workers=workers, progress=show)
     click.echo(f"{folder} (SIMULATED: no camera recorded these events)")

@@ -17,7 +17,7 @@ from shared.models.load import load_network
 from training import report
 from training.collect_spikes import bundle_spikes
 from training.commands import codec, local_exit
-from training.commands.graphs import RUNTIMES, Runtime, add_graphs
+from training.commands.graphs import RUNTIMES, GraphRuntime, add_graphs
 from training.data import TrainingData, bundle_data, evenly_spaced
 from training.device import Machine, machine
 from training.execute import execute_network
@@ -40,7 +40,9 @@ from training.rate_graphs import rate_graphs, write_rate_graphs
 @option(
     "--budget", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="As calibrate's; else the bundle's."
 )
-@option("--runtime", "runtimes", type=click.Choice(get_args(Runtime)), multiple=True, help="Graphs; all if not given.")
+@option(
+    "--runtime", "runtimes", type=click.Choice(get_args(GraphRuntime)), multiple=True, help="Graphs; all if not given."
+)
 @option("--threads", type=click.IntRange(min=1), help="CPU threads; PyTorch's choice if not given.")
 def executions(
     bundle: Path,
@@ -48,7 +50,7 @@ def executions(
     dataset: str | None,
     data: Path | None,
     budget: float | None,
-    runtimes: tuple[Runtime, ...],
+    runtimes: tuple[GraphRuntime, ...],
     threads: int | None,
 ) -> None:
     """Calibrate and measure each execution of a bundle, and fit tables, local exits and graphs to it again.
@@ -96,7 +98,7 @@ def add_executions(
     return bundle if graphs is None else write_rate_graphs(bundle, graphs)
 
 
-def equip(bundle: Bundle, data: TrainingData, runtimes: Collection[Runtime]) -> Bundle:
+def equip(bundle: Bundle, data: TrainingData, runtimes: Collection[GraphRuntime]) -> Bundle:
     """Write graphs, codec tables and a local exit for every execution of a calibrated bundle."""
     train = data.train.frames.numpy()
     default = bundle.execution

@@ -14,11 +14,11 @@ from shared.bundle import Bundle, write_graphs
 from shared.errors import ConfigError
 from shared.manifest import Extra
 from shared.models.load import load_edge
-from training.collect_spikes import Frames, bundle_spikes, cloud_answers
+from training.collect_spikes import SpikeTrain, bundle_spikes, cloud_answers
 from training.data import Samples, bundle_data, evenly_spaced
 
-Runtime = Literal["onnx", "onnx-int8"]
-RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
+GraphRuntime = Literal["onnx", "onnx-int8"]
+RUNTIMES: tuple[GraphRuntime, ...] = get_args(GraphRuntime)
 
 MEASURED = 1000
 """Held-out samples that a quantised head is measured on."""
@@ -31,7 +31,7 @@ log = logging.getLogger("neucodex.train")
 
 def add_graphs(
     bundle: Bundle,
-    runtimes: Collection[Runtime],
+    runtimes: Collection[GraphRuntime],
     samples: Callable[[], NDArray[np.uint8]],
     held_out: Callable[[], Samples | None] = lambda: None,
 ) -> Bundle:
@@ -78,7 +78,7 @@ def held_out_samples(bundle: Bundle, data: Path | None) -> Samples | None:
 
 
 def _cost(
-    bundle: Bundle, samples: NDArray[np.uint8], labels: NDArray[np.int64], quantised: Frames
+    bundle: Bundle, samples: NDArray[np.uint8], labels: NDArray[np.int64], quantised: SpikeTrain
 ) -> dict[str, int | float | bool]:
     """What the cloud makes of a quantised head's spikes, beside those of the head itself."""
     plain = bundle_spikes(bundle, samples)

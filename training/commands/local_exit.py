@@ -17,7 +17,7 @@ from shared.bundle import Bundle, write_local_exit
 from shared.command_line import execution_option, existing_path, option
 from shared.execution import Execution
 from training.calibrate import certainties
-from training.collect_spikes import Frames, bundle_spikes, cloud_answers
+from training.collect_spikes import SpikeTrain, bundle_spikes, cloud_answers
 from training.data import Samples, TrainingData, bundle_data, evenly_spaced
 from training.local_exit import LocalCalibration, LocalExitNetwork, calibrate, confidences, fit, logits_by_timestep
 from training.measure import known_calibration
@@ -65,7 +65,7 @@ def local_exit(
     click.echo(f"bundle {written.path}, fingerprint {written.fingerprint.hex()[:16]}")
 
 
-def add_local_exit(bundle: Bundle, data: TrainingData, spikes: Frames, budget: float | None = None) -> Bundle:
+def add_local_exit(bundle: Bundle, data: TrainingData, spikes: SpikeTrain, budget: float | None = None) -> Bundle:
     """Train it on the training part, calibrate it on the held-out part, measure it on the test part, write it.
 
     Args:
@@ -95,7 +95,7 @@ def add_local_exit(bundle: Bundle, data: TrainingData, spikes: Frames, budget: f
     return write_local_exit(bundle, calibration.spec(network), network.weights(), measured)
 
 
-def _spikes(bundle: Bundle, samples: Samples) -> tuple[Frames, NDArray[np.int64]]:
+def _spikes(bundle: Bundle, samples: Samples) -> tuple[SpikeTrain, NDArray[np.int64]]:
     frames = bundle_spikes(bundle, evenly_spaced(samples.frames.numpy(), MEASURED))
     return frames, evenly_spaced(samples.labels.numpy(), MEASURED)
 
@@ -118,7 +118,7 @@ def _measure(
     }
 
 
-def _fit(frames: Frames, labels: NDArray[np.int64], classes: int) -> LocalExitNetwork:
+def _fit(frames: SpikeTrain, labels: NDArray[np.int64], classes: int) -> LocalExitNetwork:
     with Progress("training the local exit") as progress:
         return fit(frames, labels, classes, progress=lambda done, total: progress.at(done, total=total))
 

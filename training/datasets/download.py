@@ -17,11 +17,11 @@ from shared.errors import SourceError
 CHUNK = 1 << 20
 TIMEOUT_SECONDS = 30.0
 
-Progress = Callable[[int, int | None], None]
+OnBytes = Callable[[int, int | None], None]
 """Called as progress(bytes so far, bytes in all or None where the server does not say)."""
 
 
-def download(known: DatasetInfo, root: Path, *, url: str | None = None, progress: Progress | None = None) -> None:
+def download(known: DatasetInfo, root: Path, *, url: str | None = None, progress: OnBytes | None = None) -> None:
     """Fetch and unpack a set into `root`; a file that fails its checksum is deleted and nothing is unpacked.
 
     Args:
@@ -81,7 +81,7 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> Non
             shutil.copyfileobj(source, file, CHUNK)
 
 
-def _fetch(address: str, target: Path, progress: Progress | None) -> str:
+def _fetch(address: str, target: Path, progress: OnBytes | None) -> str:
     """Write what is at `address` to `target`; its MD5 (the checksum publishers give; against damage, not malice)."""
     if urllib.parse.urlsplit(address).scheme not in ("http", "https"):
         raise SourceError(f"{address}: only http and https addresses are fetched")

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.datasets import Binning, Frames, Part, load_split
+from shared.datasets import Binning, Part, Pixels, load_split
+from shared.datasets.base import OnProgress
 from shared.datasets.caltech101 import open_picture
 from shared.datasets.events import bin_events
 from shared.datasets.registry import list_pieces, make_request
@@ -26,14 +27,13 @@ from shared.errors import SourceError
 from training.event_simulation import CIFAR10_DVS, NCALTECH101, Camera, record
 
 Picture = NDArray[np.uint8]
-Progress = Callable[[int, int], None]
 
 CAMERAS = {"cifar10dvs-sim": CIFAR10_DVS, "ncaltech101-sim": NCALTECH101}
 PARTS: tuple[Part, Part] = ("train", "test")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class SimulationRecipe:
     """What to simulate: side of the frames, how many of them, how binned, seed, and a limit of pictures per class."""
 
     size: int = 64
@@ -44,7 +44,7 @@ class Recipe:
 
 
 def simulate_set(
-    name: str, data: Path, out: Path, recipe: Recipe, *, workers: int = 1, progress: Progress | None = None
+    name: str, data: Path, out: Path, recipe: SimulationRecipe, *, workers: int = 1, progress: OnProgress | None = None
 ) -> Path:
     """Simulate both parts of `name` from the pictures below `data` and write them below `out`.
 
@@ -82,7 +82,7 @@ def simulate_set(
     return folder
 
 
-def _simulate(camera: Camera, recipe: Recipe, part: int, numbered: tuple[int, Picture | Path]) -> Frames:
+def _simulate(camera: Camera, recipe: SimulationRecipe, part: int, numbered: tuple[int, Picture | Path]) -> Pixels:
     index, source = numbered
     picture = np.asarray(open_picture(source)).transpose(2, 0, 1) if isinstance(source, Path) else source
     events, sensor = record(picture, camera, seed=(recipe.seed, part, index))
@@ -90,8 +90,8 @@ def _simulate(camera: Camera, recipe: Recipe, part: int, numbered: tuple[int, Pi
 
 
 def _map(
-    job: Callable[[tuple[int, Picture | Path]], Frames], sources: list[Picture | Path], workers: int
-) -> Iterator[Frames]:
+    job: Callable[[tuple[int, Picture | Path]], Pixels], sources: list[Picture | Path], workers: int
+) -> Iterator[Pixels]:
     if workers <= 1:
         yield from map(job, enumerate(sources))
         return

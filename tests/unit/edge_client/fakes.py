@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client.inference.sample import Sample
-from edge_client.link.base import Answer
+from edge_client.link.base import Reply
 from shared.errors import CloudUnavailable, NeucodexError
 from shared.messages import Frame, Ready, Rejection, StepResult, Stop
 from shared.spike_codec import Spikes
@@ -107,7 +107,7 @@ class FakeTransport:
     def stopped(self) -> list[int]:
         return [message.sample for message in self.sent if isinstance(message, Stop)]
 
-    def answer(self, frame: Frame) -> Answer:
+    def answer(self, frame: Frame) -> Reply:
         rejection = self.rejections.get((frame.sample, frame.timestep))
         if rejection is not None:
             return Rejection(frame.sample, rejection.code, rejection.reason, rejection.retry_after_ms)
@@ -123,7 +123,7 @@ class FakeSampleStream:
     def __init__(self, number: int, transport: FakeTransport) -> None:
         self.number = number
         self.transport = transport
-        self.answers: deque[Answer] = deque()
+        self.answers: deque[Reply] = deque()
         self.sent = 0
         self.rejected = False
         self.may_answer = asyncio.Event()
@@ -145,7 +145,7 @@ class FakeSampleStream:
         assert self.sent
         do()
 
-    async def receive(self, within_s: float) -> Answer:
+    async def receive(self, within_s: float) -> Reply:
         await asyncio.sleep(0)
         if self.transport.close_reason is None and not self.transport.silent and within_s > 0:
             self._look()

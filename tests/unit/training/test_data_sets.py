@@ -17,10 +17,10 @@ from shared.datasets.events import make_events
 from shared.errors import SourceError
 from tests.support.recordings import write_bin
 from training.commands.data import data
-from training.datasets.simulate import CAMERAS, Recipe, simulate_set
+from training.datasets.simulate import CAMERAS, SimulationRecipe, simulate_set
 from training.event_simulation import CIFAR10_DVS, Motion
 
-SMALL = Recipe(size=16, timesteps=3, per_class=1)
+SMALL = SimulationRecipe(size=16, timesteps=3, per_class=1)
 
 
 @pytest.fixture(scope="module")

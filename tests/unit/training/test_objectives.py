@@ -10,7 +10,7 @@ from shared.network_spec import BottleneckSpec, LightHeadSpec, NetworkSpec
 from training.activations import ClipFloorShift, use
 from training.losses import classification, distillation, imitation
 from training.objectives import StageObjective, set_trainable
-from training.recipe import Kind, StageRecipe
+from training.recipe import StageKind, StageRecipe
 
 SPEC = NetworkSpec("resnet18", (1, 16, 16), 3, "layer1", width=4, timesteps=1, bottleneck=BottleneckSpec(2, 2))
 LIGHT = NetworkSpec(
@@ -28,7 +28,7 @@ def quantised(spec: NetworkSpec) -> SplitNetwork:
     return network
 
 
-def loss(kind: Kind, spike_cost: float, spec: NetworkSpec = SPEC, teacher: SplitNetwork | None = None) -> float:
+def loss(kind: StageKind, spike_cost: float, spec: NetworkSpec = SPEC, teacher: SplitNetwork | None = None) -> float:
     stage = StageRecipe(kind, 1, 0.1, "quantised", spike_cost=spike_cost)
     network = quantised(spec)
     set_trainable(network, stage)
@@ -65,7 +65,7 @@ CLASSES = torch.tensor([0, 3, 1])
 ANSWERS = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
 
 
-def taught_from_outside(kind: Kind, distill: float) -> tuple[StageObjective, SplitNetwork]:
+def taught_from_outside(kind: StageKind, distill: float) -> tuple[StageObjective, SplitNetwork]:
     torch.manual_seed(0)
     network, own_teacher = SplitNetwork(OUTSIDE), SplitNetwork(OUTSIDE)
     stage = StageRecipe(kind, 1, 0.1, distill=distill, teacher="t.onnx" if distill else None)
@@ -74,7 +74,7 @@ def taught_from_outside(kind: Kind, distill: float) -> tuple[StageObjective, Spl
 
 
 @pytest.mark.parametrize("kind", ["backbone", "bottleneck", "finetune"])
-def test_a_teacher_from_outside_replaces_the_uncompressed_network(kind: Kind) -> None:
+def test_a_teacher_from_outside_replaces_the_uncompressed_network(kind: StageKind) -> None:
     objective, _ = taught_from_outside(kind, 0.5)
     loss, logits = objective(PICTURES, CLASSES, ANSWERS)
     expected = classification(logits, CLASSES) + 0.5 * distillation(logits, ANSWERS.unsqueeze(0))

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from cloud_server.config import CloudConfig
 from cloud_server.engine.batch_runner import BatchRunner
+from cloud_server.engine.decoder import Decoder
 from cloud_server.engine.loaded_bundle import LoadedBundle, load_bundle
 from cloud_server.engine.requests import DecodedFrame, Failed, Outcome, StepRequest
 from shared.bundle import Bundle, write_codec
 from shared.messages import Codec, Frame, RejectionCode
-from shared.spike_codec import CodecContext
 from tests.support.bundles import make_bundle
 from tests.support.codec_tables import make_tables
-from tests.support.engine import NAME, assert_answer, batch_runner, decode, make_request, queued, run_batch
+from tests.support.engine import NAME, assert_answer, bundle_metrics, make_request, queued, run_batch
 from tests.support.known import known_frames
 
 
@@ -36,9 +36,9 @@ def loaded(bundle: Bundle) -> LoadedBundle:
 
 
 @pytest.fixture
-def runner() -> Iterator[BatchRunner]:
+def runner(loaded: LoadedBundle) -> Iterator[BatchRunner]:
     with torch.inference_mode():
-        yield batch_runner()
+        yield BatchRunner(loaded, bundle_metrics())
 
 
 def range_request(
@@ -49,12 +49,6 @@ def range_request(
     return made
 
 
-def context_of(loaded: LoadedBundle, row: int) -> CodecContext:
-    context = loaded.slots.contexts[row]
-    assert context is not None
-    return context
-
-
 def assert_answered(outcomes: list[Outcome], expected: NDArray[np.float32]) -> None:
     for outcome in outcomes:
         assert_answer(outcome, expected)
@@ -63,15 +57,15 @@ def assert_answered(outcomes: list[Outcome], expected: NDArray[np.float32]) -> N
 def test_samples_at_different_timesteps_share_a_batch(
     runner: BatchRunner, loaded: LoadedBundle, frames: NDArray[np.uint8], expected: NDArray[np.float32]
 ) -> None:
-    assert_answered(run_batch(runner, loaded, range_request(loaded, frames, 0, 1)), expected)
+    assert_answered(run_batch(runner, range_request(loaded, frames, 0, 1)), expected)
     assert_answered(
-        run_batch(runner, loaded, range_request(loaded, frames, 0, 2), range_request(loaded, frames, 1, 1)), expected
+        run_batch(runner, range_request(loaded, frames, 0, 2), range_request(loaded, frames, 1, 1)), expected
     )
     assert_answered(
-        run_batch(runner, loaded, range_request(loaded, frames, 1, 2), range_request(loaded, frames, 0, 3)), expected
+        run_batch(runner, range_request(loaded, frames, 1, 2), range_request(loaded, frames, 0, 3)), expected
     )
     assert_answered(
-        run_batch(runner, loaded, range_request(loaded, frames, 1, 3), range_request(loaded, frames, 0, 4)), expected
+        run_batch(runner, range_request(loaded, frames, 1, 3), range_request(loaded, frames, 0, 4)), expected
     )
 
 
@@ -79,22 +73,22 @@ def test_a_new_owner_of_a_row_starts_without_a_context(
     runner: BatchRunner, loaded: LoadedBundle, frames: NDArray[np.uint8], expected: NDArray[np.float32]
 ) -> None:
     for timestep in (1, 2):
-        run_batch(runner, loaded, range_request(loaded, frames, 0, timestep))
+        run_batch(runner, range_request(loaded, frames, 0, timestep))
     for timestep in (1, 2, 3):
-        assert_answered(run_batch(runner, loaded, range_request(loaded, frames, 1, timestep, row=0)), expected)
+        assert_answered(run_batch(runner, range_request(loaded, frames, 1, timestep, row=0)), expected)
 
 
 def test_a_frame_that_fails_to_decode_changes_nothing(
     runner: BatchRunner, loaded: LoadedBundle, frames: NDArray[np.uint8], expected: NDArray[np.float32]
 ) -> None:
-    run_batch(runner, loaded, range_request(loaded, frames, 0, 1))
-    before = context_of(loaded, 0).copy()
+    run_batch(runner, range_request(loaded, frames, 0, 1))
+    before = loaded.slots.last_frames[0]
     for codec, data in ((0, b"\xff" * 20 + b"\0"), (1, b"x"), (9, b"")):
-        (outcome,) = run_batch(runner, loaded, StepRequest(0, 0, Frame(0, 2, codec, data)))
+        (outcome,) = run_batch(runner, StepRequest(0, 0, Frame(0, 2, codec, data)))
         assert isinstance(outcome, Failed)
         assert outcome.code is RejectionCode.INVALID_FRAME
-        assert np.array_equal(context_of(loaded, 0), before)
-    assert_answered(run_batch(runner, loaded, range_request(loaded, frames, 0, 2)), expected)
+        assert loaded.slots.last_frames[0] is before
+    assert_answered(run_batch(runner, range_request(loaded, frames, 0, 2)), expected)
 
 
 def test_a_batch_that_fails_commits_no_context(
@@ -104,19 +98,19 @@ def test_a_batch_that_fails_commits_no_context(
     expected: NDArray[np.float32],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run_batch(runner, loaded, range_request(loaded, frames, 0, 1), range_request(loaded, frames, 1, 1))
-    before = [context_of(loaded, row).copy() for row in (0, 1)]
+    run_batch(runner, range_request(loaded, frames, 0, 1), range_request(loaded, frames, 1, 1))
+    before = loaded.slots.last_frames[:2]
 
     def fail(*_: Any) -> None:
         raise RuntimeError("no memory")
 
     with monkeypatch.context() as broken:
         broken.setattr(loaded.tail, "step", fail)
-        outcomes = run_batch(runner, loaded, range_request(loaded, frames, 0, 2), range_request(loaded, frames, 1, 2))
+        outcomes = run_batch(runner, range_request(loaded, frames, 0, 2), range_request(loaded, frames, 1, 2))
     assert all(isinstance(outcome, Failed) for outcome in outcomes)
-    assert all(np.array_equal(context_of(loaded, row), context) for row, context in enumerate(before))
+    assert loaded.slots.last_frames[:2] == before
     assert_answered(
-        run_batch(runner, loaded, range_request(loaded, frames, 0, 2), range_request(loaded, frames, 1, 2)), expected
+        run_batch(runner, range_request(loaded, frames, 0, 2), range_request(loaded, frames, 1, 2)), expected
     )
 
 
@@ -124,22 +118,22 @@ def test_a_frame_is_decoded_while_the_one_before_it_is_not_committed(
     runner: BatchRunner, loaded: LoadedBundle, frames: NDArray[np.uint8], expected: NDArray[np.float32]
 ) -> None:
     first, second, third = (queued(range_request(loaded, frames, 0, timestep)) for timestep in (1, 2, 3))
-    decode(loaded, first)
-    decode(loaded, second, running=first)
-    assert loaded.slots.contexts == [None] * 4, "decoding commits nothing"
-    decode(loaded, third, running=second)
+    Decoder().decode(loaded, first)
+    Decoder().decode(loaded, second, running=first)
+    assert loaded.slots.last_frames == [None] * 4, "decoding commits nothing"
+    Decoder().decode(loaded, third, running=second)
     for batch in (first, second, third):
         assert isinstance(batch[0].item.decoded, DecodedFrame)
-        assert_answered(runner.outcomes(runner.step(loaded, batch, 0.0)), expected)
-    assert loaded.slots.steps[0] == 3
+        assert_answered(runner.outcomes(runner.step(batch, 0.0)), expected)
+    assert loaded.slots.last_frames[0] is third[0].item.decoded
 
 
 def test_without_the_frame_before_there_is_no_state_to_go_on_from(
     runner: BatchRunner, loaded: LoadedBundle, frames: NDArray[np.uint8]
 ) -> None:
     before = queued(StepRequest(0, 0, Frame(0, 1, 9, b"")))
-    decode(loaded, before)
+    Decoder().decode(loaded, before)
     late = queued(range_request(loaded, frames, 0, 2))
-    decode(loaded, late, running=before)
+    Decoder().decode(loaded, late, running=before)
     assert isinstance(late[0].item.decoded, Failed)
     assert late[0].item.decoded.code is RejectionCode.STATE_LOST

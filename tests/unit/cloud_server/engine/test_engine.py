@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from cloud_server.config import CloudConfig
-from cloud_server.engine.batch_runner import BatchHistory, BatchRunner
+from cloud_server.engine.batch_runner import BatchRunner
 from cloud_server.engine.engine import MAX_FAILED_BATCHES
 from cloud_server.engine.loaded_bundle import LoadedBundle, load_bundle
 from cloud_server.engine.requests import Failed, StepRequest
@@ -24,7 +24,7 @@ from shared.bundle import Bundle
 from shared.execution import EXECUTIONS
 from shared.messages import Codec, Frame, RejectionCode
 from tests.support.bundles import make_bundle
-from tests.support.engine import NAME, Running, assert_answer, batch_runner, bundle_metrics, make_request, run_batch
+from tests.support.engine import NAME, Running, assert_answer, bundle_metrics, make_request, run_batch
 from tests.support.processes import DEADLINE, wait_for
 
 SAMPLES = 5
@@ -42,17 +42,15 @@ def loaded(bundle: Bundle) -> LoadedBundle:
 
 
 @pytest.fixture
-def runner() -> Iterator[BatchRunner]:
+def runner(loaded: LoadedBundle) -> Iterator[BatchRunner]:
     with torch.inference_mode():
-        yield batch_runner()
+        yield BatchRunner(loaded, bundle_metrics())
 
 
 def test_samples_at_different_timesteps_share_a_batch(runner, loaded, frames, expected):
     schedule = [[(0, 1)], [(0, 2), (1, 1)], [(1, 2), (2, 1), (0, 3)], [(2, 2), (0, 4), (1, 3)], [(1, 4), (2, 3)]]
     for batch in schedule:
-        outcomes = run_batch(
-            runner, loaded, *(make_request(loaded, frames, sample, timestep) for sample, timestep in batch)
-        )
+        outcomes = run_batch(runner, *(make_request(loaded, frames, sample, timestep) for sample, timestep in batch))
         assert [(o.request.frame.sample, o.request.frame.timestep) for o in outcomes] == batch
         for outcome in outcomes:
             assert_answer(outcome, expected, len(batch))
@@ -60,16 +58,16 @@ def test_samples_at_different_timesteps_share_a_batch(runner, loaded, frames, ex
 
 def test_a_row_is_reset_by_its_new_owners_first_frame(runner, loaded, frames, expected):
     for timestep in (1, 2, 3):
-        run_batch(runner, loaded, make_request(loaded, frames, 0, timestep, row=3))
+        run_batch(runner, make_request(loaded, frames, 0, timestep, row=3))
     for timestep in (1, 2):
-        assert_answer(run_batch(runner, loaded, make_request(loaded, frames, 1, timestep, row=3))[0], expected)
+        assert_answer(run_batch(runner, make_request(loaded, frames, 1, timestep, row=3))[0], expected)
 
 
 @pytest.mark.parametrize("bad", [0, 1, 2])
 def test_a_frame_that_does_not_decode_fails_alone(runner, loaded, frames, expected, bad):
     requests = [make_request(loaded, frames, sample, 1) for sample in range(3)]
     requests[bad] = StepRequest(bad, bad, Frame(bad, 1, Codec.PACKED_BITS, b"no"))
-    outcomes = run_batch(runner, loaded, *requests)
+    outcomes = run_batch(runner, *requests)
     for position, outcome in enumerate(outcomes):
         if position == bad:
             assert isinstance(outcome, Failed)
@@ -80,16 +78,16 @@ def test_a_frame_that_does_not_decode_fails_alone(runner, loaded, frames, expect
 
 def test_a_batch_of_nothing_but_bad_frames(runner, loaded):
     requests = [StepRequest(n, n, Frame(n, 1, 9, b"")) for n in range(2)]
-    assert all(isinstance(outcome, Failed) for outcome in run_batch(runner, loaded, *requests))
+    assert all(isinstance(outcome, Failed) for outcome in run_batch(runner, *requests))
 
 
 def test_a_row_that_is_not_at_the_timestep_before_has_lost_its_state(runner, loaded, frames, expected):
-    run_batch(runner, loaded, make_request(loaded, frames, 0, 1))
-    outcomes = run_batch(runner, loaded, make_request(loaded, frames, 0, 3), make_request(loaded, frames, 1, 1))
+    run_batch(runner, make_request(loaded, frames, 0, 1))
+    outcomes = run_batch(runner, make_request(loaded, frames, 0, 3), make_request(loaded, frames, 1, 1))
     assert isinstance(outcomes[0], Failed)
     assert outcomes[0].code is RejectionCode.STATE_LOST
     assert_answer(outcomes[1], expected)
-    assert_answer(run_batch(runner, loaded, make_request(loaded, frames, 0, 2))[0], expected)
+    assert_answer(run_batch(runner, make_request(loaded, frames, 0, 2))[0], expected)
 
 
 class Breaks:
@@ -109,16 +107,16 @@ class Breaks:
 
 def test_a_batch_that_fails_is_stepped_one_by_one(runner, loaded, frames, expected, caplog):
     caplog.set_level(logging.CRITICAL)
-    run_batch(runner, loaded, *(make_request(loaded, frames, sample, 1) for sample in range(3)))
+    run_batch(runner, *(make_request(loaded, frames, sample, 1) for sample in range(3)))
     Breaks(loaded, frames[1, 1])
-    outcomes = run_batch(runner, loaded, *(make_request(loaded, frames, sample, 2) for sample in range(3)))
+    outcomes = run_batch(runner, *(make_request(loaded, frames, sample, 2) for sample in range(3)))
     assert isinstance(outcomes[1], Failed)
     assert outcomes[1].code is RejectionCode.INTERNAL
     assert "poisoned" not in outcomes[1].reason
     for sample in (0, 2):
         assert_answer(outcomes[sample], expected, 1)
         for timestep in (3, 4):
-            assert_answer(run_batch(runner, loaded, make_request(loaded, frames, sample, timestep))[0], expected)
+            assert_answer(run_batch(runner, make_request(loaded, frames, sample, timestep))[0], expected)
 
 
 def lose_the_numbers_of(loaded: LoadedBundle, sample: NDArray[np.uint8]) -> None:
@@ -140,9 +138,9 @@ def lose_the_numbers_of(loaded: LoadedBundle, sample: NDArray[np.uint8]) -> None
 
 
 def test_confidences_that_are_no_numbers_fail_alone(runner, loaded, frames, expected):
-    run_batch(runner, loaded, *(make_request(loaded, frames, sample, 1) for sample in range(2)))
+    run_batch(runner, *(make_request(loaded, frames, sample, 1) for sample in range(2)))
     lose_the_numbers_of(loaded, frames[:, 0])
-    outcomes = run_batch(runner, loaded, *(make_request(loaded, frames, sample, 2) for sample in range(2)))
+    outcomes = run_batch(runner, *(make_request(loaded, frames, sample, 2) for sample in range(2)))
     assert isinstance(outcomes[0], Failed)
     assert outcomes[0].code is RejectionCode.INTERNAL
     assert_answer(outcomes[1], expected)
@@ -177,10 +175,11 @@ def test_a_failed_samples_waiting_frames_are_dropped(loaded, frames, expected):
 def test_the_engine_outlives_its_own_mistakes(loaded, frames, expected, caplog):
     caplog.set_level(logging.CRITICAL)
     with Running([loaded], bundle_metrics()) as running:
-        sound, running.engine._runner.step = running.engine._runner.step, lambda *_: 1 / 0  # type: ignore[method-assign]
+        runner = running.engine._bundles[loaded]
+        sound, runner.step = runner.step, lambda *_: 1 / 0  # type: ignore[method-assign]
         running.engine.submit(loaded, 0, 0, make_request(loaded, frames, 0, 1))
         assert isinstance(running.wait(1)[0], Failed)
-        running.engine._runner.step = sound  # type: ignore[method-assign]
+        runner.step = sound  # type: ignore[method-assign]
         running.engine.submit(loaded, 0, 1, make_request(loaded, frames, 1, 1))
         assert_answer(running.wait(2)[1], expected)
 
@@ -216,22 +215,23 @@ def test_a_tail_that_cannot_step_is_known_before_it_serves(loaded, frames):
 
 
 def test_warm_up_leaves_no_trace(loaded, runner, frames, expected):
-    assert len(list(runner.warm_up(loaded))) == len(buckets(4))
+    assert len(list(runner.warm_up())) == len(buckets(4))
     assert loaded.slots.in_use == 0
-    assert loaded.slots.steps == [0] * 8
-    assert_answer(run_batch(runner, loaded, make_request(loaded, frames, 0, 1))[0], expected)
+    assert loaded.slots.last_frames == [None] * 8
+    assert_answer(run_batch(runner, make_request(loaded, frames, 0, 1))[0], expected)
 
 
 def test_retry_advice_follows_the_measured_batches(loaded: LoadedBundle) -> None:
     with Running([loaded], bundle_metrics()) as running:
-        history = running.engine._bundles[loaded]
-        assert history.seconds > 0, "the warm-up measured a step"
-        assert running.engine.retry_after_ms(loaded) == history.retry_after_ms(4)
+        runner = running.engine._bundles[loaded]
+        assert runner.seconds > 0, "the warm-up measured a step"
+        assert running.engine.retry_after_ms(loaded) == runner.retry_after_ms()
 
 
 @pytest.mark.parametrize(("seconds", "milliseconds"), [(0.0, 10), (0.05, 200), (100.0, 1000)])
-def test_retry_advice_has_bounds(seconds: float, milliseconds: int) -> None:
-    assert BatchHistory(seconds).retry_after_ms(4) == milliseconds
+def test_retry_advice_has_bounds(runner: BatchRunner, seconds: float, milliseconds: int) -> None:
+    runner.seconds = seconds
+    assert runner.retry_after_ms() == milliseconds
 
 
 class Gate:
@@ -282,24 +282,20 @@ def test_while_a_batch_runs_the_next_is_decoded_and_the_last_delivered(loaded, f
 
 
 def test_frames_that_are_dropped_wait_no_more(loaded, frames):
-    metrics, gate = bundle_metrics(), Gate(loaded)
-
-    def waiting() -> float | None:
-        return metrics.registry.get_sample_value("neucodex_cloud_queue_length", {"bundle": NAME})
-
-    with Running([loaded], metrics) as running:
+    gate = Gate(loaded)
+    with Running([loaded], bundle_metrics()) as running:
         gate.close()
         for timestep in (1, 2):
             for sample in range(SAMPLES):
                 running.engine.submit(loaded, sample, sample, make_request(loaded, frames, sample, timestep))
         gate.let_through(1)
         running.wait(1)
-        assert waiting()
+        assert loaded.scheduler.waiting
         for sample in range(SAMPLES):
             running.engine.drop(loaded, sample)
-        assert waiting() == 0
+        assert loaded.scheduler.waiting == 0
         gate.let_through(2 * SAMPLES)
-    assert waiting() == 0
+    assert loaded.scheduler.waiting == 0
 
 
 def test_threads_that_wait_hold_no_bundle_that_was_removed(bundle, frames):

@@ -33,11 +33,11 @@ async def test_the_first_end_holds() -> None:
 
 async def test_the_reader_of_frames_waits_for_room() -> None:
     queue = SendQueue(2)
-    await queue.wait_for_room()
+    await queue.room.wait()
     queue.put(Ready(1, 0))
-    await queue.wait_for_room()
+    await queue.room.wait()
     queue.put(Ready(2, 0))
-    waiting = asyncio.create_task(queue.wait_for_room())
+    waiting = asyncio.create_task(queue.room.wait())
     await asyncio.sleep(0)
     assert not waiting.done()
     messages = queue.messages()
@@ -49,7 +49,7 @@ async def test_the_reader_of_frames_waits_for_room() -> None:
 async def test_the_end_lets_a_waiting_reader_go() -> None:
     queue = SendQueue(1)
     queue.put(Ready(1, 0))
-    waiting = asyncio.create_task(queue.wait_for_room())
+    waiting = asyncio.create_task(queue.room.wait())
     await asyncio.sleep(0)
     queue.end(StreamStatus())
     await waiting

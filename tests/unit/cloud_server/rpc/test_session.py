@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from cloud_server.engine.requests import Answered, Failed, StepRequest
-from cloud_server.rpc.idle import IdleWatch
-from cloud_server.rpc.session import OpenSample, StreamSession
+from cloud_server.rpc.session import StreamSession
 from shared.messages import Codec, Frame, Rejection, RejectionCode, StepResult, Stop
 from shared.metrics import CLOUD_METRICS, Metrics
 
@@ -62,7 +61,6 @@ class Desk:
         self.sent: list[Any] = []
         self.engine = FakeEngine()
         self.slots = FakeSlots(slots)
-        self.watch: IdleWatch[OpenSample] = IdleWatch(TIMEOUT)
         loaded = SimpleNamespace(
             name="b", timesteps=TIMESTEPS, slots=self.slots, scheduler=SimpleNamespace(max_waiting=100)
         )
@@ -71,7 +69,7 @@ class Desk:
             self.engine,
             top_k=top_k,
             max_open=MAX_OPEN,
-            watch=self.watch,
+            idle_timeout=TIMEOUT,
             metrics=Metrics(CLOUD_METRICS, {"bundle": ("b",)}),
             send=self.sent.append,
             clock=lambda: self.now,
@@ -90,8 +88,7 @@ class Desk:
 
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
-        for sample in self.watch.expired(self.now):
-            sample.session.expire(sample)
+        self.session.expire_idle()
 
     def said(self) -> list[Any]:
         sent = [
@@ -114,7 +111,7 @@ def test_a_sample_from_its_first_frame_to_stop(desk: Desk) -> None:
     assert desk.said() == [(5, 1), (5, 2)]
     desk.session.handle_stop(Stop(5))
     assert desk.slots.in_use == 0
-    assert len(desk.watch) == 0
+    assert desk.session.expire_idle() is None, "no sample is left"
     desk.session.handle_stop(Stop(5))
 
 
@@ -150,7 +147,7 @@ def test_finished_samples_that_are_not_stopped_are_kept_for_a_while_and_up_to_a_
     assert desk.said() == [(0, "STATE_LOST")], "the oldest made room"
     desk.pass_time(TIMEOUT)
     assert desk.said() == [], "no edge waits for them: they end without a message"
-    assert len(desk.watch) == 0
+    assert desk.session.expire_idle() is None, "no sample is left"
 
 
 def test_a_repeated_frame_is_answered_from_the_record(desk: Desk) -> None:
@@ -273,6 +270,17 @@ def test_a_sample_that_waits_for_the_cloud_is_not_idle(desk: Desk) -> None:
     assert desk.said() == [(1, 1), (1, "IDLE")]
 
 
+def test_the_sample_that_is_idle_longest_is_due_next(desk: Desk) -> None:
+    assert desk.session.expire_idle() is None
+    desk.step(1, 1)
+    desk.pass_time(1.0)
+    desk.step(2, 1)
+    assert desk.session.expire_idle() == TIMEOUT
+    desk.pass_time(1.0)
+    desk.step(1, 2)
+    assert desk.session.expire_idle() == 1.0 + TIMEOUT
+
+
 def test_closing_frees_everything(desk: Desk) -> None:
     desk.frame(1, 1)
     desk.frame(2, 1)
@@ -280,7 +288,7 @@ def test_closing_frees_everything(desk: Desk) -> None:
     desk.session.close()
     assert desk.slots.in_use == 0
     assert not desk.engine.queue
-    assert len(desk.watch) == 0
+    assert desk.session.expire_idle() is None, "no sample is left"
     desk.answer(running)
     assert desk.said() == []
 

@@ -10,9 +10,6 @@ from cloud_server.tails.frame_sums import FrameSumSlots, Sums
 COUNT = 5
 SHAPE = (2, 3, 4)
 
-NO_CONTEXTS = [np.zeros((), np.uint8)] * 64
-"""Codec contexts that nothing reads."""
-
 
 @pytest.fixture
 def slots() -> FrameSumSlots:
@@ -44,18 +41,16 @@ def test_a_reset_row_has_seen_nothing(slots: FrameSumSlots) -> None:
 
 def test_what_is_scattered_is_gathered_in_any_order(slots: FrameSumSlots) -> None:
     sums = random_sums(3)
-    slots.scatter([4, 0, 2], sums, NO_CONTEXTS[:3])
+    slots.scatter([4, 0, 2], sums)
     np.testing.assert_array_equal(slots.gather([2, 4]), sums[[2, 0]])
-    assert slots.steps == [1, 0, 1, 0, 1]
 
 
 def test_a_row_handed_to_a_new_sample_shows_nothing_of_the_old_one(slots: FrameSumSlots) -> None:
     sums = random_sums(2)
-    slots.scatter([0, 1], sums, NO_CONTEXTS[:2])
+    slots.scatter([0, 1], sums)
     slots.reset([0])
     assert not slots.gather([0]).any()
     np.testing.assert_array_equal(slots.gather([1]), sums[1:])
-    assert slots.steps[:2] == [0, 1]
 
 
 def test_who_gathers_may_overwrite(slots: FrameSumSlots) -> None:
@@ -70,9 +65,8 @@ def test_sums_that_do_not_fit_change_nothing(slots: FrameSumSlots) -> None:
     slots.reset([0, 1])
     for bad in (random_sums(3), random_sums(1), random_sums(2)[..., :-1], random_sums(2)[:, :1]):
         with pytest.raises(ValueError, match="do not fit 2 rows"):
-            slots.scatter([0, 1], bad, NO_CONTEXTS[:2])
+            slots.scatter([0, 1], bad)
     assert not slots.gather([0, 1]).any()
-    assert slots.steps[:2] == [0, 0]
 
 
 def test_a_row_is_a_byte_for_each_neuron(slots: FrameSumSlots) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -15,9 +14,6 @@ from shared.models.split import CloudNetwork
 from shared.network_spec import BottleneckSpec, NetworkSpec, NeuronSpec
 
 COUNT = 5
-
-CONTEXTS = [np.full((1, 2, 2), number, np.uint8) for number in range(3)]
-"""Of the codec; slots keep them as they are."""
 
 
 @pytest.fixture(scope="module")
@@ -81,24 +77,18 @@ def test_a_reset_row_is_the_initial_state(slots: MembraneSlots, network: CloudNe
 
 def test_what_is_scattered_is_gathered_in_any_order(slots: MembraneSlots, network: CloudNetwork) -> None:
     state = random_rows(slots, 3)
-    slots.scatter([4, 0, 2], state, CONTEXTS[:3])
+    slots.scatter([4, 0, 2], state)
     got = slots.gather([2, 4])
     assert_equal(got, plain(tuple(m[[2, 0]] for m in state.membranes), state.logits[[2, 0]]))
-    assert slots.steps == [1, 0, 1, 0, 1]
-    assert [slots.contexts[row] is CONTEXTS[n] for n, row in enumerate((4, 0, 2))] == [True] * 3
-    assert slots.contexts[1] is slots.contexts[3] is None
 
 
 def test_a_row_handed_to_a_new_sample_shows_nothing_of_the_old_one(slots: MembraneSlots, network: CloudNetwork) -> None:
-    slots.scatter([0, 1], random_rows(slots, 2), CONTEXTS[:2])
+    slots.scatter([0, 1], random_rows(slots, 2))
     before = slots.gather([1])
     before = plain(tuple(membrane.clone() for membrane in before.membranes), before.logits.clone())
     slots.reset([0])
     assert_equal(slots.gather([0]), initial(network, 1))
     assert_equal(slots.gather([1]), before)
-    assert slots.steps[:2] == [0, 1]
-    assert slots.contexts[0] is None
-    assert slots.contexts[1] is CONTEXTS[1]
 
 
 def test_who_gathers_may_overwrite(slots: MembraneSlots, network: CloudNetwork) -> None:
@@ -114,10 +104,8 @@ def test_a_state_that_does_not_fit_changes_nothing(slots: MembraneSlots, network
     good = random_rows(slots, 2)
     for bad in (random_rows(slots, 3), replace(good, block=good.block[:, :-1])):
         with pytest.raises(ValueError, match="does not fit"):
-            slots.scatter([0, 1], bad, CONTEXTS[:2])
+            slots.scatter([0, 1], bad)
     assert_equal(slots.gather([0, 1]), initial(network, 2))
-    assert slots.steps[:2] == [0, 0]
-    assert slots.contexts[:2] == [None, None]
 
 
 def test_bytes_per_row(slots: MembraneSlots, network: CloudNetwork) -> None:

@@ -31,9 +31,6 @@ TIMESTEPS = [1, 4, 2, 3, 4, 1]
 TOLERANCE = 1e-5
 RUNTIMES = ["torch", "onnx", "onnx-int8"]
 
-NO_CONTEXTS = [np.zeros((), np.uint8)] * 64
-"""Codec contexts that nothing reads."""
-
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
@@ -88,12 +85,11 @@ def step_to(tail: RateTail, frames: NDArray[np.uint8], samples: list[int]) -> ND
     for sample in samples:  # each by itself until the timestep before
         for timestep in range(1, TIMESTEPS[sample]):
             stepped = tail.step([frames[timestep - 1, sample]], [timestep], slots.gather([sample]))
-            slots.scatter([sample], stepped.state, NO_CONTEXTS[:1])
+            slots.scatter([sample], stepped.state)
     timesteps = [TIMESTEPS[sample] for sample in samples]
     due = [frames[timestep - 1, sample] for timestep, sample in zip(timesteps, samples, strict=True)]
     stepped = tail.step(due, timesteps, slots.gather(samples))
-    slots.scatter(samples, stepped.state, NO_CONTEXTS[: len(samples)])
-    assert [slots.steps[sample] for sample in samples] == timesteps
+    slots.scatter(samples, stepped.state)
     return stepped.confidences
 
 
@@ -171,7 +167,7 @@ def test_torch_gets_its_threads(bundle: Bundle) -> None:
 def test_a_step_that_is_not_committed_leaves_no_trace(tail: RateTail, frames: NDArray[np.uint8]) -> None:
     slots = tail.slots(2)
     slots.reset([0, 1])
-    slots.scatter([0], tail.step([frames[0, 0]], [1], slots.gather([0])).state, NO_CONTEXTS[:1])
+    slots.scatter([0], tail.step([frames[0, 0]], [1], slots.gather([0])).state)
     before = slots.gather([0, 1])
     tail.step([frames[1, 0], frames[0, 1]], [2, 1], slots.gather([0, 1]))
     np.testing.assert_array_equal(slots.gather([0, 1]), before)

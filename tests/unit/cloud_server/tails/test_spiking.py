@@ -22,9 +22,6 @@ from training.executed import running_answers
 CPU = torch.device("cpu")
 TEMPERATURE = 1.7
 
-NO_CONTEXTS = [np.zeros((), np.uint8)] * 64
-"""Codec contexts that nothing reads."""
-
 
 @pytest.mark.parametrize(
     ("leak", "weights"),
@@ -61,7 +58,7 @@ def test_the_readout_forgets_as_the_training_code_does(tmp_path: Path, form: typ
         timesteps = [at[sample] for sample in batch]
         due = [frames[timestep - 1, sample] for timestep, sample in zip(timesteps, batch, strict=True)]
         stepped = tail.step(due, timesteps, slots.gather(batch))
-        slots.scatter(batch, stepped.state, NO_CONTEXTS[: len(batch)])
+        slots.scatter(batch, stepped.state)
         right = np.stack([expected[timestep - 1, sample] for timestep, sample in zip(timesteps, batch, strict=True)])
         np.testing.assert_allclose(stepped.confidences, right, atol=TOLERANCE, rtol=0)
     assert max(at) == 4

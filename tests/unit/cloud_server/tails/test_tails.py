@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from cloud_server.config import CloudConfig, Precision
+from cloud_server.engine.batch_runner import BatchRunner
 from cloud_server.engine.loaded_bundle import load_bundle
 from cloud_server.tails.base import Tail
 from cloud_server.tails.cuda_graph import CudaGraphTail
@@ -29,16 +30,13 @@ from shared.datasets.registry import load_split
 from shared.errors import ConfigError
 from shared.models.load import load_edge
 from tests.support.bundles import make_bundle
-from tests.support.engine import NAME, assert_answer, batch_runner, make_request, run_batch
+from tests.support.engine import NAME, assert_answer, bundle_metrics, make_request, run_batch
 from tests.support.known import SAMPLES, TOLERANCE
 
 CPU = torch.device("cpu")
 
 SOME = 120
 """Digits that are enough to see a difference, where all 360 take long."""
-
-NO_CONTEXTS = [np.zeros((1, 1, 1), np.uint8)] * 512
-"""Slots keep the codec's contexts; no codec is used here."""
 
 MODELS = Path(__file__).parents[4] / "models"
 DIGITS = MODELS / "resnet18-digits"
@@ -63,7 +61,7 @@ def answers(tail: Tail, spikes: NDArray[np.uint8]) -> NDArray[np.float32]:
     out = []
     for timestep, frames in enumerate(spikes, start=1):
         stepped = tail.step(list(frames), [timestep] * count, slots.gather(range(count)))
-        slots.scatter(range(count), stepped.state, NO_CONTEXTS[:count])
+        slots.scatter(range(count), stepped.state)
         out.append(stepped.confidences)
     return np.stack(out)
 
@@ -78,13 +76,13 @@ def random_frames(bundle: Bundle, batch: int) -> NDArray[np.uint8]:
 def test_padded_batches_of_any_size_at_any_timesteps_answer_as_the_plain_tail(bundle, frames, expected):
     loaded = load_bundle(bundle, NAME, CloudConfig((bundle.path,), slots=8, max_batch=6))
     loaded = replace(loaded, tail=CudaGraphTail(bundle, CPU, "fp32", 6))
-    runner = batch_runner()
+    runner = BatchRunner(loaded, bundle_metrics())
     for batch in ([(0, 1)], [(1, 1), (0, 2), (2, 1)], [(s, 1) for s in (3, 4, 5)], [(0, 3), (1, 2), (3, 2), (5, 2)]):
-        outcomes = run_batch(runner, loaded, *(make_request(loaded, frames, *which) for which in batch))
+        outcomes = run_batch(runner, *(make_request(loaded, frames, *which) for which in batch))
         for outcome in outcomes:
             assert_answer(outcome, expected, len(batch))
     full = [(0, 4), (1, 3), (2, 2), (3, 3), (4, 2), (5, 3)]
-    for outcome in run_batch(runner, loaded, *(make_request(loaded, frames, *which) for which in full)):
+    for outcome in run_batch(runner, *(make_request(loaded, frames, *which) for which in full)):
         assert_answer(outcome, expected, 6)
 
 

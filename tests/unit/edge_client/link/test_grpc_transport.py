@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from edge_client.link.base import Answer
+from edge_client.link.base import Reply
 from edge_client.link.grpc_transport import GrpcTransport
 from shared.errors import CloudUnavailable, NeucodexError
 from shared.messages import Codec, EdgeMessage, Frame, Ready, Rejection, RejectionCode, StepResult, Stop
@@ -27,7 +27,7 @@ class ScriptedCall:
         self.gate = asyncio.Event()
         self.gate.set()
         self.wrote = asyncio.Event()
-        self._incoming: asyncio.Queue[Answer | NeucodexError] = asyncio.Queue()
+        self._incoming: asyncio.Queue[Reply | NeucodexError] = asyncio.Queue()
 
     async def open(self) -> Ready:
         return Ready(4, 1000)
@@ -37,7 +37,7 @@ class ScriptedCall:
         self.written.append((*stops, message))
         self.wrote.set()
 
-    async def read(self) -> Answer:
+    async def read(self) -> Reply:
         incoming = await self._incoming.get()
         if isinstance(incoming, NeucodexError):
             raise incoming
@@ -46,7 +46,7 @@ class ScriptedCall:
     async def close(self) -> None:
         pass
 
-    def say(self, *incoming: Answer | NeucodexError) -> None:
+    def say(self, *incoming: Reply | NeucodexError) -> None:
         for each in incoming:
             self._incoming.put_nowait(each)
 
@@ -238,7 +238,7 @@ async def test_an_answer_for_a_sample_that_has_ended_is_dropped() -> None:
 
 async def test_a_task_that_fails_ends_the_stream() -> None:
     class Broken(ScriptedCall):
-        async def read(self) -> Answer:
+        async def read(self) -> Reply:
             raise ZeroDivisionError("unforeseen")
 
     transport, lost = GrpcTransport(Broken()), asyncio.get_running_loop().create_future()
