@@ -25,7 +25,8 @@ def load_folder(root: Path, size: int, channels: int, fit: PictureFit = "cut") -
         Pictures uint8 [N, channels, size, size]; the classes in the order of their names.
 
     Raises:
-        SourceError: no such folder, fewer than two classes, a class with fewer than `TEST_EVERY` pictures, or an unreadable picture.
+        SourceError: no such folder, fewer than two classes, a class with fewer than `TEST_EVERY` pictures, or an
+            unreadable picture.
     """
     pictures = list_classes(root)
     frames: dict[bool, list[np.ndarray]] = {False: [], True: []}
@@ -55,6 +56,15 @@ def list_classes(root: Path) -> dict[str, list[Path]]:
     if len(classes) < 2:
         raise SourceError(f"{root} has {len(classes)} subfolders: a classifier needs two or more, one for each class")
     return {folder.name: sorted(file for file in visible(folder) if is_picture(file)) for folder in classes}
+
+
+def test_pictures(root: Path, limit: int) -> list[Path]:
+    """One picture of each of the first `limit` classes, of those that training keeps for testing.
+
+    Raises:
+        SourceError: as `list_classes`.
+    """
+    return [files[TEST_EVERY - 1] for files in list_classes(root).values()][:limit]
 
 
 def visible(folder: Path) -> Iterator[Path]:
