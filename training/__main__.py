@@ -23,6 +23,7 @@ from training.commands.data import data as data_commands
 from training.commands.executions import equip, executions
 from training.commands.graphs import RUNTIMES, Runtime, add_graphs, held_out_samples
 from training.commands.import_weights import import_weights
+from training.commands.new import new
 from training.commands.teacher import teacher
 from training.data import TrainingData, load_data
 from training.datasets.folder import test_pictures
@@ -113,6 +114,7 @@ def main_group() -> None:
     """
 
 
+main_group.add_command(new)
 main_group.add_command(data_commands)
 main_group.add_command(import_weights)
 main_group.add_command(teacher)
