@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,8 +23,10 @@ from training.commands.data import data as data_commands
 from training.commands.executions import equip, executions
 from training.commands.graphs import RUNTIMES, GraphRuntime, add_graphs, held_out_samples
 from training.commands.import_weights import import_weights
+from training.commands.new import new
 from training.commands.teacher import teacher
 from training.data import TrainingData, load_data
+from training.datasets.folder import test_pictures
 from training.deploy import export_bundle, run_calibration, run_evaluation
 from training.device import Machine, machine
 from training.rate_graphs import rate_graphs, write_rate_graphs
@@ -31,7 +34,12 @@ from training.recipe import Recipe, StageKind, read_recipe
 from training.recipe import uncompressed as uncompressed_recipe
 from training.stages import train_stage
 
+log = logging.getLogger("neucodex.train")
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+FIRST_PICTURES = 3
+"""For the command that serves a new bundle."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,7 @@ class Job:
 
     recipe: Recipe
     data: TrainingData
+    root: Path | None
     runs: Path
     machine: Machine
 
@@ -92,7 +101,7 @@ def _job(
         first, *others = chosen.stages
         chosen = replace(chosen, stages=(replace(first, init=str(init)), *others))
     with machine(device, precision, threads, checkpoint_seconds) as where:
-        yield Job(chosen, load_data(chosen, data), runs, where)
+        yield Job(chosen, load_data(chosen, data), data, runs, where)
 
 
 @click.group(epilog="Exit codes: 0 done, 2 wrong recipe or usage, 3 bundle, 4 data, 130 interrupted.")
@@ -105,6 +114,7 @@ def main_group() -> None:
     """
 
 
+main_group.add_command(new)
 main_group.add_command(data_commands)
 main_group.add_command(import_weights)
 main_group.add_command(teacher)
@@ -207,7 +217,7 @@ def export(
         if "rate" in written.manifest.executions:
             graphs = rate_graphs(load_network(written), known, written.manifest.normalisation)
             written = write_rate_graphs(written, graphs)
-        _tell(written)
+        report.tell_bundle(written)
         return
     with _job(**settings) as job:
         if job.machine.leads:
@@ -228,12 +238,24 @@ def everything(out: Path | None, runtimes: tuple[GraphRuntime, ...], **settings:
         if job.machine.leads:
             _calibrate(job)
             _evaluate(job)
-            _export(job, out, runtimes)
+            bundle = _export(job, out, runtimes)
+            report.tell_commands(bundle.path, _inputs(job))
 
 
-def _export(job: Job, out: Path | None, runtimes: tuple[GraphRuntime, ...]) -> None:
+def _inputs(job: Job) -> list[str]:
+    """What the edge may classify first: pictures that were kept for testing, one of each of a few classes."""
+    where = [] if job.root is None else ["--data", str(job.root)]
+    if job.recipe.data.name != "folder" or job.root is None:
+        return ["--dataset", job.recipe.data.name, *where]
+    return ["--images", *(str(path) for path in test_pictures(job.root, FIRST_PICTURES))]
+
+
+def _export(job: Job, out: Path | None, runtimes: tuple[GraphRuntime, ...]) -> Bundle:
+    log.info("writing the bundle: graphs, codec tables, local exits")
     bundle = export_bundle(job.recipe, job.data, job.runs, out or Path("models") / job.recipe.name, job.machine)
-    _tell(equip(bundle, job.data, runtimes or RUNTIMES))
+    bundle = equip(bundle, job.data, runtimes or RUNTIMES)
+    report.tell_bundle(bundle)
+    return bundle
 
 
 def _export_uncompressed(job: Job, out: Path | None, runtimes: tuple[GraphRuntime, ...]) -> None:
@@ -245,18 +267,16 @@ def _export_uncompressed(job: Job, out: Path | None, runtimes: tuple[GraphRuntim
 
 
 def _calibrate(job: Job) -> None:
+    log.info("calibrating on %d held-out samples", len(job.data.held_out))
     for execution, result in run_calibration(job.recipe, job.data, job.runs, job.machine).items():
         report.print_calibration(execution, result)
 
 
 def _evaluate(job: Job) -> None:
+    log.info("measuring on %d test samples", len(job.data.test))
     for execution, result in run_evaluation(job.recipe, job.data, job.runs, job.machine).items():
         report.print_evaluation(execution, result)
         report.plot_curve(result, job.results / f"exit-curve-{execution}.png")
-
-
-def _tell(bundle: Bundle) -> None:
-    click.echo(f"bundle {bundle.path}, fingerprint {bundle.fingerprint.hex()[:16]}")
 
 
 def main() -> None:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.table import Table
 
+from shared.bundle import Bundle
 from shared.execution import Execution
 from training.calibrate import Calibration, least_held_out
+
+log = logging.getLogger("neucodex.train")
+
+
+ADDRESS = "127.0.0.1:50051"
+"""Of a first trial, on this machine."""
 
 
 def print_calibration(execution: Execution, result: Calibration) -> None:
@@ -63,6 +74,40 @@ def print_evaluation(execution: Execution, result: dict[str, Any]) -> None:
     console = Console()
     for shown in (table, layers, costs):
         console.print(shown)
+
+
+def tell_bundle(bundle: Bundle) -> None:
+    """Where a finished bundle is, and a warning for each execution whose edge answers better by itself."""
+    click.echo(f"bundle {bundle.path}, fingerprint {bundle.fingerprint.hex()[:16]}")
+    for execution, spec in bundle.manifest.executions.items():
+        test = spec.measured.get("local_exit", {}).get("test")
+        if test is None:
+            continue
+        local, cloud = test["accuracy_by_timestep"][-1], test["cloud_accuracy_full_t"]
+        if local > cloud:
+            log.warning(
+                "execution %s: the edge's local exit is right for %.1f %% of %d test samples, the cloud for %.1f %%: "
+                "what is sent gains nothing here; the network needs more training or more samples",
+                execution,
+                100 * local,
+                test["samples"],
+                100 * cloud,
+                extra={"event": "local_exit_beats_cloud", "execution": execution, "local": local, "cloud": cloud},
+            )
+
+
+def tell_commands(bundle: Path, inputs: Sequence[str]) -> None:
+    """The two commands that serve a bundle.
+
+    Args:
+        bundle: its folder.
+        inputs: what the edge is to classify, as arguments: `--images FILE...` or `--dataset NAME`.
+    """
+    cloud = ["neucodex-cloud", "--bundle", str(bundle), "--listen", ADDRESS, "--insecure"]
+    edge = ["neucodex-edge", "classify", "--bundle", str(bundle), "--cloud", ADDRESS, "--insecure", *inputs]
+    click.echo("serve it, the cloud in one terminal, the edge in another:")
+    for command in (cloud, edge):
+        click.echo(f"  {shlex.join(command)}")
 
 
 def plot_curve(result: dict[str, Any], path: Path) -> None:

@@ -117,6 +117,7 @@ def train_stage(recipe: Recipe, index: int, data: TrainingData, runs: Path, mach
         return done
     _check_resolutions(recipe)
     stage = recipe.stages[index]
+    log.info("stage %d of %d (%s), kept in %s", index + 1, len(recipe.stages), stage.kind, folder)
     licences = _licences(recipe, index, data, runs)
     answers = None if stage.teacher is None else teacher_answers(stage, data, runs, machine)
     torch.manual_seed(recipe.seed)
@@ -132,7 +133,7 @@ def train_stage(recipe: Recipe, index: int, data: TrainingData, runs: Path, mach
     batches = Batches(
         on_device, data.normalisation, stage, recipe.seed, index, kind, machine.rank, machine.world, answers
     )
-    kept = Fit(objective, batches, data, folder, machine).run()
+    kept = Fit(objective, batches, data, folder, machine, len(recipe.stages)).run()
     if machine.leads:
         save_weights(kept, done, licences)
         (folder / checkpoint.FILE).unlink(missing_ok=True)  # a stage of no epochs left none

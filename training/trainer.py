@@ -23,7 +23,7 @@ from training.device import Machine
 from training.evaluate import accuracy_by_timestep
 from training.objectives import StageObjective, set_trainable
 from training.optimiser import StageOptimiser
-from training.progress import Progress
+from training.progress import Place, Progress
 from training.recipe import StageRecipe
 
 log = logging.getLogger("neucodex.train")
@@ -36,9 +36,16 @@ class Fit:
     """One stage in training: the networks, the optimiser, and how far it has come."""
 
     def __init__(
-        self, objective: StageObjective, batches: Batches, data: TrainingData, folder: Path, machine: Machine
+        self,
+        objective: StageObjective,
+        batches: Batches,
+        data: TrainingData,
+        folder: Path,
+        machine: Machine,
+        stages: int = 1,
     ) -> None:
         self.stage = batches.stage
+        self.place = Place(batches.stage_index + 1, stages, self.stage)
         self.batches = batches
         self.data = data
         self.folder = folder
@@ -64,7 +71,7 @@ class Fit:
         first_epoch, first_batch, sums = self._resume()
         board = SummaryWriter(str(self.folder)) if self.machine.leads else None
         total = self.stage.epochs * self.batches.per_epoch
-        with Progress(self.folder.name, total, quiet=not self.machine.leads) as progress:
+        with Progress(str(self.place), total, quiet=not self.machine.leads) as progress:
             for epoch in range(first_epoch, self.stage.epochs):
                 self._epoch(epoch, first_batch, sums, progress)
                 self._end_epoch(epoch, sums, board)
@@ -79,7 +86,9 @@ class Fit:
             step = epoch * self.batches.per_epoch + number
             loss, logits = self._step(batch, rate_fraction(self.stage, step, self.batches.per_epoch))
             sums.add(loss, logits, batch.labels)
-            progress.at(step + 1, f"loss {sums.loss:.3f}, train accuracy {sums.accuracy:.3f}")
+            progress.at(
+                step + 1, f"{self.place.epoch(epoch)}, loss {sums.loss:.3f}, train accuracy {sums.accuracy:.1%}"
+            )
             if time.monotonic() - self.last_saved > self.machine.checkpoint_seconds:
                 self._save(epoch, number + 1, sums)
 
@@ -110,7 +119,7 @@ class Fit:
         if board is None:
             return
         self._write_log()
-        log.info("%s", json.dumps(line))
+        self.place.log(line)
         board.add_scalar("loss", sums.loss, epoch + 1)
         board.add_scalar("train accuracy", sums.accuracy, epoch + 1)
         for t, value in enumerate(accuracies, 1):
@@ -126,7 +135,7 @@ class Fit:
         self.lines, self.seconds_before = state["lines"], state["seconds"]
         if self.machine.leads:
             self._write_log()
-        log.info("%s goes on at epoch %d, batch %d", self.folder.name, state["epoch"] + 1, state["batch"])
+        log.info("%s goes on at epoch %d, batch %d", self.place, state["epoch"] + 1, state["batch"])
         return state["epoch"], state["batch"], _Sums(**state["sums"])
 
     def _write_log(self) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -21,6 +23,11 @@ from shared.bundle import Bundle, write_parts
 from shared.errors import ConfigError
 from shared.execution import EXECUTIONS
 from shared.manifest import EXTRAS
+from tests.support.edges import run_edge
+from tests.support.processes import cloud_process
+
+TRAIN = (sys.executable, "-m", "training")
+DIGITS = Path(__file__).parents[2] / "models" / "resnet18-digits"
 
 TINY = """
 name = "tiny"
@@ -76,7 +83,7 @@ def environment() -> dict[str, str]:
 
 
 def command(verb: str, recipe: Path, runs: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "training", verb, "--recipe", str(recipe), "--runs", str(runs), *more]
+    return [*TRAIN, verb, "--recipe", str(recipe), "--runs", str(runs), *more]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -272,37 +279,67 @@ def test_a_missing_step_is_named(recipe: Path, tmp_path: Path, verb: str, said: 
     assert "Traceback" not in done.stderr
 
 
-def test_from_a_folder_of_pictures_to_a_bundle(tmp_path: Path) -> None:
-    """docs/training.md's path: one subfolder for each class."""
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of 30: a light bar on the left, or on the right."""
+    folder = tmp_path_factory.mktemp("mine") / "pictures"
     random = np.random.default_rng(0)
     for name, place in (("left", slice(0, 8)), ("right", slice(12, 20))):
-        (tmp_path / "pictures" / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True)
         for i in range(30):
             picture = random.integers(0, 60, (20, 20, 3), dtype=np.uint8)
             picture[:, place] += 180
-            Image.fromarray(picture).save(tmp_path / "pictures" / name / f"{i:02d}.png")
-    recipe = tmp_path / "mine.toml"
-    recipe.write_text(
-        TINY.replace('name = "digits"', 'name = "folder"')
-        .replace('name = "tiny"', 'name = "mine"')
-        .replace("held_out = 100\nlimit = 500", "held_out = 10")
-        .replace("[1, 32, 32]", "[3, 16, 16]")
-        .replace("classes = 10", "classes = 2")
-        .replace("batch_size = 40", "batch_size = 8")
-        .replace("resolutions = [[0, 16], [1, 32]]", "")
-        .replace(", mirror = true, erase = 4", "")
-        .replace("epochs = 3", "epochs = 10")
-        .replace("epochs = 1", "epochs = 6")
-    )
-    out = tmp_path / "bundle"
-    done = run(*command("all", recipe, tmp_path / "runs", "--data", str(tmp_path / "pictures"), "--out", str(out)))
+            Image.fromarray(picture).save(folder / name / f"{i:02d}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def own(pictures: Path) -> tuple[Path, list[list[str]]]:
+    """docs/training.md's path, from a network that is small enough for a test: the bundle, and the printed commands."""
+    folder = pictures.parent
+    written = run(*TRAIN, "new", str(pictures), "--init", str(DIGITS), "--threads", "1")
+    assert written.returncode == 0, written.stderr
+    assert "6 held-out pictures are too few to promise" in written.stderr
+    assert "2 classes, 60 pictures: 42 to train on, 6 held out, 12 to test on" in written.stderr
+    assert re.search(r"`neucodex-train all` will take about \d+ (s|min)", written.stderr)
+    recipe, out = folder / "mine.toml", folder / "bundle"
+    recipe.write_text(written.stdout)
+    where = ("--data", str(pictures), "--out", str(out), "--threads", "1", "--log-format", "json")
+    done = run(*command("all", recipe, folder / "runs", *where))
     assert done.returncode == 0, done.stderr
+    epochs = [line for line in map(json.loads, done.stderr.splitlines()) if line.get("event") == "epoch"]
+    assert [(line["stage"], line["stages"], line["epoch"], line["epochs"]) for line in epochs] == [
+        (1, 1, epoch, 30) for epoch in range(1, 31)
+    ]
+    assert epochs[-1]["seconds_left"] == 0.0
+    commands = [shlex.split(line) for line in done.stdout.splitlines() if line.startswith("  neucodex-")]
+    return out, commands
+
+
+def test_from_a_folder_of_pictures_to_a_served_bundle(
+    own: tuple[Path, list[list[str]]], pictures: Path, tmp_path: Path
+) -> None:
+    out, (cloud, edge) = own
+    address = "127.0.0.1:50051"
+    assert cloud == ["neucodex-cloud", "--bundle", str(out), "--listen", address, "--insecure"]
+    assert edge[:2] == ["neucodex-edge", "classify"]
+    with cloud_process(tmp_path, [out]) as running:
+        flags = [running.listen if flag == address else flag for flag in edge[2:]]
+        done = run_edge(*flags, "--json")
+        assert done.code == 0, done.err
+        assert [line["sample"] for line in done.lines] == [
+            str(pictures / name / "04.png") for name in ("left", "right")
+        ]
+        assert [line["prediction"] for line in done.lines] == ["left", "right"]
+
+
+def test_a_bundle_knows_the_pictures_that_it_was_made_of(own: tuple[Path, list[list[str]]], pictures: Path) -> None:
+    """Only where they lie has to be said."""
+    out, _ = own
     bundle = Bundle.open(out)
     assert bundle.manifest.class_names == ("left", "right")
     for execution in EXECUTIONS:
         assert bundle.run_as(execution).settings.measured["test"]["accuracy_by_timestep"][-1] > 0.8
-    # The bundle says itself what it was made with: only where that lies has to be said.
-    pictures = ("--data", str(tmp_path / "pictures"))
     for verb in (("export", "--runtime", "onnx-int8"), ("codec",), ("local-exit",)):
-        done = run(sys.executable, "-m", "training", *verb, "--bundle", str(out), *pictures)
+        done = run(*TRAIN, *verb, "--bundle", str(out), "--data", str(pictures))
         assert done.returncode == 0, done.stderr

@@ -15,6 +15,7 @@ from shared.bundle import Bundle, write_codec
 from shared.command_line import execution_option, existing_path, option
 from shared.execution import Execution
 from shared.spike_codec import SpikeCodec
+from training import report
 from training.codec_fit import fit_tables
 from training.collect_spikes import SpikeTrain, bundle_samples, bundle_spikes
 from training.data import evenly_spaced
@@ -53,7 +54,7 @@ def codec(
     train, test = bundle_samples(opened, dataset, data, allow_partial=allow_partial)
     written = add_codec(opened, bundle_spikes(opened, evenly_spaced(train, limit)), reach)
     show_sizes(written, bundle_spikes(written, evenly_spaced(test, limit)))
-    click.echo(f"bundle {written.path}, fingerprint {written.fingerprint.hex()[:16]}")
+    report.tell_bundle(written)
 
 
 def add_codec(bundle: Bundle, frames: SpikeTrain, reach: int | None = None) -> Bundle:

@@ -63,7 +63,7 @@ def executions(
         plain = None if uncompressed is None else Bundle.open(uncompressed)
         written = add_executions(opened, known, here, budget, plain)
         written = equip(written, known, runtimes or RUNTIMES)
-    click.echo(f"bundle {written.path}, fingerprint {written.fingerprint.hex()[:16]}")
+    report.tell_bundle(written)
 
 
 def add_executions(

@@ -16,6 +16,7 @@ from rich.table import Table
 from shared.bundle import Bundle, write_local_exit
 from shared.command_line import execution_option, existing_path, option
 from shared.execution import Execution
+from training import report
 from training.calibrate import certainties
 from training.collect_spikes import SpikeTrain, bundle_spikes, cloud_answers
 from training.data import Samples, TrainingData, bundle_data, evenly_spaced
@@ -23,7 +24,6 @@ from training.local_exit import LocalCalibration, LocalExitNetwork, calibrate, c
 from training.measure import known_calibration
 from training.progress import Progress
 from training.provenance import commit
-from training.report import no_promise
 
 SAMPLES = 10_000
 """Of the training part; a larger share makes it slower, not better."""
@@ -62,7 +62,7 @@ def local_exit(
     written = add_local_exit(
         opened, known, bundle_spikes(opened, evenly_spaced(known.train.frames.numpy(), limit)), budget
     )
-    click.echo(f"bundle {written.path}, fingerprint {written.fingerprint.hex()[:16]}")
+    report.tell_bundle(written)
 
 
 def add_local_exit(bundle: Bundle, data: TrainingData, spikes: SpikeTrain, budget: float | None = None) -> Bundle:
@@ -131,5 +131,5 @@ def _show(calibration: LocalCalibration, test: dict[str, Any]) -> None:
     table.add_row("sure when", f"{calibration.policy.measure} >= {calibration.policy.threshold:g}")
     table.add_row("sure after the first timestep", f"{test['answered_before_a_byte']:.2%}")
     table.add_row("  turned from right to wrong by it", f"{test['lost_by_that']:.2%}")
-    table.add_row("promise", calibration.promise or no_promise(calibration.budget, calibration.failure))
+    table.add_row("promise", calibration.promise or report.no_promise(calibration.budget, calibration.failure))
     Console().print(table)

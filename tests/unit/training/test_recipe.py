@@ -16,7 +16,8 @@ GOOD = (RECIPES / "resnet18-digits.toml").read_text()
 def test_every_recipe_that_ships_is_read(path: Path) -> None:
     recipe = read_recipe(path)
     assert recipe.name == path.stem
-    assert [stage.kind for stage in recipe.stages].count("backbone") >= 1
+    first = recipe.stages[0]
+    assert first.kind == "backbone" or first.init is not None, "the weights come from somewhere"
 
 
 @pytest.mark.parametrize(

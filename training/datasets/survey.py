@@ -1,0 +1,102 @@
+"""A look at a folder of pictures before anything is trained on it: how many there are, and what will go wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.datasets.caltech101 import open_picture
+from shared.errors import SourceError
+from training.datasets.folder import TEST_EVERY, is_picture, is_test, list_classes, visible
+
+FEW = 20
+"""Pictures of a class; with fewer its test part, a fifth, says little about it."""
+
+UNEQUAL = 10
+"""How many times as many pictures the largest class may have as the smallest, before it is said."""
+
+SHOWN = 5
+"""Of unreadable files: these are named, the others counted."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is in a folder with one subfolder for each class.
+
+    Attributes:
+        root: the folder.
+        classes: the number of pictures of each, those that cannot be read too, in the order of their names.
+        unreadable: why, one line for each picture that cannot be read.
+        ignored: how many files there are of other endings, by ending.
+    """
+
+    root: Path
+    classes: Mapping[str, int]
+    unreadable: tuple[str, ...]
+    ignored: Mapping[str, int]
+
+    @property
+    def pictures(self) -> int:
+        """Of all classes."""
+        return sum(self.classes.values())
+
+    @property
+    def tested(self) -> int:
+        """How many of them training keeps for testing."""
+        return sum(is_test(index) for count in self.classes.values() for index in range(count))
+
+    def warnings(self) -> Iterator[str]:
+        """What will stop training, or make a bad network of it; one sentence or two each, without a full stop."""
+        refused = [f"{name} ({count})" for name, count in self.classes.items() if count < TEST_EVERY]
+        if refused:
+            yield (
+                f"training will refuse classes of fewer than {TEST_EVERY} pictures: {', '.join(refused)}; "
+                "add pictures, or move the folder away and write the recipe again"
+            )
+        few = [f"{name} ({count})" for name, count in self.classes.items() if TEST_EVERY <= count < FEW]
+        if few:
+            yield f"few pictures: {', '.join(few)}; a network learns a class better from {FEW} and more"
+        least, most = min(self.classes, key=self._count), max(self.classes, key=self._count)
+        if self._count(most) > UNEQUAL * max(1, self._count(least)):
+            yield (
+                f"{most} has {self._count(most)} pictures, {least} {self._count(least)}: the network will prefer {most}"
+            )
+        if self.unreadable:
+            others = len(self.unreadable) - SHOWN
+            yield (
+                f"training will stop at {len(self.unreadable)} pictures that cannot be read:\n  "
+                + "\n  ".join(self.unreadable[:SHOWN])
+                + (f"\n  and {others} more" if others > 0 else "")
+            )
+        for suffix, count in self.ignored.items():
+            yield f"{count} files {suffix or 'without an ending'} are no pictures that can be read here: left out"
+
+    def _count(self, name: str) -> int:
+        return self.classes[name]
+
+
+def survey_folder(root: Path, progress: Callable[[int, int], None]) -> Survey:
+    """List the classes and decode every picture.
+
+    Args:
+        root: the folder.
+        progress: told how many pictures are done, of how many.
+
+    Raises:
+        SourceError: there is no such folder, or it has fewer than two subfolders.
+    """
+    classes = list_classes(root)
+    files = [file for pictures in classes.values() for file in pictures]
+    unreadable = []
+    for done, file in enumerate(files, 1):
+        try:
+            open_picture(file)
+        except SourceError as error:
+            unreadable.append(str(error))
+        progress(done, len(files))
+    others = [file for name in classes for file in visible(root / name) if not is_picture(file)]
+    others += [file for file in visible(root) if not file.is_dir()]
+    ignored = Counter(file.suffix.lower() for file in others if file.is_file())
+    return Survey(root, {name: len(pictures) for name, pictures in classes.items()}, tuple(unreadable), ignored)
