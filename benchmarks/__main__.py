@@ -115,9 +115,9 @@ def messages(out: Path | None, quick: bool, bundle: Path) -> None:
 @option("--limit", type=click.IntRange(min=1), help="Pictures sent; all of the test part if not given.")
 def serving(out: Path | None, bundle: Path, full_width: bool, **settings: Any) -> None:
     """Throughput, latency and limits of one cloud process under a fleet, beside the same tail in a bare loop."""
-    from benchmarks.serving import Options, measure  # noqa: PLC0415
+    from benchmarks.serving import ServingOptions, measure  # noqa: PLC0415
 
-    options = Options(None if full_width else bundle, **settings)
+    options = ServingOptions(None if full_width else bundle, **settings)
     _record("serving", out, lambda folder: measure(folder, options))
 
 

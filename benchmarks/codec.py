@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from benchmarks.codec_forms import OURS, forms_of, spread_of, timed
 from benchmarks.codec_made import COUNTS, WIDE, synthetic, wide_times
 from benchmarks.codec_plot import plot
-from benchmarks.record import Findings, Target
+from benchmarks.record import Findings, Goal
 from edge_client.heads.factory import open_head
 from shared.bundle import Bundle
 from shared.errors import BundleError
@@ -174,7 +174,7 @@ def _contexts(train: Frames, test: Frames) -> dict[str, list[float]]:
     return out
 
 
-def _targets(codec: SpikeCodec, sizes: Any, times: Any, wide: Any) -> list[Target]:
+def _targets(codec: SpikeCodec, sizes: Any, times: Any, wide: Any) -> list[Goal]:
     mean = sizes["mean"]
     ours = mean["codec's choice"]
     best = min(mean[name] for name in OTHERS if name in mean)
@@ -189,7 +189,7 @@ def _targets(codec: SpikeCodec, sizes: Any, times: Any, wide: Any) -> list[Targe
         at = {step: max(wide[f"{name} frame: {step}"][0] for name in ("first", "later")) for step in real}
         note = "made frames; the slower of a sample's first and its later ones"
     return [
-        Target(
+        Goal(
             "payload below the best of packed bits, zstd with dictionary, varints",
             0.25,
             round(1 - ours / best, 3),
@@ -197,13 +197,13 @@ def _targets(codec: SpikeCodec, sizes: Any, times: Any, wide: Any) -> list[Targe
             "higher",
             f"{ours} bytes against {best}",
         ),
-        Target("payload over the frames' zero-order entropy", 1.0, round(ours / entropy, 3), "ratio", "lower"),
-        Target(
+        Goal("payload over the frames' zero-order entropy", 1.0, round(ours / entropy, 3), "ratio", "lower"),
+        Goal(
             "bits per position", 1.0, sizes["bits per position, codec's choice"], "bit", "lower", "packed bits have 1"
         ),
-        Target("encode, 1,024 positions", 60, at["encode"], "us", "lower", note),
-        Target("decode, 1,024 positions", 150, at["decode"], "us", "lower", note),
-        Target(
+        Goal("encode, 1,024 positions", 60, at["encode"], "us", "lower", note),
+        Goal("decode, 1,024 positions", 150, at["decode"], "us", "lower", note),
+        Goal(
             "encode over a step of the head, this bundle",
             0.05,
             round(real["encode"] / head, 3),
@@ -211,7 +211,7 @@ def _targets(codec: SpikeCodec, sizes: Any, times: Any, wide: Any) -> list[Targe
             "lower",
             f"head {head} us",
         ),
-        Target(
+        Goal(
             "decode over a step of the head, this bundle",
             0.05,
             round(real["decode"] / head, 3),

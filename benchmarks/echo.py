@@ -22,7 +22,7 @@ READY_S = 30.0
 
 
 class EchoServer:
-    """Serves in a thread of this process; a `Worker` gives it a process of its own."""
+    """Serves in a thread of this process; a `WorkerProcess` gives it a process of its own."""
 
     def __init__(self, answer: bytes) -> None:
         self._answer = answer

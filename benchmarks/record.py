@@ -20,7 +20,7 @@ PACKAGES = ("torch", "numpy", "grpcio", "protobuf", "zstandard", "snntorch", "on
 
 
 @dataclass(frozen=True)
-class Target:
+class Goal:
     """One figure that was aimed at; `measured` None with a note where it could not be measured."""
 
     name: str
@@ -44,7 +44,7 @@ class Findings:
 
     n: Mapping[str, Any]
     results: Mapping[str, Any]
-    targets: Sequence[Target] = ()
+    targets: Sequence[Goal] = ()
 
 
 class Clock:

@@ -35,7 +35,7 @@ NOISE_PICTURES = 64
 
 
 @dataclass(frozen=True)
-class Options:
+class ServingOptions:
     """What the command line says.
 
     Attributes:
@@ -59,7 +59,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ServingPlan:
     """How much of everything: times in seconds, `compared` and `pool` in streams.
 
     `compared` streams are those of the comparison with stepping alone, and of the load whose 70 % is offered later to
@@ -79,7 +79,7 @@ class Plan:
     pictures: int | None = None
 
     @classmethod
-    def choose(cls, options: Options) -> Plan:
+    def choose(cls, options: ServingOptions) -> ServingPlan:
         """The full plan, or one of seconds."""
         plan = cls()
         if options.quick:
@@ -92,7 +92,7 @@ class Plan:
         return plan
 
 
-def measure(out: Path, options: Options) -> Findings:
+def measure(out: Path, options: ServingOptions) -> Findings:
     """Measure all of it; a plot goes into `out`.
 
     Raises:
@@ -101,7 +101,7 @@ def measure(out: Path, options: Options) -> Findings:
     """
     out.mkdir(parents=True, exist_ok=True)
     allow_many_files()
-    plan = Plan.choose(options)
+    plan = ServingPlan.choose(options)
     with tempfile.TemporaryDirectory(prefix="neucodex-serving-") as folder:
         bundle = Bundle.open(options.bundle) if options.bundle else untrained_bundle(Path(folder) / "full")
         if options.bundle:
@@ -135,7 +135,7 @@ def _tail(bundle: Bundle) -> str:
     return f"{spec.backbone}, width {spec.width}, input {spec.input_shape}, cut after {spec.split}"
 
 
-def _throughput(rig: LoadRig, plan: Plan) -> dict[str, Any]:
+def _throughput(rig: LoadRig, plan: ServingPlan) -> dict[str, Any]:
     """Steps a second at every number of streams, the bare loop at the batch sizes seen there, and stepping alone."""
     served: dict[int, list[dict[str, Any]]] = {streams: [] for streams in plan.streams}
     fixed: dict[int, list[float]] = {size: [] for size in FIXED_BATCHES}
@@ -181,7 +181,7 @@ def _merged(streams: int, turns: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _one_stream(rig: LoadRig, plan: Plan) -> dict[str, Any]:
+def _one_stream(rig: LoadRig, plan: ServingPlan) -> dict[str, Any]:
     """A lone lockstep stream: what a round trip takes beyond the cloud's step, and a bare echo of the same bytes."""
     _say("one stream and the echo, in turns")
     with Fleet(rig.generators[:1], rig.cloud, 1) as fleet:
@@ -211,7 +211,7 @@ def _one_stream(rig: LoadRig, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _offered(rig: LoadRig, plan: Plan, rate: float) -> dict[str, Any]:
+def _offered(rig: LoadRig, plan: ServingPlan, rate: float) -> dict[str, Any]:
     """Frames at random times at part of the measured throughput: how long they wait for their batch."""
     _say(f"{rate:.0f} frames a second at random times")
     driven = rig.arrivals(rate, plan.pool, plan.warm, plan.offered_seconds)
@@ -230,7 +230,7 @@ def _offered(rig: LoadRig, plan: Plan, rate: float) -> dict[str, Any]:
     }
 
 
-def _crowd(rig: LoadRig, plan: Plan) -> dict[str, Any]:
+def _crowd(rig: LoadRig, plan: ServingPlan) -> dict[str, Any]:
     """Very many streams open at once, each with one sample, all of them at the same time."""
     _say(f"{plan.crowd} streams at once")
     with Fleet(rig.generators, rig.cloud, plan.crowd) as fleet:
@@ -246,7 +246,7 @@ def _crowd(rig: LoadRig, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _same_answers(rig: LoadRig, plan: Plan) -> dict[str, Any]:
+def _same_answers(rig: LoadRig, plan: ServingPlan) -> dict[str, Any]:
     """Every picture once alone on the cloud, and once in company: what the others in a batch change."""
     pictures = range(len(rig.samples.frames))
     found = []
@@ -268,7 +268,7 @@ def _same_answers(rig: LoadRig, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _gpu(folder: Path, plan: Plan) -> dict[str, Any] | None:
+def _gpu(folder: Path, plan: ServingPlan) -> dict[str, Any] | None:
     """The full-width tail on a GPU; None where there is none."""
     if not torch.cuda.is_available():
         return None

@@ -22,7 +22,7 @@ from benchmarks.load.plot import plot_soak
 from benchmarks.load.rig import Layout, LoadRig
 from benchmarks.load.statistics import slope
 from benchmarks.processes import CloudProcess, allow_many_files
-from benchmarks.record import Findings, Target
+from benchmarks.record import Findings, Goal
 from cloud_server.engine.threads import usable_cores
 from shared.bundle import Bundle
 from shared.errors import CloudUnavailable
@@ -117,7 +117,7 @@ def settled(looks: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
     return late if len(late) >= 2 else list(looks[-2:])
 
 
-def targets(looks: Sequence[Mapping[str, float]], frames: int) -> list[Target]:
+def targets(looks: Sequence[Mapping[str, float]], frames: int) -> list[Goal]:
     """No growth of memory beyond noise, and nothing at all left behind of what can be counted."""
     late, change = settled(looks), drift(looks)
     first, last = late[0], late[-1]
@@ -126,13 +126,13 @@ def targets(looks: Sequence[Mapping[str, float]], frames: int) -> list[Target]:
     if last["frames"] < LEAST_FRAMES:
         grown, note = None, f"{last['frames']:.0f} frames are too few to tell"
     return [
-        Target("frames answered", frames, last["frames"], "frames", "higher"),
-        Target("memory's drift", MOST_DRIFT_MB, grown, "MB per million frames", "lower", note),
+        Goal("frames answered", frames, last["frames"], "frames", "higher"),
+        Goal("memory's drift", MOST_DRIFT_MB, grown, "MB per million frames", "lower", note),
         *(
-            Target(f"{name} more than after the warm-up", 0, last[name] - first[name], name, "lower")
+            Goal(f"{name} more than after the warm-up", 0, last[name] - first[name], name, "lower")
             for name in ("descriptors", "threads", "tasks")
         ),
-        *(Target(f"{name.replace('_', ' ')} at the end", 0, last[name], name, "lower") for name in GAUGES),
+        *(Goal(f"{name.replace('_', ' ')} at the end", 0, last[name], name, "lower") for name in GAUGES),
     ]
 
 

@@ -8,7 +8,7 @@ import signal
 from multiprocessing.connection import Connection
 from types import TracebackType
 
-from benchmarks.links.proxy import Counted, Cut, Proxy
+from benchmarks.links.proxy import Cut, LinkBytes, Proxy
 
 END_S = 10.0
 
@@ -40,7 +40,7 @@ class LinkProcess:
         """Let bytes flow again."""
         self._ask("mend")
 
-    def counted(self) -> Counted:
+    def counted(self) -> LinkBytes:
         """Bytes that went through so far."""
         return self._ask("count")
 
@@ -60,10 +60,10 @@ class LinkProcess:
     ) -> None:
         self.close()
 
-    def _ask(self, what: str) -> Counted:
+    def _ask(self, what: str) -> LinkBytes:
         self._here.send(what)
         answer = self._here.recv()
-        assert isinstance(answer, Counted)
+        assert isinstance(answer, LinkBytes)
         return answer
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.load.samples import Samples
+from benchmarks.load.samples import LoadSamples
 from edge_client.heads.base import InputArray
 from edge_client.heads.torch_head import TorchHead
 from shared.bundle import Bundle, write_bundle
@@ -26,7 +26,7 @@ from shared.spike_codec import SpikeCodec
 from shared.wire import edge_to_wire
 
 
-def encode(bundle: Bundle, pictures: InputArray) -> Samples:
+def encode(bundle: Bundle, pictures: InputArray) -> LoadSamples:
     """Run the head over pictures [N, C, H, W] or event clips [N, T, C, H, W] and encode what crosses the link.
 
     Raises:
@@ -46,7 +46,7 @@ def encode(bundle: Bundle, pictures: InputArray) -> Samples:
                 frames.append(_bytes(Frame(number, timestep, chosen, data)))
             messages.append(tuple(frames))
     stops = tuple(_bytes(Stop(number)) for number in range(len(pictures)))
-    return Samples(
+    return LoadSamples(
         _bytes(Open(bundle.fingerprint, bundle.execution)),
         tuple(messages),
         stops,

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.echo import METHOD as ECHO
-from benchmarks.load.samples import Samples
+from benchmarks.load.samples import LoadSamples
 from benchmarks.load.statistics import Load
 from benchmarks.load.stream import OPTIONS, Stream, Window
 from shared.errors import CloudUnavailable
@@ -34,13 +34,13 @@ ANSWER_S = 120.0
 AFTER_REJECTION_S = 0.005
 CLOSING_S = 0.1
 
-Result = TypeVar("Result")
+Returned = TypeVar("Returned")
 
 
 class Generator:
     """The streams of one process, opened for one measurement and closed after it."""
 
-    def __init__(self, samples: Samples) -> None:
+    def __init__(self, samples: LoadSamples) -> None:
         self._samples = samples
         # One loop for all calls: gRPC's poller belongs to the first loop it sees.
         self._loop = asyncio.new_event_loop()
@@ -103,7 +103,7 @@ class Generator:
         """
         return self._run(self._round_trips(echo, blocks, trips))
 
-    def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
+    def _run(self, work: Coroutine[Any, Any, Returned]) -> Returned:
         return self._loop.run_until_complete(work)
 
     async def _open(self, address: str, streams: int) -> float:

@@ -14,9 +14,9 @@ from typing import Any
 from benchmarks.echo import EchoServer
 from benchmarks.load.generator import Generator
 from benchmarks.load.offline import Offline, OfflineLoop
-from benchmarks.load.samples import Samples
+from benchmarks.load.samples import LoadSamples
 from benchmarks.load.statistics import Load, merge, percentiles, shares, stage_means
-from benchmarks.load.worker import Worker
+from benchmarks.load.worker import WorkerProcess
 from benchmarks.processes import CloudProcess
 from cloud_server.config import Device, Precision
 
@@ -114,13 +114,13 @@ class LoadRig:
         alone: whether there is a second cloud that steps each frame alone, and an echo.
     """
 
-    def __init__(self, bundle: Path, samples: Samples, layout: Layout, folder: Path, *, alone: bool = True) -> None:
+    def __init__(self, bundle: Path, samples: LoadSamples, layout: Layout, folder: Path, *, alone: bool = True) -> None:
         self.layout = layout
         self.samples = samples
         with ExitStack() as stack:
             self.cloud = stack.enter_context(layout.cloud(bundle, folder / "cloud", layout.max_batch))
             self.loop = stack.enter_context(
-                Worker(
+                WorkerProcess(
                     partial(
                         OfflineLoop,
                         bundle,
@@ -133,10 +133,10 @@ class LoadRig:
                 )
             )
             self.generators = [
-                stack.enter_context(Worker(partial(Generator, samples))) for _ in range(layout.generators)
+                stack.enter_context(WorkerProcess(partial(Generator, samples))) for _ in range(layout.generators)
             ]
             self._alone = stack.enter_context(layout.cloud(bundle, folder / "alone", 1)) if alone else None
-            echo = stack.enter_context(Worker(partial(EchoServer, samples.typical_answer()))) if alone else None
+            echo = stack.enter_context(WorkerProcess(partial(EchoServer, samples.typical_answer()))) if alone else None
             for cloud in (self.cloud, self._alone):
                 if cloud is not None:
                     cloud.wait_ready()
@@ -182,7 +182,7 @@ class LoadRig:
 class Fleet:
     """Streams open on a cloud, shared by the generators; `parts` are those that have some, with how many."""
 
-    def __init__(self, generators: Sequence[Worker[Generator]], cloud: CloudProcess, streams: int) -> None:
+    def __init__(self, generators: Sequence[WorkerProcess[Generator]], cloud: CloudProcess, streams: int) -> None:
         self.parts = list(zip(generators, shares(streams, len(generators)), strict=False))
         waits = [worker.begin(Generator.open, cloud.listen, held) for worker, held in self.parts]
         self.seconds = max(wait() for wait in waits)

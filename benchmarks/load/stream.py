@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 import numpy as np
 
-from benchmarks.load.samples import Samples
+from benchmarks.load.samples import LoadSamples
 from benchmarks.load.statistics import Load
 from protos import co_inference_pb2 as pb
 from shared.errors import CloudUnavailable
@@ -29,7 +29,7 @@ OPTIONS = (
 class Stream:
     """One edge's connection and stream; one sample at a time."""
 
-    def __init__(self, address: str, samples: Samples) -> None:
+    def __init__(self, address: str, samples: LoadSamples) -> None:
         self._samples = samples
         self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
         infer: Any = self._channel.stream_stream(METHOD, None, pb.CloudMessage.FromString)

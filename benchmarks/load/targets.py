@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.record import Target
+from benchmarks.record import Goal
 
 LOAD = 0.7
 """Part of the measured throughput at which the queue wait is looked at."""
@@ -21,7 +21,7 @@ BUSY_GENERATOR = 0.9
 """Cores of one event loop from which on it, and not the cloud, may be what is measured."""
 
 
-def targets(results: Mapping[str, Any], *, complete: bool) -> list[Target]:
+def targets(results: Mapping[str, Any], *, complete: bool) -> list[Goal]:
     """Goals and measurements.
 
     Args:
@@ -40,56 +40,55 @@ def targets(results: Mapping[str, Any], *, complete: bool) -> list[Target]:
     if complete:
         return every
     return [
-        Target(target.name, target.goal, None, target.unit, target.better, "not measured by --quick")
-        for target in every
+        Goal(target.name, target.goal, None, target.unit, target.better, "not measured by --quick") for target in every
     ]
 
 
-def _ratio(results: Mapping[str, Any], streams: int) -> Target:
+def _ratio(results: Mapping[str, Any], streams: int) -> Goal:
     name = f"throughput with {streams} streams over the offline limit at the same batch sizes"
     row = next((row for row in results["throughput"] if row["streams"] == streams), None)
     if row is None:
-        return Target(name, LEAST_RATIO, None, "ratio", "higher", f"--streams {streams} was not asked for")
+        return Goal(name, LEAST_RATIO, None, "ratio", "higher", f"--streams {streams} was not asked for")
     served, limit = (row[key]["median"] for key in ("steps_per_second", "offline_steps_per_second"))
     note = f"{served:.0f} of {limit:.0f} steps/s, mean batch {row['mean_batch']['median']}, {results['tail']}"
-    return Target(name, LEAST_RATIO, row["ratio"]["median"], "ratio", "higher", note + _generators(row))
+    return Goal(name, LEAST_RATIO, row["ratio"]["median"], "ratio", "higher", note + _generators(row))
 
 
-def _gain(results: Mapping[str, Any]) -> Target:
+def _gain(results: Mapping[str, Any]) -> Goal:
     alone, hardware = results["alone"], results["hardware_gain"]["median"]
     goal = round(min(LEAST_GAIN, hardware), 2)
     name = f"throughput with {COMPARED} streams over a cloud that steps each frame alone"
     if alone["streams"] != COMPARED:
-        return Target(name, goal, None, "ratio", "higher", f"--streams {COMPARED} was not asked for")
+        return Goal(name, goal, None, "ratio", "higher", f"--streams {COMPARED} was not asked for")
     note = f"the goal is {LEAST_GAIN:g} or the hardware's gain of batch 32 over batch 1, {hardware:.2f}, if lower"
-    return Target(name, goal, alone["gain"]["median"], "ratio", "higher", note)
+    return Goal(name, goal, alone["gain"]["median"], "ratio", "higher", note)
 
 
-def _overhead(one: Mapping[str, Any]) -> Target:
+def _overhead(one: Mapping[str, Any]) -> Goal:
     note = (
         f"{one['overhead_us']['p50']:.0f} us beside {one['echo_us']['p50']:.0f}; "
         f"{one['times_echo_after_a_pause']} times an echo that rested as long as the cloud's streams do"
     )
     name = "one lockstep stream, overhead over the step, times a bare grpc.aio echo"
-    return Target(name, 1.5, one["times_echo"], "ratio", "lower", note)
+    return Goal(name, 1.5, one["times_echo"], "ratio", "lower", note)
 
 
-def _queue_wait(offered: Mapping[str, Any]) -> Target:
+def _queue_wait(offered: Mapping[str, Any]) -> Goal:
     name = f"queue wait, 99th percentile, at {LOAD:.0%} of the throughput"
     waits = offered["queue_in_steps"]
     if waits is None:
-        return Target(name, 2.0, None, "tail steps", "lower", "no frame was answered")
+        return Goal(name, 2.0, None, "tail steps", "lower", "no frame was answered")
     note = f"{offered['steps_per_second']:.0f} steps/s, a step takes {offered['step_us'] / 1000:.1f} ms"
-    return Target(name, 2.0, waits["p99"], "tail steps", "lower", note + _generators(offered))
+    return Goal(name, 2.0, waits["p99"], "tail steps", "lower", note + _generators(offered))
 
 
-def _crowd(crowd: Mapping[str, Any]) -> Target:
+def _crowd(crowd: Mapping[str, Any]) -> Goal:
     served = min(crowd["served"], crowd["open_at_once"])
     note = f"{crowd['streams']} opened in {crowd['seconds_to_open']} s"
-    return Target("streams open at once, all served", CROWD, served, "streams", "higher", note)
+    return Goal("streams open at once, all served", CROWD, served, "streams", "higher", note)
 
 
-def _same_answers(same: Mapping[str, Any]) -> list[Target]:
+def _same_answers(same: Mapping[str, Any]) -> list[Goal]:
     note = (
         f"{same['pictures']} pictures at every timestep, mean batch {same['mean_batch_together']} "
         f"beside {same['mean_batch_alone']}"
@@ -97,18 +96,18 @@ def _same_answers(same: Mapping[str, Any]) -> list[Target]:
     difference = same["largest_confidence_difference"]
     flipped = f"{note}; {same['answers_that_differ']:.2%} of the answers differ by more than that"
     return [
-        Target("pictures answered otherwise than alone", 0, same["predictions_differ"], "pictures", "lower", note),
-        Target("largest difference of a confidence to that alone", TOLERANCE, difference, "of 1", "lower", flipped),
+        Goal("pictures answered otherwise than alone", 0, same["predictions_differ"], "pictures", "lower", note),
+        Goal("largest difference of a confidence to that alone", TOLERANCE, difference, "of 1", "lower", flipped),
     ]
 
 
-def _gpu(gpu: Mapping[str, Any] | None) -> Target:
+def _gpu(gpu: Mapping[str, Any] | None) -> Goal:
     name = "GPU: full-width ResNet-18 tail, 256 streams, throughput over the offline limit"
     if gpu is None:
         note = "no CUDA device here; the same command measures it where there is one"
-        return Target(name, LEAST_RATIO, None, "ratio", "higher", note)
+        return Goal(name, LEAST_RATIO, None, "ratio", "higher", note)
     note = f"{gpu['steps_per_second']['median']:.0f} steps/s on {gpu['device']}" + _generators(gpu)
-    return Target(name, LEAST_RATIO, gpu["ratio"]["median"], "ratio", "higher", note)
+    return Goal(name, LEAST_RATIO, gpu["ratio"]["median"], "ratio", "higher", note)
 
 
 def _generators(row: Mapping[str, Any]) -> str:

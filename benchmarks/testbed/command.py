@@ -16,7 +16,7 @@ QUICK_N = 12
 
 
 @dataclass(frozen=True)
-class Options:
+class TestbedOptions:
     """What is asked for; names are of the tables of alternatives, links and edges."""
 
     bundle: Path
@@ -38,7 +38,7 @@ class Options:
     edge_python: str = "python3"
 
 
-def options_of(quick: bool, given: Mapping[str, Any]) -> Options:
+def options_of(quick: bool, given: Mapping[str, Any]) -> TestbedOptions:
     """The options of a run. `quick`: few samples and alternatives, a whole core, loopback, unless others are named.
 
     Raises:
@@ -57,7 +57,7 @@ def options_of(quick: bool, given: Mapping[str, Any]) -> Options:
     settings["edges"] = settings["edges"] or (settings["main_edge"],)
     settings["alternatives"] = choose(settings["alternatives"])
     settings["uncompressed"] = _uncompressed_of(settings["bundle"], settings["uncompressed"])
-    return Options(quick=quick, **settings)
+    return TestbedOptions(quick=quick, **settings)
 
 
 def _uncompressed_of(bundle: Path, given: Path | None) -> Path:

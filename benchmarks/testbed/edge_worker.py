@@ -38,7 +38,7 @@ WARM_UP = 3
 ETHERNET_HEADER = 14
 
 
-class Worker:
+class TestbedEdge:
     """What stays loaded between jobs."""
 
     def __init__(
@@ -146,7 +146,7 @@ def main(bundle: Path, uncompressed: Path | None, dataset: str, data: Path | Non
     bundles = {"bottleneck": Bundle.open(bundle)}
     if uncompressed is not None:
         bundles["uncompressed"] = Bundle.open(uncompressed)
-    worker = Worker(bundles, dataset, data, limit, threads)
+    worker = TestbedEdge(bundles, dataset, data, limit, threads)
     say({"ready": {"samples": limit, "fingerprints": {k: b.fingerprint.hex() for k, b in bundles.items()}}})
     # One loop for all jobs: gRPC calls back into the loop that it met first, and complains when that is closed.
     with asyncio.Runner() as runner:

@@ -9,8 +9,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.record import Target
-from benchmarks.testbed.schema import Figure, Run, Testbed
+from benchmarks.record import Goal
+from benchmarks.testbed.schema import Figure, Testbed, TestbedRun
 from shared.network_spec import FLOAT_BITS
 
 PAIR, WHOLE, JPEG = "full", "edge-only", "jpeg-90"
@@ -108,24 +108,24 @@ def verdict(met: bool | None) -> str:
     return {None: NOT_MEASURED, True: "met", False: "missed"}[met]
 
 
-def targets(found: Testbed) -> list[Target]:
+def targets(found: Testbed) -> list[Goal]:
     """Each figure with its goal, and why it is what it is; None where it was not measured."""
     return [_transfer(found), *_bytes(found), _accuracy(found), *_curves(found), *_latency(found), _energy(found)]
 
 
-def _transfer(found: Testbed) -> Target:
+def _transfer(found: Testbed) -> Goal:
     name = "payload bits of float32 features : of the pair's frame, a timestep"
-    return Target(name, 2048, _bits(found), "ratio", "higher")
+    return Goal(name, 2048, _bits(found), "ratio", "higher")
 
 
-def _bytes(found: Testbed) -> list[Target]:
+def _bytes(found: Testbed) -> list[Goal]:
     pair, jpeg = found.run(PAIR), found.run(JPEG)
     goals = (
         ("payload_bytes", 10.0, "payload bytes", why_payload),
         ("link_bytes", 5.0, "bytes on the link", why_link),
     )
     return [
-        Target(
+        Goal(
             f"JPEG q90's {title} : the pair's",
             goal,
             _ratio(_mean(jpeg, column), _mean(pair, column)),
@@ -137,11 +137,11 @@ def _bytes(found: Testbed) -> list[Target]:
     ]
 
 
-def _accuracy(found: Testbed) -> Target:
+def _accuracy(found: Testbed) -> Goal:
     """Of the same pictures: the uncompressed network at full T on the edge."""
     pair, whole = found.run(PAIR), found.run(WHOLE)
     lost = found.drop(whole, pair)
-    return Target(
+    return Goal(
         "accuracy of the uncompressed network at full T - the pair's",
         1.0,
         None if lost is None else round(lost.points, 2),
@@ -151,7 +151,7 @@ def _accuracy(found: Testbed) -> Target:
     )
 
 
-def _curves(found: Testbed) -> list[Target]:
+def _curves(found: Testbed) -> list[Goal]:
     """Of the picture files at least as accurate as the pair, the one of fewest bytes: the pair must need fewer.
 
     Where none is as accurate, of the most accurate ones.
@@ -168,7 +168,7 @@ def _curves(found: Testbed) -> list[Target]:
     for column, title in (("payload_bytes", "payload bytes"), ("link_bytes", "bytes on the link")):
         best = min(rivals, key=lambda run: _mean(run, column) or math.inf, default=None)
         made.append(
-            Target(
+            Goal(
                 f"{title} of the smallest picture file that is as accurate, or else of the most accurate : the pair's",
                 1.0,
                 _ratio(_mean(best, column), _mean(pair, column)),
@@ -180,16 +180,16 @@ def _curves(found: Testbed) -> list[Target]:
     return made
 
 
-def _rival(file: Run, pair: Run) -> str:
+def _rival(file: TestbedRun, pair: TestbedRun) -> str:
     theirs, ours = (100 * _share(run.accuracy) for run in (file, pair))
     said = f"that file: {file.alternative}, {theirs:.2f} % accurate beside the pair's {ours:.2f} %"
     return said if theirs >= ours else f"{said}: none is as accurate"
 
 
-def _latency(found: Testbed) -> list[Target]:
+def _latency(found: Testbed) -> list[Goal]:
     pair, whole = found.run(PAIR), found.run(WHOLE)
     made = [
-        Target(
+        Goal(
             "median latency of edge only : the pair's",
             3.0,
             _ratio(_median(whole), _median(pair)),
@@ -202,7 +202,7 @@ def _latency(found: Testbed) -> list[Target]:
         if link.asked.rtt_ms > FASTER_THAN_LAN_MS:
             here, jpeg = (found.run(name, link.asked.name, found.main[1]) for name in (PAIR, JPEG))
             made.append(
-                Target(
+                Goal(
                     f"median latency of cloud only, JPEG q90 : the pair's, {link.asked.name}",
                     1.0,
                     _ratio(_median(jpeg), _median(here)),
@@ -214,10 +214,10 @@ def _latency(found: Testbed) -> list[Target]:
     return made
 
 
-def _energy(found: Testbed) -> Target:
+def _energy(found: Testbed) -> Goal:
     pair, whole = found.run(PAIR), found.run(WHOLE)
     saved = _saved(pair, whole)
-    return Target(
+    return Goal(
         "edge energy below edge only, radio included",
         90.0,
         None if saved is None else round(100 * saved, 1),
@@ -227,7 +227,7 @@ def _energy(found: Testbed) -> Target:
     )
 
 
-def why_payload(found: Testbed, pair: Run, jpeg: Run) -> str:
+def why_payload(found: Testbed, pair: TestbedRun, jpeg: TestbedRun) -> str:
     """How many bytes each sends of a picture, and whether another way of running the pair would send fewer."""
     steps = pair.mean("timesteps") or 1.0
     ours, theirs = (run.mean("payload_bytes") or 0.0 for run in (pair, jpeg))
@@ -235,7 +235,7 @@ def why_payload(found: Testbed, pair: Run, jpeg: Run) -> str:
     return said + _other_ways(found, pair, jpeg, "payload_bytes")
 
 
-def why_link(found: Testbed, pair: Run, jpeg: Run) -> str:
+def why_link(found: Testbed, pair: TestbedRun, jpeg: TestbedRun) -> str:
     """What share of the bytes on the link is spikes, and whether another way of running the pair would need fewer."""
     ours, theirs = (_beside(run) for run in (pair, jpeg))
     said = (
@@ -244,7 +244,7 @@ def why_link(found: Testbed, pair: Run, jpeg: Run) -> str:
     return said + _other_ways(found, pair, jpeg, "link_bytes")
 
 
-def why_accuracy(found: Testbed, pair: Run) -> str:
+def why_accuracy(found: Testbed, pair: TestbedRun) -> str:
     """What of the drop is the bottleneck's, and what the early exit's."""
     whole, full_t = found.run(WHOLE), found.run("bottleneck-full-t")
     bottleneck = found.drop(whole, full_t)
@@ -254,7 +254,7 @@ def why_accuracy(found: Testbed, pair: Run) -> str:
     return f"{bottleneck.points:.2f} of it by the bottleneck, {early.points:.2f} by the early exit"
 
 
-def why_latency(found: Testbed, pair: Run, jpeg: Run) -> str:
+def why_latency(found: Testbed, pair: TestbedRun, jpeg: TestbedRun) -> str:
     """What the edge's head takes of it, which a file does not need, and whether another way of running is faster."""
     head, ours = pair.mean("head_ms") or 0.0, pair.median("latency_ms") or 0.0
     said = f"the head takes {head:.0f} ms of a sample on the edge, a file needs none"
@@ -268,7 +268,7 @@ def why_latency(found: Testbed, pair: Run, jpeg: Run) -> str:
     return said
 
 
-def why_energy(pair: Run, whole: Run) -> str:
+def why_energy(pair: TestbedRun, whole: TestbedRun) -> str:
     """What the radio does to it."""
     compute, alone = pair.mean("compute_j") or 0.0, whole.mean("compute_j")
     if not alone:
@@ -280,7 +280,7 @@ def why_energy(pair: Run, whole: Run) -> str:
     )
 
 
-def _other_ways(found: Testbed, pair: Run, jpeg: Run, column: str) -> str:
+def _other_ways(found: Testbed, pair: TestbedRun, jpeg: TestbedRun, column: str) -> str:
     """The file's bytes over those of the pair run in other ways, where these need fewer."""
     ours, theirs = (run.mean(column) or 0.0 for run in (pair, jpeg))
     said = ""
@@ -291,14 +291,14 @@ def _other_ways(found: Testbed, pair: Run, jpeg: Run, column: str) -> str:
     return said
 
 
-def _beside(run: Run) -> float:
+def _beside(run: TestbedRun) -> float:
     return (run.mean("link_bytes") or 0.0) - (run.mean("payload_bytes") or 0.0)
 
 
-def _note(found: Testbed, *runs: Run | None, why: str = "") -> str:
+def _note(found: Testbed, *runs: TestbedRun | None, why: str = "") -> str:
     if any(run is None for run in runs):
         return "not measured in this run"
-    known: Sequence[Run] = [run for run in runs if run is not None]
+    known: Sequence[TestbedRun] = [run for run in runs if run is not None]
     link = known[0].link
     return _joined(f"n = {' and '.join(str(run.n) for run in known)}, {link}, edge {found.main[1]}", why)
 
@@ -311,11 +311,11 @@ def _share(figure: Figure | None) -> float:
     return 0.0 if figure is None else figure.mean or 0.0
 
 
-def _mean(run: Run | None, column: str) -> float | None:
+def _mean(run: TestbedRun | None, column: str) -> float | None:
     return None if run is None else run.mean(column)
 
 
-def _median(run: Run | None) -> float | None:
+def _median(run: TestbedRun | None) -> float | None:
     return None if run is None else run.median("latency_ms")
 
 
@@ -330,7 +330,7 @@ def _bits(found: Testbed) -> float | None:
     return None if network is None else FLOAT_BITS * math.prod(network.split_shape) / math.prod(network.frame_shape)
 
 
-def _saved(pair: Run | None, whole: Run | None) -> float | None:
+def _saved(pair: TestbedRun | None, whole: TestbedRun | None) -> float | None:
     """The part of edge only's joules that the pair does not need."""
     ours, theirs = (None if run is None else run.joules for run in (pair, whole))
     spent = _ratio(ours, theirs, digits=None)

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.record import Findings
-from benchmarks.testbed.command import Options
+from benchmarks.testbed.command import TestbedOptions
 from benchmarks.testbed.edge_profiles import choose_edges
 from benchmarks.testbed.environments import choose_links, open_environment
 from benchmarks.testbed.goals import targets
@@ -30,7 +30,7 @@ RATES_OF = 200
 TRACES = 6
 
 
-def measure(folder: Path, options: Options) -> Findings:
+def measure(folder: Path, options: TestbedOptions) -> Findings:
     """Run it; samples.npz goes into `folder`.
 
     Raises:
@@ -59,7 +59,7 @@ def measure(folder: Path, options: Options) -> Findings:
     return Findings(n=n, results=to_results(testbed), targets=targets(testbed))
 
 
-def _samples(options: Options, bundle: Bundle) -> list[Sample]:
+def _samples(options: TestbedOptions, bundle: Bundle) -> list[Sample]:
     most = max(options.n, options.n_others)
     source = open_source(InputConfig(dataset=options.dataset, data=options.data, limit=most), bundle.manifest)
     if bundle.manifest.network.input_kind != "static":

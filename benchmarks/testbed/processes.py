@@ -16,7 +16,7 @@ from shared.errors import NeucodexError
 SILENCE_S = 700.0
 """Longer than any sample may take."""
 
-Row = dict[str, Any]
+SampleRow = dict[str, Any]
 
 
 def pin(pid: int, core: int) -> None:
@@ -57,8 +57,8 @@ class EdgeWorkerProcess(LinesProcess):
         self,
         job: Mapping[str, Any],
         warm: Callable[[], None] = lambda: None,
-        row: Callable[[Row], None] = lambda _: None,
-    ) -> tuple[dict[str, Any], list[Row]]:
+        row: Callable[[SampleRow], None] = lambda _: None,
+    ) -> tuple[dict[str, Any], list[SampleRow]]:
         """Run a job to its end.
 
         Args:
@@ -70,7 +70,7 @@ class EdgeWorkerProcess(LinesProcess):
             NeucodexError: it failed; the text says why.
         """
         self._tell(json.dumps(job))
-        rows: list[Row] = []
+        rows: list[SampleRow] = []
         while True:
             said = self._next(SILENCE_S)
             if "done" in said:

@@ -19,11 +19,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks.links.profiles import LinkProfile
 from benchmarks.processes import CloudProcess, ServerProcess
 from benchmarks.testbed.attribution import attribute
-from benchmarks.testbed.command import Options
+from benchmarks.testbed.command import TestbedOptions
 from benchmarks.testbed.environments import Environment, OpenLink
 from benchmarks.testbed.plan import Planned, Speeds, plan
 from benchmarks.testbed.processes import EdgeWorkerProcess, pin
-from benchmarks.testbed.schema import Cloud, Columns, Edge, EdgeProfile, Link, Network, Run, Testbed
+from benchmarks.testbed.schema import (
+    Columns,
+    EdgeProfile,
+    MeasuredCloud,
+    MeasuredEdge,
+    MeasuredLink,
+    MeasuredNetwork,
+    Testbed,
+    TestbedRun,
+)
 from benchmarks.testbed.summary import figures
 from shared.bundle import Bundle
 from shared.errors import NeucodexError
@@ -46,8 +55,8 @@ ENERGY = "modelled"
 class _Found:
     """What was measured so far."""
 
-    links: dict[str, Link] = field(default_factory=dict)
-    runs: list[Run] = field(default_factory=list)
+    links: dict[str, MeasuredLink] = field(default_factory=dict)
+    runs: list[TestbedRun] = field(default_factory=list)
     columns: dict[str, Columns] = field(default_factory=dict)
     passed_over: list[str] = field(default_factory=list)
 
@@ -57,9 +66,9 @@ class TestbedRunner:
 
     def __init__(
         self,
-        options: Options,
+        options: TestbedOptions,
         bundles: Mapping[str, Bundle],
-        networks: Mapping[str, Network],
+        networks: Mapping[str, MeasuredNetwork],
         environment: Environment,
         folder: Path,
         console: Console,
@@ -135,10 +144,10 @@ class TestbedRunner:
         """Another machine is as fast as it is."""
         return profile.share if self._environment.slows_edge else 1.0
 
-    def _measure_edge(self, edge: EdgeWorkerProcess, profile: EdgeProfile) -> Edge:
+    def _measure_edge(self, edge: EdgeWorkerProcess, profile: EdgeProfile) -> MeasuredEdge:
         share = self._share(profile)
         speed = edge.measure(3 if self._options.quick else 9, share)
-        return Edge(
+        return MeasuredEdge(
             profile,
             "another machine" if not self._environment.slows_edge else "as it is" if share == 1.0 else "paced",
             round(speed["head_ms"], 4),
@@ -153,7 +162,9 @@ class TestbedRunner:
         first = dense(spec, real_valued=True) / spec.timesteps
         return (first + dense(spec)) / step_s / 1e9
 
-    def _plan(self, links: Sequence[LinkProfile], edges: Mapping[str, Edge], whole_cloud_s: float) -> list[Planned]:
+    def _plan(
+        self, links: Sequence[LinkProfile], edges: Mapping[str, MeasuredEdge], whole_cloud_s: float
+    ) -> list[Planned]:
         options = self._options
         plain = self._bundles["uncompressed"].manifest
         speeds = {
@@ -187,7 +198,7 @@ class TestbedRunner:
                 f"  {run.link.name:10} {run.edge:5} {run.alternative.name:18} n {run.n:5}{cut}  {run.seconds:6.1f} s"
             )
 
-    def _measure_link(self, link: LinkProfile, opened: OpenLink) -> Link:
+    def _measure_link(self, link: LinkProfile, opened: OpenLink) -> MeasuredLink:
         seconds, trips = (0.3, 10) if self._options.quick else (2.0, 20)
         python = sys.executable if self._options.edge_host is None else self._options.edge_python
         command = [*self._environment.edge_prefix, python, "-m", "benchmarks.links.probe", "measure"]
@@ -202,10 +213,12 @@ class TestbedRunner:
             measured = {name: round(value, 4) for name, value in json.loads(done.stdout).items()}
         else:
             self._console.print(f"link {link.name} could not be measured: {done.stderr.strip().splitlines()[-1:]}")
-        return Link(link, opened.means, opened.means in ("cable", "netem", "tun") or bool(opened.interface), **measured)
+        return MeasuredLink(
+            link, opened.means, opened.means in ("cable", "netem", "tun") or bool(opened.interface), **measured
+        )
 
     def _measure(
-        self, edge: EdgeWorkerProcess, run: Planned, share: float, opened: OpenLink, link: Link, advance: Any
+        self, edge: EdgeWorkerProcess, run: Planned, share: float, opened: OpenLink, link: MeasuredLink, advance: Any
     ) -> None:
         found, alternative = self._found, run.alternative
         where = f"{alternative.name} over {run.link.name} from {run.edge}"
@@ -240,13 +253,13 @@ class TestbedRunner:
         columns = attribute(rows, alternative, link, self._networks[alternative.network], counted)
         accuracy, by_column = figures(columns)
         spent = float(columns.latency_ms.sum()) / 1000
-        made = Run(
+        made = TestbedRun(
             alternative.name, run.link.name, run.edge, len(columns), run.asked, round(spent, 1), accuracy, by_column
         )
         found.runs.append(made)
         found.columns[made.key] = columns
 
-    def _testbed(self, edges: Mapping[str, Edge], whole_cloud_s: float) -> Testbed:
+    def _testbed(self, edges: Mapping[str, MeasuredEdge], whole_cloud_s: float) -> Testbed:
         options, found = self._options, self._found
         tails = [
             float(np.median(columns.tail_ms / columns.timesteps))
@@ -264,7 +277,7 @@ class TestbedRunner:
             alternatives=options.alternatives,
             links=tuple(found.links.values()),
             edges=tuple(edges.values()),
-            cloud=Cloud(
+            cloud=MeasuredCloud(
                 round(min(tails, default=whole_cloud_s * 1000), 4),
                 round(whole_cloud_s * 1000, 4),
                 round(self._gmacs(whole_cloud_s), 3),

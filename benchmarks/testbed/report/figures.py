@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from benchmarks.testbed.report import theme
-from benchmarks.testbed.schema import PARTS, Alternative, Columns, Run, Testbed
+from benchmarks.testbed.schema import PARTS, Alternative, Columns, Testbed, TestbedRun
 
 LINES = (
     "edge-only", "png", "jpeg-90", "webp-75", "split-float32", "split-packed", "bottleneck-exit", "full",
@@ -181,7 +181,7 @@ def confidence(confidences: np.ndarray, names: tuple[str, ...], threshold: float
     return paint
 
 
-def len_of(testbed: Testbed, run: Run) -> int:
+def len_of(testbed: Testbed, run: TestbedRun) -> int:
     """How many samples of a run the record holds."""
     columns: Columns | None = testbed.columns.get(run.key)
     return 0 if columns is None else len(columns)

@@ -18,8 +18,8 @@ from benchmarks.load import targets
 from benchmarks.load.offline import in_proportion
 from benchmarks.load.rig import Layout
 from benchmarks.load.statistics import Load, merge, percentiles, shares, slope, stage_means, summarize
-from benchmarks.load.worker import Worker
-from benchmarks.serving import Options, Plan
+from benchmarks.load.worker import WorkerProcess
+from benchmarks.serving import ServingOptions, ServingPlan
 
 
 def load(*batches: int, seconds: float = 2.0, **settings: Any) -> Load:
@@ -88,11 +88,11 @@ def test_the_layout_leaves_a_core_free_where_it_can(cores: int, threads: int, ge
 
 def test_the_comparison_follows_the_streams_asked_for() -> None:
     bundle = Path("bundle")
-    assert Plan.choose(Options(bundle)) == Plan()
-    assert Plan.choose(Options(bundle, streams=(64, 8))).streams == (8, 64)
-    assert Plan.choose(Options(bundle, streams=(64, 8))).compared == 64
-    assert Plan.choose(Options(bundle, streams=(8, 2))).compared == 8
-    assert Plan.choose(Options(bundle, quick=True)).rounds == 1
+    assert ServingPlan.choose(ServingOptions(bundle)) == ServingPlan()
+    assert ServingPlan.choose(ServingOptions(bundle, streams=(64, 8))).streams == (8, 64)
+    assert ServingPlan.choose(ServingOptions(bundle, streams=(64, 8))).compared == 64
+    assert ServingPlan.choose(ServingOptions(bundle, streams=(8, 2))).compared == 8
+    assert ServingPlan.choose(ServingOptions(bundle, quick=True)).rounds == 1
 
 
 def results() -> dict[str, Any]:
@@ -208,7 +208,7 @@ class Adder:
 
 
 def test_a_worker_keeps_its_object_and_says_what_went_wrong() -> None:
-    with Worker(Adder) as worker:
+    with WorkerProcess(Adder) as worker:
         assert worker.call(Adder.add, 2) == (2, worker.pid)
         with pytest.raises(RuntimeError, match="on purpose"):
             worker.call(Adder.fail)
