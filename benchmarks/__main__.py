@@ -34,8 +34,7 @@ def _record(what: str, out: Path | None, measure: Callable[[Path], Findings]) ->
     findings = measure(folder)
     click.echo(f"record: {clock.write(findings, folder)}")
     for target in findings.targets:
-        verdict = {None: "not measured", True: "met", False: "missed"}[target.met]
-        click.echo(f"{verdict:>12}  {target.name}: {target.measured} {target.unit} (goal {target.goal}) {target.note}")
+        click.echo(f"{target.verdict:>12}  {target.name}: {target.reads} (goal {target.asks}) {target.note}")
     return findings
 
 

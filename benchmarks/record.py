@@ -37,6 +37,21 @@ class Goal:
             return None
         return self.measured <= self.goal if self.better == "lower" else self.measured >= self.goal
 
+    @property
+    def verdict(self) -> str:
+        """`met` in a word."""
+        return {None: "not measured", True: "met", False: "missed"}[self.met]
+
+    @property
+    def asks(self) -> str:
+        """The goal in words."""
+        return f"at {'most' if self.better == 'lower' else 'least'} {self.goal:g} {self.unit}"
+
+    @property
+    def reads(self) -> str:
+        """The measured figure in words."""
+        return "not measured" if self.measured is None else f"{self.measured:,.4g} {self.unit}"
+
 
 @dataclass(frozen=True)
 class Findings:

@@ -13,7 +13,7 @@ from benchmarks.record import Findings
 from benchmarks.testbed.command import TestbedOptions
 from benchmarks.testbed.edge_profiles import choose_edges
 from benchmarks.testbed.environments import choose_links, open_environment
-from benchmarks.testbed.goals import targets
+from benchmarks.testbed.goals import goals
 from benchmarks.testbed.networks import measure_network, trace
 from benchmarks.testbed.runner import TestbedRunner
 from benchmarks.testbed.samples_file import write_samples
@@ -56,7 +56,7 @@ def measure(folder: Path, options: TestbedOptions) -> Findings:
     testbed = replace(testbed, traces=trace(bundles["bottleneck"], samples[:TRACES]))
     write_samples(testbed, folder)
     n = {run.key: run.n for run in testbed.runs}
-    return Findings(n=n, results=to_results(testbed), targets=targets(testbed))
+    return Findings(n=n, results=to_results(testbed), targets=goals(testbed))
 
 
 def _samples(options: TestbedOptions, bundle: Bundle) -> list[Sample]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.links.profiles import LinkProfile
 from benchmarks.record import Clock, Findings
-from benchmarks.testbed.goals import targets
+from benchmarks.testbed.goals import goals
 from benchmarks.testbed.samples_file import columns_of, write_samples
 from benchmarks.testbed.schema import (
     CLOUD,
@@ -88,7 +88,7 @@ def made_report_testbed(samples: int = 40) -> Testbed:
 def write_record(testbed: Testbed, folder: Path) -> Path:
     """As the testbed does it."""
     write_samples(testbed, folder)
-    Clock("testbed").write(Findings({"samples": 40}, to_results(testbed), targets(testbed)), folder)
+    Clock("testbed").write(Findings({"samples": 40}, to_results(testbed), goals(testbed)), folder)
     return folder
 
 
