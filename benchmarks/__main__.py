@@ -179,8 +179,8 @@ def edge(out: Path | None, quick: bool, bundle: Path, dataset: str, data: Path |
 @option("--edge-python", default=".venv/bin/python", help="On that machine.")
 def testbed(out: Path | None, quick: bool, **settings: Any) -> None:
     """The pair beside its alternatives on real processes, links and edges: accuracy, bytes, latency, energy."""
-    from benchmarks.testbed.command import options_of  # noqa: PLC0415
     from benchmarks.testbed.measure import measure  # noqa: PLC0415
+    from benchmarks.testbed.options import options_of  # noqa: PLC0415
 
     options = options_of(quick, settings)
     _record("testbed", out, lambda folder: measure(folder, options))

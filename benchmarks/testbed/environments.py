@@ -11,7 +11,7 @@ from typing import Protocol
 
 from benchmarks.links import namespaces, tun
 from benchmarks.links.process import LinkProcess
-from benchmarks.links.profiles import BY_NAME, LinkProfile
+from benchmarks.links.profiles import LinkProfile
 from benchmarks.testbed.schema import LinkMeans
 from shared.errors import ConfigError
 
@@ -159,18 +159,6 @@ def open_environment(edge_host: str | None, here: str | None, interface: str) ->
             yield Namespaces(cable)
     else:
         yield Loopback()
-
-
-def choose_links(names: tuple[str, ...]) -> tuple[LinkProfile, ...]:
-    """Profiles by their names.
-
-    Raises:
-        ConfigError: there is no such profile.
-    """
-    for name in names:
-        if name not in BY_NAME:
-            raise ConfigError(f"no link is called {name}: there are {', '.join(BY_NAME)}")
-    return tuple(BY_NAME[name] for name in names)
 
 
 def _at(services: Mapping[str, str], host: str) -> dict[str, str]:
