@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from benchmarks.echo import EchoServer, EchoStream
 from benchmarks.edge.base import QUIET_CLOUD, Measurement, Setup, edge_config
-from benchmarks.load.worker import WorkerProcess
 from benchmarks.processes import CloudProcess
 from benchmarks.record import Goal
+from benchmarks.worker import WorkerProcess
 from edge_client.build import open_edge
 from edge_client.config import InputConfig
 from edge_client.heads.factory import open_head

@@ -1,4 +1,4 @@
-"""An object in a process of its own, its methods called from here: load generators must not share a core's one GIL."""
+"""An object in a process of its own, its methods called from here: what it does takes no time from what is measured."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class WorkerProcess(Generic[Held]):
     """A process that makes one object and answers calls to it in order. A context manager: its end ends the process.
 
     Args:
-        make: called in the process; it, what is passed and what comes back are pickled.
+        make: called in the process. It, what is passed and what comes back are pickled.
     """
 
     def __init__(self, make: Callable[[], Held]) -> None:
@@ -42,12 +42,6 @@ class WorkerProcess(Generic[Held]):
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
-
-    @property
-    def pid(self) -> int:
-        """The process's number."""
-        assert self._process.pid is not None
-        return self._process.pid
 
     def begin(
         self,
@@ -85,16 +79,16 @@ class WorkerProcess(Generic[Held]):
 
 def _answer_calls(connection: Connection, make: Callable[[], Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end closes the pipe
-    target, broken = None, ""
+    held, broken = None, ""
     try:
-        target = make()
+        held = make()
     except Exception:
         broken = traceback.format_exc()
     while True:
         try:
             method, args, named = connection.recv()
             try:
-                reply = (False, broken) if broken else (True, method(target, *args, **named))
+                reply = (False, broken) if broken else (True, method(held, *args, **named))
             except Exception:
                 reply = (False, traceback.format_exc())
             connection.send(reply)
