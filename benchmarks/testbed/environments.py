@@ -64,7 +64,6 @@ class Namespaces:
         self.edge_prefix = tuple(cable.inside(cable.near))
         self.cloud_prefix = tuple(cable.inside(cable.far))
         for namespace, device in ((cable.near, "near"), (cable.far, "far")):
-            _run("ip", "-n", namespace, "link", "set", "lo", "up")
             # One packet of the link is one packet of the counters: nothing is put together for the device.
             _run("ip", "-n", namespace, "link", "set", device, "gso_max_segs", "1")
 
@@ -80,8 +79,8 @@ class Namespaces:
                 for namespace, device in ((self._cable.near, "near"), (self._cable.far, "far")):
                     _run("tc", "-n", namespace, "qdisc", "del", "dev", device, "root")
         else:
-            with tun.tun_link(self._cable.near, self._cable.far, profile) as made:
-                yield OpenLink(_at(services, made.far_address), "tun", made.near_device)
+            with tun.tun_link(self._cable.near, self._cable.far, profile):
+                yield OpenLink(_at(services, tun.FAR_ADDRESS), "tun", tun.NEAR)
 
     def _netem(self, profile: LinkProfile) -> bool:
         """Whether the kernel has it; then both ends are shaped."""
