@@ -34,8 +34,7 @@ def _record(what: str, out: Path | None, measure: Callable[[Path], Findings]) ->
     findings = measure(folder)
     click.echo(f"record: {clock.write(findings, folder)}")
     for target in findings.targets:
-        verdict = {None: "not measured", True: "met", False: "missed"}[target.met]
-        click.echo(f"{verdict:>12}  {target.name}: {target.measured} {target.unit} (goal {target.goal}) {target.note}")
+        click.echo(f"{target.verdict:>12}  {target.name}: {target.reads} (goal {target.asks}) {target.note}")
     return findings
 
 
@@ -71,7 +70,7 @@ def codec(out: Path | None, bundle: Path, dataset: str, data: Path | None, **how
     """Bytes and times of the spike codec and of what else one could send."""
     from benchmarks.codec import measure  # noqa: PLC0415
 
-    _record("codec", out, lambda folder: measure(folder, bundle, dataset, data, **how))
+    _record("codec", out, lambda _: measure(bundle, dataset, data, **how))
 
 
 @main_group.command("results")
@@ -112,13 +111,13 @@ def messages(out: Path | None, quick: bool, bundle: Path) -> None:
 @option("--streams", type=click.IntRange(min=1), multiple=True, help="Streams open at once; 1, 8, 64 and 256 if none.")
 @option("--threads", type=click.IntRange(min=1), help="CPU threads of a tail step; one core is left free by default.")
 @option("--max-batch", type=click.IntRange(min=1), default=32, help="Samples stepped together at most.")
+@option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="What the tails run on.")
 @option("--limit", type=click.IntRange(min=1), help="Pictures sent; all of the test part if not given.")
 def serving(out: Path | None, bundle: Path, full_width: bool, **settings: Any) -> None:
     """Throughput, latency and limits of one cloud process under a fleet, beside the same tail in a bare loop."""
-    from benchmarks.serving import Options, measure  # noqa: PLC0415
+    from benchmarks.serving import measure  # noqa: PLC0415
 
-    options = Options(None if full_width else bundle, **settings)
-    _record("serving", out, lambda folder: measure(folder, options))
+    _record("serving", out, lambda _: measure(None if full_width else bundle, **settings))
 
 
 @main_group.command("soak")
@@ -135,7 +134,7 @@ def soak(out: Path | None, bundle: Path, tiny: bool, **settings: Any) -> int:
     """Send frames for a long time and see whether the cloud grows. Exit code 1 if it does."""
     from benchmarks.soak import measure  # noqa: PLC0415
 
-    findings = _record("soak", out, lambda folder: measure(folder, None if tiny else bundle, **settings))
+    findings = _record("soak", out, lambda _: measure(None if tiny else bundle, **settings))
     return int(any(target.met is False for target in findings.targets))
 
 
@@ -180,8 +179,8 @@ def edge(out: Path | None, quick: bool, bundle: Path, dataset: str, data: Path |
 @option("--edge-python", default=".venv/bin/python", help="On that machine.")
 def testbed(out: Path | None, quick: bool, **settings: Any) -> None:
     """The pair beside its alternatives on real processes, links and edges: accuracy, bytes, latency, energy."""
-    from benchmarks.testbed.command import options_of  # noqa: PLC0415
     from benchmarks.testbed.measure import measure  # noqa: PLC0415
+    from benchmarks.testbed.options import options_of  # noqa: PLC0415
 
     options = options_of(quick, settings)
     _record("testbed", out, lambda folder: measure(folder, options))

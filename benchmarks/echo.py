@@ -14,7 +14,6 @@ import grpc.aio
 from shared.errors import CloudUnavailable
 
 SERVICE, NAME = "bare", "Echo"
-METHOD = f"/{SERVICE}/{NAME}"
 OPTIONS = (("grpc.http2.bdp_probe", 0),)
 """As an edge and a cloud have it."""
 
@@ -22,7 +21,7 @@ READY_S = 30.0
 
 
 class EchoServer:
-    """Serves in a thread of this process; a `Worker` gives it a process of its own."""
+    """Serves in a thread of this process; a `WorkerProcess` gives it a process of its own."""
 
     def __init__(self, answer: bytes) -> None:
         self._answer = answer
@@ -59,17 +58,19 @@ class EchoStream:
 
     def __init__(self, address: str) -> None:
         self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
-        stream: Any = self._channel.stream_stream(METHOD)
+        stream: Any = self._channel.stream_stream(f"/{SERVICE}/{NAME}")
         self._call = stream(wait_for_ready=True)
 
-    async def round_trips_s(self, message: bytes, count: int) -> list[float]:
-        """Seconds of `count` round trips, one after the other.
+    async def round_trips_s(self, message: bytes, count: int, pause_s: float = 0.0) -> list[float]:
+        """Seconds of `count` round trips, one after the other, each after a pause.
 
         Raises:
             CloudUnavailable: the stream ended.
         """
         taken = []
         for _ in range(count):
+            if pause_s:
+                await asyncio.sleep(pause_s)
             began = time.perf_counter()
             await self._call.write(message)
             if await self._call.read() is grpc.aio.EOF:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.record import Findings, Target
+from benchmarks.record import Findings, Goal
 from shared.datasets import load_split
 from shared.datasets.caltech101 import open_picture
 from shared.datasets.event_files import read_bin
@@ -156,7 +156,7 @@ def _spread(pictures: NDArray[np.uint8]) -> dict[str, Any]:
     return {"pictures": len(pictures), "mean events": round(float(np.mean(counts))), "percentiles": percentiles}
 
 
-def _targets(name: str, compared: dict[str, Any]) -> list[Target]:
+def _targets(name: str, compared: dict[str, Any]) -> list[Goal]:
     real, made = compared["real"], compared["simulated"]
     fitted = "our own goal; the thresholds were fitted to this recording"
     rate = compared.get("correlation of rates, slices of 5 ms")
@@ -165,10 +165,10 @@ def _targets(name: str, compared: dict[str, Any]) -> list[Target]:
     off = _round(abs(made["events"] / real["events"] - 1))
     share = _round(abs(made["on share"] - real["on share"]))
     return [
-        Target(f"{name}: event count off by", 0.05, off, "fraction", "lower", fitted),
-        Target(f"{name}: share of ON events off by", 0.02, share, "fraction", "lower", fitted),
-        Target(f"{name}: correlation of smoothed pixel counts", 0.9, smoothed, "1", "higher", "our own goal"),
-        Target(f"{name}: correlation of event rates", 0.9, rate, "1", "higher", timed),
+        Goal(f"{name}: event count off by", 0.05, off, "fraction", "lower", fitted),
+        Goal(f"{name}: share of ON events off by", 0.02, share, "fraction", "lower", fitted),
+        Goal(f"{name}: correlation of smoothed pixel counts", 0.9, smoothed, "1", "higher", "our own goal"),
+        Goal(f"{name}: correlation of event rates", 0.9, rate, "1", "higher", timed),
     ]
 
 

@@ -10,10 +10,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.links.proxy import Counted, Proxy
+from benchmarks.links.proxy import LinkBytes, Proxy
 from benchmarks.processes import CloudProcess
-from benchmarks.record import Findings
-from benchmarks.record import Target as Goal
+from benchmarks.record import Findings, Goal
 from edge_client.link.addresses import Target
 from edge_client.link.grpc_transport import GrpcTransport
 from edge_client.link.security import IN_CLEAR
@@ -65,7 +64,7 @@ async def _measure(bundle: Bundle, cloud: str, samples: int) -> dict[str, Any]:
         try:
             await link.open()
             await asyncio.sleep(0.2)
-            opening = Counted(counted.up, counted.down)
+            opening = LinkBytes(counted.up, counted.down)
             lockstep = await _samples(link, counted, spikes, timesteps, samples, ahead=1)
             ahead = await _samples(link, counted, spikes, timesteps, samples, ahead=timesteps)
         finally:
@@ -80,10 +79,10 @@ async def _measure(bundle: Bundle, cloud: str, samples: int) -> dict[str, Any]:
 
 
 async def _samples(
-    link: GrpcTransport, counted: Counted, spikes: bytes, timesteps: int, samples: int, *, ahead: int
+    link: GrpcTransport, counted: LinkBytes, spikes: bytes, timesteps: int, samples: int, *, ahead: int
 ) -> dict[str, float]:
     """Samples at full T, `ahead` frames sent before the first answer is waited for."""
-    begun = Counted(counted.up, counted.down)
+    begun = LinkBytes(counted.up, counted.down)
     up: list[int] = []
     down: list[int] = []
     stops: list[Stop] = []

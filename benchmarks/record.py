@@ -20,7 +20,7 @@ PACKAGES = ("torch", "numpy", "grpcio", "protobuf", "zstandard", "snntorch", "on
 
 
 @dataclass(frozen=True)
-class Target:
+class Goal:
     """One figure that was aimed at; `measured` None with a note where it could not be measured."""
 
     name: str
@@ -37,6 +37,21 @@ class Target:
             return None
         return self.measured <= self.goal if self.better == "lower" else self.measured >= self.goal
 
+    @property
+    def verdict(self) -> str:
+        """`met` in a word."""
+        return {None: "not measured", True: "met", False: "missed"}[self.met]
+
+    @property
+    def asks(self) -> str:
+        """The goal in words."""
+        return f"at {'most' if self.better == 'lower' else 'least'} {self.goal:g} {self.unit}"
+
+    @property
+    def reads(self) -> str:
+        """The measured figure in words."""
+        return "not measured" if self.measured is None else f"{self.measured:,.4g} {self.unit}"
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -44,7 +59,7 @@ class Findings:
 
     n: Mapping[str, Any]
     results: Mapping[str, Any]
-    targets: Sequence[Target] = ()
+    targets: Sequence[Goal] = ()
 
 
 class Clock:

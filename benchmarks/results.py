@@ -47,7 +47,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Row:
+class ResultsRow:
     """A network that belongs in the table: a recipe in `recipes/` and what is changed of it."""
 
     name: str
@@ -64,10 +64,10 @@ class Row:
 
 @dataclass(frozen=True)
 class _Rows:
-    rows: tuple[Row, ...]
+    rows: tuple[ResultsRow, ...]
 
 
-def read_rows() -> tuple[Row, ...]:
+def read_rows() -> tuple[ResultsRow, ...]:
     """The networks that belong in the table whether anybody has trained them or not."""
     return dataclass_from(_Rows, tomllib.loads(Path(__file__).with_name("rows.toml").read_text())).rows
 
@@ -82,12 +82,12 @@ def read_manifests(models: Path, records: Path) -> list[Manifest]:
     return [Bundle.open(file.parent).manifest for file in files]
 
 
-def table(manifests: list[Manifest], rows: tuple[Row, ...]) -> str:
+def table(manifests: list[Manifest], rows: tuple[ResultsRow, ...]) -> str:
     """A Markdown table: a row for each execution of each manifest, then those that nobody has trained yet."""
     planned = {row.name: row for row in rows}
     trained = {manifest.name for manifest in manifests}
     lines = [
-        _filled(manifest, execution, planned.get(manifest.name, Row(manifest.name, manifest.name)))
+        _filled(manifest, execution, planned.get(manifest.name, ResultsRow(manifest.name, manifest.name)))
         for manifest in manifests
         for execution in manifest.executions
     ]
@@ -118,7 +118,7 @@ def ratio(manifest: Manifest) -> float:
     return FLOAT_BITS * prod(manifest.split_shape) / prod(manifest.frame_shape)
 
 
-def _filled(manifest: Manifest, execution: Execution, row: Row) -> list[str]:
+def _filled(manifest: Manifest, execution: Execution, row: ResultsRow) -> list[str]:
     network, origin = manifest.network, manifest.provenance
     settings = manifest.executions[execution]
     test: Mapping[str, Any] = settings.measured["test"]
@@ -158,7 +158,7 @@ def _origins(origin: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _empty(row: Row) -> list[str]:
+def _empty(row: ResultsRow) -> list[str]:
     return [row.name, *[""] * (len(COLUMNS) - 2), f"`{row.command}`"]
 
 

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
-from benchmarks.load.frames import encode, noise_pictures, pictures_of, untrained_bundle
-from benchmarks.load.plot import plot_soak
-from benchmarks.load.rig import Layout, LoadRig
-from benchmarks.load.statistics import slope
+from benchmarks.dataset_samples import samples_of
+from benchmarks.load.frames import encode, noise_pictures, untrained_bundle
+from benchmarks.load.rig import Fleet, Layout
 from benchmarks.processes import CloudProcess, allow_many_files
-from benchmarks.record import Findings, Target
+from benchmarks.record import Findings, Goal
 from cloud_server.engine.threads import usable_cores
 from shared.bundle import Bundle
 from shared.errors import CloudUnavailable
@@ -53,7 +53,6 @@ GAUGES = {
 
 
 def measure(
-    folder: Path,
     bundle: Path | None,
     dataset: str,
     data: Path | None,
@@ -63,10 +62,9 @@ def measure(
     stretch: float,
     threads: int | None,
 ) -> Findings:
-    """Send frames for a long time and see whether the cloud grows; write the plot into `folder`.
+    """Send frames for a long time and see whether the cloud grows.
 
     Args:
-        folder: the record's.
         bundle: what is served; None for a tiny untrained network, whose frames cost hardly more than serving them.
         dataset: its test part is sent.
         data: where the data set is; None if it is in the package.
@@ -75,19 +73,21 @@ def measure(
         stretch: seconds of load between two looks.
         threads: of a tail step; None leaves one core free.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     allow_many_files()
     layout = Layout.choose(usable_cores(), threads, 32, streams)
     with tempfile.TemporaryDirectory(prefix="neucodex-soak-") as scratch:
         if bundle is None:
             opened = untrained_bundle(Path(scratch) / "tiny", TINY_WIDTH, TINY_SIDE)
-            pictures = noise_pictures(opened.manifest.network, TINY_PICTURES)
+            pictures = list(noise_pictures(opened.manifest.network, TINY_PICTURES))
         else:
             opened = Bundle.open(bundle)
-            pictures = pictures_of(opened, dataset, data, None)
-        with LoadRig(opened.path, encode(opened, pictures), layout, Path(scratch), alone=False) as rig:
-            looks, rejections = _soak(rig, streams, frames, stretch)
-    plot_soak(looks, folder / "soak.png")
+            pictures = [sample.pixels for sample in samples_of(opened, dataset, data, frames)]
+        with (
+            layout.cloud(opened.path, Path(scratch), layout.max_batch) as cloud,
+            Fleet(encode(opened, pictures), layout) as fleet,
+        ):
+            cloud.wait_ready()
+            looks, rejections = _soak(cloud, fleet, streams, frames, stretch)
     return Findings(
         n={"frames": looks[-1]["frames"], "looks": len(looks), "streams": streams, "stretch_s": stretch},
         results={
@@ -96,19 +96,19 @@ def measure(
             "rejections": rejections,
             "drift": drift(looks),
             "looks": looks,
-            "explained": "read between stretches, with no stream open; tasks are those of the event loop, as the cloud "
-            "counts them once a second",
         },
-        targets=targets(looks, frames),
+        targets=goals(looks, frames),
     )
 
 
 def drift(looks: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """How each count changed for each million frames, by the straight line through the looks after the warm-up."""
     late = settled(looks)
-    millions = [look["frames"] / 1e6 for look in late]
+    millions = np.array([look["frames"] / 1e6 for look in late])
+    off = millions - millions.mean()
+    spread = float(off @ off) or 1.0
     names = [name for name in looks[0] if name not in ("frames", "seconds")]
-    return {name: round(slope(millions, [look[name] for look in late]), 3) for name in names}
+    return {name: round(float(off @ np.array([look[name] for look in late])) / spread, 3) for name in names}
 
 
 def settled(looks: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
@@ -117,7 +117,7 @@ def settled(looks: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
     return late if len(late) >= 2 else list(looks[-2:])
 
 
-def targets(looks: Sequence[Mapping[str, float]], frames: int) -> list[Target]:
+def goals(looks: Sequence[Mapping[str, float]], frames: int) -> list[Goal]:
     """No growth of memory beyond noise, and nothing at all left behind of what can be counted."""
     late, change = settled(looks), drift(looks)
     first, last = late[0], late[-1]
@@ -126,24 +126,26 @@ def targets(looks: Sequence[Mapping[str, float]], frames: int) -> list[Target]:
     if last["frames"] < LEAST_FRAMES:
         grown, note = None, f"{last['frames']:.0f} frames are too few to tell"
     return [
-        Target("frames answered", frames, last["frames"], "frames", "higher"),
-        Target("memory's drift", MOST_DRIFT_MB, grown, "MB per million frames", "lower", note),
+        Goal("frames answered", frames, last["frames"], "frames", "higher"),
+        Goal("memory's drift", MOST_DRIFT_MB, grown, "MB per million frames", "lower", note),
         *(
-            Target(f"{name} more than after the warm-up", 0, last[name] - first[name], name, "lower")
+            Goal(f"{name} more than after the warm-up", 0, last[name] - first[name], name, "lower")
             for name in ("descriptors", "threads", "tasks")
         ),
-        *(Target(f"{name.replace('_', ' ')} at the end", 0, last[name], name, "lower") for name in GAUGES),
+        *(Goal(f"{name.replace('_', ' ')} at the end", 0, last[name], name, "lower") for name in GAUGES),
     ]
 
 
-def _soak(rig: LoadRig, streams: int, frames: int, stretch: float) -> tuple[list[dict[str, float]], int]:
+def _soak(
+    cloud: CloudProcess, fleet: Fleet, streams: int, frames: int, stretch: float
+) -> tuple[list[dict[str, float]], int]:
     """A look after each stretch, and the rejections in all."""
     began, rejections = time.monotonic(), 0
-    looks = [_look(rig.cloud, began)]
+    looks = [_look(cloud, began)]
     with click.progressbar(length=frames, label="frames", show_pos=True, file=sys.stderr) as progress:
         while looks[-1]["frames"] < frames:
-            rejections += rig.lockstep(rig.cloud, streams, 0.0, stretch, STOP_CHANCE).load.rejections
-            looks.append(_look(rig.cloud, began, looks[0]["descriptors"]))
+            rejections += fleet.drive(cloud, streams, 0.0, stretch, STOP_CHANCE).load.rejections
+            looks.append(_look(cloud, began, looks[0]["descriptors"]))
             answered = looks[-1]["frames"] - looks[-2]["frames"]
             if not answered:
                 raise CloudUnavailable(f"no frame was answered in {stretch:g} s")

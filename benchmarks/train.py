@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.record import Findings, Target
+from benchmarks.record import Findings, Goal
 from benchmarks.snntorch_neuron import Leaky
 from shared.models.neuron import Neuron
 from shared.models.split import SplitNetwork
@@ -69,7 +69,7 @@ def measure(threads: int | None, batch: int, quick: bool) -> Findings:
         n={"steps of each": rounds, "batch": batch, "width": width, "threads": torch.get_num_threads()},
         results=rates,
         targets=[
-            Target(
+            Goal(
                 "training step at T=4, times the plain snnTorch loop",
                 round(PUBLISHED_RATIO, 2),
                 round(ours / plain, 2) if isinstance(ours, float) and isinstance(plain, float) else None,

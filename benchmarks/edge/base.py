@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.record import Target
+from benchmarks.record import Goal
 from edge_client.config import EdgeConfig
 from edge_client.link.security import LinkSecurity
 from shared.bundle import Bundle
@@ -34,7 +34,7 @@ class Measurement:
 
     n: Mapping[str, Any]
     results: Mapping[str, Any]
-    targets: Sequence[Target] = ()
+    targets: Sequence[Goal] = ()
 
 
 def edge_config(bundle: Bundle, address: str, **options: Any) -> EdgeConfig:

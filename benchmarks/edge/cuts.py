@@ -15,7 +15,7 @@ from benchmarks.edge.pictures import write_pictures
 from benchmarks.links.process import LinkProcess
 from benchmarks.links.proxy import CUTS, Cut
 from benchmarks.processes import CloudProcess, EdgeProcess
-from benchmarks.record import Target
+from benchmarks.record import Goal
 from edge_client.heads.local_exit import open_local_exit
 from shared.bundle import Bundle
 
@@ -75,7 +75,7 @@ def measure(setup: Setup) -> Measurement:
 
 
 @dataclass(frozen=True)
-class Run:
+class CutRun:
     """What an edge process said: the lines of its samples, and its summary."""
 
     samples: list[Line]
@@ -89,7 +89,7 @@ def run(
     folder: Path,
     pictures: Sequence[str] = (),
     every_s: float = 0.0,
-) -> Run:
+) -> CutRun:
     """One run of an edge process over a proxy, several samples in flight.
 
     Args:
@@ -119,7 +119,7 @@ def run(
                         time.sleep(trouble.seconds)
                         link.mend()
                 summary = edge.wait()
-                return Run(edge.samples, summary)
+                return CutRun(edge.samples, summary)
 
 
 def compare(whole: Sequence[Line], disturbed: Sequence[Line]) -> dict[str, int]:
@@ -144,7 +144,7 @@ def _figures(summary: Line) -> Line:
     }
 
 
-def _targets(name: str, samples: int, found: dict[str, int] | None) -> list[Target]:
+def _targets(name: str, samples: int, found: dict[str, int] | None) -> list[Goal]:
     """`found` None: the bundle cannot do this."""
     measured = found or {}
     note = "" if found else "the bundle has no local exit"
@@ -154,7 +154,7 @@ def _targets(name: str, samples: int, found: dict[str, int] | None) -> list[Targ
         ("differ", "cloud's answers that differ from the undisturbed run", 0, "lower"),
     )
     return [
-        Target(f"--on-loss {name}: {what}", goal, measured.get(key), "samples", better, note)
+        Goal(f"--on-loss {name}: {what}", goal, measured.get(key), "samples", better, note)
         for key, what, goal, better in goals
     ]
 

@@ -19,7 +19,7 @@ import grpc.aio
 
 from benchmarks.edge.base import Measurement, Setup
 from benchmarks.links.namespaces import Cable, cable, missing
-from benchmarks.record import Target
+from benchmarks.record import Goal
 from edge_client.link.addresses import Target as Machine
 from edge_client.link.grpc_call import DEAD_LINK_S, GrpcCall
 from edge_client.link.grpc_transport import PROBE_S, GrpcTransport
@@ -43,7 +43,7 @@ def measure(setup: Setup) -> Measurement:
     """Pull the cable before a frame is sent, and after one was acknowledged."""
     lacking = missing()
     if lacking is not None:
-        targets = [Target(name, goal, None, "s", "lower", lacking) for name, goal in GOALS_S.items()]
+        targets = [Goal(name, goal, None, "s", "lower", lacking) for name, goal in GOALS_S.items()]
         return Measurement(n={"cables pulled": 0}, results={"not measured": lacking}, targets=targets)
     before, after = GOALS_S
     seconds = {before: _noticed_s(pulled_first=True)}
@@ -54,7 +54,7 @@ def measure(setup: Setup) -> Measurement:
         n={"cables pulled": len(seconds)},
         results={"seconds until it was noticed": {name: round(value, 2) for name, value in seconds.items()}},
         targets=[
-            Target(name, goal, seconds.get(name), "s", "lower", "" if name in seconds else skipped)
+            Goal(name, goal, seconds.get(name), "s", "lower", "" if name in seconds else skipped)
             for name, goal in GOALS_S.items()
         ],
     )

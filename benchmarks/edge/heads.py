@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.edge.base import Measurement, Setup
 from benchmarks.edge.other_heads import compiled, openvino, plain_snntorch
-from benchmarks.record import Target
+from benchmarks.record import Goal
 from edge_client.heads.base import Head
 from edge_client.heads.factory import open_head
 from shared.bundle import Bundle
@@ -132,12 +132,12 @@ def _times(plain: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     return round(float(np.median(plain / other)), 2)
 
 
-def _targets(ms: Mapping[str, NDArray[np.float64]], missing: Mapping[str, str]) -> list[Target]:
+def _targets(ms: Mapping[str, NDArray[np.float64]], missing: Mapping[str, str]) -> list[Goal]:
     others = [name for name in FLOAT32 if name in ms]
     best = min(others, key=lambda name: float(np.median(ms[name])))
     note = "".join(f"; without {name}" for name in missing)
     return [
-        Target(
+        Goal(
             "head step by onnxruntime, times plain snnTorch",
             2.0,
             _times(ms[PLAIN], ms[OURS]),
@@ -145,7 +145,7 @@ def _targets(ms: Mapping[str, NDArray[np.float64]], missing: Mapping[str, str]) 
             "higher",
             f"float32, what --runtime auto takes; int8 {_times(ms[PLAIN], ms[INT8])}",
         ),
-        Target(
+        Goal(
             "head step by onnxruntime, over the best of torch.compile, onnxruntime and OpenVINO",
             1.5,
             round(float(np.median(ms[OURS] / ms[best])), 2),

@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.edge.base import QUIET_CLOUD, Measurement, Setup, edge_config
 from benchmarks.links.process import LinkProcess
 from benchmarks.processes import CloudProcess
-from benchmarks.record import Target
+from benchmarks.record import Goal
 from edge_client.build import open_edge
 from edge_client.config import InputConfig
 from edge_client.heads.factory import open_head
@@ -111,7 +111,7 @@ def _figures(verdicts: Sequence[Verdict], longer: Sequence[int]) -> Figures:
     }
 
 
-def _targets(figures: Mapping[str, Figures], last: str) -> list[Target]:
+def _targets(figures: Mapping[str, Figures], last: str) -> list[Goal]:
     def p50(name: str) -> float:
         return float(figures[name]["latency ms p10 / p50 / p90"][1])
 
@@ -119,14 +119,14 @@ def _targets(figures: Mapping[str, Figures], last: str) -> list[Target]:
     none = "no sample needed more than one timestep" if longer[AUTO] is None else ""
     cheapest, bytes_ratio = _cheapest_as_fast(figures)
     return [
-        Target(
+        Goal(
             "auto's median latency : the better of lockstep's and full streaming's",
             1.15,
             round(p50(AUTO) / min(p50("1"), p50(last)), 3),
             "ratio",
             "lower",
         ),
-        Target(
+        Goal(
             "lockstep's median latency : auto's, samples of more than one timestep",
             1.5,
             None if none else round(longer["1"] / longer[AUTO], 3),
@@ -134,7 +134,7 @@ def _targets(figures: Mapping[str, Figures], last: str) -> list[Target]:
             "higher",
             none,
         ),
-        Target(
+        Goal(
             "auto's wire bytes : those of the cheapest policy that is as fast",
             1.10,
             bytes_ratio,

@@ -13,7 +13,7 @@ import click
 from benchmarks.edge import cuts, dead_link, heads, lookahead, overhead, start_up
 from benchmarks.edge.base import Measurement, Setup
 from benchmarks.processes import allow_many_files
-from benchmarks.record import Findings, Target
+from benchmarks.record import Findings, Goal
 from shared.errors import NeucodexError
 
 MEASUREMENTS: dict[str, Callable[[Setup], Measurement]] = {
@@ -58,7 +58,7 @@ def _measure_one(title: str, name: str, setup: Setup) -> Measurement:
         part = MEASUREMENTS[name](setup)
     except (NeucodexError, OSError, RuntimeError) as error:
         why = f"{type(error).__name__}: {error}"
-        part = Measurement({}, {"failed": why}, [Target(f"{name}, measured at all", 1.0, None, "", "higher", why)])
+        part = Measurement({}, {"failed": why}, [Goal(f"{name}, measured at all", 1.0, None, "", "higher", why)])
     seconds = round(time.monotonic() - began, 1)
     click.echo(f"{title}: {part.results.get('failed', 'done')}, {seconds} s", err=True)
     return replace(part, results={**part.results, "seconds": seconds})

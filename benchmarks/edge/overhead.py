@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from benchmarks.echo import EchoServer, EchoStream
 from benchmarks.edge.base import QUIET_CLOUD, Measurement, Setup, edge_config
-from benchmarks.load.worker import Worker
 from benchmarks.processes import CloudProcess
-from benchmarks.record import Target
+from benchmarks.record import Goal
+from benchmarks.worker import WorkerProcess
 from edge_client.build import open_edge
 from edge_client.config import InputConfig
 from edge_client.heads.factory import open_head
@@ -46,7 +46,7 @@ def measure(setup: Setup) -> Measurement:
     with CloudProcess([bundle.path], setup.folder / "overhead", *QUIET_CLOUD) as cloud:
         cloud.wait_ready()
         up, down = message_sizes(bundle)
-        with Worker(partial(EchoServer, bytes(down))) as echo:
+        with WorkerProcess(partial(EchoServer, bytes(down))) as echo:
             address = echo.call(EchoServer.address)
             verdicts, bare_s = asyncio.run(_measure(bundle, samples, cloud.listen, address, up))
         stages = {stage: seconds for stage, (seconds, _) in cloud.stages().items()}
@@ -112,7 +112,7 @@ def _measurement(
             ],
         },
         targets=[
-            Target(
+            Goal(
                 "a timestep beyond head, tail and a bare gRPC round trip",
                 GOAL_US,
                 round(overhead_us[MEDIAN], 1),

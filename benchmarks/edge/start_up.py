@@ -10,7 +10,7 @@ from benchmarks.edge.base import QUIET_CLOUD, Measurement, Setup
 from benchmarks.edge.heads import with_graphs
 from benchmarks.edge.pictures import write_pictures
 from benchmarks.processes import CloudProcess, EdgeProcess
-from benchmarks.record import Target
+from benchmarks.record import Goal
 from shared.bundle import Bundle
 from shared.errors import NeucodexError
 
@@ -40,7 +40,7 @@ def measure(setup: Setup) -> Measurement:
             "MiB resident at most, all": mib,
         },
         targets=[
-            Target(
+            Goal(
                 "first verdict of an edge without torch after its process start",
                 GOAL_S,
                 round(statistics.median(first_s["onnx"]), 2),
@@ -48,7 +48,7 @@ def measure(setup: Setup) -> Measurement:
                 "lower",
                 f"median; with torch {statistics.median(first_s['torch']):.2f}",
             ),
-            Target(
+            Goal(
                 "resident memory of an edge without torch, at most",
                 GOAL_MIB,
                 round(max(mib["onnx"]), 1),

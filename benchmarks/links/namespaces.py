@@ -53,6 +53,7 @@ def cable() -> Iterator[Cable]:
     try:
         for namespace in (made.near, made.far):
             _ip("netns", "add", namespace)
+            _ip("-n", namespace, "link", "set", "lo", "up")
         _ip("-n", made.near, "link", "add", "near", "type", "veth", "peer", "name", "far", "netns", made.far)
         _ip("-n", made.near, "addr", "add", f"{NETWORK}.2/24", "dev", "near")
         _ip("-n", made.far, "addr", "add", f"{made.far_address}/24", "dev", "far")

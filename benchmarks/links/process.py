@@ -3,100 +3,72 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
-import signal
-from multiprocessing.connection import Connection
-from types import TracebackType
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
-from benchmarks.links.proxy import Counted, Cut, Proxy
+from benchmarks.links.proxy import Cut, LinkBytes, Proxy
+from benchmarks.worker import WorkerProcess
 
-END_S = 10.0
+ANSWER_S = 30.0
 
 
 class LinkProcess:
-    """A `Proxy` to `address` (HOST:PORT), told what to do from here. A context manager: its end ends the process."""
+    """A `Proxy` to `address` (HOST:PORT), told what to do from here. A context manager: its end ends the process.
 
-    def __init__(
-        self,
-        address: str,
-        delay_s: float = 0.0,
-        up_bytes_s: float | None = None,
-        down_bytes_s: float | None = None,
-    ) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._here, there = context.Pipe()
-        self._process = context.Process(
-            target=_serve, args=(there, address, delay_s, up_bytes_s, down_bytes_s), daemon=True
-        )
-        self._process.start()
-        there.close()
-        self.address: str = self._here.recv()
+    Args:
+        address: where it leads.
+        delay_s, bytes_s: as of `Proxy`: in either direction; up and down.
+    """
+
+    def __init__(self, address: str, delay_s: float = 0.0, *bytes_s: float | None) -> None:
+        self._worker = WorkerProcess(partial(_ProxyThread, address, delay_s, *bytes_s))
+        self.address = self._worker.call(_ProxyThread.start)
 
     def cut(self, how: Cut) -> None:
         """Break the link until it is mended."""
-        self._ask(how)
+        self._worker.call(_ProxyThread.cut, how)
 
     def mend(self) -> None:
         """Let bytes flow again."""
-        self._ask("mend")
+        self._worker.call(_ProxyThread.mend)
 
-    def counted(self) -> Counted:
+    def counted(self) -> LinkBytes:
         """Bytes that went through so far."""
-        return self._ask("count")
-
-    def close(self) -> None:
-        """End it."""
-        self._here.close()
-        self._process.join(END_S)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        return self._worker.call(_ProxyThread.counted)
 
     def __enter__(self) -> LinkProcess:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _ask(self, what: str) -> Counted:
-        self._here.send(what)
-        answer = self._here.recv()
-        assert isinstance(answer, Counted)
-        return answer
+    def __exit__(self, *error: object) -> None:
+        self._worker.__exit__(*error)
 
 
-def _serve(
-    pipe: Connection, address: str, delay_s: float, up_bytes_s: float | None, down_bytes_s: float | None
-) -> None:
-    # Ctrl-C is for the process that measures; the end of its pipe ends this one.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    asyncio.run(_run(pipe, address, delay_s, up_bytes_s, down_bytes_s))
+class _ProxyThread:
+    """A proxy whose event loop runs in a thread, as a `WorkerProcess` answers calls in its main one."""
 
+    def __init__(self, address: str, delay_s: float, *bytes_s: float | None) -> None:
+        host, _, port = address.rpartition(":")
+        self._proxy = Proxy(host, int(port), delay_s, *bytes_s)
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
 
-async def _run(
-    pipe: Connection, address: str, delay_s: float, up_bytes_s: float | None, down_bytes_s: float | None
-) -> None:
-    host, _, port = address.rpartition(":")
-    proxy = Proxy(host, int(port), delay_s, up_bytes_s, down_bytes_s)
-    pipe.send(await proxy.start())
-    over = asyncio.Event()
+    def start(self) -> str:
+        address: str = asyncio.run_coroutine_threadsafe(self._proxy.start(), self._loop).result(ANSWER_S)
+        return address
 
-    def told() -> None:
-        try:
-            what = pipe.recv()
-        except EOFError:
-            over.set()
-            return
-        if what == "mend":
-            proxy.mend()
-        elif what != "count":
-            proxy.cut(what)
-        pipe.send(proxy.counted)
+    def cut(self, how: Cut) -> None:
+        self._in_loop(lambda: self._proxy.cut(how))
 
-    loop = asyncio.get_running_loop()
-    loop.add_reader(pipe.fileno(), told)
-    await over.wait()
-    loop.remove_reader(pipe.fileno())
-    await proxy.close()
+    def mend(self) -> None:
+        self._in_loop(self._proxy.mend)
+
+    def counted(self) -> LinkBytes:
+        return self._proxy.counted
+
+    def _in_loop(self, do: Callable[[], Any]) -> None:
+        async def done() -> None:
+            do()
+
+        asyncio.run_coroutine_threadsafe(done(), self._loop).result(ANSWER_S)

@@ -23,7 +23,7 @@ QUEUE_S = 0.2
 
 
 @dataclass
-class Counted:
+class LinkBytes:
     """Bytes that came from either side, and connections that were not taken."""
 
     up: int = 0
@@ -45,7 +45,7 @@ class Proxy:
         up_bytes_s: float | None = None,
         down_bytes_s: float | None = None,
     ) -> None:
-        self.counted = Counted()
+        self.counted = LinkBytes()
         self._there = host, port
         self._delay_s = delay_s
         self._bytes_s = {"up": up_bytes_s, "down": down_bytes_s}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -10,12 +11,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.load.samples import Samples
+from benchmarks.load.samples import LoadSamples
 from edge_client.heads.base import InputArray
 from edge_client.heads.torch_head import TorchHead
 from shared.bundle import Bundle, write_bundle
-from shared.datasets.registry import read, request_for
-from shared.errors import SourceError
 from shared.exit_policy import ExitPolicy
 from shared.manifest import ExecutionSpec, Manifest, Normalisation
 from shared.messages import EdgeMessage, Frame, Open, Stop
@@ -26,8 +25,8 @@ from shared.spike_codec import SpikeCodec
 from shared.wire import edge_to_wire
 
 
-def encode(bundle: Bundle, pictures: InputArray) -> Samples:
-    """Run the head over pictures [N, C, H, W] or event clips [N, T, C, H, W] and encode what crosses the link.
+def encode(bundle: Bundle, pictures: Sequence[InputArray]) -> LoadSamples:
+    """Run the head over pictures [C, H, W] or event clips [T, C, H, W] and encode what crosses the link.
 
     Raises:
         BundleError: the head or the codec's tables are missing or damaged.
@@ -46,30 +45,12 @@ def encode(bundle: Bundle, pictures: InputArray) -> Samples:
                 frames.append(_bytes(Frame(number, timestep, chosen, data)))
             messages.append(tuple(frames))
     stops = tuple(_bytes(Stop(number)) for number in range(len(pictures)))
-    return Samples(
-        _bytes(Open(bundle.fingerprint, bundle.execution)),
-        tuple(messages),
-        stops,
-        bundle.manifest.network.classes,
-        spikes,
-    )
-
-
-def pictures_of(bundle: Bundle, dataset: str, data: Path | None, limit: int | None) -> InputArray:
-    """The test part of a data set in the bundle's size.
-
-    Raises:
-        SourceError: there is no such set, its files are missing, or it does not fit the bundle.
-    """
-    spec = bundle.manifest.network
-    frames = read(request_for(bundle.manifest, dataset, data, "test")).frames[:limit]
-    if frames.shape[1:] != spec.sample_shape:
-        raise SourceError(f"data set {dataset} has samples of {frames.shape[1:]}, the bundle takes {spec.sample_shape}")
-    return frames
+    opening = _bytes(Open(bundle.fingerprint, bundle.execution))
+    return LoadSamples(opening, tuple(messages), stops, bundle.manifest.network.classes, spikes)
 
 
 def noise_pictures(spec: NetworkSpec, count: int) -> InputArray:
-    """Pictures of coloured patches, for a bundle that no data set belongs to."""
+    """Pictures [N, C, H, W] of coloured patches, for a bundle that no data set belongs to."""
     random = np.random.default_rng(0)
     channels, height, width = spec.input_shape
     patches = random.integers(0, 256, (count, channels, 4, 4), dtype=np.uint8)
@@ -88,7 +69,6 @@ def untrained_bundle(folder: Path, width: int = 64, side: int = 32) -> Bundle:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = SplitNetwork(spec).train()
-        normalisation = Normalisation(1 / 255, (0.5,) * 3, (0.25,) * 3)
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = 1.0  # the statistics of the one pass below: without them hardly a neuron fires
@@ -100,7 +80,7 @@ def untrained_bundle(folder: Path, width: int = 64, side: int = 32) -> Bundle:
         frame_shape=network.edge.out_shape,
         split_shape=network.edge.head.out_shape,
         class_names=tuple(f"class{index}" for index in range(spec.classes)),
-        normalisation=normalisation,
+        normalisation=Normalisation(1 / 255, (0.5,) * 3, (0.25,) * 3),
         executions={"spiking": ExecutionSpec(1.0, ExitPolicy("max_probability", 0.9))},
         default_execution="spiking",
         provenance={"data_set": "none"},

@@ -1,13 +1,11 @@
-"""What a served step is compared with: the same tail in a bare loop, in a process of its own (see `worker`)."""
+"""What a served step is compared with: the same tail in a bare loop, in a `WorkerProcess`."""
 
 from __future__ import annotations
 
-import itertools
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -16,15 +14,6 @@ from numpy.typing import NDArray
 from cloud_server.config import CloudConfig, Device, Precision
 from cloud_server.tails.factory import make_tail
 from shared.bundle import Bundle
-
-
-@dataclass(frozen=True)
-class Offline:
-    """How fast the bare loop was; `step_us` is the median microseconds of a step of each batch size."""
-
-    steps_per_second: float
-    step_us: Mapping[int, float]
-    steps: int
 
 
 class OfflineLoop:
@@ -56,24 +45,20 @@ class OfflineLoop:
         # A thread beside the main one, as the cloud's engine: the allocator and OpenMP treat the two differently.
         self._thread = ThreadPoolExecutor(1, initializer=self._tail.use_threads, initargs=(threads,))
 
-    def rate(self, batches: Mapping[int, float], seconds: float) -> Offline:
-        """Step batches of these sizes, as often as `batches` says relative to each other, for some seconds of steps."""
+    def rate(self, batches: Mapping[int, float], seconds: float) -> float:
+        """Steps a second at these batch sizes, each as often as `batches` says; the sizes take turns for `seconds`."""
         return self._thread.submit(self._rate, batches, seconds).result()
 
-    def _rate(self, batches: Mapping[int, float], seconds: float) -> Offline:
+    def _rate(self, batches: Mapping[int, float], seconds: float) -> float:
         for size in batches:
             self._step(size)  # the first of a size is slow
         taken: dict[int, list[float]] = {size: [] for size in batches}
-        spent, steps = 0.0, 0
-        for size in in_proportion(batches):
-            took = self._step(size)
-            taken[size].append(took)
-            spent += took
-            steps += size
-            if spent >= seconds:
-                break
-        medians = {size: round(float(np.median(values)) * 1e6, 1) for size, values in taken.items() if values}
-        return Offline(steps / spent, medians, steps)
+        spent = 0.0
+        while spent < seconds:
+            for size, steps in taken.items():
+                steps.append(self._step(size))
+                spent += steps[-1]
+        return mean_rate(batches, {size: float(np.median(steps)) for size, steps in taken.items()})
 
     def _step(self, size: int) -> float:
         """Seconds of the next step of the batch of that size."""
@@ -81,23 +66,17 @@ class OfflineLoop:
         if state is None:
             slots = self._tail.slots(size)
             slots.reset(range(size))
-            timestep, state = 0, slots.gather(range(size))
+            state = slots.gather(range(size))
         count, timesteps = self._spikes.shape[:2]
         frames = [self._spikes[number % count, timestep] for number in range(size)]
-        began = time.perf_counter()
+        began = perf_counter()
         state = self._tail.step(frames, [timestep + 1] * size, state).state
-        took = time.perf_counter() - began
+        took = perf_counter() - began
         self._states[size] = (timestep + 1, state) if timestep + 1 < timesteps else (0, None)
         return took
 
 
-def in_proportion(batches: Mapping[int, float]) -> Iterator[int]:
-    """Batch sizes without end, each as often as its share says, evenly mixed (error diffusion)."""
-    total = sum(batches.values())
-    owed = dict.fromkeys(batches, 0.0)
-    for _ in itertools.count():
-        for size, weight in batches.items():
-            owed[size] += weight / total
-        chosen = max(owed, key=owed.__getitem__)
-        owed[chosen] -= 1.0
-        yield chosen
+def mean_rate(batches: Mapping[int, float], step_s: Mapping[int, float]) -> float:
+    """Steps a second of batches of those sizes, each so often and so long."""
+    steps = sum(size * often for size, often in batches.items())
+    return steps / sum(often * step_s[size] for size, often in batches.items())

@@ -1,9 +1,9 @@
-"""What a measurement is made with: clouds, generators, the bare loop and the echo, each in a process of its own."""
+"""A cloud under load: its process, those of the generators, and what both say of a window of time."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -11,17 +11,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from benchmarks.echo import EchoServer
 from benchmarks.load.generator import Generator
-from benchmarks.load.offline import Offline, OfflineLoop
-from benchmarks.load.samples import Samples
+from benchmarks.load.samples import LoadSamples
 from benchmarks.load.statistics import Load, merge, percentiles, shares, stage_means
-from benchmarks.load.worker import Worker
 from benchmarks.processes import CloudProcess
+from benchmarks.worker import WorkerProcess
 from cloud_server.config import Device, Precision
-
-OFFLINE_PICTURES = 512
-"""The bare loop needs some frames, not all of a data set's."""
 
 IDLE_TIMEOUT_S = 300
 """Streams may be left alone while others are measured."""
@@ -103,104 +98,61 @@ class Driven:
         }
 
 
-class LoadRig:
-    """All processes of one comparison, started together. A context manager: its end ends them.
-
-    Args:
-        bundle: the bundle's folder.
-        samples: what the generators send.
-        layout: of the processes.
-        folder: for ready files.
-        alone: whether there is a second cloud that steps each frame alone, and an echo.
-    """
-
-    def __init__(self, bundle: Path, samples: Samples, layout: Layout, folder: Path, *, alone: bool = True) -> None:
-        self.layout = layout
-        self.samples = samples
-        with ExitStack() as stack:
-            self.cloud = stack.enter_context(layout.cloud(bundle, folder / "cloud", layout.max_batch))
-            self.loop = stack.enter_context(
-                Worker(
-                    partial(
-                        OfflineLoop,
-                        bundle,
-                        layout.device,
-                        layout.precision,
-                        layout.max_batch,
-                        layout.threads,
-                        samples.spikes[:OFFLINE_PICTURES],
-                    )
-                )
-            )
-            self.generators = [
-                stack.enter_context(Worker(partial(Generator, samples))) for _ in range(layout.generators)
-            ]
-            self._alone = stack.enter_context(layout.cloud(bundle, folder / "alone", 1)) if alone else None
-            echo = stack.enter_context(Worker(partial(EchoServer, samples.typical_answer()))) if alone else None
-            for cloud in (self.cloud, self._alone):
-                if cloud is not None:
-                    cloud.wait_ready()
-            self.echo = echo.call(EchoServer.address) if echo is not None else ""
-            self._stack = stack.pop_all()
-
-    def __enter__(self) -> LoadRig:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    @property
-    def alone(self) -> CloudProcess:
-        """The cloud that steps each frame alone."""
-        assert self._alone is not None
-        return self._alone
-
-    def lockstep(
-        self, cloud: CloudProcess, streams: int, warm: float, seconds: float, stop_chance: float = 0.0
-    ) -> Driven:
-        """Drive so many streams in lockstep, and count for some seconds after some seconds of warm-up."""
-        with Fleet(self.generators, cloud, streams) as fleet:
-            start = time.monotonic() + warm
-            waits = [worker.begin(Generator.lockstep, start, seconds, stop_chance) for worker, _ in fleet.parts]
-            return watch(cloud, start, seconds, waits)
-
-    def arrivals(self, rate: float, streams: int, warm: float, seconds: float) -> Driven:
-        """Send frames at random times, `rate` a second in all, spread over so many streams."""
-        with Fleet(self.generators, self.cloud, streams) as fleet:
-            start = time.monotonic() + warm
-            waits = [
-                worker.begin(Generator.arrivals, start, seconds, rate * held / streams, seed)
-                for seed, (worker, held) in enumerate(fleet.parts)
-            ]
-            return watch(self.cloud, start, seconds, waits)
-
-    def offline(self, batches: Mapping[int, float], seconds: float) -> Offline:
-        """The bare loop at these batch sizes; the clouds are idle meanwhile."""
-        return self.loop.call(OfflineLoop.rate, batches, seconds)
-
-
 class Fleet:
-    """Streams open on a cloud, shared by the generators; `parts` are those that have some, with how many."""
+    """Generator processes, which open streams on a cloud. A context manager: its end ends the processes."""
 
-    def __init__(self, generators: Sequence[Worker[Generator]], cloud: CloudProcess, streams: int) -> None:
-        self.parts = list(zip(generators, shares(streams, len(generators)), strict=False))
-        waits = [worker.begin(Generator.open, cloud.listen, held) for worker, held in self.parts]
-        self.seconds = max(wait() for wait in waits)
-        """It took to open them."""
+    def __init__(self, samples: LoadSamples, layout: Layout) -> None:
+        self._stack = ExitStack()
+        self._generators = [
+            self._stack.enter_context(WorkerProcess(partial(Generator, samples))) for _ in range(layout.generators)
+        ]
 
     def __enter__(self) -> Fleet:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for wait in [worker.begin(Generator.close) for worker, _ in self.parts]:
+        self._stack.close()
+
+    def on(self, cloud: CloudProcess, streams: int, generators: int | None = None) -> OpenStreams:
+        """So many streams on a cloud, shared by all generators or by the first ones; for a `with`."""
+        return OpenStreams(self._generators[:generators], cloud, streams)
+
+    def drive(
+        self,
+        cloud: CloudProcess,
+        streams: int,
+        warm: float,
+        seconds: float,
+        stop_chance: float = 0.0,
+        pause_s: float = 0.0,
+    ) -> Driven:
+        """Drive so many streams, and count for some seconds after some seconds of warm-up; see `Generator.drive`."""
+        with self.on(cloud, streams) as opened:
+            start = time.monotonic() + warm
+            waits = [worker.begin(Generator.drive, start, seconds, stop_chance, pause_s) for worker in opened.workers]
+            time.sleep(warm)
+            stages, cpu, began = cloud.stages(), cloud.cpu_seconds(), time.monotonic()
+            time.sleep(max(0.0, start + seconds - time.monotonic()))
+            used, took = cloud.cpu_seconds() - cpu, time.monotonic() - began
+            means = stage_means(stages, cloud.stages())
+            return Driven(merge([wait() for wait in waits]), used / took, means)
+
+
+class OpenStreams:
+    """Streams open on a cloud: `workers` hold `held` each. It took `seconds` to open them. Its end cuts them."""
+
+    def __init__(self, generators: list[WorkerProcess[Generator]], cloud: CloudProcess, streams: int) -> None:
+        self.held = shares(streams, len(generators))
+        self.workers = generators[: len(self.held)]
+        waits = [
+            worker.begin(Generator.open, cloud.listen, count)
+            for worker, count in zip(self.workers, self.held, strict=True)
+        ]
+        self.seconds = max(wait() for wait in waits)
+
+    def __enter__(self) -> OpenStreams:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for wait in [worker.begin(Generator.close) for worker in self.workers]:
             wait()
-
-
-def watch(cloud: CloudProcess, start: float, seconds: float, waits: Sequence[Any]) -> Driven:
-    """Look at a cloud at the window's beginning and end, then take what the generators saw."""
-    time.sleep(max(0.0, start - time.monotonic()))
-    stages, cpu, began = cloud.stages(), cloud.cpu_seconds(), time.monotonic()
-    time.sleep(max(0.0, start + seconds - time.monotonic()))
-    used, took = cloud.cpu_seconds() - cpu, time.monotonic() - began
-    means = stage_means(stages, cloud.stages())
-    return Driven(merge([wait() for wait in waits]), used / took, means)

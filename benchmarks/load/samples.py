@@ -12,7 +12,7 @@ from shared.wire import cloud_to_wire
 
 
 @dataclass(frozen=True)
-class Samples:
+class LoadSamples:
     """Messages of an edge, as bytes; a picture's sample number is its position.
 
     Attributes:

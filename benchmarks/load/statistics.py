@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,14 +24,12 @@ class Load:
             microseconds (the last two as the cloud reports them), and the size of its batch.
         rejections: samples that the cloud gave up.
         cpu_seconds: of each generator process in the window.
-        late_us: how much later than planned a frame was sent, for those with a plan, int64 [frames].
     """
 
     seconds: float
     rows: NDArray[np.int64]
     rejections: int = 0
     cpu_seconds: tuple[float, ...] = ()
-    late_us: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
     def steps_per_second(self) -> float:
@@ -61,7 +59,6 @@ def merge(loads: Sequence[Load]) -> Load:
         np.concatenate([load.rows for load in loads]),
         sum(load.rejections for load in loads),
         tuple(share for load in loads for share in load.cpu_seconds),
-        np.concatenate([load.late_us for load in loads]),
     )
 
 
@@ -95,10 +92,3 @@ def stage_means(
         if count > old_count:
             means[stage] = round((total - old_total) / (count - old_count) * 1e6, 1)
     return means
-
-
-def slope(x: Sequence[float], y: Sequence[float]) -> float:
-    """The straight line's slope that lies closest to the points (least squares); 0 for less than two different x."""
-    if len(set(x)) < 2:
-        return 0.0
-    return float(np.polyfit(np.asarray(x, float), np.asarray(y, float), 1)[0])

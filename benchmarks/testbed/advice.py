@@ -20,7 +20,7 @@ from statistics import median
 from typing import Any, Literal
 
 from benchmarks.testbed.attribution import radio_of
-from benchmarks.testbed.schema import Link, Run, Testbed
+from benchmarks.testbed.schema import MeasuredLink, Testbed, TestbedRun
 from shared.bundle import Bundle
 from shared.energy import edge_cost, radio_joules
 from shared.errors import ConfigError
@@ -224,7 +224,7 @@ def _terms_of(testbed: Testbed, bundle: Bundle, edge_gmacs: float | None) -> Ter
     return Terms(head, tail, up - _payload_of_a_round(testbed) + payload, down)
 
 
-def _fitted(testbed: Testbed, alternative: str) -> list[Run]:
+def _fitted(testbed: Testbed, alternative: str) -> list[TestbedRun]:
     main = [run for run in testbed.runs if run.alternative == alternative and run.edge == testbed.main[1]]
     return [run for run in main if run.key in testbed.columns]
 
@@ -280,7 +280,7 @@ def _misses(testbed: Testbed, paths: dict[str, LinkPath]) -> list[Miss]:
     return misses
 
 
-def _path(link: Link) -> LinkPath:
+def _path(link: MeasuredLink) -> LinkPath:
     return LinkPath(
         link.asked.rtt_ms if link.rtt_ms is None else link.rtt_ms,
         link.asked.up_mbit if link.up_mbit is None else link.up_mbit,

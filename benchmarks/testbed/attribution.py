@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.testbed.samples_file import columns_of
-from benchmarks.testbed.schema import PARTS, Alternative, Columns, Link, Network
+from benchmarks.testbed.schema import PARTS, Alternative, Columns, MeasuredLink, MeasuredNetwork
 from shared.energy import RADIOS, Radio, RadioName, compute_joules, radio_joules
 
 RADIO_OF: Mapping[str, RadioName] = {"wifi": "wifi", "lte": "lte", "3g": "3g", "lora": "lora"}
@@ -24,8 +24,8 @@ def radio_of(link: str) -> Radio:
 def attribute(
     rows: Sequence[Mapping[str, Any]],
     alternative: Alternative,
-    link: Link,
-    network: Network,
+    link: MeasuredLink,
+    network: MeasuredNetwork,
     counted: tuple[int, int] | None,
 ) -> Columns:
     """A run's rows as columns.
@@ -46,8 +46,8 @@ def attribute(
 def _row(
     row: Mapping[str, Any],
     alternative: Alternative,
-    link: Link,
-    network: Network,
+    link: MeasuredLink,
+    network: MeasuredNetwork,
     counted: tuple[float, float] | None,
 ) -> dict[str, Any]:
     made = dict(row)
@@ -74,7 +74,7 @@ def _row(
     return made
 
 
-def _divided(row: Mapping[str, Any], link: Link, up: float, down: float) -> dict[str, float]:
+def _divided(row: Mapping[str, Any], link: MeasuredLink, up: float, down: float) -> dict[str, float]:
     """The parts of the latency: transit by round trip and rates, overlapping time scaled, the rest as other."""
     trips = max(row.get("timesteps", 1), 1) * (link.rtt_ms or 0.1) / 2
     up_share = trips + up * 8 / 1000 / (link.up_mbit or UNKNOWN_MBIT)

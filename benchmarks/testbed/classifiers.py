@@ -26,13 +26,13 @@ from shared.errors import ConfigError
 LONGEST_S = 600.0
 """For one sample: float32 features over a link of 50 kbit/s take 42 s each timestep."""
 
-Row = dict[str, Any]
+SampleRow = dict[str, Any]
 
 
-class Classifier(Protocol):
+class SampleClassifier(Protocol):
     """Classifies one sample after the other."""
 
-    async def classify(self, sample: Sample) -> Row:
+    async def classify(self, sample: Sample) -> SampleRow:
         """The columns of a sample but its label and what is counted outside; latency and its parts in ms.
 
         What the network did not report stands under `transit_ms`, both ways together; under `on_air_ms` the time from
@@ -48,7 +48,7 @@ async def open_classifier(
     throttle: CpuThrottle,
     threads: int,
     whole: WholeNetwork | None,
-) -> AsyncIterator[Classifier]:
+) -> AsyncIterator[SampleClassifier]:
     """An alternative, connected.
 
     Args:
@@ -79,12 +79,12 @@ async def open_classifier(
             sample_deadline_s=LONGEST_S,
         )
         async with open_edge(config, bundle, head=head) as network:
-            yield Pair(network.classify, head, local_first=alternative.local_first)
+            yield PairClassifier(network.classify, head, local_first=alternative.local_first)
     else:
         async with grpc.aio.insecure_channel(cloud, options=CHANNEL) as channel:
             call: Any = channel.stream_stream(METHOD)()
             yield (
-                Picture(call, alternative, throttle)
+                PictureClassifier(call, alternative, throttle)
                 if alternative.kind == "picture"
                 else Float32(call, ThrottledHead(open_head(bundle, threads=threads), throttle), bundle)
             )
@@ -99,8 +99,8 @@ class EdgeOnly:
         self._early_exit = early_exit
         self._throttle = throttle
 
-    async def classify(self, sample: Sample) -> Row:
-        """See `Classifier`."""
+    async def classify(self, sample: Sample) -> SampleRow:
+        """See `SampleClassifier`."""
         began = time.perf_counter()
         answer = self._network.classify(sample.pixels, early_exit=self._early_exit)
         self._throttle.wait()
@@ -128,8 +128,8 @@ class Fallback:
         self._head = head
         self._timesteps = bundle.manifest.network.timesteps
 
-    async def classify(self, sample: Sample) -> Row:
-        """See `Classifier`."""
+    async def classify(self, sample: Sample) -> SampleRow:
+        """See `SampleClassifier`."""
         began = time.perf_counter()
         run, total, seen = self._head.start(sample.pixels), np.zeros(()), []
         answer: tuple[float, ...] = ()
@@ -153,7 +153,7 @@ class Fallback:
         }
 
 
-class Pair:
+class PairClassifier:
     """`edge_client`'s own loop."""
 
     def __init__(self, classify: Callable[[Sample], Any], head: ThrottledHead, *, local_first: bool) -> None:
@@ -162,8 +162,8 @@ class Pair:
         self._local_first = local_first
         self._counted = head.steps
 
-    async def classify(self, sample: Sample) -> Row:
-        """See `Classifier`."""
+    async def classify(self, sample: Sample) -> SampleRow:
+        """See `SampleClassifier`."""
         began = time.perf_counter()
         verdict = await self._classify(sample)
         answered = _ms(began)
@@ -172,7 +172,7 @@ class Pair:
         counted, self._counted = self._counted, self._head.steps
         steps = verdict.steps
         here = verdict.answered_by == "edge"
-        row: Row = {
+        row: SampleRow = {
             "predicted": verdict.prediction,
             "answered_by": EDGE if here else CLOUD,
             "timesteps": verdict.timesteps,
@@ -199,7 +199,7 @@ class Pair:
         }
 
 
-class Picture:
+class PictureClassifier:
     """The picture's file to the cloud, which runs the whole network."""
 
     def __init__(self, call: Any, alternative: Alternative, throttle: CpuThrottle) -> None:
@@ -209,8 +209,8 @@ class Picture:
         self._early_exit = alternative.early_exit
         self._throttle = throttle
 
-    async def classify(self, sample: Sample) -> Row:
-        """See `Classifier`."""
+    async def classify(self, sample: Sample) -> SampleRow:
+        """See `SampleClassifier`."""
         began = time.perf_counter()
         data = encode(sample.pixels, self._codec, self._quality)
         self._throttle.wait()
@@ -245,9 +245,9 @@ class Float32:
         self._policy = bundle.settings.exit_policy
         self._timesteps = bundle.manifest.network.timesteps
 
-    async def classify(self, sample: Sample) -> Row:
-        """See `Classifier`."""
-        row: Row = dict.fromkeys(("head_ms", "encode_ms", "queue_ms", "tail_ms", "transit_ms"), 0.0)
+    async def classify(self, sample: Sample) -> SampleRow:
+        """See `SampleClassifier`."""
+        row: SampleRow = dict.fromkeys(("head_ms", "encode_ms", "queue_ms", "tail_ms", "transit_ms"), 0.0)
         row |= {"answered_by": CLOUD, "payload_bytes": 0, "message_bytes": 0}
         began = at = time.perf_counter()
         on_air_since = 0.0

@@ -2,9 +2,9 @@
 
 `python -m benchmarks.testbed.edge_worker --bundle DIR --uncompressed DIR --dataset NAME`, in a checkout.
 Each line of standard input is a job: {"alternative": {...}, "cloud": "HOST:PORT", "n": 200, "seconds": 60,
-"sample_seconds": 30, "share": 0.1, "interface": "tun0"}. It says {"warm": true}, waits for a line, and then its rows
-come back a line each as they are measured, and {"done": ...}. {"measure": repeats, "share": 0.1} measures this machine,
-held to a share of a core (`benchmarks.testbed.cpu_throttle`). The end of the input ends it.
+"share": 0.1, "interface": "tun0"}. The worker says {"warm": true} and waits for a line. Then it writes a line for each
+sample, and {"done": ...}. {"measure": repeats, "share": 0.1} measures this machine, held to a share of a core
+(`benchmarks.testbed.cpu_throttle`). The end of the input ends it.
 """
 
 from __future__ import annotations
@@ -21,24 +21,28 @@ import click
 import grpc
 import numpy as np
 
+from benchmarks.dataset_samples import samples_of
 from benchmarks.testbed.classifiers import open_classifier
 from benchmarks.testbed.cpu_throttle import CpuThrottle, ThrottledHead
 from benchmarks.testbed.schema import Alternative
 from benchmarks.testbed.whole_network import WholeNetwork
-from edge_client.config import InputConfig
 from edge_client.heads.factory import open_head
-from edge_client.inference.sample import Sample
-from edge_client.inputs.factory import open_source
 from shared.bundle import Bundle
 from shared.command_line import existing_path, option, run
 from shared.errors import NeucodexError
 from shared.plain_data import dataclass_from
 
 WARM_UP = 3
+WARM_UP_SHARE = 0.1
+"""Of the time: slow samples warm up in fewer."""
+
+LEAST_S = 10.0
+"""For a run, and for a sample: a broken link is no figure."""
+
 ETHERNET_HEADER = 14
 
 
-class Worker:
+class TestbedEdge:
     """What stays loaded between jobs."""
 
     def __init__(
@@ -46,9 +50,7 @@ class Worker:
     ) -> None:
         self._bundles = bundles
         self._threads = threads
-        bundle = bundles["bottleneck"]
-        source = open_source(InputConfig(dataset=dataset, data=data, limit=limit), bundle.manifest)
-        self._samples = [item for item in source if isinstance(item, Sample)]
+        self._samples = samples_of(bundles["bottleneck"], dataset, data, limit)
         self._whole = WholeNetwork(bundles["uncompressed"], threads) if "uncompressed" in bundles else None
 
     def measure(self, repeats: int, share: float) -> dict[str, Any]:
@@ -84,28 +86,31 @@ class Worker:
         alternative = dataclass_from(Alternative, job["alternative"])
         bundle = self._bundles[alternative.network]
         counters, throttle = Counters(job.get("interface", "")), CpuThrottle(job["share"])
+        began, limit = time.monotonic(), max(job["seconds"], LEAST_S)
         done = 0
         async with open_classifier(
             alternative, bundle, job["cloud"], throttle, self._threads, self._whole
         ) as classifier:
-            for sample in self._samples[: job.get("warm_up", WARM_UP)]:
-                await asyncio.wait_for(classifier.classify(sample), job["sample_seconds"])
+            for sample in self._samples[:WARM_UP]:
+                await asyncio.wait_for(classifier.classify(sample), limit)
+                if time.monotonic() - began > WARM_UP_SHARE * limit:
+                    break
             # A count of bytes on another machine begins here.
             say({"warm": True})
             sys.stdin.readline()
-            before, until = counters.read(), time.monotonic() + job["seconds"]
+            before = counters.read()
             for sample in self._samples[: job["n"]]:
-                if time.monotonic() > until and done:
+                if time.monotonic() - began > limit:
                     break
                 throttle.begin()
-                row = await asyncio.wait_for(classifier.classify(sample), job["sample_seconds"])
+                row = await asyncio.wait_for(classifier.classify(sample), limit)
                 now = counters.read()
                 if before is not None and now is not None:
                     row["link_up_bytes"], row["link_down_bytes"] = (b - a for a, b in zip(before, now, strict=True))
                 before = now
                 say({"sample": sample.id, "label": -1 if sample.label is None else sample.label, **row})
                 done += 1
-        return {"done": {"samples": done}}
+        return {"done": done}
 
 
 class Counters:
@@ -146,8 +151,8 @@ def main(bundle: Path, uncompressed: Path | None, dataset: str, data: Path | Non
     bundles = {"bottleneck": Bundle.open(bundle)}
     if uncompressed is not None:
         bundles["uncompressed"] = Bundle.open(uncompressed)
-    worker = Worker(bundles, dataset, data, limit, threads)
-    say({"ready": {"samples": limit, "fingerprints": {k: b.fingerprint.hex() for k, b in bundles.items()}}})
+    worker = TestbedEdge(bundles, dataset, data, limit, threads)
+    say({"ready": True})
     # One loop for all jobs: gRPC calls back into the loop that it met first, and complains when that is closed.
     with asyncio.Runner() as runner:
         for line in sys.stdin:
@@ -157,8 +162,10 @@ def main(bundle: Path, uncompressed: Path | None, dataset: str, data: Path | Non
                     say({"done": worker.measure(job["measure"], job["share"])})
                 else:
                     say(runner.run(worker.work(job)))
-            except (NeucodexError, TimeoutError, OSError, grpc.aio.AioRpcError) as error:
-                say({"failed": str(error) or type(error).__name__})
+            except asyncio.TimeoutError:
+                say({"failed": "no time for it: a sample took longer than the whole run may"})
+            except (NeucodexError, OSError, grpc.aio.AioRpcError) as error:
+                say({"failed": str(error)})
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from benchmarks.links import namespaces, tun
 from benchmarks.links.process import LinkProcess
-from benchmarks.links.profiles import BY_NAME, LinkProfile
+from benchmarks.links.profiles import LinkProfile
 from benchmarks.testbed.schema import LinkMeans
 from shared.errors import ConfigError
 
@@ -64,7 +64,6 @@ class Namespaces:
         self.edge_prefix = tuple(cable.inside(cable.near))
         self.cloud_prefix = tuple(cable.inside(cable.far))
         for namespace, device in ((cable.near, "near"), (cable.far, "far")):
-            _run("ip", "-n", namespace, "link", "set", "lo", "up")
             # One packet of the link is one packet of the counters: nothing is put together for the device.
             _run("ip", "-n", namespace, "link", "set", device, "gso_max_segs", "1")
 
@@ -80,8 +79,8 @@ class Namespaces:
                 for namespace, device in ((self._cable.near, "near"), (self._cable.far, "far")):
                     _run("tc", "-n", namespace, "qdisc", "del", "dev", device, "root")
         else:
-            with tun.tun_link(self._cable.near, self._cable.far, profile) as made:
-                yield OpenLink(_at(services, made.far_address), "tun", made.near_device)
+            with tun.tun_link(self._cable.near, self._cable.far, profile):
+                yield OpenLink(_at(services, tun.FAR_ADDRESS), "tun", tun.NEAR)
 
     def _netem(self, profile: LinkProfile) -> bool:
         """Whether the kernel has it; then both ends are shaped."""
@@ -159,18 +158,6 @@ def open_environment(edge_host: str | None, here: str | None, interface: str) ->
             yield Namespaces(cable)
     else:
         yield Loopback()
-
-
-def choose_links(names: tuple[str, ...]) -> tuple[LinkProfile, ...]:
-    """Profiles by their names.
-
-    Raises:
-        ConfigError: there is no such profile.
-    """
-    for name in names:
-        if name not in BY_NAME:
-            raise ConfigError(f"no link is called {name}: there are {', '.join(BY_NAME)}")
-    return tuple(BY_NAME[name] for name in names)
 
 
 def _at(services: Mapping[str, str], host: str) -> dict[str, str]:

@@ -9,18 +9,15 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.dataset_samples import samples_of
 from benchmarks.record import Findings
-from benchmarks.testbed.command import Options
-from benchmarks.testbed.edge_profiles import choose_edges
-from benchmarks.testbed.environments import choose_links, open_environment
-from benchmarks.testbed.goals import targets
+from benchmarks.testbed.environments import open_environment
+from benchmarks.testbed.goals import goals
 from benchmarks.testbed.networks import measure_network, trace
+from benchmarks.testbed.options import TestbedOptions
 from benchmarks.testbed.runner import TestbedRunner
 from benchmarks.testbed.samples_file import write_samples
 from benchmarks.testbed.schema import to_results
-from edge_client.config import InputConfig
-from edge_client.inference.sample import Sample
-from edge_client.inputs.factory import open_source
 from shared.bundle import Bundle
 from shared.errors import ConfigError
 
@@ -30,7 +27,7 @@ RATES_OF = 200
 TRACES = 6
 
 
-def measure(folder: Path, options: Options) -> Findings:
+def measure(folder: Path, options: TestbedOptions) -> Findings:
     """Run it; samples.npz goes into `folder`.
 
     Raises:
@@ -38,11 +35,11 @@ def measure(folder: Path, options: Options) -> Findings:
     """
     if not hasattr(os, "sched_setaffinity"):
         raise ConfigError("the testbed gives edge and cloud a core each, which needs Linux: run it there")
-    links, edges = choose_links(options.links), choose_edges(options.edges)
-    if options.main_link not in options.links or options.main_edge not in options.edges:
-        raise ConfigError("--main-link and --main-edge must be among --links and --edges")
     bundles = {"bottleneck": Bundle.open(options.bundle), "uncompressed": Bundle.open(options.uncompressed)}
-    samples = _samples(options, bundles["bottleneck"])
+    if bundles["bottleneck"].manifest.network.input_kind != "static":
+        raise ConfigError(f"bundle {options.bundle} takes events: the testbed compares pictures")
+    most = max(options.n, options.n_others)
+    samples = samples_of(bundles["bottleneck"], options.dataset, options.data, most)
     console = Console(stderr=True)
     console.print("measuring firing rates")
     few = samples[: 20 if options.quick else RATES_OF]
@@ -51,17 +48,8 @@ def measure(folder: Path, options: Options) -> Findings:
         tempfile.TemporaryDirectory(prefix="neucodex-testbed-") as there,
         open_environment(options.edge_host, options.cloud_host, options.edge_interface) as environment,
     ):
-        runner = TestbedRunner(options, bundles, networks, environment, Path(there), console)
-        testbed = runner.run(links, edges)
+        testbed = TestbedRunner(options, bundles, networks, environment, Path(there), console).run()
     testbed = replace(testbed, traces=trace(bundles["bottleneck"], samples[:TRACES]))
     write_samples(testbed, folder)
     n = {run.key: run.n for run in testbed.runs}
-    return Findings(n=n, results=to_results(testbed), targets=targets(testbed))
-
-
-def _samples(options: Options, bundle: Bundle) -> list[Sample]:
-    most = max(options.n, options.n_others)
-    source = open_source(InputConfig(dataset=options.dataset, data=options.data, limit=most), bundle.manifest)
-    if bundle.manifest.network.input_kind != "static":
-        raise ConfigError(f"bundle {bundle.path} takes events: the testbed compares pictures")
-    return [item for item in source if isinstance(item, Sample)]
+    return Findings(n=n, results=to_results(testbed), targets=goals(testbed))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from benchmarks.testbed.schema import LayerOperations, LayerSpikes, Network, Trace
+from benchmarks.testbed.schema import LayerOperations, LayerSpikes, MeasuredNetwork, Trace
 from benchmarks.testbed.whole_network import TailRun, WholeNetwork
 from edge_client.inference.sample import Sample
 from shared.bundle import Bundle
@@ -19,7 +19,7 @@ from training.evaluate import spike_statistics
 from training.execute import execute_bundle
 
 
-def measure_network(bundle: Bundle, samples: Sequence[Sample]) -> Network:
+def measure_network(bundle: Bundle, samples: Sequence[Sample]) -> MeasuredNetwork:
     """A bundle's network, with its firing rates over these pictures at full T."""
     manifest = bundle.manifest
     spec = manifest.network
@@ -27,7 +27,7 @@ def measure_network(bundle: Bundle, samples: Sequence[Sample]) -> Network:
     labels = torch.tensor([sample.label or 0 for sample in samples])
     here = Machine(torch.device("cpu"), bfloat16=False)
     found = spike_statistics(execute_bundle(bundle), Samples(frames, labels), manifest.normalisation, here)
-    return Network(
+    return MeasuredNetwork(
         bundle=manifest.name,
         fingerprint=bundle.fingerprint.hex(),
         split=spec.split,

@@ -10,13 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.processes import END_S, START_S, LinesProcess
+from benchmarks.processes import END_S, end, start
 from shared.errors import NeucodexError
 
-SILENCE_S = 700.0
-"""Longer than any sample may take."""
-
-Row = dict[str, Any]
+SampleRow = dict[str, Any]
 
 
 def pin(pid: int, core: int) -> None:
@@ -26,8 +23,8 @@ def pin(pid: int, core: int) -> None:
             os.sched_setaffinity(int(task.name), {core})
 
 
-class EdgeWorkerProcess(LinesProcess):
-    """`python -m benchmarks.testbed.edge_worker` behind a prefix (a namespace's, or ssh).
+class EdgeWorkerProcess:
+    """`python -m benchmarks.testbed.edge_worker` behind a prefix (a namespace's, or ssh). A context manager.
 
     Args:
         prefix: before the command.
@@ -36,72 +33,68 @@ class EdgeWorkerProcess(LinesProcess):
     """
 
     def __init__(self, prefix: Sequence[str], python: str, flags: Sequence[str]) -> None:
-        super().__init__(["benchmarks.testbed.edge_worker", *flags], prefix=prefix, python=python)
-        self._read_lines = 0
+        arguments = ["benchmarks.testbed.edge_worker", *flags]
+        self.process = start(
+            arguments, prefix=prefix, python=python, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
-    def wait_ready(self) -> dict[str, Any]:
-        """Wait until it has loaded everything; returns what it holds.
+    def wait_ready(self) -> None:
+        """Wait until it has loaded everything.
 
         Raises:
             NeucodexError: it did not start; standard error says why.
         """
-        ready: dict[str, Any] = self._next(START_S)["ready"]
-        return ready
+        assert "ready" in self._next()
 
     def measure(self, repeats: int, share: float) -> dict[str, Any]:
-        """The speed of its network, see `benchmarks.testbed.edge_worker`."""
-        done, _ = self.do({"measure": repeats, "share": share})
-        return done
+        """The speed of its networks, see `benchmarks.testbed.edge_worker`."""
+        self._tell({"measure": repeats, "share": share})
+        speeds: dict[str, Any] = self._next()["done"]
+        return speeds
 
-    def do(
-        self,
-        job: Mapping[str, Any],
-        warm: Callable[[], None] = lambda: None,
-        row: Callable[[Row], None] = lambda _: None,
-    ) -> tuple[dict[str, Any], list[Row]]:
-        """Run a job to its end.
+    def do(self, job: Mapping[str, Any], warm: Callable[[], None] = lambda: None) -> list[SampleRow]:
+        """Run a job to its end; returns a row for each sample.
 
         Args:
             job: what the worker is to do.
             warm: called before the first sample, which waits until it returns.
-            row: called with the row of each sample.
 
         Raises:
             NeucodexError: it failed; the text says why.
         """
-        self._tell(json.dumps(job))
-        rows: list[Row] = []
-        while True:
-            said = self._next(SILENCE_S)
-            if "done" in said:
-                return said["done"], rows
+        self._tell(job)
+        rows: list[SampleRow] = []
+        while "done" not in (said := self._next()):
             if "failed" in said:
                 raise NeucodexError(f"the edge could not do it: {said['failed']}")
             if "warm" in said:
                 warm()
-                self._tell("")
-                continue
-            rows.append(said)
-            row(said)
+                self._tell({})
+            else:
+                rows.append(said)
+        return rows
 
-    def __exit__(self, *error: object) -> None:
+    def __enter__(self) -> EdgeWorkerProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         assert self.process.stdin is not None
         # The end of its input ends it, on another machine too, where a signal would end ssh alone.
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(END_S)
-        super().__exit__(*error)
+        end(self.process)
 
-    def _tell(self, line: str) -> None:
+    def _tell(self, message: Mapping[str, Any]) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(line + "\n")
+        self.process.stdin.write(json.dumps(message) + "\n")
         self.process.stdin.flush()
 
-    def _next(self, within_s: float) -> dict[str, Any]:
-        if not self.wait_for_lines(self._read_lines + 1, within_s):
-            if self._over:
-                raise NeucodexError(f"the edge ended with exit code {self.process.wait()}: see above")
-            raise NeucodexError(f"the edge said nothing for {within_s:g} s")
-        self._read_lines += 1
-        return self._lines[self._read_lines - 1]
+    def _next(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith("{"):
+                said: dict[str, Any] = json.loads(line)
+                return said
+        raise NeucodexError(f"the edge ended with exit code {self.process.wait()}: see above")

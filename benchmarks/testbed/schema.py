@@ -1,6 +1,6 @@
 """What a run of the testbed found, in types: `record.json` holds the summaries, `samples.npz` beside it each sample.
 
-A `Run` is one alternative over one link from one edge. `samples_file.py` reads a record back.
+A `TestbedRun` is one alternative over one link from one edge. `samples_file.py` reads a record back.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Alternative:
 
 
 @dataclass(frozen=True)
-class Link:
+class MeasuredLink:
     """A profile, what stood in for it, and what was measured over it: round trips (ms) and bulk TCP rates (Mbit/s).
 
     `counts_headers`: link bytes were counted at an interface, so IP and TCP headers are in them. None: not measured.
@@ -77,7 +77,7 @@ class EdgeProfile:
 
 
 @dataclass(frozen=True)
-class Edge:
+class MeasuredEdge:
     """A profile, how it was held, and what was measured: a step of the head (with encoder) and of the whole network.
 
     `gmacs` is the whole uncompressed network's multiply-accumulates (dense) a second, 1e9; `runtime` what ran it.
@@ -92,8 +92,8 @@ class Edge:
 
 
 @dataclass(frozen=True)
-class Cloud:
-    """What was measured of the cloud: a step of one sample, as `Edge`."""
+class MeasuredCloud:
+    """What was measured of the cloud: a step of one sample, as `MeasuredEdge`."""
 
     tail_ms: float
     whole_ms: float
@@ -127,7 +127,7 @@ class LayerSpikes:
 
 
 @dataclass(frozen=True)
-class Network:
+class MeasuredNetwork:
     """A bundle of the record, and what was measured of its network at full T over `samples` pictures.
 
     `local_exit_macs`: multiply-accumulates each time that the local exit is asked.
@@ -163,7 +163,7 @@ class Columns:
     sample: its place in the data set's test part;  label, predicted: classes;  answered_by: EDGE or CLOUD;
     timesteps: at which it stopped;  head_steps: timesteps that the edge computed, those that nothing used included;
     payload_bytes: spikes, features or the picture's file;  message_bytes: the messages that carried them;
-    link_up_bytes, link_down_bytes: on the link, as `Link.counts_headers` says;
+    link_up_bytes, link_down_bytes: on the link, as `MeasuredLink.counts_headers` says;
     latency_ms: from the sample's input to its verdict, and its parts, which add up to it. Clocks of two machines are
     never compared: what the cloud did not report is divided by the link's measured round trip and rates. Time in which
     several timesteps were under way is counted once: their parts are scaled to fit;
@@ -232,7 +232,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Run:
+class TestbedRun:
     """One alternative over one link from one edge: names of `Testbed.alternatives`, `.links`, `.edges`.
 
     n: samples;  asked: how many were asked for, where there was no time for as many;  accuracy: its mean and interval;
@@ -315,22 +315,22 @@ class Testbed:
     main: tuple[str, str]
     threshold: float
     alternatives: tuple[Alternative, ...]
-    links: tuple[Link, ...]
-    edges: tuple[Edge, ...]
-    cloud: Cloud
-    networks: Mapping[str, Network]
+    links: tuple[MeasuredLink, ...]
+    edges: tuple[MeasuredEdge, ...]
+    cloud: MeasuredCloud
+    networks: Mapping[str, MeasuredNetwork]
     energy: str
-    runs: tuple[Run, ...]
+    runs: tuple[TestbedRun, ...]
     passed_over: tuple[str, ...] = ()
     columns: Mapping[str, Columns] = field(default_factory=dict, repr=False)
     traces: tuple[Trace, ...] = field(default=(), repr=False)
 
-    def run(self, alternative: str, link: str | None = None, edge: str | None = None) -> Run | None:
+    def run(self, alternative: str, link: str | None = None, edge: str | None = None) -> TestbedRun | None:
         """The run of an alternative, by default of the main profile; None if there is none."""
         of = (link or self.main[0], edge or self.main[1])
         return next((run for run in self.runs if run.alternative == alternative and (run.link, run.edge) == of), None)
 
-    def main_runs(self) -> list[tuple[Alternative, Run]]:
+    def main_runs(self) -> list[tuple[Alternative, TestbedRun]]:
         """Each alternative with its run on the main profile, or, where it needs no link, on any link."""
         found = []
         for alternative in self.alternatives:
@@ -342,7 +342,7 @@ class Testbed:
                 found.append((alternative, run))
         return found
 
-    def drop(self, best: Run | None, other: Run | None) -> Drop | None:
+    def drop(self, best: TestbedRun | None, other: TestbedRun | None) -> Drop | None:
         """By how much `other` lies below `best`; None where they have no picture in common."""
         if best is None or other is None:
             return None

@@ -25,7 +25,7 @@ from shared.exit_policy import ExitPolicy
 
 
 @dataclass(frozen=True)
-class Answer:
+class NetworkAnswer:
     """Confidences [classes] of each timestep that was computed; the answer is the last one's."""
 
     confidences: tuple[NDArray[np.float32], ...]
@@ -68,9 +68,9 @@ class WholeNetwork:
         self._policy = bundle.settings.exit_policy
         self.classify(np.ones(self._spec.sample_shape, np.uint8), early_exit=False)
 
-    def classify(self, pixels: NDArray[np.uint8], *, early_exit: bool) -> Answer:
+    def classify(self, pixels: NDArray[np.uint8], *, early_exit: bool) -> NetworkAnswer:
         """A picture [C, H, W] to its answer: at the bundle's own exit, or at T."""
-        return Answer(tuple(self._steps(pixels, self._policy if early_exit else None)))
+        return NetworkAnswer(tuple(self._steps(pixels, self._policy if early_exit else None)))
 
     def step_seconds(self, pixels: NDArray[np.uint8], repeats: int) -> float:
         """The median time of a timestep of the whole network; the first convolution's share is in it."""

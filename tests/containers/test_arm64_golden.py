@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.record import Clock, Findings, Target
+from benchmarks.record import Clock, Findings, Goal
 from tests.containers.arm64_root import Arm64Root
 from tests.containers.conftest import REPOSITORY
 
@@ -82,9 +82,9 @@ def test_arm64_codes_every_frame_as_this_machine_does(
                 "frames here": coded_here,
             },
             targets=[
-                Target("golden and simple-decoder tests passed on arm64", for_all, passed, "tests", "higher"),
-                Target("tests failed on arm64", 0, sum(r == "failed" for r in there.values()), "tests", "lower"),
-                Target("frames coded alike", 1, float(all(equal.values())), "share", "higher", "one SHA-256 of all"),
+                Goal("golden and simple-decoder tests passed on arm64", for_all, passed, "tests", "higher"),
+                Goal("tests failed on arm64", 0, sum(r == "failed" for r in there.values()), "tests", "lower"),
+                Goal("frames coded alike", 1, float(all(equal.values())), "share", "higher", "one SHA-256 of all"),
             ],
         )
         clock.write(findings, records / f"{date.today().isoformat()}-arm64-golden")

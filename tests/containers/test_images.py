@@ -23,7 +23,7 @@ import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from benchmarks.record import Clock, Findings, Target
+from benchmarks.record import Clock, Findings, Goal
 from tests.containers.arm64_root import Missing
 from tests.containers.conftest import REPOSITORY
 from tests.containers.docker_engine import HERE, Architecture, Engine, base_image, engine, fetch_wheels, served
@@ -82,9 +82,9 @@ def found(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
         arm = sizes.get("edge arm64", {})
         without = "" if arm else "there was no arm64 image"
         targets = [
-            Target("edge image for arm64, unpacked", LIMIT_MB, arm.get("all_mb"), "MB", "lower", without),
-            Target("its own layers", OWN_LIMIT_MB, arm.get("own_mb"), "MB", "lower", without),
-            Target("samples answered by the cloud", SAMPLES, pair["samples"], "samples", "higher"),
+            Goal("edge image for arm64, unpacked", LIMIT_MB, arm.get("all_mb"), "MB", "lower", without),
+            Goal("its own layers", OWN_LIMIT_MB, arm.get("own_mb"), "MB", "lower", without),
+            Goal("samples answered by the cloud", SAMPLES, pair["samples"], "samples", "higher"),
         ]
         clock.write(Findings({"images": len(sizes)}, results, targets), records / f"{date.today()}-containers")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import atheris  # type: ignore[import-not-found,unused-ignore]  # in an environment of its own, see the Makefile
 
-from benchmarks.record import Clock, Findings, Target
+from benchmarks.record import Clock, Findings, Goal
 
 with atheris.instrument_imports(include=["shared"]):
     import numpy as np
@@ -144,9 +144,9 @@ def findings(seconds: float) -> Findings:
             "slowest decode by both coders, seconds of the processor": round(slowest, 4),
         },
         targets=[
-            Target("inputs without anything but a frame or CodecError, for", 600, round(seconds), "s", "higher"),
-            Target("longest decode, by both coders", LIMIT_S, round(slowest, 4), "s", "lower"),
-            Target("memory beyond the start's", GROWTH_LIMIT_KB, grown, "kB", "lower"),
+            Goal("inputs without anything but a frame or CodecError, for", 600, round(seconds), "s", "higher"),
+            Goal("longest decode, by both coders", LIMIT_S, round(slowest, 4), "s", "lower"),
+            Goal("memory beyond the start's", GROWTH_LIMIT_KB, grown, "kB", "lower"),
         ],
     )
 

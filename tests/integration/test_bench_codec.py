@@ -1,4 +1,4 @@
-"""`neucodex-bench codec --quick` from end to end, on the bundle that ships: sizes, times, a plot, a record."""
+"""`neucodex-bench codec --quick` from end to end, on the bundle that ships: sizes, times, a record."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LIMIT_S = 180.0
 FORMS = {"packed bits", "zstd, dictionary", "positions (varints)", "codec (range-coded)", "codec's choice"}
 
 
-def test_the_codec_benchmark_runs_and_leaves_a_record_and_a_plot(tmp_path: Path) -> None:
+def test_the_codec_benchmark_runs_and_leaves_a_record(tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-m", "benchmarks", "codec", "--quick", "--limit", "60", "--out", str(tmp_path)],
         capture_output=True,
@@ -25,7 +25,6 @@ def test_the_codec_benchmark_runs_and_leaves_a_record_and_a_plot(tmp_path: Path)
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    assert (tmp_path / "codec.png").read_bytes().startswith(b"\x89PNG")
     record = json.loads((tmp_path / "record.json").read_text())
     assert record["n"]["test samples"] == 60
     sizes = record["results"]["bytes of a frame"]["mean"]

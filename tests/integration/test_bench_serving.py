@@ -9,14 +9,15 @@ import sys
 from pathlib import Path
 
 from tests.support.bundles import make_bundle
-from tests.support.edges import ROOT
+from tests.support.edges import ROOT, rename_classes
 
 LIMIT_S = 180.0
 """It takes some 10 s on two free cores, most of it loading torch four times."""
 
 
 def test_the_serving_benchmark_runs_and_leaves_a_record(tmp_path: Path) -> None:
-    bundle, out = make_bundle(tmp_path / "bundle"), tmp_path / "record"
+    bundle = rename_classes(make_bundle(tmp_path / "bundle"), tuple("0123456789"))
+    out = tmp_path / "record"
     command = ["-m", "benchmarks", "serving", "--quick", "--bundle", str(bundle.path), "--out", str(out)]
     run = subprocess.run(
         [sys.executable, *command],
@@ -44,9 +45,8 @@ def test_the_serving_benchmark_runs_and_leaves_a_record(tmp_path: Path) -> None:
     assert results["same_answers"]["largest_confidence_difference"] < 1e-5
     assert results["one_stream"]["echo_us"]["p50"] > 0
     assert results["offered"]["queue_in_steps"]["p99"] > 0
-    assert len(record["targets"]) == 9
+    assert len(record["targets"]) == 8
     assert {target["measured"] for target in record["targets"]} == {None}, "a quick run proves nothing"
-    assert (out / "throughput.png").stat().st_size > 1000
     assert not _running(str(bundle.path))
 
 

@@ -20,19 +20,12 @@ LOOK = """
   window.errors = [];
   addEventListener("error", event => errors.push(String(event.message || event.target.outerHTML)), true);
   addEventListener("load", () => {
-    const marks = "path, rect, circle, use, line, polygon";
-    const seen = figure => [...figure.querySelectorAll(marks)].filter(mark => {
-      const box = mark.getBoundingClientRect(), style = getComputedStyle(mark);
-      return box.width + box.height > 0 && (style.fill !== "none" || style.stroke !== "none");
-    }).length;
     const ink = getComputedStyle(document.body);
     document.title = JSON.stringify({
       errors,
-      figures: [...document.querySelectorAll("svg")].map(svg => [svg.getAttribute("aria-label"), seen(svg)]),
       pictures: [...document.images].map(image => image.naturalWidth),
       wide: document.documentElement.scrollWidth, window: innerWidth,
       colours: [ink.color, ink.backgroundColor],
-      text: [...document.querySelectorAll("svg text")].map(text => getComputedStyle(text).fill),
     });
   });
 </script>
@@ -83,17 +76,15 @@ def test_the_page_is_whole_at_every_width(browser: str, page: Path, width: int) 
     seen = look(browser, page, width)
     assert seen["window"] == width
     assert seen["errors"] == []
-    assert len(seen["figures"]) == 8
-    assert all(marks >= 5 for _, marks in seen["figures"]), seen["figures"]
-    assert seen["pictures"] == [32]
+    assert len(seen["pictures"]) == 7
+    assert all(seen["pictures"]), "each figure can be drawn"
     assert seen["wide"] <= width
 
 
-def test_dark_is_dark_and_figures_follow(browser: str, page: Path) -> None:
+def test_dark_is_dark(browser: str, page: Path) -> None:
     light = look(browser, page, 1280)
     dark = look(browser, page, 1280, "", "--blink-settings=preferredColorScheme=0")
     assert light["colours"] != dark["colours"]
-    assert set(light["text"]).isdisjoint(dark["text"])
 
 
 def test_what_is_wrong_would_be_seen(browser: str, page: Path) -> None:

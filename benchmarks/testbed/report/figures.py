@@ -1,16 +1,23 @@
-"""The figures of the report, each from a record alone."""
+"""The figures of the report, each from a record alone, drawn by matplotlib as SVG."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
+from typing import Any
 
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from benchmarks.testbed.report import theme
-from benchmarks.testbed.schema import PARTS, Alternative, Columns, Run, Testbed
+from benchmarks.testbed.schema import PARTS, Alternative, Testbed, TestbedRun, Trace
 
 LINES = (
     "edge-only", "png", "jpeg-90", "webp-75", "split-float32", "split-packed", "bottleneck-exit", "full",
@@ -18,201 +25,154 @@ LINES = (
 )  # fmt: skip
 """Alternatives that are compared over links; others lie between them."""
 
-ENERGETIC = {*LINES, "edge-only-exit", "fallback"} - {"split-float32"}
-"""Alternatives whose energy is drawn."""
-
+STACKED = {*LINES, "edge-only-exit"}
+EXITS = ("edge-only-exit", "jpeg-90", "split-packed", "full", "full-local-first")
 MARKS = {"raw": "X", "bottleneck-full-t": "^", "bottleneck-exit": "v", "full-local-first": "P"}
 """Marks of those that share a colour; a dot else."""
 
-PART_NAMES = dict(zip(PARTS, ("head", "encode", "uplink", "queue", "tail", "downlink", "other"), strict=True))
-PART_COLOURS = dict(
-    zip(
-        PARTS,
-        (theme.PAIR, theme.PAIR_SOFT, theme.JPEG, theme.LOCAL, theme.EDGE, theme.WEBP, theme.PLAIN),
-        strict=True,
-    )
-)
+STYLE: Any = {
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "neucodex",  # and the same record gives the same file
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+}
 
-Paint = Callable[[Axes], None]
+
+def svg(paint: Callable[[Figure], None], height: float) -> str:
+    """What `paint` draws into a figure of that height (inches), as a data address for an image."""
+    with plt.rc_context(STYLE):
+        figure = plt.figure(figsize=(6.5, height), layout="constrained")
+        try:
+            paint(figure)
+            file = io.BytesIO()
+            figure.savefig(file, format="svg", metadata={"Date": None})
+        finally:
+            plt.close(figure)
+    return f"data:image/svg+xml;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def colour(alternative: Alternative) -> str:
     """One for each kind of alternative."""
     if alternative.kind == "picture":
-        return {"jpeg": theme.JPEG, "webp": theme.WEBP}.get(alternative.codec or "", theme.PLAIN)
+        return {"jpeg": "tab:orange", "webp": "tab:olive"}.get(alternative.codec or "", "tab:gray")
     if alternative.kind == "pair":
-        return theme.PAIR if alternative.network == "bottleneck" else theme.PAIR_SOFT
-    return {"edge": theme.EDGE, "float32": theme.FEATURES, "fallback": theme.LOCAL}[alternative.kind]
+        return "tab:blue" if alternative.network == "bottleneck" else "tab:cyan"
+    return {"edge": "tab:purple", "float32": "tab:pink", "fallback": "tab:green"}[alternative.kind]
 
 
-def accuracy_against_bytes(testbed: Testbed, figure: str, label: str) -> Paint:
-    """Points for each alternative that sends something; the qualities of a picture codec are a curve."""
+def accuracy_against_bytes(axes: Axes, testbed: Testbed, column: str, label: str) -> None:
+    """A point for each alternative that sends something; the qualities of a picture codec are a curve."""
     points = [
-        (alternative, x, run.accuracy.mean)
+        (alternative, x, 100 * run.accuracy.mean)
         for alternative, run in testbed.main_runs()
-        if run.mean("payload_bytes") and (x := run.mean(figure)) and run.accuracy.mean is not None
+        if run.mean("payload_bytes") and (x := run.mean(column)) and run.accuracy.mean is not None
     ]
-
-    def paint(axes: Axes) -> None:
-        for codec, name, line, marker in (("jpeg", "JPEG", theme.JPEG, "s"), ("webp", "WebP", theme.WEBP, "D")):
-            curve = sorted(
-                (x, 100 * y) for a, x, y in points if a.kind == "picture" and a.codec == codec and a.early_exit
-            )
-            if curve:
-                axes.plot(*zip(*curve, strict=True), f"{marker}-", color=line, ms=5, label=f"cloud only, {name}")
-        for a, x, y in points:
-            if a.kind == "picture" and a.codec in ("jpeg", "webp"):
-                continue
-            mark, size = MARKS.get(a.name, "o"), 9 if a.name == "full" else 6.5
-            axes.plot([x], [100 * y], mark, color=colour(a), ms=size, label=a.title)
-            if a.name == "full":
-                axes.annotate(
-                    a.title, (x, 100 * y), xytext=(0, -16), textcoords="offset points", fontsize=8.5, ha="center"
-                )
-        axes.set(xscale="log", xlabel=label, ylabel="accuracy, %")
-        axes.margins(0.1, 0.1)
-        _plain_numbers(axes, "x")
-        if points:
-            axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=2)
-
-    return paint
+    for codec, name in (("jpeg", "JPEG"), ("webp", "WebP")):
+        curve = [(a, x, y) for a, x, y in points if a.codec == codec and a.early_exit]
+        if curve:
+            xy = sorted((x, y) for _, x, y in curve)
+            axes.plot(*zip(*xy, strict=True), "s-", ms=4, color=colour(curve[0][0]), label=f"cloud only, {name}")
+    for a, x, y in points:
+        if a.codec not in ("jpeg", "webp"):
+            axes.plot([x], [y], MARKS.get(a.name, "o"), color=colour(a), label=a.title)
+    axes.set(xscale="log", xlabel=label, ylabel="accuracy, %")
 
 
-def latency_over_links(testbed: Testbed) -> Paint:
-    """Median latency over each link, in the order of their round trips. Two may have one round trip and other rates."""
+def latency_over_links(axes: Axes, testbed: Testbed) -> None:
+    """Median latency over each link, in the order of their round trips."""
     links = sorted(testbed.links, key=lambda link: link.asked.rtt_ms)
     places = {link.asked.name: at for at, link in enumerate(links)}
-
-    def paint(axes: Axes) -> None:
-        for name in LINES:
-            alternative = next((a for a in testbed.alternatives if a.name == name), None)
-            points = sorted(
-                (places[run.link], value)
-                for run in testbed.runs
-                if run.alternative == name and run.edge == testbed.main[1] and run.link in places
-                if (value := run.median("latency_ms"))
-            )
-            if alternative is None or not points:
-                continue
-            if alternative.kind == "edge":  # no link makes a difference
-                axes.axhline(points[0][1], color=colour(alternative), ls="--", label=alternative.title)
-                continue
-            style = {"split-packed": ":", "bottleneck-exit": "--"}.get(name, "-")
-            mark = MARKS.get(name, "o")
-            axes.plot(
-                *zip(*points, strict=True), f"{mark}{style}", color=colour(alternative), label=alternative.title, ms=5
-            )
-        axes.set(yscale="log", xlabel="link, and its measured round trip", ylabel="median latency, ms")
-        trips = [link.asked.rtt_ms if link.rtt_ms is None else link.rtt_ms for link in links]
-        names = [f"{link.asked.name}\n{trip:.3g} ms" for link, trip in zip(links, trips, strict=True)]
-        axes.set_xticks(range(len(links)), names, fontsize=8)
-        _plain_numbers(axes, "y")
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2)
-
-    return paint
+    for alternative in testbed.alternatives:
+        points = sorted(
+            (places[run.link], value)
+            for run in testbed.runs
+            if run.alternative == alternative.name and run.edge == testbed.main[1] and run.link in places
+            if (value := run.median("latency_ms"))
+        )
+        if alternative.name not in LINES or not points:
+            continue
+        if alternative.kind == "edge":  # no link makes a difference
+            axes.axhline(points[0][1], color=colour(alternative), ls="--", label=alternative.title)
+            continue
+        line = {"split-packed": ":", "bottleneck-exit": "--"}.get(alternative.name, "-") + MARKS.get(
+            alternative.name, "o"
+        )
+        axes.plot(*zip(*points, strict=True), line, ms=4, color=colour(alternative), label=alternative.title)
+    trips = [link.asked.rtt_ms if link.rtt_ms is None else link.rtt_ms for link in links]
+    names = [f"{link.asked.name}\n{trip:.3g} ms" for link, trip in zip(links, trips, strict=True)]
+    axes.set_xticks(range(len(links)), names, fontsize=8)
+    axes.set(yscale="log", xlabel="link, and its measured round trip", ylabel="median latency, ms")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
 
 
-def stacked_latency(testbed: Testbed) -> Paint:
-    """Mean parts of a sample's latency: they add up to its mean."""
-    rows = [
-        (a, run) for a, run in testbed.main_runs() if run.mean("latency_ms") and a.name in (*LINES, "edge-only-exit")
-    ]
-    return _stacked(
-        [a.title for a, _ in rows],
-        {PART_NAMES[part]: [run.mean(part) or 0.0 for _, run in rows] for part in PARTS},
-        [PART_COLOURS[part] for part in PARTS],
-        "mean latency of a sample, ms",
-    )
+def stacked_latency(axes: Axes, testbed: Testbed) -> None:
+    """Mean parts of a sample's latency; they add up to its mean."""
+    runs = {a.title: run for a, run in testbed.main_runs() if run.mean("latency_ms") and a.name in STACKED}
+    _stack(axes, runs, {part.removesuffix("_ms"): part for part in PARTS}, 1.0)
+    axes.set_xlabel("mean latency of a sample, ms")
 
 
-def stacked_energy(testbed: Testbed) -> Paint:
-    """Mean energy of a sample on the edge, computing and radio; without float32 features, which would hide the rest."""
-    rows = [(a, run) for a, run in testbed.main_runs() if run.mean("compute_j") is not None and a.name in ENERGETIC]
-    most = max((sum(run.mean(part) or 0.0 for part in ("compute_j", "radio_j")) for _, run in rows), default=1.0)
-    factor, unit = (1e3, "mJ") if most >= 1e-3 else (1e6, "µJ")
-    return _stacked(
-        [a.title for a, _ in rows],
-        {
-            "computing": [factor * (run.mean("compute_j") or 0.0) for _, run in rows],
-            "radio": [factor * (run.mean("radio_j") or 0.0) for _, run in rows],
-        },
-        [theme.PAIR, theme.JPEG],
-        f"a sample on the edge, {unit}, {testbed.energy.split(';')[0].split(' (')[0]}",
-    )
+def stacked_energy(axes: Axes, testbed: Testbed) -> None:
+    """Mean energy of a sample on the edge, without float32 features, which would hide the rest."""
+    shown = STACKED - {"split-float32"} | {"fallback"}
+    runs = {a.title: run for a, run in testbed.main_runs() if run.mean("compute_j") is not None and a.name in shown}
+    _stack(axes, runs, {"computing": "compute_j", "radio": "radio_j"}, 1e3)
+    axes.set_xlabel(f"a sample on the edge, mJ, {testbed.energy}")
 
 
-def exit_histogram(testbed: Testbed) -> Paint:
+def exit_histogram(axes: Axes, testbed: Testbed) -> None:
     """Share of the samples by the timestep at which they stopped."""
-    wanted = ("edge-only-exit", "jpeg-90", "split-packed", "full", "full-local-first")
-    shown = [
-        (a, testbed.columns[run.key]) for a, run in testbed.main_runs() if a.name in wanted and len_of(testbed, run)
-    ]
-
-    def paint(axes: Axes) -> None:
-        steps = max((int(columns.timesteps.max()) for _, columns in shown), default=1)
-        timesteps = max([network.timesteps for network in testbed.networks.values()] + [steps])
-        width = 0.8 / max(len(shown), 1)
-        for index, (alternative, columns) in enumerate(shown):
-            shares = [100 * float(np.mean(columns.timesteps == t)) for t in range(1, timesteps + 1)]
-            at = np.arange(1, timesteps + 1) + (index - (len(shown) - 1) / 2) * width
-            axes.bar(at, shares, width * 0.88, color=theme.SERIES[index], label=alternative.title)
-        axes.set(xlabel="timestep at which a sample stopped", ylabel="share of the samples, %")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(axis="x", visible=False)
-        axes.legend(loc="upper right")
-
-    return paint
+    shown = [(a, testbed.columns[run.key]) for a, run in testbed.main_runs() if a.name in EXITS and run.n]
+    timesteps = max(network.timesteps for network in testbed.networks.values()) if testbed.networks else 1
+    width = 0.8 / max(len(shown), 1)
+    for index, (alternative, columns) in enumerate(shown):
+        shares = [100 * float(np.mean(columns.timesteps == t)) for t in range(1, timesteps + 1)]
+        at = np.arange(1, timesteps + 1) + (index - (len(shown) - 1) / 2) * width
+        axes.bar(at, shares, width, color=f"C{index}", label=alternative.title)
+    axes.set(xlabel="timestep at which a sample stopped", ylabel="share of the samples, %")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def confidence(confidences: np.ndarray, names: tuple[str, ...], threshold: float) -> Paint:
-    """The confidences [T, classes] of one picture in its likeliest classes, by timestep."""
-    timesteps = len(confidences)
-    best = np.argsort(-np.nanmax(confidences, axis=0))[:3]
-
-    def paint(axes: Axes) -> None:
-        at = range(1, timesteps + 1)
-        for place, index in enumerate(best):
-            axes.plot(at, 100 * confidences[:, index], "o-", color=theme.SERIES[place], label=names[index], ms=5)
-        axes.axhline(100 * threshold, color=theme.SOFT, ls=":", lw=1.2)
-        axes.set(ylim=(-4, 104), xlabel="timestep", ylabel="confidence, %")
-        axes.set_xticks(list(at))
-        axes.legend(loc="center right")
-
-    return paint
-
-
-def len_of(testbed: Testbed, run: Run) -> int:
-    """How many samples of a run the record holds."""
-    columns: Columns | None = testbed.columns.get(run.key)
-    return 0 if columns is None else len(columns)
+def trace(figure: Figure, found: Trace, names: Sequence[str], threshold: float) -> None:
+    """A picture, its spikes (a band for each timestep, a row for each channel) and the cloud's confidences."""
+    picture, spikes, confidence = figure.subplots(1, 3, width_ratios=(1, 2, 2))
+    picture.imshow(_rgb(found.picture))
+    picture.set_axis_off()
+    timesteps, channels = found.spikes.shape[:2]
+    spikes.imshow(found.spikes.reshape(timesteps * channels, -1), cmap="Blues", aspect="auto", interpolation="nearest")
+    spikes.set_yticks([(t + 0.5) * channels - 0.5 for t in range(timesteps)], [f"t={t + 1}" for t in range(timesteps)])
+    spikes.set_xlabel("position in a channel")
+    for edge in range(1, timesteps):
+        spikes.axhline(edge * channels - 0.5, color="black", lw=0.5)
+    for index in np.argsort(-np.nanmax(found.confidences, axis=0))[:3]:
+        confidence.plot(range(1, timesteps + 1), 100 * found.confidences[:, index], "o-", ms=4, label=names[index])
+    confidence.axhline(100 * threshold, color="gray", ls=":")
+    confidence.set(ylim=(-4, 104), xlabel="timestep", ylabel="confidence, %")
+    confidence.xaxis.set_major_locator(MaxNLocator(integer=True))
+    confidence.legend()
 
 
-def _stacked(names: list[str], parts: dict[str, list[float]], colours: list[str], label: str) -> Paint:
-    def paint(axes: Axes) -> None:
-        left = np.zeros(len(names))
-        for (part, values), fill in zip(parts.items(), colours, strict=True):
-            if not any(values):
-                continue
-            axes.barh(names, values, left=left, height=0.62, color=fill, label=part, ec=theme.SURFACE, lw=0.8)
-            left += np.array(values)
-        for at, total in enumerate(left):
-            if isfinite(total):
-                axes.annotate(f"{total:,.3g}", (total, at), xytext=(4, 0), textcoords="offset points", fontsize=8.5,
-                              va="center", color=theme.SOFT)  # fmt: skip
-        axes.invert_yaxis()
-        axes.margins(x=0.14)
-        axes.set_xlabel(label)
-        axes.grid(axis="y", visible=False)
-        axes.tick_params(axis="y", length=0, labelcolor=theme.INK)
-        if axes.containers:
-            axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.17), ncols=4, handlelength=1.0)
-
-    return paint
+def _rgb(pixels: np.ndarray) -> np.ndarray:
+    """uint8 [C, H, W] as [H, W, 3]; two channels are events of both polarities, in red and blue."""
+    if len(pixels) == 2:
+        pixels = np.stack([pixels[0], np.zeros_like(pixels[0]), pixels[1]]) / max(int(pixels.max()), 1)
+    return np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0)
 
 
-def _plain_numbers(axes: Axes, which: str) -> None:
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    low, high = axis.get_view_interval()
-    # Less than a decade has no tick of its own otherwise.
-    axis.set_minor_formatter(NullFormatter() if high > 12 * low else FuncFormatter(lambda value, _: f"{value:,g}"))
+def _stack(axes: Axes, runs: Mapping[str, TestbedRun], parts: Mapping[str, str], factor: float) -> None:
+    names, left = list(runs), np.zeros(len(runs))
+    for part, column in parts.items():
+        values = np.array([factor * (run.mean(column) or 0.0) for run in runs.values()])
+        if values.any():
+            axes.barh(names, values, left=left, label=part)
+            left += values
+    for at, total in enumerate(left):
+        if isfinite(total):
+            axes.annotate(
+                f"{total:,.3g}", (total, at), xytext=(4, 0), textcoords="offset points", fontsize=8, va="center"
+            )
+    axes.invert_yaxis()
+    axes.margins(x=0.14)

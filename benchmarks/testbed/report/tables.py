@@ -1,84 +1,106 @@
-"""The tables of the report: plain rows, for any page."""
+"""The tables of the report: plain text cells, for any page."""
 
 from __future__ import annotations
 
-from benchmarks.testbed.schema import Alternative, Figure, Testbed
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
-ALTERNATIVE_COLUMNS = (
-    "alternative", "n", "accuracy", "timesteps", "payload, bytes", "on the link, bytes", "median, ms", "p95", "p99",
-    "computing, mJ", "radio, mJ",
-)  # fmt: skip
+from benchmarks.record import Goal
+from benchmarks.testbed.schema import Figure, Testbed
 
 
-def alternatives_table(testbed: Testbed) -> list[tuple[Alternative, list[str]]]:
+class Table(NamedTuple):
+    """A head, and rows of as many cells."""
+
+    head: tuple[str, ...]
+    rows: list[list[str]]
+
+
+def goals_table(goals: Iterable[Goal]) -> Table:
+    """Each goal, what was measured, whether that meets it, and the reason."""
+    head = ("goal", "asked", "measured", "", "how, and why")
+    return Table(head, [[goal.name, goal.asks, goal.reads, goal.verdict, goal.note] for goal in goals])
+
+
+def alternatives_table(testbed: Testbed) -> Table:
     """A row for each alternative on the main profile."""
+    head = ("alternative", "n", "accuracy", "timesteps", "payload, bytes", "on the link, bytes", "median, ms", "p95",
+            "p99", "computing, mJ", "radio, mJ")  # fmt: skip
     rows = []
     for alternative, run in testbed.main_runs():
         latency = run.figures.get("latency_ms")
-        cells = [
+        rows.append([
             alternative.title,
             f"{run.n:,}",
-            _interval(run.accuracy, 100, ".2f", " %"),
+            _interval(run.accuracy.mean, run.accuracy, ".2f", 100, " %"),
             _number(run.mean("timesteps"), ".2f"),
             _number(run.mean("payload_bytes"), ",.1f"),
             _number(run.mean("link_bytes"), ",.0f"),
-            _interval(latency, 1, ".1f", ""),
+            _interval(run.median("latency_ms"), latency, ".1f"),
             _number(latency.p95 if latency else None, ".1f"),
             _number(latency.p99 if latency else None, ".1f"),
-            _number(_times(run.mean("compute_j"), 1e3), ".3g"),
-            _number(_times(run.mean("radio_j"), 1e3), ".3g"),
-        ]
-        rows.append((alternative, cells))
-    return rows
+            _number(run.mean("compute_j"), ".3g", 1e3),
+            _number(run.mean("radio_j"), ".3g", 1e3),
+        ])  # fmt: skip
+    return Table(head, rows)
 
 
-def links_table(testbed: Testbed) -> tuple[list[str], list[list[str]]]:
+def links_table(testbed: Testbed) -> Table:
     """The links, asked and measured, and which alternative has the lowest median latency over each."""
-    head = ["link", "means", "round trip asked / measured, ms", "up asked / measured, Mbit/s", "lost, %", "fastest",
-            "NeuCODEX, ms", "edge only, ms"]  # fmt: skip
-    titles = {a.name: a for a in testbed.alternatives}
-    edge_only = {a.name: run for a, run in testbed.main_runs()}.get("edge-only")
+    head = ("link", "means", "round trip asked / measured, ms", "up asked / measured, Mbit/s", "fastest",
+            "NeuCODEX, ms", "edge only, ms")  # fmt: skip
+    alternatives = {alternative.name: alternative for alternative in testbed.alternatives}
+    alone = next((run.median("latency_ms") for a, run in testbed.main_runs() if a.name == "edge-only"), None)
     rows = []
     for link in testbed.links:
-        runs = {
-            run.alternative: value
+        medians = {
+            run.alternative: median
             for run in testbed.runs
             if run.link == link.asked.name and run.edge == testbed.main[1]
-            if titles[run.alternative].kind != "fallback" and (value := run.median("latency_ms")) is not None
+            if alternatives[run.alternative].kind != "fallback" and (median := run.median("latency_ms")) is not None
         }
-        alone = edge_only.median("latency_ms") if edge_only else None
         if alone is not None:
-            runs.setdefault("edge-only", alone)
-        fastest = min(runs, key=runs.__getitem__, default=None)
-        rows.append(
-            [
-                link.asked.name,
-                link.means,
-                f"{link.asked.rtt_ms:g} / {_number(link.rtt_ms, '.3g')}",
-                f"{_number(link.asked.up_mbit, 'g', 'any')} / {_number(link.up_mbit, '.3g')}",
-                _number(_times(link.lost, 100), ".2g"),
-                "-" if fastest is None else f"{titles[fastest].title} ({runs[fastest]:.1f} ms)",
-                _number(runs.get("full"), ".1f"),
-                _number(alone, ".1f"),
-            ]
+            medians.setdefault("edge-only", alone)
+        fastest = min(medians, key=medians.__getitem__, default=None)
+        rows.append([
+            link.asked.name,
+            link.means,
+            f"{link.asked.rtt_ms:g} / {_number(link.rtt_ms, '.3g')}",
+            f"{'any' if link.asked.up_mbit is None else f'{link.asked.up_mbit:g}'} / {_number(link.up_mbit, '.3g')}",
+            "-" if fastest is None else f"{alternatives[fastest].title} ({medians[fastest]:.1f} ms)",
+            _number(medians.get("full"), ".1f"),
+            _number(alone, ".1f"),
+        ])  # fmt: skip
+    return Table(head, rows)
+
+
+def conditions_table(testbed: Testbed, facts: Mapping[str, Any]) -> Table:
+    """On what it was measured: command, machine, versions, edges, cloud, networks."""
+    rows = {name: str(facts[name]) for name in ("command", "commit", "started")}
+    rows["took"] = f"{facts['seconds']:,.0f} s"
+    rows |= {name.replace("_", " "): str(value) for name, value in facts["machine"].items()}
+    for edge in testbed.edges:
+        rows[f"edge {edge.asked.name}"] = (
+            f"{100 * edge.asked.share:g} % of a core ({edge.means}): {edge.gmacs:.2f} GMAC/s, "
+            f"head {edge.head_ms:.2f} ms, whole network {edge.whole_ms:.2f} ms a timestep, {edge.runtime}"
         )
-    return head, rows
+    cloud = testbed.cloud
+    rows["cloud"] = (
+        f"{cloud.gmacs:.1f} GMAC/s, tail {cloud.tail_ms:.2f} ms, whole network {cloud.whole_ms:.2f} ms, "
+        f"{cloud.threads} threads, {cloud.precision}"
+    )
+    for kind, network in testbed.networks.items():
+        rows[f"network, {kind}"] = f"{network.bundle} ({network.fingerprint[:12]}), cut after {network.split}"
+    return Table(("", ""), [[name, value] for name, value in rows.items()])
 
 
-def _times(value: float | None, factor: float) -> float | None:
-    return None if value is None else value * factor
+def _number(value: float | None, form: str, factor: float = 1.0) -> str:
+    return "-" if value is None else f"{factor * value:{form}}"
 
 
-def _number(value: float | None, form: str, nothing: str = "-") -> str:
-    return nothing if value is None else f"{value:{form}}"
-
-
-def _interval(figure: Figure | None, factor: float, form: str, unit: str) -> str:
-    """The value with its 95 % interval: the mean of an accuracy, the median of a latency."""
-    value = None if figure is None else figure.mean if unit else figure.median
-    if figure is None or value is None:
-        return "-"
-    shown = f"{factor * value:{form}}{unit}"
-    if figure.low is None or figure.high is None:
+def _interval(value: float | None, figure: Figure | None, form: str, factor: float = 1.0, unit: str = "") -> str:
+    """The value with the figure's 95 % interval."""
+    shown = _number(value, form, factor)
+    if value is None or figure is None or figure.low is None or figure.high is None:
         return shown
-    return f"{shown} ({factor * figure.low:{form}} to {factor * figure.high:{form}})"
+    return f"{shown}{unit} ({factor * figure.low:{form}} to {factor * figure.high:{form}})"

@@ -8,10 +8,10 @@ import pytest
 
 from benchmarks.edge import measure as all_of_them
 from benchmarks.edge.base import Measurement, Setup
-from benchmarks.record import Target
+from benchmarks.record import Goal
 from shared.errors import CloudUnavailable
 
-TARGET = Target("a time", 2.0, 1.0, "s", "lower")
+TARGET = Goal("a time", 2.0, 1.0, "s", "lower")
 
 
 def fails(_: Setup) -> Measurement:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.results import BEGIN, COLUMNS, END, Row, ratio, read_manifests, read_rows, rewrite, table
+from benchmarks.results import BEGIN, COLUMNS, END, ResultsRow, ratio, read_manifests, read_rows, rewrite, table
 from shared.errors import ConfigError
 from shared.exit_policy import ExitPolicy
 from shared.manifest import ExecutionSpec, Manifest, Normalisation
@@ -15,12 +15,12 @@ ROOT = Path(__file__).parents[3]
 ROWS = read_rows()
 
 
-def recipe_of(row: Row) -> Recipe:
+def recipe_of(row: ResultsRow) -> Recipe:
     return read_recipe(ROOT / f"recipes/{row.recipe}.toml", (f"name={row.name}", *row.set))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_every_row_is_a_recipe_with_the_ratio_it_is_there_for(row: Row) -> None:
+def test_every_row_is_a_recipe_with_the_ratio_it_is_there_for(row: ResultsRow) -> None:
     recipe = recipe_of(row)
     edge = EdgeNetwork(recipe.network)
     manifest = Manifest(
@@ -45,7 +45,7 @@ def test_the_page_has_the_table_that_the_manifests_give() -> None:
 
 
 def test_a_row_that_was_not_trained_is_empty_but_for_its_command() -> None:
-    lines = table([], (Row("new", "old", ("network.split=layer2", 'data={name="x"}')),)).splitlines()
+    lines = table([], (ResultsRow("new", "old", ("network.split=layer2", 'data={name="x"}')),)).splitlines()
     assert lines[-1].count("|") == len(COLUMNS) + 1
     cells = [cell.strip() for cell in lines[-1].strip("|").split("|")]
     assert cells[0] == "new"

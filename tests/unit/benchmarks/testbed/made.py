@@ -9,17 +9,17 @@ from benchmarks.testbed.samples_file import columns_of
 from benchmarks.testbed.schema import (
     CLOUD,
     Alternative,
-    Cloud,
     Columns,
-    Edge,
     EdgeProfile,
     Figure,
     LayerOperations,
     LayerSpikes,
-    Link,
-    Network,
-    Run,
+    MeasuredCloud,
+    MeasuredEdge,
+    MeasuredLink,
+    MeasuredNetwork,
     Testbed,
+    TestbedRun,
     Trace,
 )
 
@@ -54,8 +54,8 @@ def made_columns(samples: int, timesteps: int, seed: int = 0) -> Columns:
 def made_testbed(samples: int = 8) -> Testbed:
     """One run of the pair over Wi-Fi."""
     figure = Figure(0.75, 1.0, 1.0, 1.0, 0.5, 1.0)
-    run = Run("full", "wifi", "pi", samples, samples, 1.5, figure, {"latency_ms": figure})
-    network = Network(
+    run = TestbedRun("full", "wifi", "pi", samples, samples, 1.5, figure, {"latency_ms": figure})
+    network = MeasuredNetwork(
         bundle="models/made",
         fingerprint="00",
         split="layer1",
@@ -75,9 +75,13 @@ def made_testbed(samples: int = 8) -> Testbed:
         main=("wifi", "pi"),
         threshold=0.9,
         alternatives=(Alternative("full", "NeuCODEX", "pair", "bottleneck", True, "auto"),),
-        links=(Link(LinkProfile("wifi", 4.0, 50.0, None, 0.0, 1.0, "made"), "tun", True, 4.1, 5.0, 0.0, 48.0, 49.0),),
-        edges=(Edge(EdgeProfile("pi", 0.1, "made"), "paced", 10.0, 50.0, 5.0, "onnx"),),
-        cloud=Cloud(4.0, 6.0, 60.0, 1, "fp32"),
+        links=(
+            MeasuredLink(
+                LinkProfile("wifi", 4.0, 50.0, None, 0.0, 1.0, "made"), "tun", True, 4.1, 5.0, 0.0, 48.0, 49.0
+            ),
+        ),
+        edges=(MeasuredEdge(EdgeProfile("pi", 0.1, "made"), "paced", 10.0, 50.0, 5.0, "onnx"),),
+        cloud=MeasuredCloud(4.0, 6.0, 60.0, 1, "fp32"),
         networks={"bottleneck": network},
         energy="modelled",
         runs=(run,),

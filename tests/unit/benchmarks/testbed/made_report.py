@@ -13,9 +13,19 @@ import numpy as np
 
 from benchmarks.links.profiles import LinkProfile
 from benchmarks.record import Clock, Findings
-from benchmarks.testbed.goals import targets
+from benchmarks.testbed.goals import goals
 from benchmarks.testbed.samples_file import columns_of, write_samples
-from benchmarks.testbed.schema import CLOUD, EDGE, PARTS, Alternative, Figure, Link, Run, Testbed, to_results
+from benchmarks.testbed.schema import (
+    CLOUD,
+    EDGE,
+    PARTS,
+    Alternative,
+    Figure,
+    MeasuredLink,
+    Testbed,
+    TestbedRun,
+    to_results,
+)
 from tests.unit.benchmarks.testbed.made import made_testbed
 
 ALTERNATIVES = (
@@ -40,7 +50,9 @@ def made_report_testbed(samples: int = 40) -> Testbed:
     base = made_testbed(samples)
     runs, columns = [], {}
     links = tuple(
-        Link(LinkProfile(name, rtt, rate, rate, 0.0, 0.0, "made"), "tun", True, rtt * 1.02, rtt * 1.2, 0.0, rate, rate)
+        MeasuredLink(
+            LinkProfile(name, rtt, rate, rate, 0.0, 0.0, "made"), "tun", True, rtt * 1.02, rtt * 1.2, 0.0, rate, rate
+        )
         for name, rtt, rate in LINKS
     )
     for name, rtt, rate in LINKS:
@@ -53,7 +65,7 @@ def made_report_testbed(samples: int = 40) -> Testbed:
                 for part in (*PARTS, "latency_ms", "payload_bytes", "timesteps", "compute_j", "radio_j")
             }
             figures["link_bytes"] = _figure([row["link_up_bytes"] + row["link_down_bytes"] for row in rows])
-            run = Run(alternative.name, name, "pi", samples, samples, 1.0, _figure([right]), figures)
+            run = TestbedRun(alternative.name, name, "pi", samples, samples, 1.0, _figure([right]), figures)
             runs.append(run)
             columns[run.key] = made
     network = replace(base.networks["bottleneck"], split_shape=(64, 32, 32), frame_shape=(16, 8, 8))
@@ -76,7 +88,7 @@ def made_report_testbed(samples: int = 40) -> Testbed:
 def write_record(testbed: Testbed, folder: Path) -> Path:
     """As the testbed does it."""
     write_samples(testbed, folder)
-    Clock("testbed").write(Findings({"samples": 40}, to_results(testbed), targets(testbed)), folder)
+    Clock("testbed").write(Findings({"samples": 40}, to_results(testbed), goals(testbed)), folder)
     return folder
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.links.profiles import LinkProfile
 from benchmarks.testbed.attribution import attribute
-from benchmarks.testbed.schema import Alternative, LayerOperations, Link, Network
+from benchmarks.testbed.schema import Alternative, LayerOperations, MeasuredLink, MeasuredNetwork
 from shared.energy import RADIOS, compute_joules, radio_joules
 
 LAYERS = (
@@ -16,8 +16,10 @@ LAYERS = (
     LayerOperations("edge.head", "edge", 2e7, 0.1, False),
     LayerOperations("cloud.tail", "cloud", 3e8, 0.1, False),
 )
-NETWORK = Network("made", "ab", "layer1", 4, (4, 8, 8), (1, 8, 8), 10, LAYERS, (), local_exit_macs=5e4)
-WIFI = Link(LinkProfile("wifi", 10.0, 20.0, 20.0, 0.0, 0.0, "made"), "tun", True, 10.0, up_mbit=20.0, down_mbit=20.0)
+NETWORK = MeasuredNetwork("made", "ab", "layer1", 4, (4, 8, 8), (1, 8, 8), 10, LAYERS, (), local_exit_macs=5e4)
+WIFI = MeasuredLink(
+    LinkProfile("wifi", 10.0, 20.0, 20.0, 0.0, 0.0, "made"), "tun", True, 10.0, up_mbit=20.0, down_mbit=20.0
+)
 PAIR = Alternative("full-local-first", "made", "pair", "bottleneck", True, lookahead="auto", local_first=True)
 ANSWERED: dict[str, Any] = {
     "predicted": 1, "answered_by": 1, "timesteps": 2, "head_steps": 3, "payload_bytes": 100, "message_bytes": 120,

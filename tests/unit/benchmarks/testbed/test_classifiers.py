@@ -11,11 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.testbed import classifiers
-from benchmarks.testbed.classifiers import EdgeOnly, Fallback, Float32, Pair, Picture
+from benchmarks.testbed.classifiers import EdgeOnly, Fallback, Float32, PairClassifier, PictureClassifier
 from benchmarks.testbed.cpu_throttle import CpuThrottle, ThrottledHead
 from benchmarks.testbed.picture_server import ANSWER
 from benchmarks.testbed.schema import Alternative
-from benchmarks.testbed.whole_network import Answer
+from benchmarks.testbed.whole_network import NetworkAnswer
 from edge_client.inference.sample import Sample
 from edge_client.inference.verdict import Verdict
 from shared.exit_policy import ExitPolicy
@@ -85,7 +85,7 @@ def spending(clock: Clock, answer: Any) -> Callable[..., Any]:
 
 
 async def test_the_whole_network_on_the_edge(clock: Clock, throttle: CpuThrottle) -> None:
-    network: Any = SimpleNamespace(classify=spending(clock, Answer((UNSURE[0],))))
+    network: Any = SimpleNamespace(classify=spending(clock, NetworkAnswer((UNSURE[0],))))
     row = await EdgeOnly(network, early_exit=False, throttle=throttle).classify(SAMPLE)
     assert row["predicted"] == 1
     waited_off(clock, REST_S)
@@ -109,7 +109,7 @@ async def test_the_pair(clock: Clock, throttle: CpuThrottle) -> None:
         clock.cpu += REST_S  # after its last step: the answer is read
         return Verdict(0, 1, 0.6, 1, 12, 0.05, "cloud", ())
 
-    row = await Pair(classify, head, local_first=False).classify(SAMPLE)
+    row = await PairClassifier(classify, head, local_first=False).classify(SAMPLE)
     assert row["head_steps"] == 1
     waited_off(clock, STEP_S + REST_S)
 
@@ -117,7 +117,7 @@ async def test_the_pair(clock: Clock, throttle: CpuThrottle) -> None:
 async def test_a_picture_file(clock: Clock, throttle: CpuThrottle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classifiers, "encode", spending(clock, b"a file"))
     jpeg = Alternative("jpeg", "JPEG", "picture", "uncompressed", early_exit=True, codec="jpeg", quality=90)
-    row = await Picture(Call(clock), jpeg, throttle).classify(SAMPLE)
+    row = await PictureClassifier(Call(clock), jpeg, throttle).classify(SAMPLE)
     assert row["payload_bytes"] == len(b"a file")
     waited_off(clock, 2 * REST_S)
     assert len(clock.waited) == 2, "for the file before it is sent"

@@ -1,14 +1,12 @@
+import base64
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from benchmarks.testbed.goals import claims, targets
+from benchmarks.testbed.goals import PAPER, goals
 from benchmarks.testbed.report.page import Record, html, markdown, newest, write
-from benchmarks.testbed.report.raster import raster
 from benchmarks.testbed.report.tables import links_table
 from benchmarks.testbed.schema import Alternative, Testbed
 from shared.errors import ConfigError
@@ -26,21 +24,23 @@ def record(testbed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Record
     return Record.read(write_record(testbed, tmp_path_factory.mktemp("record")))
 
 
-def test_claims_compare_ours_with_edge_only_on_the_main_profile(testbed: Testbed) -> None:
-    transfer, energy, latency, drop = claims(testbed)
-    assert (transfer.measured, transfer.met) == ("2,048x", True)
+def test_the_papers_goals_compare_ours_with_edge_only_on_the_main_profile(testbed: Testbed) -> None:
+    bits, energy, latency, lost = (goal for goal in goals(testbed) if goal.name.startswith(PAPER))
+    assert (bits.measured, bits.met) == (2048.0, True)
     full, alone = testbed.run("full"), testbed.run("edge-only")
     assert full is not None
     assert alone is not None
     ratio = alone.figures["latency_ms"].median / full.figures["latency_ms"].median
-    assert (latency.measured, latency.met) == (f"{ratio:.2f}x lower", ratio >= 3)
-    assert energy.met is (energy.measured.startswith(("9",)) and not energy.measured.startswith("90.0"))
-    assert drop.met is (float(drop.measured.split()[0]) < 2)
+    assert (latency.measured, latency.met) == (pytest.approx(ratio, abs=1e-3), ratio >= 3)
+    assert energy.measured == pytest.approx(100 * (1 - full.joules / alone.joules), abs=0.1)
+    drop = testbed.drop(alone, full)
+    assert drop is not None
+    assert lost.measured == pytest.approx(drop.points, abs=0.01)
 
 
-def test_a_claim_without_a_run_is_not_measured() -> None:
+def test_a_goal_without_a_run_is_not_measured() -> None:
     bare = made_testbed()
-    assert [claim.met for claim in claims(replace(bare, networks={}))] == [None] * 4
+    assert {goal.met for goal in goals(replace(bare, networks={}))} == {None}
 
 
 def test_the_fastest_of_a_link_is_named(testbed: Testbed) -> None:
@@ -60,20 +60,9 @@ def test_the_page_fetches_nothing_and_escapes_what_it_shows(record: Record) -> N
     assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", page).replace("http://www.w3.org", "")
     assert "&lt;b&gt;no time" in page
     assert "<script" not in page
-    assert "#0000" not in page  # every stand-in colour was replaced
-
-
-def test_names_of_elements_are_unique(record: Record) -> None:
-    names: list[str] = []
-
-    class Names(HTMLParser):
-        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            names.extend(value for name, value in attrs if name == "id" and value)
-
-    Names().feed(html(record))
-    assert names
-    twice = {name for name in names if names.count(name) > 1}
-    assert not twice
+    pictures = [base64.b64decode(data) for data in re.findall(r'src="data:image/svg\+xml;base64,([^"]*)"', page)]
+    assert len(pictures) == 7
+    assert all(picture.count(b"<path") + picture.count(b"<use") >= 5 for picture in pictures)
 
 
 def test_the_same_record_gives_the_same_page(record: Record) -> None:
@@ -83,7 +72,7 @@ def test_the_same_record_gives_the_same_page(record: Record) -> None:
 def test_markdown_has_every_alternative_and_every_goal(record: Record) -> None:
     text = markdown(record)
     assert all(f"| {a.title} |" in text for a in record.testbed.alternatives)
-    assert all(f"| {target.name} |" in text for target in targets(record.testbed))
+    assert all(f"| {goal.name} |" in text for goal in goals(record.testbed))
     widths = {len(re.split(r"(?<!\\)\|", line)) for line in text.splitlines() if line.startswith("| NeuCODEX")}
     assert len(widths) == 1
 
@@ -95,9 +84,9 @@ def test_markdown_keeps_a_bar_in_a_title_inside_its_cell(record: Record) -> None
 
 
 def test_a_goal_says_what_its_figures_hang_on(record: Record) -> None:
-    notes = {target.name: target.note for target in targets(record.testbed)}
-    assert "its file 1107 bytes" in notes["JPEG q90's payload bytes : the pair's"]
-    assert "the head takes" in notes["median latency of cloud only, JPEG q90 : the pair's, wifi"]
+    notes = {goal.name: goal.note for goal in goals(record.testbed)}
+    assert "its file 1107 bytes" in notes["JPEG q90's payload bytes over the pair's"]
+    assert "the head takes" in notes["median latency of JPEG q90 over the pair's, wifi"]
 
 
 def test_a_missed_goal_names_another_way_of_running_the_pair_that_does_better(record: Record) -> None:
@@ -114,12 +103,12 @@ def test_a_missed_goal_names_another_way_of_running_the_pair_that_does_better(re
     alternatives = (*found.alternatives, Alternative(first.alternative, title, "pair", "bottleneck", True, "auto"))
     columns = {**found.columns, first.key: found.columns[full.key]}
     both = replace(found, alternatives=alternatives, runs=(*found.runs, first), columns=columns)
-    notes = {target.name: target.note for target in targets(both)}
+    notes = {goal.name: goal.note for goal in goals(both)}
     ratio = 2 * (jpeg.mean("payload_bytes") or 0.0) / payload.mean
-    assert f"{title}: {ratio:.1f} at" in notes["JPEG q90's payload bytes : the pair's"]
-    assert title not in notes["JPEG q90's bytes on the link : the pair's"], "it needs as many there"
+    assert f"{title}: {ratio:.1f} at" in notes["JPEG q90's payload bytes over the pair's"]
+    assert title not in notes["JPEG q90's bytes on the link over the pair's"], "it needs as many there"
     faster = f"with the local exit asked first the mean is 1.0 ms, a file's {latency.mean:.1f}"
-    assert faster in notes["median latency of cloud only, JPEG q90 : the pair's, wifi"]
+    assert faster in notes["median latency of JPEG q90 over the pair's, wifi"]
 
 
 def test_where_no_file_is_as_accurate_the_pair_is_held_against_the_most_accurate(record: Record) -> None:
@@ -132,7 +121,7 @@ def test_where_no_file_is_as_accurate_the_pair_is_held_against_the_most_accurate
     webp, full = found.run("webp-75"), found.run("full")
     assert webp is not None
     assert full is not None
-    held = next(target for target in targets(replace(found, runs=lower)) if "most accurate" in target.name)
+    held = next(goal for goal in goals(replace(found, runs=lower)) if "most accurate" in goal.name)
     assert held.measured == pytest.approx((webp.mean("payload_bytes") or 0) / (full.mean("payload_bytes") or 1), 1e-3)
     assert held.note.startswith("that file: webp-75, 60.00 % accurate beside the pair's")
     assert held.note.endswith("none is as accurate")
@@ -142,14 +131,6 @@ def test_a_record_of_one_run_makes_a_report(tmp_path: Path) -> None:
     page, text = write(Record.read(write_record(made_testbed(), tmp_path / "record")), tmp_path / "out")
     assert "not measured" in page.read_text()
     assert "| not measured |" in text.read_text()
-
-
-def test_a_raster_has_a_mark_for_each_spike() -> None:
-    spikes = np.zeros((2, 3, 2, 2), np.uint8)
-    spikes[0, 1, 0, 1] = spikes[1, 2, 1, 1] = 1
-    drawn = raster(spikes, "two")
-    assert re.findall(r"M(\d+) (\d+)", drawn) == [("1", "1"), ("3", "7")]
-    assert drawn.count("<rect") == 2
 
 
 def test_what_is_no_record_is_said(tmp_path: Path) -> None:

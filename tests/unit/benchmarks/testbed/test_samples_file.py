@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.testbed.samples_file import SAMPLES, columns_of, read_testbed, write_samples
-from benchmarks.testbed.schema import Columns, Network, to_results
+from benchmarks.testbed.schema import Columns, MeasuredNetwork, to_results
 from shared.errors import ConfigError
 from tests.unit.benchmarks.testbed.made import made_columns, made_testbed
 
@@ -47,7 +47,7 @@ def test_what_a_row_lacks_is_not_known() -> None:
 
 
 def test_additions_are_dense_operations_times_the_rate_of_their_inputs() -> None:
-    network: Network = made_testbed().networks["bottleneck"]
+    network: MeasuredNetwork = made_testbed().networks["bottleneck"]
     assert network.edge_macs == 1000.0
     assert network.accumulates("edge") == 200.0
     assert network.accumulates("cloud") == 0.0

@@ -1,4 +1,4 @@
-"""An object in a process of its own, its methods called from here: load generators must not share a core's one GIL."""
+"""An object in a process of its own, its methods called from here: what it does takes no time from what is measured."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
-Target = TypeVar("Target")
+Held = TypeVar("Held")
 Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
+Returned = TypeVar("Returned")
 
 END_S = 5.0
 """Seconds between telling a worker to end and ending it."""
 
 
-class Worker(Generic[Target]):
+class WorkerProcess(Generic[Held]):
     """A process that makes one object and answers calls to it in order. A context manager: its end ends the process.
 
     Args:
-        make: called in the process; it, what is passed and what comes back are pickled.
+        make: called in the process. It, what is passed and what comes back are pickled.
     """
 
-    def __init__(self, make: Callable[[], Target]) -> None:
+    def __init__(self, make: Callable[[], Held]) -> None:
         # A fresh interpreter: a fork would take gRPC's and torch's threads along as they are not.
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
@@ -33,7 +33,7 @@ class Worker(Generic[Target]):
         self._process.start()
         theirs.close()  # so that the process's death is seen as the pipe's end
 
-    def __enter__(self) -> Worker[Target]:
+    def __enter__(self) -> WorkerProcess[Held]:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -43,18 +43,12 @@ class Worker(Generic[Target]):
             self._process.kill()
             self._process.join()
 
-    @property
-    def pid(self) -> int:
-        """The process's number."""
-        assert self._process.pid is not None
-        return self._process.pid
-
     def begin(
         self,
-        method: Callable[Concatenate[Target, Arguments], Result],
+        method: Callable[Concatenate[Held, Arguments], Returned],
         *args: Arguments.args,
         **named: Arguments.kwargs,
-    ) -> Callable[[], Result]:
+    ) -> Callable[[], Returned]:
         """Start `method` of the object; call what this returns to wait for its result. One at a time.
 
         Raises (when waited for):
@@ -65,10 +59,10 @@ class Worker(Generic[Target]):
 
     def call(
         self,
-        method: Callable[Concatenate[Target, Arguments], Result],
+        method: Callable[Concatenate[Held, Arguments], Returned],
         *args: Arguments.args,
         **named: Arguments.kwargs,
-    ) -> Result:
+    ) -> Returned:
         """`begin` and wait."""
         return self.begin(method, *args, **named)()
 
@@ -85,16 +79,16 @@ class Worker(Generic[Target]):
 
 def _answer_calls(connection: Connection, make: Callable[[], Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end closes the pipe
-    target, broken = None, ""
+    held, broken = None, ""
     try:
-        target = make()
+        held = make()
     except Exception:
         broken = traceback.format_exc()
     while True:
         try:
             method, args, named = connection.recv()
             try:
-                reply = (False, broken) if broken else (True, method(target, *args, **named))
+                reply = (False, broken) if broken else (True, method(held, *args, **named))
             except Exception:
                 reply = (False, traceback.format_exc())
             connection.send(reply)
