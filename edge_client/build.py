@@ -99,7 +99,7 @@ def _link(config: EdgeConfig, bundle: Bundle, observer: Observer) -> CloudLink:
     policy = config.exit_policy(bundle.settings.exit_policy)
 
     def connect(target: Target, within_s: float) -> GrpcTransport:
-        return GrpcTransport.of(bundle, policy, target, config.security, within_s)
+        return GrpcTransport.of(bundle, policy, target, config.security, within_s, config.top_k)
 
     return CloudLink(config.clouds, connect, config.connect_deadline_s, Backoff(), on_change=observer.link_changed)
 
@@ -158,6 +158,7 @@ def _network(
         local_exit=local_exit,
         local_first=config.local_exit,
         in_flight=config.in_flight,
+        top_k=config.top_k,
         on_rejection=observer.rejected,
         on_local_exit=observer.local_exit_used,
     )

@@ -192,6 +192,9 @@ class EdgeOptions:
         bool,
         Flag("--full-t", "Run every sample to the last timestep, and say where it would have stopped."),
     ] = False
+    top_k: Annotated[
+        int, Flag("--top-k", "Name the K likeliest classes of each sample; answers carry as many.", metavar="K")
+    ] = 1
     lookahead: Annotated[
         int | Literal["auto"],
         Flag(
@@ -245,6 +248,7 @@ class EdgeOptions:
                 raise ConfigError(f"{flag} is {price}: 0 or more")
         for flag, count in (
             ("--lookahead", self.lookahead),
+            ("--top-k", self.top_k),
             ("--inflight", self.in_flight),
             ("--threads", self.threads),
         ):

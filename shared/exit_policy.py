@@ -34,6 +34,10 @@ class ExitPolicy:
         """How many of the largest confidences decide; 0: all."""
         return {"max_probability": 1, "margin": 2, "entropy": 0}[self.measure]
 
+    def confidences_asked(self, top_k: int) -> int:
+        """How many of the largest confidences answers must carry to decide and to name the `top_k`; 0: all."""
+        return self.confidences_needed and max(self.confidences_needed, top_k)
+
     def should_stop(self, confidences: Sequence[float]) -> bool:
         """Whether these confidences, all classes' or those needed of them, are certain enough."""
         return certainty(self.measure, confidences) >= self.threshold

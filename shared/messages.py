@@ -92,6 +92,12 @@ class StepResult:
         best = max(range(len(self.confidences)), key=self.confidences.__getitem__)
         return self.classes[best] if self.classes else best
 
+    def best(self, count: int) -> tuple[tuple[int, float], ...]:
+        """The `count` likeliest of the classes that it names, with their confidences, largest first."""
+        classes = self.classes or range(len(self.confidences))
+        ranked = sorted(zip(classes, self.confidences, strict=True), key=lambda each: each[1], reverse=True)
+        return tuple(ranked[:count])
+
 
 @dataclass(frozen=True)
 class Rejection:

@@ -23,7 +23,7 @@ from edge_client.output.summary import RunFacts, summarise
 from edge_client.session import Session
 from shared.bundle import Bundle
 from shared.command_line import INTERRUPTED, join_address
-from shared.errors import ConfigError, NeucodexError
+from shared.errors import NeucodexError
 from shared.manifest import Manifest
 from shared.metrics import EDGE_METRICS, Metrics
 
@@ -44,7 +44,9 @@ async def run_classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputC
     bundle = Bundle.open(config.bundle, config.execution)
     policy = config.exit_policy(bundle.settings.exit_policy)
     with _results(config, inputs, outputs, bundle) as results, _power_meter(outputs) as meter:
-        source = open_source(inputs, bundle.manifest, results.skip if results else nothing_done)
+        # A camera's frames do not come again: what it shows now is done by no earlier run.
+        skip = nothing_done if results is None or inputs.of_camera else results.skip
+        source = open_source(inputs, bundle.manifest, skip)
         metrics = _serve_metrics(outputs)
         if meter is not None:
             metrics.declare_label_values("meter", meter.kind)
@@ -60,7 +62,9 @@ async def run_classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputC
             metrics,
             picture_sizes=not outputs.no_picture_sizes,
             results=results,
-            energy=EnergyAccount(bundle, policy, outputs.radio, asks_first=config.local_exit, meter=meter),
+            energy=EnergyAccount(
+                bundle, policy, outputs.radio, asks_first=config.local_exit, meter=meter, top_k=config.top_k
+            ),
             on_link=view.link_changed if view else lambda _: None,
         )
         try:
@@ -89,8 +93,6 @@ def _results(
     if outputs.results is None:
         yield None
         return
-    if outputs.resume and inputs.of_camera:
-        raise ConfigError("--resume has no meaning with a camera: its frames do not come again")
     policy = config.exit_policy(bundle.settings.exit_policy)
     identity = {
         "bundle": bundle.manifest.name,

@@ -22,7 +22,7 @@ from edge_client.inference.verdict import Verdict
 from edge_client.link.base import Link
 from shared.errors import CloudRefused, CloudUnavailable, SampleRejected, WireError
 from shared.exit_policy import ExitPolicy
-from shared.messages import RejectionCode
+from shared.messages import RejectionCode, StepResult
 from shared.spike_codec import SpikeCodec
 
 WAIT = LinkLossPolicy("wait")
@@ -48,9 +48,11 @@ class CoInference:
         local_exit: answers here; needed where `link_loss` falls back.
         local_first: ask the local exit before anything is sent, and stop there if it is sure.
         in_flight: samples that may be under way at once.
+        top_k: classes that a verdict names.
         on_rejection: called with each rejection, before it is dealt with.
         on_local_exit: called for each verdict of the local exit, with the reason.
         clock: seconds, for durations and deadlines.
+        wall_clock: seconds since 1970, for the moment of an answer.
         sleep: waits for a slot.
     """
 
@@ -69,9 +71,11 @@ class CoInference:
         local_exit: LocalExit | None = None,
         local_first: bool = False,
         in_flight: int = 1,
+        top_k: int = 1,
         on_rejection: Callable[[RejectionCode], None] = lambda _: None,
         on_local_exit: Callable[[LocalExitReason], None] = lambda _: None,
         clock: Callable[[], float] = time.perf_counter,
+        wall_clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._falls_back = link_loss.on_loss == "fallback"
@@ -90,7 +94,9 @@ class CoInference:
             link_loss=link_loss,
             answer_patience_s=link_loss.answer_patience_s,
             on_rejection=on_rejection,
+            top_k=top_k,
             clock=clock,
+            wall_clock=wall_clock,
             sleep=sleep,
         )
         self._local_exit = local_exit
@@ -151,6 +157,5 @@ class CoInference:
     ) -> Verdict:
         flight.stop()
         self._on_local_exit(reason)
-        confidence = max(confidences)
-        timestep = len(flight.producer.encoded)
-        return flight.verdict(confidences.index(confidence), confidence, timestep, "edge", self._context.clock())
+        best = StepResult(0, len(flight.producer.encoded), confidences)
+        return flight.verdict(best, "edge", self._context.clock())

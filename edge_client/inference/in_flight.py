@@ -49,7 +49,9 @@ class SampleContext:
     link_loss: LinkLossPolicy
     answer_patience_s: float
     on_rejection: Callable[[RejectionCode], None]
+    top_k: int = 1
     clock: Callable[[], float] = time.perf_counter
+    wall_clock: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
@@ -97,6 +99,8 @@ class SampleInFlight:
         self._sent: list[SentFrame] = []
         self._answered = 0
         self._steps: list[Step] = []
+        self._last: StepResult | None = None
+        """The answer of the last of `_steps`."""
         self._payload_bytes = 0
         self._message_bytes = 0
         self._messages = 0
@@ -129,9 +133,9 @@ class SampleInFlight:
         now = self._context.clock()
         # Also after timestep T: the slot is free as soon as the cloud reads this.
         self.stop()
-        last = self._steps[-1]  # the first certain one, or that of T
-        self._context.lookahead.observe_exit(last.timestep)
-        return self.verdict(last.prediction, last.confidence, last.timestep, "cloud", now)
+        assert self._last is not None  # the first certain one, or that of T
+        self._context.lookahead.observe_exit(self._last.timestep)
+        return self.verdict(self._last, "cloud", now)
 
     def stop(self) -> None:
         """Tell the cloud that the sample has ended, if it is on a stream."""
@@ -147,13 +151,15 @@ class SampleInFlight:
         self.producer.close()
         self.stop()
 
-    def verdict(self, prediction: int, confidence: float, timesteps: int, by: AnsweredBy, now: float) -> Verdict:
-        """A verdict with what the sample has taken until `now`."""
+    def verdict(self, answer: StepResult, by: AnsweredBy, now: float) -> Verdict:
+        """The verdict by this answer, with what the sample has taken until `now`."""
+        top_k = answer.best(self._context.top_k)
+        prediction, confidence = top_k[0]
         return Verdict(
             sample=self._sample.id,
             prediction=prediction,
             confidence=confidence,
-            timesteps=timesteps,
+            timesteps=answer.timestep,
             payload_bytes=self._payload_bytes,
             latency_s=now - self._began,
             answered_by=by,
@@ -162,6 +168,8 @@ class SampleInFlight:
             wire_bytes=self._message_bytes + FRAMING_BYTES * self._messages,
             head_steps=len(self.producer.encoded),
             on_air_s=0.0 if self._on_air_since is None else now - self._on_air_since,
+            top_k=top_k,
+            answered_at=self._context.wall_clock(),
         )
 
     def _decided(self) -> bool:
@@ -263,6 +271,7 @@ class SampleInFlight:
         head_idle = self.producer.pending is None and len(self.producer.encoded) == sent.encoded
         self._context.lookahead.observe_step(step, sent.wire_bytes, sent.alone, head_idle)
         self._steps.append(step)
+        self._last = result
 
     async def _give_way(self, rejection: Rejection) -> None:
         """End this start. Wait where the cloud had no slot; the loop then starts again.

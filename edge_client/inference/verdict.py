@@ -47,11 +47,13 @@ class Verdict:
     """The answer to one sample.
 
     `prediction` is an index into the bundle's class names and `confidence` its probability at the timestep at which the
-    sample stopped, the last of `steps`. `payload_bytes` counts the encoded spikes of every frame that was sent, with
-    repeated and superfluous ones; `message_bytes` the messages that carried them, and the Stop; `wire_bytes` these with
-    the framing of gRPC and HTTP/2 (the Stop travels in a frame's). `latency_s` is from the sample's input to this
-    verdict. `head_steps` counts the timesteps that the head ran, needed or not. `on_air_s` is from the first byte sent
-    to the verdict, 0 where none was sent. The session fills in `energy` when it reports the verdict.
+    sample stopped, the last of `steps`; `top_k` are as many (class, probability) as were asked for, largest first.
+    `payload_bytes` counts the encoded spikes of every frame that was sent, with repeated and superfluous ones;
+    `message_bytes` the messages that carried them, and the Stop; `wire_bytes` these with the framing of gRPC and HTTP/2
+    (the Stop travels in a frame's). `latency_s` is from the sample's input to this verdict. `head_steps` counts the
+    timesteps that the head ran, needed or not. `on_air_s` is from the first byte sent to the verdict, 0 where none was
+    sent. `answered_at` is when the verdict was there, in seconds since 1970. The session fills in `energy` when it
+    reports the verdict.
     """
 
     sample: int
@@ -66,6 +68,8 @@ class Verdict:
     wire_bytes: int = 0
     head_steps: int = 0
     on_air_s: float = 0.0
+    top_k: tuple[tuple[int, float], ...] = ()
+    answered_at: float = 0.0
     energy: SampleEnergy | None = None
 
 

@@ -39,6 +39,14 @@ class FileReader(Protocol):
         """
 
 
+def written_at(path: Path) -> float | None:
+    """When a file was last written, in seconds since 1970; None if it is gone."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return None
+
+
 def read_item(reader: FileReader, number: int, path: Path) -> Item:
     """The sample, or that it cannot be read."""
     try:

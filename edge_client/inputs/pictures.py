@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge_client.inference.sample import Sample
+from edge_client.inputs.files import written_at
 from edge_client.inputs.images import SUFFIXES, read_picture
 from shared.errors import SourceError
 from shared.manifest import Manifest
@@ -35,7 +36,7 @@ class PictureReader:
             SourceError: it cannot be read; the text says why and does not repeat the path.
         """
         pixels = read_picture(path, self.shape, self._fit)
-        return Sample(number, str(path), self._labels.get(path.absolute().parent.name), pixels)
+        return Sample(number, str(path), self._labels.get(path.absolute().parent.name), pixels, written_at(path))
 
 
 def picture_shape(manifest: Manifest) -> Shape:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edge_client.heads.base import InputArray
 from edge_client.inference.sample import Sample
+from edge_client.inputs.files import written_at
 from shared.binning import Binning
 from shared.datasets.event_files import DVS128, READERS, events_among, read_arrays, read_events
 from shared.datasets.events import NUMBERS, Events, bin_events, extent
@@ -52,7 +53,8 @@ class RecordingReader:
         Raises:
             SourceError: it cannot be read, or does not fit.
         """
-        return Sample(number, str(path), self._labels.get(path.absolute().parent.name), self.read(path))
+        label = self._labels.get(path.absolute().parent.name)
+        return Sample(number, str(path), label, self.read(path), written_at(path))
 
     def read(self, path: Path) -> InputArray:
         """uint8 [T, 2, H, W] of a recording; an .npz file may also hold the frames themselves.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,8 @@ class VideoSource(Source):
     """
 
     def __init__(self, video: str, every: int, shape: Shape, fit: PictureFit, skip: Skip, limit: int | None) -> None:
-        self._video = f"camera{video}" if video.isdecimal() else video
+        self._of_camera = video.isdecimal()
+        self._video = f"camera{video}" if self._of_camera else video
         self._every = every
         self._shape = shape
         self._fit: PictureFit = fit
@@ -54,12 +56,14 @@ class VideoSource(Source):
                 wanted = frame % self._every == 0 and not self._skip(name)
                 if not self._capture.grab():
                     break
+                taken_at = time.time() if self._of_camera else None
                 if wanted:
                     there, pixels = self._capture.retrieve()
                     if not there:
                         break
                     rgb = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-                    yield Sample(frame // self._every, name, None, from_array(rgb, self._shape, self._fit))
+                    fitted = from_array(rgb, self._shape, self._fit)
+                    yield Sample(frame // self._every, name, None, fitted, taken_at)
                 frame += 1
             else:
                 return

@@ -81,10 +81,16 @@ class GrpcTransport:
 
     @classmethod
     def of(
-        cls, bundle: Bundle, policy: ExitPolicy, target: Target, security: LinkSecurity, connect_deadline_s: float
+        cls,
+        bundle: Bundle,
+        policy: ExitPolicy,
+        target: Target,
+        security: LinkSecurity,
+        connect_deadline_s: float,
+        top_k: int = 1,
     ) -> GrpcTransport:
-        """A transport for this bundle. It asks the cloud for as many confidences as `policy` needs to decide."""
-        opening = Open(bundle.fingerprint, bundle.execution, policy.confidences_needed)
+        """A transport for this bundle. It asks the cloud for `top_k` confidences, or as many as `policy` decides by."""
+        opening = Open(bundle.fingerprint, bundle.execution, policy.confidences_asked(top_k))
         return cls(GrpcCall(target, security, opening, bundle.manifest.network.classes, connect_deadline_s))
 
     async def open(self, on_lost: Callable[[NeucodexError], None] | None = None) -> Ready:

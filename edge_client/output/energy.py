@@ -38,7 +38,8 @@ class EnergyAccount:
 
     Args:
         bundle: its measured firing rates stand for those of each sample.
-        policy: that decides; answers carry the confidences that it needs.
+        policy: that decides.
+        top_k: classes that a verdict names; answers carry as many confidences as both need.
         radio: that carries the bytes.
         asks_first: the local exit is asked before anything is sent.
         meter: None if there is none.
@@ -52,6 +53,7 @@ class EnergyAccount:
         *,
         asks_first: bool,
         meter: Joules | None,
+        top_k: int = 1,
     ) -> None:
         self._cost = edge_cost(bundle)
         self._radio = RADIOS[radio]
@@ -59,8 +61,9 @@ class EnergyAccount:
         self._asks_first = asks_first
         self._meter = meter
         self._counted: float | None = None
-        needed = policy.confidences_needed
-        confidences, named = (0.1,) * (needed or bundle.manifest.network.classes), tuple(range(needed))
+        classes = bundle.manifest.network.classes
+        asked = min(policy.confidences_asked(top_k), classes)
+        confidences, named = (0.1,) * (asked or classes), tuple(range(asked))
         answer = StepResult(1 << 14, 1, confidences, named, queue_us=1 << 10, compute_us=1 << 10)
         self._answer_bytes = cloud_to_wire(answer).ByteSize() + FRAMING_BYTES + PACKET_BYTES
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TextIO
+from typing import Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -14,9 +14,8 @@ from rich.table import Table
 from edge_client.inference.sample import Sample
 from edge_client.inference.verdict import Verdict
 from edge_client.inputs.base import Unreadable
+from edge_client.output.lines import Line, failed_line, summary_line, verdict_line
 from edge_client.output.summary import Summary
-
-ENERGY_FIELDS = ("modelled_compute_j", "modelled_radio_j", "measured_j")
 
 PROGRESS_EVERY_S = 5.0
 """Between two lines of progress where standard error is no terminal."""
@@ -41,56 +40,26 @@ class Report(Protocol):
 class JsonReport:
     """One JSON object a line: each sample, then `{"summary": ...}`. Lines are flushed as they are written."""
 
-    def __init__(self, out: TextIO, class_names: Sequence[str]) -> None:
+    def __init__(self, out: TextIO, class_names: Sequence[str], wall_clock: Callable[[], float] = time.time) -> None:
         self._out = out
         self._class_names = class_names
+        self._wall_clock = wall_clock
 
     def classified(self, sample: Sample, verdict: Verdict) -> None:
         self._line(verdict_line(sample, verdict, self._class_names))
 
     def failed(self, sample: Sample, reason: str) -> None:
-        nothing = dict.fromkeys(("prediction", "confidence", "timesteps", "payload_bytes", "latency_ms", "answered_by"))
-        self._line({**_named(sample, self._class_names), **nothing, **dict.fromkeys(ENERGY_FIELDS), "error": reason})
+        self._line(failed_line(sample, reason, self._class_names, self._wall_clock()))
 
     def unreadable(self, what: Unreadable) -> None:
         """Not on standard output: there is no sample."""
 
     def summary(self, figures: Summary) -> None:
-        self._line({"summary": figures})
+        self._line(summary_line(figures))
 
-    def _line(self, value: dict[str, Any]) -> None:
+    def _line(self, value: Line) -> None:
         self._out.write(json.dumps(value) + "\n")
         self._out.flush()
-
-
-def verdict_line(sample: Sample, verdict: Verdict, class_names: Sequence[str]) -> dict[str, Any]:
-    """A verdict as plain values for JSON; docs/edge.md says what they mean."""
-    return {
-        **_named(sample, class_names),
-        "prediction": class_names[verdict.prediction],
-        "confidence": verdict.confidence,
-        "timesteps": verdict.timesteps,
-        "payload_bytes": verdict.payload_bytes,
-        "latency_ms": verdict.latency_s * 1000,
-        "answered_by": verdict.answered_by,
-        **energy_fields(verdict),
-    }
-
-
-def energy_fields(verdict: Verdict) -> dict[str, float | None]:
-    """Joules of a sample, those of the model and of the meter never under one name; None: not known."""
-    modelled = verdict.energy.modelled if verdict.energy else None
-    measured = verdict.energy.measured if verdict.energy else None
-    values = (
-        modelled.compute_j if modelled else None,
-        modelled.radio_j if modelled else None,
-        measured.joules if measured else None,
-    )
-    return dict(zip(ENERGY_FIELDS, values, strict=True))
-
-
-def _named(sample: Sample, class_names: Sequence[str]) -> dict[str, Any]:
-    return {"sample": sample.name, "label": None if sample.label is None else class_names[sample.label]}
 
 
 class TextReport:

@@ -18,7 +18,7 @@ from typing import Any
 
 from edge_client.inference.sample import Sample
 from edge_client.inference.verdict import Verdict
-from edge_client.output.report import verdict_line
+from edge_client.output.lines import SCHEMA, verdict_line
 from shared.errors import ConfigError, OutputError
 
 Identity = Mapping[str, Any]
@@ -67,8 +67,8 @@ class ResultsFile:
         Raises:
             OutputError: the disk is full, or gone.
         """
-        lines = [] if self._begun else [{"run": self._identity}]
-        lines.append(verdict_line(sample, verdict, self._class_names))
+        lines = [] if self._begun else [{"schema": SCHEMA, "run": self._identity}]
+        lines.append(dict(verdict_line(sample, verdict, self._class_names)))
         text = "".join(json.dumps(line) + "\n" for line in lines).encode()
         try:
             # One write: the next run cuts off what a kill or a full disk leaves.
@@ -98,6 +98,11 @@ class ResultsFile:
             return False, Counter()
         if not isinstance(lines[0].get("run"), dict):
             raise ConfigError(f"{self._path} is no results file: name another one with --out")
+        if lines[0].get("schema") != SCHEMA:
+            raise ConfigError(
+                f"{self._path} was written by another version: its lines have schema {lines[0].get('schema')}, "
+                f"here it is {SCHEMA}. Name another file with --out"
+            )
         self._compare(lines[0]["run"])
         return True, Counter(line["sample"] for line in lines[1:])
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edge_client.cli.classify import run_classify
+from edge_client.config import EdgeConfig, InputConfig, OutputConfig
 from shared.bundle import Bundle
+from shared.timestamps import rfc3339
 from tests.support.edges import edge_process, run_edge
 from tests.support.processes import DEADLINE, CloudProcess, cloud_process
 
@@ -26,6 +31,14 @@ def cloud(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def draw(path: Path, seed: int) -> Path:
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (16, 16), np.uint8)).save(path)
+    return path
+
+
+def clip_of(path: Path, frames: int) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"FFV1"), 10, (32, 32))
+    for number in range(frames):
+        writer.write(np.random.default_rng(number).integers(0, 256, (32, 32, 3), np.uint8))
+    writer.release()
     return path
 
 
@@ -95,14 +108,27 @@ def test_a_watched_folder_until_ctrl_c_and_on_from_there(bundle: Bundle, cloud: 
 
 
 def test_a_video(bundle: Bundle, cloud: CloudProcess, tmp_path: Path) -> None:
-    clip = str(tmp_path / "clip.avi")
-    writer = cv2.VideoWriter(clip, cv2.VideoWriter_fourcc(*"FFV1"), 10, (32, 32))
-    for number in range(9):
-        writer.write(np.random.default_rng(number).integers(0, 256, (32, 32, 3), np.uint8))
-    writer.release()
+    clip = str(clip_of(tmp_path / "clip.avi", 9))
     run = run_edge(*flags(bundle, cloud), "--video", clip, "--every", "4")
     assert run.code == 0, run.err
     assert [line["sample"] for line in run.lines] == [f"{clip}#0", f"{clip}#4", f"{clip}#8"]
-    camera = run_edge(*flags(bundle, cloud), "--video", "0", "--out", str(tmp_path / "x.jsonl"), "--resume")
-    assert camera.code == 2
-    assert "its frames do not come again" in camera.err
+    assert all(line["input_time"] is None for line in run.lines)
+
+
+async def test_a_camera_adds_to_its_results_and_says_when_a_frame_was_taken(
+    bundle: Bundle, cloud: CloudProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = clip_of(tmp_path / "clip.avi", 3)
+    # No machine here has a camera: a file stands in for it, and ends where a camera would not.
+    monkeypatch.setattr("edge_client.inputs.video._open", lambda _: (cv2.VideoCapture(str(clip)), 0))
+    out = tmp_path / "results.jsonl"
+    host, _, port = cloud.listen.rpartition(":")
+    config = EdgeConfig(bundle.path, ((host, int(port)),))
+    began = rfc3339(time.time())
+    for _ in range(2):
+        outputs = OutputConfig(json=True, results=out, resume=True)
+        code = await run_classify(config, InputConfig(video="0"), outputs, io.StringIO(), io.StringIO())
+        assert code == 0
+    _, *lines = map(json.loads, out.read_text().splitlines())
+    assert [line["sample"] for line in lines] == [f"camera0#{number}" for number in range(3)] * 2
+    assert began <= lines[0]["input_time"] <= lines[0]["time"] <= lines[3]["input_time"]

@@ -121,6 +121,20 @@ async def test_certainty_is_measured_as_the_run_says(
     assert len({line["timesteps"] for line in run.lines}) > 1
 
 
+@pytest.mark.parametrize(("measure", "asked"), [("max_probability", 3), ("margin", 2), ("entropy", 3), ("margin", 99)])
+async def test_a_verdict_names_as_many_classes_as_were_asked_for(
+    bundles: dict[str, Bundle], cloud: CloudProcess, measure: Measure, asked: int
+) -> None:
+    run = await edge_here(bundles["squeezed"], cloud.listen, INPUTS["squeezed"], measure=measure, top_k=asked)
+    classes = bundles["squeezed"].manifest.class_names
+    for line in run.lines:
+        best = line["top_k"]
+        assert len(best) == min(asked, len(classes))
+        assert best[0] == {"class": line["prediction"], "confidence": line["confidence"]}
+        assert [each["confidence"] for each in best] == sorted((e["confidence"] for e in best), reverse=True)
+        assert len({each["class"] for each in best}) == len(best)
+
+
 @pytest.mark.parametrize(("lookahead", "in_flight"), [(2, 1), (4, 1), ("auto", 1), (1, 3), (4, 8), ("auto", 4)])
 @pytest.mark.parametrize("execution", EXECUTIONS)
 async def test_lookahead_and_company_give_the_answers_of_lockstep(

@@ -45,10 +45,13 @@ def test_a_data_set_as_json(bundle: Bundle, cloud: CloudProcess) -> None:
     assert len(run.lines) == 40
     for number, line in enumerate(run.lines):
         assert line.keys() == {
-            "sample", "label", "prediction", "confidence", "timesteps", "payload_bytes", "latency_ms", "answered_by",
+            "schema", "sample", "time", "input_time", "label", "prediction", "confidence", "top_k", "timesteps",
+            "payload_bytes", "latency_ms", "answered_by",
             "modelled_compute_j", "modelled_radio_j", "measured_j",
         }  # fmt: skip
         assert line["sample"] == f"digits/test/{number}"
+        assert (line["schema"], line["input_time"]) == (1, None)
+        assert line["top_k"] == [{"class": line["prediction"], "confidence": line["confidence"]}]
         assert line["label"] in DIGITS
         assert line["prediction"] in DIGITS
         assert 0.1 <= line["confidence"] <= 1.0

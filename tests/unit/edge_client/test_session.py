@@ -89,7 +89,7 @@ class Run:
         )
 
     def told(self) -> list[str]:
-        return [line.split('"')[3] for line in self.out.getvalue().splitlines()]
+        return [json.loads(line)["sample"] for line in self.out.getvalue().splitlines()]
 
 
 async def until(condition: Callable[[], bool]) -> None:

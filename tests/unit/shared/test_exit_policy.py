@@ -54,3 +54,10 @@ def test_a_threshold_outside_is_refused(threshold: float) -> None:
 def test_an_unknown_measure_is_refused() -> None:
     with pytest.raises(ConfigError, match="margin"):
         ExitPolicy("variance", 0.5)
+
+
+@pytest.mark.parametrize(("measure", "asked"), [("max_probability", 3), ("margin", 3), ("entropy", 0)])
+def test_answers_carry_what_decides_and_what_is_to_be_named(measure: str, asked: int) -> None:
+    policy = ExitPolicy(measure, 0.5)
+    assert policy.confidences_asked(3) == asked
+    assert policy.confidences_asked(1) == policy.confidences_needed

@@ -51,6 +51,13 @@ async def test_the_verdict_is_that_of_the_first_certain_timestep(exit_at: int) -
     assert verdict.answered_by == "cloud"
 
 
+async def test_a_verdict_has_its_moment_and_the_likeliest_classes() -> None:
+    transport = FakeTransport(default=(0.1, 0.6, 0.3))
+    verdict = await loop(transport, top_k=2, wall_clock=lambda: 1_800_000_000.0).classify(sample())
+    assert verdict.top_k == ((1, 0.6), (2, 0.3))
+    assert verdict.answered_at == 1_800_000_000.0
+
+
 async def test_a_sample_that_is_never_certain_ends_at_the_last_timestep() -> None:
     transport = FakeTransport(default=UNSURE)
     verdict = await loop(transport).classify(sample())

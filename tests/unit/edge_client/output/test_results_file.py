@@ -27,7 +27,8 @@ def opened(path: Path, resume: bool = True, **changes: object) -> closing[Result
 
 
 def verdict(of: Sample) -> Verdict:
-    return Verdict(of.id, of.id % 2, 0.75, 2, 64, 0.005, "cloud", ())
+    top_k = ((of.id % 2, 0.75),)
+    return Verdict(of.id, of.id % 2, 0.75, 2, 64, 0.005, "cloud", (), top_k=top_k, answered_at=1_800_000_000.0)
 
 
 def write(results: ResultsFile, *numbers: int) -> None:
@@ -37,7 +38,7 @@ def write(results: ResultsFile, *numbers: int) -> None:
 
 def names(path: Path) -> list[str]:
     first, *lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert first == {"run": {name: value for name, value in RUN.items() if value is not None}}
+    assert first == {"schema": 1, "run": {name: value for name, value in RUN.items() if value is not None}}
     return [line["sample"] for line in lines]
 
 
@@ -49,7 +50,8 @@ def test_each_verdict_is_in_the_file_when_write_returns(tmp_path: Path) -> None:
             write(results, number)
             assert names(path) == [f"sample{n}" for n in range(number + 1)]
     assert json.loads(path.read_text().splitlines()[2]) == {
-        "sample": "sample1", "label": None, "prediction": "one", "confidence": 0.75, "timesteps": 2,
+        "schema": 1, "sample": "sample1", "time": "2027-01-15T08:00:00.000Z", "input_time": None, "label": None,
+        "prediction": "one", "confidence": 0.75, "top_k": [{"class": "one", "confidence": 0.75}], "timesteps": 2,
         "payload_bytes": 64, "latency_ms": 5.0, "answered_by": "cloud",
         "modelled_compute_j": None, "modelled_radio_j": None, "measured_j": None,
     }  # fmt: skip

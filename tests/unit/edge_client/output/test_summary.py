@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -89,18 +90,23 @@ def test_the_exit_is_the_first_certain_step_or_the_last() -> None:
 
 def test_json_lines() -> None:
     out = io.StringIO()
-    report = JsonReport(out, NAMES)
-    named = Sample(0, "pictures/a.png", 3, sample().pixels)
-    report.classified(named, verdict([3, 3]))
+    report = JsonReport(out, NAMES, lambda: 1_800_000_000.5)
+    named = Sample(0, "pictures/a.png", 3, sample().pixels, taken_at=1_799_999_999.0)
+    answered = replace(verdict([3, 3]), top_k=((3, 0.5), (1, 0.25)), answered_at=1_800_000_000.0)
+    report.classified(named, answered)
     report.failed(named, "rejected")
     report.unreadable(Unreadable("b.png", "damaged"))
     report.summary({"samples": 1})
     first, failed, last = (json.loads(line) for line in out.getvalue().splitlines())
     assert first == {
+        "schema": 1,
         "sample": "pictures/a.png",
+        "time": "2027-01-15T08:00:00.000Z",
+        "input_time": "2027-01-15T07:59:59.000Z",
         "label": "3",
         "prediction": "3",
         "confidence": 0.5,
+        "top_k": [{"class": "3", "confidence": 0.5}, {"class": "1", "confidence": 0.25}],
         "timesteps": 2,
         "payload_bytes": 16,
         "latency_ms": 10.0,
@@ -111,8 +117,9 @@ def test_json_lines() -> None:
     }
     assert failed["error"] == "rejected"
     assert failed["prediction"] is None
+    assert failed["time"] == "2027-01-15T08:00:00.500Z"
     assert failed.keys() - {"error"} == first.keys()
-    assert last == {"summary": {"samples": 1}}
+    assert last == {"schema": 1, "summary": {"samples": 1}}
 
 
 def test_lines_for_people_stop_after_the_first_few() -> None:
