@@ -11,17 +11,9 @@ import click
 
 from cloud_server.config import CloudConfig, TailRuntime
 from cloud_server.security import ServerSecurity
-from shared.command_line import (
-    HostPort,
-    LogFormat,
-    configure_logs,
-    existing_path,
-    log_options,
-    option,
-    run,
-    version_option,
-)
+from shared.command_line import HostPort, existing_path, log_options, option, run, version_option
 from shared.execution import EXECUTIONS
+from shared.logs import LogFormat, configure_logs
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})

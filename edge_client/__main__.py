@@ -16,8 +16,9 @@ import click
 
 from edge_client.cli.doctor import doctor
 from edge_client.config import EdgeConfig, InputConfig, OutputConfig
-from shared.command_line import LogFormat, configure_logs, log_options, run, version_option
+from shared.command_line import log_options, run, version_option
 from shared.flags import flags_of, from_flags
+from shared.logs import LogFormat, configure_logs
 
 EXIT_CODES = (
     "Exit codes: 0 all done; 1 some samples failed or could not be read; 2 wrong usage or configuration; 3 bundle; "

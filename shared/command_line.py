@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from pythonjsonlogger.json import JsonFormatter
 
 from shared.errors import ConfigError, NeucodexError
 from shared.execution import EXECUTIONS
 
-LogFormat = Literal["text", "json"]
 Address = tuple[str, int]
 """(host, port)."""
 
@@ -46,27 +43,13 @@ def execution_option(command: F) -> F:
 
 
 def log_options(command: F) -> F:
-    """Add --log-format and --log-level; hand their values to `configure_logs`."""
+    """Add --log-format and --log-level; hand their values to `shared.logs.configure_logs`."""
     command = option(
         "--log-format", type=click.Choice(["text", "json"]), default="text", help="Logs as lines for people or as JSON."
     )(command)
     return option(
         "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", help="What is logged."
     )(command)
-
-
-def configure_logs(log_format: LogFormat, log_level: str) -> None:
-    """Log to standard error: lines for people, or one JSON object a line with time, level, logger, message."""
-    handler = logging.StreamHandler(sys.stderr)
-    if log_format == "json":
-        formatter: logging.Formatter = JsonFormatter(
-            "%(asctime)s %(levelname)s %(name)s %(message)s",
-            rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
-        )
-    else:
-        formatter = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", datefmt="%H:%M:%S")
-    handler.setFormatter(formatter)
-    logging.basicConfig(handlers=[handler], level=log_level.upper(), force=True)
 
 
 class HostPort(_HostPortType):

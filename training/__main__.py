@@ -13,8 +13,9 @@ from typing import Any, TypeVar, get_args
 import click
 
 from shared.bundle import Bundle
-from shared.command_line import LogFormat, configure_logs, existing_path, log_options, option, run, version_option
+from shared.command_line import existing_path, log_options, option, run, version_option
 from shared.errors import ConfigError
+from shared.logs import LogFormat, configure_logs
 from shared.models.load import load_network
 from training import report
 from training.collect_spikes import bundle_samples

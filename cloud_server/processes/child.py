@@ -13,8 +13,8 @@ from multiprocessing.connection import Connection
 import click
 
 from cloud_server.config import CloudConfig
-from shared.command_line import LogFormat, configure_logs
 from shared.errors import NeucodexError
+from shared.logs import LogFormat, configure_logs
 
 GO = "go"
 

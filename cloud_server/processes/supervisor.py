@@ -31,7 +31,7 @@ from cloud_server.processes.child import GO, Child, run_child
 from cloud_server.processes.metrics import JointMetrics, ProcessMetrics
 from cloud_server.ready import announce_ready, remove_ready_file
 from cloud_server.rpc.grpc_server import cannot_listen
-from shared.command_line import LogFormat
+from shared.logs import LogFormat
 from shared.metrics import export
 
 log = logging.getLogger(__name__)

@@ -11,18 +11,11 @@ from typing import Any
 import click
 
 from edge_client.link.security import LinkSecurity
-from shared.command_line import (
-    HostPort,
-    LogFormat,
-    configure_logs,
-    execution_option,
-    existing_path,
-    log_options,
-    option,
-)
+from shared.command_line import HostPort, execution_option, existing_path, log_options, option
 from shared.errors import ConfigError
 from shared.execution import Execution
 from shared.flags import flags_of, from_flags
+from shared.logs import LogFormat, configure_logs
 
 
 @click.command()

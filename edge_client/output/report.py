@@ -17,9 +17,6 @@ from edge_client.inputs.base import Unreadable
 from edge_client.output.lines import Line, failed_line, summary_line, verdict_line
 from edge_client.output.summary import Summary
 
-PROGRESS_EVERY_S = 5.0
-"""Between two lines of progress where standard error is no terminal."""
-
 
 class Report(Protocol):
     """Gets what happens to the samples of a run, in order."""
@@ -101,14 +98,13 @@ class TextReport:
 
 
 class StatusLine:
-    """Standard error: progress as a bar on a terminal, else a line now and then, and what went wrong with a sample.
+    """Standard error: what went wrong with a sample, and progress as a bar where it is a terminal.
 
     Args:
         err: standard error.
         total: samples to come, None while that is not known.
         done: samples of `total` that an earlier run has dealt with.
         bar_after: on a terminal the bar appears below the lines after this many samples; None: never.
-        clock: seconds.
     """
 
     def __init__(
@@ -118,25 +114,18 @@ class StatusLine:
         bar_after: int | None,
         *,
         done: int = 0,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.console = Console(file=err, highlight=False, markup=False, soft_wrap=True)
         self._total = total
         self._bar_after = bar_after
-        self._clock = clock
         self._done = done
-        self._spoke = clock()
         self._bar: tuple[Progress, TaskID] | None = None
 
     def advance(self) -> None:
         """One more sample is dealt with."""
         self._done += 1
-        if self.console.is_terminal:
-            if self._bar_after is not None and self._done >= self._bar_after:
-                self._advance_bar()
-        elif self._clock() - self._spoke >= PROGRESS_EVERY_S:
-            self._spoke = self._clock()
-            self.say(f"{self.progress()} samples")
+        if self.console.is_terminal and self._bar_after is not None and self._done >= self._bar_after:
+            self._advance_bar()
 
     def say(self, text: str) -> None:
         """One line, above the bar if there is one."""

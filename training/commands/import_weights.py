@@ -11,9 +11,10 @@ import click
 import torch
 from torch import Tensor
 
-from shared.command_line import LogFormat, configure_logs, existing_path, log_options, option
+from shared.command_line import existing_path, log_options, option
 from shared.errors import ConfigError
 from shared.licences import Licence
+from shared.logs import LogFormat, configure_logs
 from shared.models.neuron import Recurrence
 from shared.models.split import SplitNetwork
 from training import imagenet

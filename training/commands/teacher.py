@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from shared.command_line import LogFormat, configure_logs, existing_path, log_options, option
+from shared.command_line import existing_path, log_options, option
 from shared.errors import ConfigError
+from shared.logs import LogFormat, configure_logs
 from training import checkpoint
 from training.data import Samples, TrainingData, load_data
 from training.device import Machine, machine
