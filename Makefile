@@ -32,7 +32,7 @@ PROTOC = PATH="$(PROTO_BIN):$$PATH" $(PROTO_BIN)/python -m grpc_tools.protoc -I 
 	--mypy_grpc_out=quiet:$(1) --python_out=$(1) --grpc_python_out=$(1) protos/co_inference.proto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dashboard prometheus up down logs proto proto-check format lint type imports test fuzz certs audit demo bench clean
+.PHONY: help setup dashboard prometheus mosquitto up down logs proto proto-check format lint type imports test fuzz certs audit demo bench clean
 
 help: ## say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
@@ -85,6 +85,12 @@ prometheus: ## Debian's Prometheus into build/, for the tests of dashboard and a
 		mkdir -p build/prometheus && cd build/prometheus && \
 		{ apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; } && \
 		dpkg -x prometheus_*.deb . && rm prometheus_*.deb; }
+
+mosquitto: ## Debian's MQTT broker into build/, for the tests of --mqtt
+	@command -v mosquitto >/dev/null || test -x build/mosquitto/usr/sbin/mosquitto || { \
+		mkdir -p build/mosquitto && cd build/mosquitto && packages="mosquitto libcjson1 libdlt2 libwrap0" && \
+		{ apt-get download -qq $$packages || { apt-get update -qq && apt-get download -qq $$packages; }; } && \
+		for package in *.deb; do dpkg -x "$$package" .; done && rm -- *.deb; }
 
 # The pair in containers: GPU=1 and TLS=1 lay their files over docker-compose.yml.
 GPU ?=

@@ -15,7 +15,8 @@ from typing import Any
 import click
 
 from edge_client.cli.doctor import doctor
-from edge_client.config import EdgeConfig, InputConfig, OutputConfig
+from edge_client.config import EdgeConfig, InputConfig
+from edge_client.output_config import OutputConfig
 from shared.command_line import log_options, run, version_option
 from shared.flags import flags_of, from_flags
 from shared.logs import LogFormat, configure_logs

@@ -15,10 +15,9 @@ from edge_client.heads.runtime import Runtime
 from edge_client.inference.link_loss import FALLBACK_AFTER_S, LinkLossPolicy, OnLoss
 from edge_client.inference.lookahead import BYTE_PRICE_US
 from edge_client.link.security import IN_CLEAR, LinkSecurity
-from edge_client.option_types import CountOrAuto, Size, power_meter
+from edge_client.option_types import CountOrAuto, Size
 from shared.binning import Binning
 from shared.command_line import Address, fraction
-from shared.energy import RadioName
 from shared.errors import ConfigError
 from shared.execution import Execution
 from shared.exit_policy import ExitPolicy, Measure
@@ -128,50 +127,6 @@ class InputConfig:
     def of_camera(self) -> bool:
         """Whether `video` is the index of a camera."""
         return self.video is not None and self.video.isdecimal()
-
-
-@dataclass(frozen=True)
-class OutputConfig:
-    """How results are written. `radio` and `power_meter` are what energy is modelled and measured with."""
-
-    json: Annotated[bool, Flag("--json", "One JSON object a line on standard output.")] = False
-    show: Annotated[int, Flag("--show", "Without --json: a line for each of the first N samples.", metavar="N")] = 10
-    live: Annotated[
-        bool, Flag("--live", "Draw the run on the terminal: confidence by timestep, bytes, latency, the link.")
-    ] = False
-    summary_file: Annotated[
-        Path | None, Flag("--summary-file", "Write the summary there as JSON, print none.", metavar="FILE")
-    ] = None
-    results: Annotated[
-        Path | None, Flag("--out", "Append each verdict there as a JSON line, at once.", metavar="FILE")
-    ] = None
-    resume: Annotated[
-        bool, Flag("--resume", "Go on where the run that wrote --out stopped: samples in it are done.")
-    ] = False
-    no_picture_sizes: Annotated[
-        bool, Flag("--no-picture-sizes", "Do not compare with the same pictures as PNG and JPEG.")
-    ] = False
-    radio: Annotated[RadioName, Flag("--radio", "What carries the bytes, to model energy.")] = "none"
-    power_meter: Annotated[
-        Path | Literal["auto", "none"],
-        Flag(
-            "--power-meter",
-            "Measure energy by the machine's own meter, if it has one (RAPL, INA3221), or by the file that a meter's "
-            "program writes.",
-            metavar="auto|none|FILE",
-            type=power_meter,
-        ),
-    ] = "auto"
-    metrics: Annotated[
-        Address | None, Flag("--metrics", "Serve Prometheus metrics there; port 0 takes a free one.")
-    ] = None
-
-    def __post_init__(self) -> None:
-        if self.resume and self.results is None:
-            raise ConfigError("--resume goes on with a results file: name it with --out")
-        # Said now, not after the last sample.
-        if self.summary_file is not None and (self.summary_file.is_dir() or not self.summary_file.parent.is_dir()):
-            raise ConfigError(f"--summary-file is {self.summary_file}: name a file in a folder that exists")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +12,7 @@ import click
 
 from shared.errors import ConfigError, NeucodexError
 from shared.execution import EXECUTIONS
+from shared.version import VERSION
 
 Address = tuple[str, int]
 """(host, port)."""
@@ -92,15 +92,12 @@ def existing_path(value: str) -> Path:
 
 
 def version_option(command: F) -> F:
-    """Add --version, which prints the version of the installed package."""
+    """Add --version, which prints the version of this code."""
 
     def show(context: click.Context, _: click.Parameter, asked: bool) -> None:
         if not asked:
             return
-        try:
-            click.echo(f"NeuCODEX {version('neucodex')}")
-        except PackageNotFoundError:
-            click.echo("NeuCODEX, from a checkout that is not installed")
+        click.echo(f"NeuCODEX {VERSION}")
         context.exit()
 
     return click.option(

@@ -99,6 +99,14 @@ EDGE_METRICS = (
         {"meter": ()},
     ),
     Metric("neucodex_edge_reconnects_total", "counter", "Streams opened again after one was lost."),
+    Metric(
+        "neucodex_edge_mqtt_messages_total",
+        "counter",
+        "Verdicts for the broker: acknowledged, or dropped because too many waited for it.",
+        {"outcome": ("acknowledged", "dropped")},
+    ),
+    Metric("neucodex_edge_mqtt_waiting", "gauge", "Verdicts that the broker has not acknowledged yet."),
+    Metric("neucodex_edge_mqtt_connected", "gauge", "1 while there is a connection to the broker, else 0."),
     Metric("neucodex_edge_connected", "gauge", "1 while a stream to the cloud is open, else 0."),
 )
 

@@ -11,15 +11,17 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from edge_client.build import open_edge
-from edge_client.config import EdgeConfig, InputConfig, OutputConfig
+from edge_client.config import EdgeConfig, InputConfig
 from edge_client.inputs.base import Source, nothing_done
 from edge_client.inputs.factory import open_source
 from edge_client.output.energy import EnergyAccount
 from edge_client.output.live import LiveReport, LiveView, shown
+from edge_client.output.mqtt import MqttPublisher, MqttReport
 from edge_client.output.power_meter import Sampled, discover, of_file
-from edge_client.output.report import JsonReport, Report, StatusLine, TextReport
+from edge_client.output.report import JsonReport, Report, Reports, StatusLine, TextReport
 from edge_client.output.results_file import ResultsFile
 from edge_client.output.summary import RunFacts, summarise
+from edge_client.output_config import OutputConfig
 from edge_client.session import Session
 from shared.bundle import Bundle
 from shared.command_line import INTERRUPTED, join_address
@@ -43,7 +45,9 @@ async def run_classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputC
     """
     bundle = Bundle.open(config.bundle, config.execution)
     policy = config.exit_policy(bundle.settings.exit_policy)
-    with _results(config, inputs, outputs, bundle) as results, _power_meter(outputs) as meter:
+    with contextlib.ExitStack() as opened:
+        results = opened.enter_context(_results(config, inputs, outputs, bundle))
+        meter = opened.enter_context(_power_meter(outputs))
         # A camera's frames do not come again: what it shows now is done by no earlier run.
         skip = nothing_done if results is None or inputs.of_camera else results.skip
         source = open_source(inputs, bundle.manifest, skip)
@@ -56,6 +60,10 @@ async def run_classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputC
         if view is not None:
             # Lines for every sample and a view on one terminal do not mix.
             report = LiveReport(view, report, lines=not out.isatty())
+        if outputs.broker.mqtt is not None:
+            publisher = MqttPublisher(outputs.broker, bundle.manifest.name, metrics)
+            opened.callback(publisher.close)
+            report = Reports(report, MqttReport(publisher, bundle.manifest.class_names))
         session = Session(
             report,
             status,

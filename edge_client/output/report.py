@@ -59,6 +59,29 @@ class JsonReport:
         self._out.flush()
 
 
+class Reports:
+    """A `Report` to several."""
+
+    def __init__(self, *reports: Report) -> None:
+        self._reports = reports
+
+    def classified(self, sample: Sample, verdict: Verdict) -> None:
+        for report in self._reports:
+            report.classified(sample, verdict)
+
+    def failed(self, sample: Sample, reason: str) -> None:
+        for report in self._reports:
+            report.failed(sample, reason)
+
+    def unreadable(self, what: Unreadable) -> None:
+        for report in self._reports:
+            report.unreadable(what)
+
+    def summary(self, figures: Summary) -> None:
+        for report in self._reports:
+            report.summary(figures)
+
+
 class TextReport:
     """A readable line for each of the first `show` samples, and a table at the end."""
 

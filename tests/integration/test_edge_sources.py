@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from edge_client.cli.classify import run_classify
-from edge_client.config import EdgeConfig, InputConfig, OutputConfig
+from edge_client.config import EdgeConfig, InputConfig
+from edge_client.output_config import OutputConfig
 from shared.bundle import Bundle
 from shared.timestamps import rfc3339
 from tests.support.edges import edge_process, run_edge

@@ -14,7 +14,8 @@ from typing import Any
 
 from benchmarks.processes import start
 from edge_client.cli.classify import run_classify
-from edge_client.config import EdgeConfig, InputConfig, OutputConfig
+from edge_client.config import EdgeConfig, InputConfig
+from edge_client.output_config import OutputConfig
 from shared.bundle import Bundle, write_bundle
 from tests.support.processes import DEADLINE
 

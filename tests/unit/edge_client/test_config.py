@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from edge_client.config import EdgeConfig, EdgeOptions, OutputConfig
+from edge_client.config import EdgeConfig, EdgeOptions
 from edge_client.inference.link_loss import LinkLossPolicy
+from edge_client.output_config import OutputConfig
 from neucodex import Edge, EdgeSync
 from shared.errors import ConfigError
 from shared.exit_policy import ExitPolicy
