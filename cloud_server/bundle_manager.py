@@ -17,6 +17,7 @@ from cloud_server.rpc.servicer import CoInferenceServicer
 from shared.bundle import Bundle
 from shared.errors import ConfigError, EngineFailed, NeucodexError
 from shared.metrics import Metrics
+from shared.version import VERSION
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +147,7 @@ class BundleManager:
             ) from error
         self._metrics.declare_label_values("bundle", name)
         self._metrics.set("neucodex_cloud_slots", loaded.slots.count, bundle=name)
+        self._show_build(loaded, 1)
         log.info(
             "bundle %s, fingerprint %s, execution %s: %d slots, %.1f MB of state when all are used",
             name, loaded.fingerprint.hex()[:12], loaded.execution,
@@ -157,6 +159,18 @@ class BundleManager:
         engine.remove(loaded)
         for gauge in ("slots", "queue_length"):
             self._metrics.set(f"neucodex_cloud_{gauge}", 0, bundle=loaded.name)
+        self._show_build(loaded, 0)
+
+    def _show_build(self, loaded: LoadedBundle, runs: int) -> None:
+        self._metrics.set(
+            "neucodex_build_info",
+            runs,
+            version=VERSION,
+            bundle=loaded.name,
+            fingerprint=loaded.fingerprint.hex()[:12],
+            execution=loaded.execution,
+            runtime=loaded.runtime,
+        )
 
     async def _retire(self, loaded: LoadedBundle) -> None:
         assert self._engine is not None

@@ -12,6 +12,7 @@ from typing import cast
 
 import grpc
 
+from shared.certificates import CertificateExpiry
 from shared.command_line import join_address
 from shared.errors import ConfigError
 from shared.security import AUTHORIZATION, bearer, check_authority, check_pair, is_loopback, read_secret, read_tokens
@@ -84,6 +85,10 @@ class ServerSecurity:
         if self.certificate is None:
             return server.add_insecure_port(address)
         return server.add_secure_port(address, Certificates(self).credentials())
+
+    def expiry(self) -> CertificateExpiry:
+        """When the certificates run out."""
+        return CertificateExpiry({"certificate": self.certificate, "authority": self.client_ca})
 
     def gate(self) -> TokenGate | None:
         """Checks the tokens of streams; None without a token file."""

@@ -20,7 +20,8 @@ from cloud_server.rpc.health import SERVICE as HEALTH_SERVICE
 from cloud_server.rpc.health import HealthServicer
 from cloud_server.rpc.servicer import SERVICE, CoInferenceServicer
 from shared.errors import EngineFailed
-from shared.metrics import CLOUD_METRICS, Metrics
+from shared.metric_table import CLOUD_METRICS
+from shared.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ async def serve(config: CloudConfig, child: ChildProcess | None = None) -> None:
     config.security.check(config.listen)
     sys.setswitchinterval(SWITCH_INTERVAL)
     metrics = Metrics(CLOUD_METRICS)
+    metrics.registry.register(config.security.expiry())
     servicer = CoInferenceServicer(config, metrics)
     manager = BundleManager(config, servicer, metrics)
     health = HealthServicer((SERVICE,))

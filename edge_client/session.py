@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -39,7 +39,8 @@ class Session:
     Args:
         report: gets each sample.
         status: the line on standard error.
-        metrics: of the table EDGE_METRICS.
+        metrics: of the table EDGE_METRICS, which know the bundle.
+        classes: what the label `class` says for each class, see `shared.metrics.class_labels`.
         picture_sizes: compare with the same pictures as PNG and JPEG.
         results: the file that each verdict is appended to.
         energy: charges each verdict.
@@ -53,6 +54,7 @@ class Session:
         status: StatusLine,
         metrics: Metrics,
         *,
+        classes: Sequence[str],
         picture_sizes: bool,
         results: ResultsFile | None = None,
         energy: EnergyAccount | None = None,
@@ -69,6 +71,7 @@ class Session:
         self._report = report
         self._status = status
         self._metrics = metrics
+        self._classes = classes
         self._picture_sizes = picture_sizes
         self._results = results
         self._energy = energy
@@ -150,7 +153,7 @@ class Session:
             verdict = replace(verdict, energy=self._energy.charge(verdict))
         if self._results is not None:
             self._results.write(sample, verdict)
-        self._metrics.record(readings(verdict))
+        self._metrics.record(readings(verdict, self._classes[verdict.prediction]))
         sizes = encoded_sizes(sample.pixels) if self._picture_sizes else None
         self.forgotten += len(self.done) == KEPT
         self.done.append(Classified(sample.label, verdict, sizes))
@@ -187,8 +190,8 @@ async def _outcome(item: Item, network: CoInference) -> Verdict | None:
     return None if isinstance(item, Unreadable) else await network.classify(item)
 
 
-def readings(verdict: Verdict) -> list[Reading]:
-    """What a verdict adds to the metrics of shared.metrics.EDGE_METRICS."""
+def readings(verdict: Verdict, predicted: str) -> list[Reading]:
+    """What a verdict adds to the metrics of shared.metrics.EDGE_METRICS; `predicted` is its class as a label."""
     found: list[Reading] = []
     for step in verdict.steps:
         found += [
@@ -204,6 +207,8 @@ def readings(verdict: Verdict) -> list[Reading]:
         ("neucodex_edge_payload_bytes", verdict.payload_bytes, {}),
         ("neucodex_edge_wire_bytes", verdict.wire_bytes, {}),
         ("neucodex_edge_samples_total", 1, {"outcome": verdict.answered_by}),
+        ("neucodex_edge_predictions_total", 1, {"class": predicted}),
+        ("neucodex_edge_confidence", verdict.confidence, {}),
     ]
     if verdict.energy is not None and (modelled := verdict.energy.modelled) is not None:
         found += [

@@ -1,7 +1,7 @@
 """`python -m shared.health_check`: asks a cloud whether it serves, by gRPC's health service. For containers and probes.
 
 It takes its addresses, certificates and names from the flags, or from the variables that the edge and the cloud take
-them from, so that in a container of either it needs nothing said twice. It loads neither a bundle nor torch.
+them from, so that in a container it needs nothing said twice. It loads neither a bundle nor torch.
 """
 
 from __future__ import annotations

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloud_server.config import CloudConfig
+from cloud_server.config import CloudConfig, TailRuntime
 from cloud_server.engine.requests import StepRequest
 from cloud_server.engine.scheduler import Scheduler
 from cloud_server.tails.base import Slots, Tail
-from cloud_server.tails.factory import make_tail
+from cloud_server.tails.factory import choose_runtime, make_tail
 from shared.bundle import Bundle
 from shared.errors import ConfigError
 from shared.execution import Execution
@@ -28,6 +28,7 @@ class LoadedBundle:
     Attributes:
         name: in metrics and messages.
         fingerprint, execution: as in the edge's Open.
+        runtime: what computes the tail.
         timesteps: T of the network.
         codec: decodes the edges' frames.
         tail: decoder and tail of the network. Belongs to the engine's thread.
@@ -38,6 +39,7 @@ class LoadedBundle:
     name: str
     fingerprint: bytes
     execution: Execution
+    runtime: TailRuntime
     timesteps: int
     codec: SpikeCodec
     tail: Tail
@@ -78,7 +80,8 @@ def load_bundle(bundle: Bundle, name: str, config: CloudConfig) -> LoadedBundle:
     max_waiting = config.max_queue if config.max_queue is not None else config.slots * timesteps
     scheduler: Scheduler[StepRequest] = Scheduler(min(config.max_batch, config.slots), max_waiting, config.max_wait)
     codec = SpikeCodec.of(bundle)
-    return LoadedBundle(name, bundle.fingerprint, bundle.execution, timesteps, codec, tail, slots, scheduler)
+    runtime = choose_runtime(bundle, config)
+    return LoadedBundle(name, bundle.fingerprint, bundle.execution, runtime, timesteps, codec, tail, slots, scheduler)
 
 
 def bundle_names(bundles: Sequence[Bundle], taken: Iterable[str] = ()) -> list[str]:

@@ -78,6 +78,7 @@ def supervise(config: CloudConfig, logs: tuple[LogFormat, str]) -> int:
         registry = CollectorRegistry()
         registry.register(JointMetrics(Path(folder)))
         registry.register(ProcessMetrics(supervisor.pids))
+        registry.register(config.security.expiry())
         addresses["metrics"] = (config.metrics[0], export(registry, *config.metrics))
         try:
             return supervisor.run(lambda bundles: announce_ready(config.ready_file, addresses, bundles))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from string import ascii_uppercase
 
-from grafana_foundation_sdk.builders import common, heatmap, prometheus, stat, timeseries
+from grafana_foundation_sdk.builders import common, heatmap, prometheus, stat, table, timeseries
 from grafana_foundation_sdk.builders import dashboard as board
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -16,8 +16,12 @@ from grafana_foundation_sdk.models import dashboard as schema
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 from questions import QUESTIONS, Panel
 
-SOURCE = schema.DataSourceRef(type_val="prometheus", uid="prometheus")
-"""The data source of provisioning/datasources/prometheus.yml."""
+SOURCE = schema.DataSourceRef(type_val="prometheus", uid="${source}")
+"""The data source that is chosen above the dashboard: no panel names one of its own."""
+
+WINDOWS = "5m,1m,15m,1h"
+"""Over which rates are taken, the default first. It holds several scrapes, also those of an edge that is read each
+minute."""
 
 WIDTH, HEIGHT = 24, 8
 """Of Grafana's grid: all of a row, and one panel."""
@@ -33,16 +37,14 @@ def main() -> None:
         .refresh("10s")
         .time("now-15m", "now")
         .timezone("browser")
+        .with_variable(board.DatasourceVariable("source").label("Data source").type("prometheus"))
+        .with_variable(_label_variable("instance", "Instance"))
+        .with_variable(_label_variable("bundle", "Bundle"))
         .with_variable(
-            board.QueryVariable("bundle")
-            .label("Bundle")
-            .datasource(SOURCE)
-            .query("label_values(neucodex_cloud_slots, bundle)")
-            .refresh(schema.VariableRefresh.ON_TIME_RANGE_CHANGED)
-            .multi(True)
-            .include_all(True)
-            .all_value(".*")
-            .current(schema.VariableOption(selected=True, text="All", value="$__all"))
+            board.CustomVariable("window")
+            .label("Rates over")
+            .values(WINDOWS)
+            .current(schema.VariableOption(selected=True, text="5m", value="5m"))
         )
     )
     next_id = 1
@@ -55,18 +57,38 @@ def main() -> None:
     print(JSONEncoder(sort_keys=True, indent=1).encode(dashboard.build()))
 
 
+def _label_variable(label: str, title: str) -> board.QueryVariable:
+    return (
+        board.QueryVariable(label)
+        .label(title)
+        .datasource(SOURCE)
+        .query(f"label_values(neucodex_build_info, {label})")
+        .refresh(schema.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .multi(True)
+        .include_all(True)
+        .all_value(".*")
+        .current(schema.VariableOption(selected=True, text="All", value="$__all"))
+    )
+
+
 def _panel(panel: Panel, number: int, width: int) -> Builder[schema.Panel]:
-    made: stat.Panel | heatmap.Panel | timeseries.Panel
+    made: stat.Panel | heatmap.Panel | table.Panel | timeseries.Panel
     if panel.kind == "number":
         last = common.ReduceDataOptions().calcs(["lastNotNull"])
         made = stat.Panel().graph_mode(looks.BigValueGraphMode.AREA).min(0).reduce_options(last)
     elif panel.kind == "heatmap":
         made = heatmap.Panel().calculate(False).y_axis(heatmap.YAxisConfig().unit(panel.unit))
+    elif panel.kind == "table":
+        made = table.Panel()
     else:
         made = _lines(panel)
     made.id(number).title(panel.title).description(panel.description).unit(panel.unit).datasource(SOURCE)
     for letter, (legend, expression) in zip(ascii_uppercase, panel.queries.items(), strict=False):
-        target = prometheus.Dataquery().ref_id(letter).expr(expression).legend_format(legend).datasource(SOURCE).range()
+        target = prometheus.Dataquery().ref_id(letter).expr(expression).legend_format(legend).datasource(SOURCE)
+        if panel.kind == "table":
+            target.instant().format(PromQueryFormat.TABLE)
+        else:
+            target.range()
         if panel.kind == "heatmap":
             target.format(PromQueryFormat.HEATMAP)
         made.with_target(target)

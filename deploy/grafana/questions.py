@@ -1,16 +1,27 @@
-"""What the dashboard shows: a row for each question that a person asks, and the panels that answer it.
-
-Metrics are those of shared/metrics.py. `$bundle` is the dashboard's, see dashboard.py.
-"""
+"""What the dashboard shows: a row for each question that a person asks, and the panels that answer it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-PanelKind = Literal["number", "lines", "stacked", "heatmap"]
-RATE = "[$__rate_interval]"
-BUNDLE = '{bundle=~"$bundle"}'
+from queries import (
+    IN_CLOUD,
+    INSTANCE,
+    OF,
+    OURS,
+    SAMPLES,
+    SENT_TO_ANSWERED,
+    buckets,
+    mean,
+    per_second,
+    quantile,
+    quantiles,
+    share,
+    stage_per_sample,
+)
+
+PanelKind = Literal["number", "lines", "stacked", "heatmap", "table"]
 
 
 @dataclass(frozen=True)
@@ -34,38 +45,6 @@ class Question:
     panels: tuple[Panel, ...]
 
 
-def per_second(metric: str, by: str = "") -> str:
-    """A counter's rate, summed up to the labels `by`."""
-    return f"sum{f' by ({by}) ' if by else ''}(rate({metric}{RATE}))"
-
-
-def mean(histogram: str, labels: str = "", by: str = "") -> str:
-    """The mean of what a histogram saw."""
-    return f"{per_second(f'{histogram}_sum{labels}', by)} / {per_second(f'{histogram}_count{labels}', by)}"
-
-
-def quantile(share: float, histogram: str, labels: str = "", by: str = "") -> str:
-    """A quantile of what a histogram saw, within its buckets."""
-    return f"histogram_quantile({share}, {per_second(f'{histogram}_bucket{labels}', f'le, {by}' if by else 'le')})"
-
-
-def quantiles(histogram: str, labels: str = "") -> dict[str, str]:
-    """Median and tails."""
-    return {f"p{round(share * 100)}": quantile(share, histogram, labels) for share in (0.5, 0.9, 0.99)}
-
-
-SAMPLES = per_second("neucodex_edge_sample_seconds_count")
-STAGE = "neucodex_edge_stage_seconds"
-
-
-def stage_per_sample(matcher: str) -> str:
-    """Seconds that a stage takes of a sample, over all its timesteps; the sum over the stages that match."""
-    return f"{per_second(f'{STAGE}_sum{{{matcher}}}')} / {SAMPLES}"
-
-
-SENT_TO_ANSWERED = stage_per_sample('stage="send_to_result"')
-IN_CLOUD = stage_per_sample('stage=~"queue|tail"')
-
 UP = Question(
     "Is it up?",
     (
@@ -80,7 +59,10 @@ UP = Question(
             "Edges connected",
             "Edges with an open stream to a cloud, of those that Prometheus reads.",
             "none",
-            {"connected": "sum(neucodex_edge_connected)", "known": "count(neucodex_edge_connected)"},
+            {
+                "connected": f"sum(neucodex_edge_connected{{{OF}}})",
+                "known": f"count(neucodex_edge_connected{{{OF}}})",
+            },
             "number",
         ),
         Panel(
@@ -94,19 +76,35 @@ UP = Question(
             "Streams of each cloud",
             "Open streams. Uneven lines: new edges are not spread, or a replica has just been added.",
             "none",
-            {"{{instance}}": "sum by (instance) (neucodex_cloud_streams)"},
+            {"{{instance}}": f"sum by (instance) (neucodex_cloud_streams{{{INSTANCE}}})"},
         ),
         Panel(
             "CPU",
             "Cores in use by each process.",
             "none",
-            {"{{job}} {{instance}}": per_second('process_cpu_seconds_total{job=~"neucodex-.*"}', "job, instance")},
+            {"{{job}} {{instance}}": per_second("process_cpu_seconds_total", "job, instance", OURS)},
         ),
         Panel(
             "Memory",
             "Resident memory of each process.",
             "bytes",
-            {"{{job}} {{instance}}": 'sum by (job, instance) (process_resident_memory_bytes{job=~"neucodex-.*"})'},
+            {"{{job}} {{instance}}": f"sum by (job, instance) (process_resident_memory_bytes{{{OURS}}})"},
+        ),
+        Panel(
+            "Certificates",
+            "Days until they run out: each side's own, and the last of the authorities that it trusts.",
+            "d",
+            {
+                "{{instance}} {{of}}": "(min by (instance, of) "
+                f"(neucodex_certificate_expiry_timestamp_seconds{{{INSTANCE}}}) - time()) / 86400"
+            },
+        ),
+        Panel(
+            "What runs",
+            "Version of the code, bundle with the beginning of its fingerprint, execution, and what computes it.",
+            "none",
+            {"{{instance}}": f"neucodex_build_info{{{OF}}} == 1"},
+            "table",
         ),
     ),
 )
@@ -139,14 +137,14 @@ TIME = Question(
             "Samples by time",
             "How many samples took how long.",
             "s",
-            {"{{le}}": f"sum by (le) (increase(neucodex_edge_sample_seconds_bucket{RATE}))"},
+            buckets("neucodex_edge_sample_seconds"),
             "heatmap",
         ),
         Panel(
             "Stages in the cloud, p99",
             "Queue: of one frame until its batch. Decode, gather, tail, scatter: of one batch.",
             "s",
-            {"{{stage}}": quantile(0.99, "neucodex_cloud_stage_seconds", BUNDLE, "stage")},
+            {"{{stage}}": quantile(0.99, "neucodex_cloud_stage_seconds", "stage")},
         ),
     ),
 )
@@ -183,6 +181,35 @@ EXIT = Question(
     ),
 )
 
+DRIFT = Question(
+    "Does it still see what it was trained for?",
+    (
+        Panel(
+            "Predictions by class",
+            "Share of the verdicts. Other shares than those of the training samples: another world, or a camera that "
+            "was turned.",
+            "percentunit",
+            {"{{class}}": share("neucodex_edge_predictions_total", "class")},
+            "stacked",
+            1,
+        ),
+        Panel(
+            "Confidence",
+            "Of the verdicts. Falling: inputs are less like those that the network was calibrated on.",
+            "percentunit",
+            quantiles("neucodex_edge_confidence", (0.1, 0.5, 0.9)),
+            most=1,
+        ),
+        Panel(
+            "Verdicts by confidence",
+            "How many had which.",
+            "percentunit",
+            buckets("neucodex_edge_confidence"),
+            "heatmap",
+        ),
+    ),
+)
+
 BYTES = Question(
     "How many bytes does a sample cost?",
     (
@@ -198,15 +225,15 @@ BYTES = Question(
             "Mean size of a timestep's spikes as received. Rising: more spikes than the codec's tables were fitted to.",
             "bytes",
             {
-                "{{bundle}}": f"{per_second(f'neucodex_cloud_payload_bytes_total{BUNDLE}', 'bundle')} / "
-                f"{per_second(f'neucodex_cloud_frames_total{BUNDLE}', 'bundle')}"
+                "{{bundle}}": f"{per_second('neucodex_cloud_payload_bytes_total', 'bundle')} / "
+                f"{per_second('neucodex_cloud_frames_total', 'bundle')}"
             },
         ),
         Panel(
             "Received",
             "Encoded spikes that reach the clouds.",
             "Bps",
-            {"{{instance}}": per_second(f"neucodex_cloud_payload_bytes_total{BUNDLE}", "instance")},
+            {"{{instance}}": per_second("neucodex_cloud_payload_bytes_total", "instance")},
             "stacked",
         ),
     ),
@@ -219,7 +246,7 @@ LOAD = Question(
             "Frames answered",
             "Timesteps of samples, each second.",
             "cps",
-            {"{{instance}}": per_second(f"neucodex_cloud_frames_total{BUNDLE}", "instance")},
+            {"{{instance}}": per_second("neucodex_cloud_frames_total", "instance")},
             "stacked",
         ),
         Panel(
@@ -227,31 +254,34 @@ LOAD = Question(
             "Samples stepped together: mean, and p90 within its buckets.",
             "none",
             {
-                "mean": mean("neucodex_cloud_batch_size", BUNDLE),
-                "p90": quantile(0.9, "neucodex_cloud_batch_size", BUNDLE),
+                "mean": mean("neucodex_cloud_batch_size"),
+                "p90": quantile(0.9, "neucodex_cloud_batch_size"),
             },
         ),
         Panel(
             "Slots in use",
             "Share of the slots that belong to a sample in flight. At 1 samples are rejected with no_slot.",
             "percentunit",
-            {"{{instance}} {{bundle}}": f"neucodex_cloud_slots_in_use{BUNDLE} / neucodex_cloud_slots{BUNDLE}"},
+            {"{{instance}} {{bundle}}": f"neucodex_cloud_slots_in_use{{{OF}}} / neucodex_cloud_slots{{{OF}}}"},
             most=1,
         ),
         Panel(
             "Frames that wait",
             "For a batch. Staying high: the device cannot keep up.",
             "none",
-            {"{{instance}} {{bundle}}": f"neucodex_cloud_queue_length{BUNDLE}"},
+            {"{{instance}} {{bundle}}": f"neucodex_cloud_queue_length{{{OF}}}"},
         ),
         Panel(
             "Event loop, p99",
             "How late each cloud's event loop is. With some milliseconds it is what limits the process: add a replica.",
             "s",
-            {"{{instance}}": quantile(0.99, "neucodex_cloud_loop_lag_seconds", by="instance")},
+            {"{{instance}}": quantile(0.99, "neucodex_cloud_loop_lag_seconds", "instance", INSTANCE)},
         ),
         Panel(
-            "Tasks", "Of each cloud's event loop.", "none", {"{{instance}}": "sum by (instance) (neucodex_cloud_tasks)"}
+            "Tasks",
+            "Of each cloud's event loop.",
+            "none",
+            {"{{instance}}": f"sum by (instance) (neucodex_cloud_tasks{{{INSTANCE}}})"},
         ),
     ),
 )
@@ -263,13 +293,13 @@ FAILS = Question(
             "Samples without a verdict",
             "Given up, or never readable.",
             "cps",
-            {"{{outcome}}": per_second('neucodex_edge_samples_total{outcome=~"failed|unreadable"}', "outcome")},
+            {"{{outcome}}": per_second("neucodex_edge_samples_total", "outcome", f'outcome=~"failed|unreadable",{OF}')},
         ),
         Panel(
             "Rejected by the clouds",
             "Samples, by reason. An edge may try again, so not each of them is lost.",
             "cps",
-            {"{{reason}}": per_second(f"neucodex_cloud_rejections_total{BUNDLE}", "reason")},
+            {"{{reason}}": per_second("neucodex_cloud_rejections_total", "reason")},
         ),
         Panel(
             "Rejections seen by the edges",
@@ -281,13 +311,19 @@ FAILS = Question(
             "Streams refused",
             "When they opened, by reason.",
             "cps",
-            {"{{reason}}": per_second("neucodex_cloud_refused_streams_total", "reason")},
+            {"{{reason}}": per_second("neucodex_cloud_refused_streams_total", "reason", INSTANCE)},
         ),
         Panel(
             "Streams opened anew",
             "By edges that lost one: a cloud that drains or died, or a link that breaks.",
             "cps",
             {"all edges": per_second("neucodex_edge_reconnects_total")},
+        ),
+        Panel(
+            "Verdicts by MQTT",
+            "Acknowledged by the broker, or dropped because too many waited for it.",
+            "cps",
+            {"{{outcome}}": per_second("neucodex_edge_mqtt_messages_total", "outcome")},
         ),
     ),
 )
@@ -325,4 +361,4 @@ ENERGY = Question(
     ),
 )
 
-QUESTIONS = (UP, TIME, EXIT, BYTES, LOAD, FAILS, ENERGY)
+QUESTIONS = (UP, TIME, EXIT, DRIFT, BYTES, LOAD, FAILS, ENERGY)

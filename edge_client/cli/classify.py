@@ -12,6 +12,7 @@ from typing import TextIO
 
 from edge_client.build import open_edge
 from edge_client.config import EdgeConfig, InputConfig
+from edge_client.heads.factory import choose_runtime
 from edge_client.inputs.base import Source, nothing_done
 from edge_client.inputs.factory import open_source
 from edge_client.output.energy import EnergyAccount
@@ -24,10 +25,13 @@ from edge_client.output.summary import RunFacts, summarise
 from edge_client.output_config import OutputConfig
 from edge_client.session import Session
 from shared.bundle import Bundle
+from shared.certificates import CertificateExpiry
 from shared.command_line import INTERRUPTED, join_address
 from shared.errors import NeucodexError
 from shared.manifest import Manifest
-from shared.metrics import EDGE_METRICS, Metrics
+from shared.metric_table import EDGE_METRICS, class_labels
+from shared.metrics import Metrics
+from shared.version import VERSION
 
 SOME_FAILED = 1
 
@@ -51,7 +55,7 @@ async def run_classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputC
         # A camera's frames do not come again: what it shows now is done by no earlier run.
         skip = nothing_done if results is None or inputs.of_camera else results.skip
         source = open_source(inputs, bundle.manifest, skip)
-        metrics = _serve_metrics(outputs)
+        metrics = _serve_metrics(config, outputs, bundle)
         if meter is not None:
             metrics.declare_label_values("meter", meter.kind)
         report: Report = _report(outputs, bundle.manifest, out)
@@ -68,6 +72,7 @@ async def run_classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputC
             report,
             status,
             metrics,
+            classes=class_labels(bundle.manifest.class_names),
             picture_sizes=not outputs.no_picture_sizes,
             results=results,
             energy=EnergyAccount(
@@ -133,8 +138,19 @@ def _power_meter(outputs: OutputConfig) -> Iterator[Sampled | None]:
         yield meter
 
 
-def _serve_metrics(outputs: OutputConfig) -> Metrics:
-    metrics = Metrics(EDGE_METRICS)
+def _serve_metrics(config: EdgeConfig, outputs: OutputConfig, bundle: Bundle) -> Metrics:
+    classes = tuple(dict.fromkeys(class_labels(bundle.manifest.class_names)))
+    metrics = Metrics(EDGE_METRICS, {"class": classes}, fixed={"bundle": bundle.manifest.name})
+    metrics.set(
+        "neucodex_build_info",
+        1,
+        version=VERSION,
+        fingerprint=bundle.fingerprint.hex()[:12],
+        execution=bundle.execution,
+        runtime=choose_runtime(bundle, config.runtime),
+    )
+    security = config.security
+    metrics.registry.register(CertificateExpiry({"certificate": security.certificate, "authority": security.ca}))
     if outputs.metrics is not None:
         host, port = outputs.metrics
         log.info("metrics at http://%s/metrics", join_address((host, metrics.serve(host, port))))

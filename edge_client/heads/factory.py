@@ -34,7 +34,7 @@ def open_head(bundle: Bundle, runtime: Runtime = "auto", threads: int = 1) -> He
         BundleError: a file of the head is missing or damaged.
         ConfigError: the runtime is not installed, or the bundle has no graphs for it.
     """
-    runtime = _choose(bundle) if runtime == "auto" else runtime
+    runtime = choose_runtime(bundle, runtime)
     head = (
         _open_rate(bundle, runtime, threads) if bundle.execution == "rate" else _open_spiking(bundle, runtime, threads)
     )
@@ -50,11 +50,16 @@ def warm_up(head: Head, spec: NetworkSpec) -> None:
         run.step()
 
 
-def _choose(bundle: Bundle) -> Runtime:
-    """onnxruntime where it is installed and the bundle has graphs, else torch.
+def choose_runtime(bundle: Bundle, asked: Runtime) -> Runtime:
+    """What is asked for; for "auto" onnxruntime where it is installed and the bundle has graphs, else torch.
 
     In `rate` the integer graph comes first: it is in a bundle only if it is as accurate, and it is faster.
+
+    Raises:
+        ConfigError: there is nothing to run it.
     """
+    if asked != "auto":
+        return asked
     rate = bundle.execution == "rate"
     if find_spec("onnxruntime"):
         if rate and bundle.has("head-rate-int8"):

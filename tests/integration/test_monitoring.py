@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import trustme
 import yaml
 
 from tests.support.bundles import make_bundle
+from tests.support.certificates import authority_file, issue
 from tests.support.edges import edge_process, rename_classes
 from tests.support.processes import cloud_process, wait_for
 from tests.support.prometheus import DEPLOYED, ROOT, Prometheus, prometheus
@@ -23,7 +25,7 @@ QUERIES = [
     for target in panel.get("targets", ())
 ]
 RULES = [rule for group in yaml.safe_load((DEPLOYED / "rules.yml").read_text())["groups"] for rule in group["rules"]]
-VARIABLES = {"$__rate_interval": "5s", "$bundle": ".*"}
+VARIABLES = {"$window": "5s", "$bundle": ".*", "$instance": ".*"}
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +35,17 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     bundle = rename_classes(make_bundle(folder / "bundle", threshold=0.5), tuple("0123456789"))
     meter = folder / "meter.csv"
     meter.write_text("power_W\n2.5\n")
+    authority = trustme.CA()
+    ca = str(authority_file(authority, folder / "ca.pem"))
+    cloud_pair, edge_pair = (issue(authority, folder, role, "127.0.0.1") for role in ("cloud", "edge"))
+    guarded = ("--tls-cert", str(cloud_pair[0]), "--tls-key", str(cloud_pair[1]), "--tls-client-ca", ca)
     with (
-        cloud_process(folder / "cloud", [bundle.path]) as cloud,
+        cloud_process(folder / "cloud", [bundle.path], *guarded) as cloud,
         edge_process(
             "--bundle", str(bundle.path), "--cloud", cloud.listen, "--dataset", "digits",
             "--repeat", "0", "--rate", "40", "--show", "0", "--metrics", "127.0.0.1:0", "--radio", "wifi",
             "--power-meter", str(meter),
+            "--tls-ca", ca, "--tls-cert", str(edge_pair[0]), "--tls-key", str(edge_pair[1]),
         ) as edge,
     ):  # fmt: skip
         assert edge.stderr is not None

@@ -16,7 +16,8 @@ from cloud_server.engine.loaded_bundle import LoadedBundle
 from cloud_server.engine.requests import Answered, Outcome, StepRequest
 from cloud_server.engine.scheduler import Queued
 from shared.messages import Frame
-from shared.metrics import CLOUD_METRICS, Metrics
+from shared.metric_table import CLOUD_METRICS
+from shared.metrics import Metrics
 from tests.support.known import assert_close
 from tests.support.processes import DEADLINE
 

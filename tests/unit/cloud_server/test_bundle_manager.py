@@ -16,7 +16,8 @@ from cloud_server.bundle_manager import BundleManager
 from cloud_server.config import CloudConfig
 from cloud_server.rpc.servicer import CoInferenceServicer
 from shared.messages import Open
-from shared.metrics import CLOUD_METRICS, Metrics
+from shared.metric_table import CLOUD_METRICS
+from shared.metrics import Metrics
 from shared.wire import edge_to_wire
 from tests.support.bundles import make_bundle
 from tests.support.deaf_peer import DeafPeer

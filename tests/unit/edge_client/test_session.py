@@ -18,7 +18,8 @@ from edge_client.output.report import JsonReport, StatusLine
 from edge_client.session import Session
 from shared.energy import Meter
 from shared.errors import CloudUnavailable, SampleRejected, SourceError
-from shared.metrics import EDGE_METRICS, Metrics
+from shared.metric_table import EDGE_METRICS
+from shared.metrics import Metrics
 from tests.support.processes import DEADLINE
 from tests.unit.edge_client.fakes import sample
 from tests.unit.edge_client.manifests import bundle_without_files, manifest
@@ -79,11 +80,12 @@ class Network:
 class Run:
     def __init__(self, energy: EnergyAccount | None = None) -> None:
         self.out, self.err = io.StringIO(), io.StringIO()
-        metrics = Metrics(EDGE_METRICS)
+        self.metrics = Metrics(EDGE_METRICS, {"class": ("a", "b")}, fixed={"bundle": "tiny"})
         self.session = Session(
             JsonReport(self.out, ("a", "b")),
             StatusLine(self.err, None, None),
-            metrics,
+            self.metrics,
+            classes=("a", "b"),
             picture_sizes=False,
             energy=energy,
         )
@@ -128,6 +130,9 @@ async def test_what_fails_and_what_cannot_be_read_have_their_place() -> None:
     assert run.told() == ["sample0", "sample2", "sample3"]
     assert run.err.getvalue() == "skipped: x.png: torn\nfailed: no\n"
     assert (len(run.session.done), run.session.failed, run.session.unreadable) == (2, 1, 1)
+    counted = run.metrics.registry.get_sample_value
+    assert counted("neucodex_edge_predictions_total", {"class": "a", "bundle": "tiny"}) == 2
+    assert counted("neucodex_edge_samples_total", {"outcome": "failed", "bundle": "tiny"}) == 1
 
 
 async def test_what_was_spent_before_the_first_sample_was_asked_for_is_no_samples() -> None:

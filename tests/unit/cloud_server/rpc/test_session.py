@@ -11,7 +11,8 @@ import pytest
 from cloud_server.engine.requests import Answered, Failed, StepRequest
 from cloud_server.rpc.session import StreamSession
 from shared.messages import Codec, Frame, Rejection, RejectionCode, StepResult, Stop
-from shared.metrics import CLOUD_METRICS, Metrics
+from shared.metric_table import CLOUD_METRICS
+from shared.metrics import Metrics
 
 TIMESTEPS = 3
 MAX_OPEN = 2
