@@ -16,6 +16,7 @@ from edge_client.heads.factory import choose_runtime
 from edge_client.inputs.base import Source, nothing_done
 from edge_client.inputs.factory import open_source
 from edge_client.output.energy import EnergyAccount
+from edge_client.output.heartbeat import beating
 from edge_client.output.live import LiveReport, LiveView, shown
 from edge_client.output.mqtt import MqttPublisher, MqttReport
 from edge_client.output.power_meter import Sampled, discover, of_file
@@ -52,6 +53,7 @@ async def run_classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputC
     with contextlib.ExitStack() as opened:
         results = opened.enter_context(_results(config, inputs, outputs, bundle))
         meter = opened.enter_context(_power_meter(outputs))
+        opened.enter_context(beating(outputs.heartbeat))
         # A camera's frames do not come again: what it shows now is done by no earlier run.
         skip = nothing_done if results is None or inputs.of_camera else results.skip
         source = open_source(inputs, bundle.manifest, skip)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -90,8 +91,10 @@ def found(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
 
 
 def dependencies(side: str) -> list[str]:
+    extras = re.search(r'^ARG EXTRA="(.*)"$', (REPOSITORY / f"deploy/{side}.Dockerfile").read_text(), re.MULTILINE)
+    named = [side] if extras is None else extras[1].split()
     printed = subprocess.run(
-        [sys.executable, "deploy/requirements.py", "pyproject.toml", side],
+        [sys.executable, "deploy/requirements.py", "pyproject.toml", *named],
         cwd=REPOSITORY,
         check=True,
         capture_output=True,
@@ -219,7 +222,7 @@ def test_the_compose_files_behind_tls_and_with_an_edge_elsewhere(
     port = str(free_port())
     variables = {"CLOUD_PORT": str(free_port()), "CLOUD_TLS_PORT": port, "CLOUD_NAME": "cloud"}
     bridge = json.loads(docker.docker("network", "inspect", "bridge"))[0]["IPAM"]["Config"][0]["Gateway"]
-    variables |= {"CLOUD": f"{bridge}:{port}", "REPEAT": "1", "METRICS_PORT": str(free_port())}
+    variables |= {"CLOUD": f"{bridge}:{port}", "METRICS_PORT": str(free_port())}
 
     def compose(*words: str) -> str:
         return docker.compose(folder, *words, DOCKER_HOST=docker.address, PATH="/usr/bin:/usr/sbin", **variables)
@@ -231,7 +234,7 @@ def test_the_compose_files_behind_tls_and_with_an_edge_elsewhere(
         edge = compose(*walled, "ps", "--quiet", "edge").strip()
         wait_for(lambda: docker.inspect(edge)["State"]["Health"]["Status"] == "healthy", "the edge to be healthy", 120)
         compose(*elsewhere, "run", "--rm", "-T", "edge", "doctor")
-        printed = compose(*elsewhere, "run", "--rm", "-T", "edge", "classify", "--json")
+        printed = compose(*elsewhere, "run", "--rm", "-T", "edge", "classify", "--json", "--limit", str(SAMPLES))
         verdicts = [line for line in map(json.loads, printed.splitlines()) if "summary" not in line]
         assert len(verdicts) == SAMPLES
         assert all(verdict["answered_by"] == "cloud" for verdict in verdicts)
@@ -239,15 +242,17 @@ def test_the_compose_files_behind_tls_and_with_an_edge_elsewhere(
     except AssertionError as error:
         raise AssertionError(f"{error}\n{compose(*walled, 'logs', '--no-color', '--tail', '30')}") from None
     finally:
-        compose(*elsewhere, "down")
+        compose(*elsewhere, "down", "--volumes")
         compose(*walled, "down", "--volumes")
 
 
 @pytest.mark.parametrize(
-    "overlays", [(), ("gpu",), ("tls",), ("gpu", "tls"), ("edge",)], ids=lambda overlays: "+".join(overlays) or "alone"
+    "overlays",
+    [(), ("gpu",), ("tls",), ("gpu", "tls"), ("edge",), ("edge", "camera")],
+    ids=lambda overlays: "+".join(overlays) or "alone",
 )
 def test_compose_takes_every_combination_of_its_files(docker: Engine, overlays: tuple[str, ...]) -> None:
-    files = [] if overlays == ("edge",) else ["docker-compose.yml"]
+    files = [] if "edge" in overlays else ["docker-compose.yml"]
     files += [f"docker-compose.{overlay}.yml" for overlay in overlays]
     words = [word for file in files for word in ("-f", file)]
     variables = {"CLOUD": "cloud.test:50052", "DATASET": "nmnist", "DATA_DIR": "/srv/data"}
@@ -255,6 +260,7 @@ def test_compose_takes_every_combination_of_its_files(docker: Engine, overlays: 
     services = yaml.safe_load(printed)["services"]
     if "edge" in overlays:
         assert services["edge"]["environment"]["NEUCODEX_CLOUD"] == "cloud.test:50052"
+        assert (services["edge"]["environment"]["NEUCODEX_WATCH"] == "") == ("camera" in overlays)
         return
     assert services.keys() == {"cloud", "edge", "prometheus", "grafana"}
     assert services["edge"]["environment"]["NEUCODEX_DATASET"] == "nmnist"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,10 +12,13 @@ import yaml
 
 from cloud_server.__main__ import command as cloud_command
 from edge_client.__main__ import cli as edge_commands
+from edge_client.config import InputConfig
+from edge_client.output_config import OutputConfig
+from shared.flags import from_flags
 from tests.support.prometheus import DEPLOYED, ROOT
 
 WHOLE = ("docker-compose.yml", "docker-compose.edge.yml")
-ALL = (*WHOLE, "docker-compose.gpu.yml", "docker-compose.tls.yml")
+ALL = (*WHOLE, "docker-compose.gpu.yml", "docker-compose.tls.yml", "docker-compose.camera.yml")
 
 
 def services(file: str) -> dict[str, dict[str, Any]]:
@@ -49,7 +53,7 @@ def test_every_variable_is_an_option_of_its_command(file: str) -> None:
 def test_no_secret_is_written_down(file: str) -> None:
     for service in services(file).values():
         for name, value in service.get("environment", {}).items():
-            assert not any(word in name for word in ("PASSWORD", "SECRET")) or value == "true"
+            assert not any(word in name for word in ("PASSWORD", "SECRET")) or value == "true" or name.endswith("_FILE")
             assert not name.endswith(("TOKEN", "KEY")) or str(value).startswith("/certs/")
 
 
@@ -69,6 +73,55 @@ def test_the_page_sets_what_an_edge_alone_must_be_told_for_every_command() -> No
     needed = set(re.findall(r"\$\{(\w+):\?", (ROOT / "docker-compose.edge.yml").read_text()))
     before = (ROOT / "docs/operations.md").read_text().partition("docker compose -f docker-compose.edge.yml")[0]
     assert needed == set(re.findall(r"^ +echo (\w+)=\S+ > \.env", before, re.MULTILINE))
+
+
+EDGE_ALONE = ("docker-compose.edge.yml",)
+WITH_CAMERA = (*EDGE_ALONE, "docker-compose.camera.yml")
+
+
+def edge_alone(monkeypatch: pytest.MonkeyPatch, *files: str, **settings: str) -> tuple[InputConfig, OutputConfig]:
+    """What the edge makes of its environment, as these files and settings give it."""
+    settings.setdefault("CLOUD", "cloud.test:50052")
+    for file in files:
+        for name, value in services(file)["edge"]["environment"].items():
+            monkeypatch.setenv(name, re.sub(r"\$\{(\w+)(?::[-?])?(.*?)\}", lambda m: settings.get(m[1], m[2]), value))
+    command = edge_commands.commands["classify"]
+    values = command.make_context("classify", []).params
+    return from_flags(InputConfig, values), from_flags(OutputConfig, values)
+
+
+def test_an_edge_alone_watches_a_folder_and_delivers_into_a_volume(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs, outputs = edge_alone(monkeypatch, *EDGE_ALONE)
+    assert (inputs.watch, inputs.video) == (Path("/pictures"), None)
+    assert (outputs.results, outputs.resume, outputs.broker.mqtt) == (Path("/verdicts/verdicts.jsonl"), True, None)
+    volumes = services("docker-compose.edge.yml")["edge"]["volumes"]
+    assert "${PICTURES:-./pictures}:/pictures:ro" in volumes
+    assert "verdicts:/verdicts" in volumes
+    image = (ROOT / "deploy/edge.Dockerfile").read_text()
+    assert "COPY --from=build --chown=10001:10001 /verdicts /verdicts" in image, "the volume gets this owner"
+
+
+def test_an_edge_alone_has_a_camera_or_a_stream_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs, outputs = edge_alone(monkeypatch, *WITH_CAMERA)
+    assert (inputs.watch, inputs.video, inputs.rate, inputs.of_camera) == (None, "0", 5.0, True)
+    assert outputs.resume
+    inputs, _ = edge_alone(monkeypatch, *WITH_CAMERA, VIDEO="tcp://host.docker.internal:8554")
+    assert inputs.video == "tcp://host.docker.internal:8554"
+
+
+def test_an_edge_alone_publishes_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, outputs = edge_alone(
+        monkeypatch, *EDGE_ALONE, MQTT="mqtts://me@broker.test/a", MQTT_PASSWORD_FILE="/certs/mqtt-password"
+    )
+    assert outputs.broker.broker.topic == "a"
+
+
+def test_the_compose_file_and_the_image_name_the_same_extras() -> None:
+    default = services("docker-compose.edge.yml")["edge"]["build"]["args"]["EXTRA"]
+    assert (
+        f'ARG EXTRA="{default.removeprefix("${EXTRA:-").removesuffix("}")}"'
+        in (ROOT / "deploy/edge.Dockerfile").read_text()
+    )
 
 
 def test_prometheus_looks_where_metrics_are() -> None:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from cloud_server.__main__ import command as cloud_command
+from edge_client.__main__ import cli as edge_commands
 from tests.support.prometheus import ROOT
 
 KUBERNETES = ROOT / "deploy/kubernetes"
@@ -48,7 +49,7 @@ def check(manifest: Manifest) -> None:
     kubernetes_validate.validate(manifest, VERSION, strict=True)
 
 
-@pytest.mark.parametrize("path", [*BASE, *ADDED], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*BASE, *ADDED, *resources("edge")], ids=lambda path: path.name)
 def test_a_manifest_is_valid(path: Path) -> None:
     for manifest in read(path):
         if path in BASE or manifest["kind"] not in FOREIGN:  # a cluster without operators takes the base
@@ -68,6 +69,47 @@ def test_a_kustomization_names_files_that_exist_and_leaves_none_out(path: Path) 
     named = [*kustomization.get("resources", ()), *(patch["path"] for patch in kustomization.get("patches", ()))]
     assert all((path.parent / name).exists() for name in named)
     assert {file.name for file in path.parent.glob("*.yaml")} - {path.name} == {n for n in named if "/" not in n}
+
+
+def test_an_edge_is_on_each_labelled_node_and_fetches_its_bundle() -> None:
+    made = {manifest["kind"]: manifest for manifest in rendered(KUBERNETES / "edge")}
+    assert made.keys() == {"DaemonSet", "NetworkPolicy", "ConfigMap"}
+    for manifest in made.values():
+        check(manifest)
+    pod = made["DaemonSet"]["spec"]["template"]["spec"]
+    (container,), (fetching,) = pod["containers"], pod["initContainers"]
+    assert pod["nodeSelector"] == {"neucodex.io/edge": "true"}
+    variables = {entry["name"] for entry in container["env"]} | made["ConfigMap"]["data"].keys()
+    assert variables <= {str(parameter.envvar) for parameter in edge_commands.commands["classify"].params}
+    assert container["envFrom"] == [{"configMapRef": {"name": made["ConfigMap"]["metadata"]["name"]}}]
+    probe = container["livenessProbe"]["exec"]["command"][-1]
+    assert probe.replace('"', '\\"') in (ROOT / "deploy/edge.Dockerfile").read_text(), "the image's own check"
+    assert_fetched(pod, fetching)
+    label = {"app.kubernetes.io/name": "neucodex-edge"}
+    assert made["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"] == label
+    assert label.items() <= made["DaemonSet"]["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_clouds_may_fetch_their_bundles_too(tmp_path: Path) -> None:
+    made = {manifest["kind"]: manifest for manifest in kustomize("registry", tmp_path)}
+    pod = made["Deployment"]["spec"]["template"]["spec"]
+    (fetching,) = pod["initContainers"]
+    assert_fetched(pod, fetching)
+    ports = {port["port"] for rule in made["NetworkPolicy"]["spec"]["egress"] for port in rule["ports"]}
+    assert ports == {53, 443}
+
+
+def assert_fetched(pod: Manifest, fetching: Manifest) -> None:
+    """Bundles come by oras into a folder that lives as long as the pod; nobody fills a volume."""
+    assert fetching["args"] == ["pull", "--output", "/bundles", "$(REFERENCE)"]
+    named = fetching["env"][0]["valueFrom"]["configMapKeyRef"]
+    assert named == {"name": "neucodex-bundles", "key": "reference"}
+    assert fetching["securityContext"]["readOnlyRootFilesystem"] is True
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert volumes["bundles"].keys() == {"name", "emptyDir"}
+    mounts = {mount["name"]: mount for mount in fetching["volumeMounts"]}
+    assert mounts["bundles"] == {"name": "bundles", "mountPath": "/bundles"}
+    assert mounts.keys() <= volumes.keys()
 
 
 def test_whoever_selects_the_clouds_selects_by_their_label() -> None:
@@ -114,11 +156,6 @@ def test_an_overlay_as_kustomize_makes_it(overlay: str, tmp_path: Path) -> None:
 
 def kustomize(overlay: str, folder: Path) -> list[Manifest]:
     """What Kustomize prints; of a component, an overlay written here: the CPU one with it."""
-    command = next(
-        (command for command in (["kustomize", "build"], ["kubectl", "kustomize"]) if shutil.which(command[0])), None
-    )
-    if command is None:
-        pytest.skip("no kustomize and no kubectl here: files were checked one by one")
     path = KUBERNETES / "overlays" / overlay
     if overlay in COMPONENTS:
         path = folder
@@ -128,9 +165,22 @@ def kustomize(overlay: str, folder: Path) -> list[Manifest]:
         }
         header = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
         (folder / "kustomization.yaml").write_text(yaml.safe_dump(header | parts))
-    done = subprocess.run([*command, path], check=False, capture_output=True, text=True)
+    return rendered(path)
+
+
+def rendered(path: Path) -> list[Manifest]:
+    """What Kustomize prints of a folder."""
+    done = subprocess.run([*kustomize_command(), path], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))
+
+
+def kustomize_command() -> list[str]:
+    """Kustomize, or kubectl's own; without both the test is skipped."""
+    for command in (["kustomize", "build"], ["kubectl", "kustomize"]):
+        if shutil.which(command[0]):
+            return command
+    pytest.skip("no kustomize and no kubectl here: files were checked one by one")
 
 
 def _is_public(manifest: Manifest) -> bool:
