@@ -66,12 +66,12 @@ class Survey:
         if self.unreadable:
             others = len(self.unreadable) - SHOWN
             yield (
-                f"training will stop at {len(self.unreadable)} pictures that cannot be read:\n  "
+                f"pictures that cannot be read, at which training will stop: {len(self.unreadable)}\n  "
                 + "\n  ".join(self.unreadable[:SHOWN])
                 + (f"\n  and {others} more" if others > 0 else "")
             )
         for suffix, count in self.ignored.items():
-            yield f"{count} files {suffix or 'without an ending'} are no pictures that can be read here: left out"
+            yield f"files left out, because they cannot be read here: {count} {suffix or 'without an ending'}"
 
     def _count(self, name: str) -> int:
         return self.classes[name]
