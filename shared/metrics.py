@@ -1,7 +1,7 @@
 """One table with every metric of edge and cloud, and the exporter.
 
 Names, help texts, labels and buckets are defined only here: code, dashboards and tests read this table. The values of a
-label are bounded: stages, reasons and sides are listed here, bundles are those that a server has served.
+label are bounded: stages, reasons and sides are listed here, bundles are those that a server has loaded.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The form of a network for inference: the same functions with less work.
+"""The inference form of a network: the same functions with fewer operations.
 
 Batch normalisation is folded into the convolution before it, weights are laid out channels last, and neurons overwrite
 their membrane. The folding rounds differently, so currents differ in their last bits. A spike may differ where a
@@ -29,7 +29,7 @@ def inference_form(network: _Network, dtype: torch.dtype = torch.float32) -> _Ne
     Args:
         network: in float32.
         dtype: of convolutions and spikes, hence of the inputs too. Membranes keep the type they are given in, and the
-            readout float32: what adds up over space and time is not rounded on the way. Below float32 weights and
+            readout float32: sums over space and time are not rounded. Below float32 weights and
             currents are rounded, so some spikes differ.
     """
     fast = copy.deepcopy(network).eval().requires_grad_(False)

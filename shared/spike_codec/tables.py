@@ -1,4 +1,4 @@
-"""What a bundle stores for its codec: only integers, so that every machine computes the same chances from them.
+"""The codec tables of a bundle. They are integers, so that every machine computes the same chances.
 
 Range-coded frames need `ModelTables`, zstd frames need a dictionary. A bundle may have one, both or neither.
 """
@@ -20,7 +20,7 @@ DEPTH_LIMIT = 6
 """A neuron's past, up to 6 spikes and a leading 1, fits into a byte even while the next spike is shifted in."""
 
 SUM_LIMIT = 1 << 24
-"""float32 holds every integer up to this: smaller sums are exact in any order of additions."""
+"""float32 represents every integer up to this, so smaller sums are exact in any order of additions."""
 
 Int8 = NDArray[np.int8]
 Arrays = Mapping[str, NDArray[Any]]
@@ -56,7 +56,7 @@ class ModelTables:
 
 @dataclass(frozen=True, eq=False)
 class CodecTables:
-    """All that a bundle's codec file holds."""
+    """The contents of a bundle's codec file."""
 
     model: ModelTables | None = None
     dictionary: bytes | None = None
