@@ -179,11 +179,14 @@ def choose_threshold(certain: Float64Array, right: NDArray[np.bool_], budget: fl
         failure: the level of each test; in fixed sequence it is also that of the whole search.
     """
     samples = np.arange(certain.shape[1])
+    losses = np.arange(len(samples) + 1)
+    # The fewest lost samples with which a test no longer rejects "this threshold costs more than the budget".
+    too_many = int(np.count_nonzero(binom.cdf(losses, len(samples), budget) <= failure))
     chosen = None
     for threshold in GRID:
         steps = exit_timesteps(certain, float(threshold))
         lost = int((right[-1] & ~right[steps - 1, samples]).sum())
-        if binom.cdf(lost, len(samples), budget) > failure:
+        if lost >= too_many:
             break
         chosen = float(threshold)
     return chosen
