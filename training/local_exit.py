@@ -4,7 +4,7 @@ Its input is the mean of the spikes so far, in either execution. It costs a few 
 
     mean spikes -> pool to at most 8 x 8 -> convolution, ReLU -> pool by 2 -> linear, ReLU -> linear
 
-edge_client/heads/local_exit.py computes the same in numpy; a test holds the two equal.
+edge_client/heads/local_exit.py computes the same in numpy; a test compares the two.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def fit(
         progress: called as progress(done, all) after each step.
 
     Returns:
-        The network in inference mode, its weights rounded to float16 as the bundle will hold them.
+        The network in inference mode, its weights rounded to float16 as in the bundle.
     """
     count, timesteps = frames.shape[:2]
     targets = torch.from_numpy(labels)

@@ -100,7 +100,8 @@ class StageRecipe:
     teacher_side: of the pictures it takes, where its file does not say; ours are resized to it (bicubic).
     teacher_mean, teacher_std: it takes (pixel - mean) / std by colour, the pixel in 0 to 1; 0 and 1/255 for pixels in 0
         to 255. One value each for a teacher of grey pictures. A graph that takes uint8 gets the pixels as they are.
-    teacher_licence: a file with the text of its licence, which travels with the weights; an ONNX file may hold it, too.
+    teacher_licence: a file with the text of its licence, which travels with the weights; an ONNX file may contain it,
+        too.
     imitate: weight of the squared difference between decoded and original firing rates at the split (bottleneck only).
     spike_cost: weight of the share of the encoder's neurons that fire, which the bytes on the wire follow (bottleneck
         and finetune).

@@ -1,9 +1,9 @@
 """The engine: a thread that owns the device and steps one batch after the other, of all bundles.
 
 A second thread, the helper, keeps the device busy: while a batch runs, it delivers the outcomes of the batch before and
-decodes the frames that the next batch is likely to hold. A batch is composed only when its step can begin, so working
-ahead never makes a batch smaller. With nothing else to do the engine's thread does all the work alone, so a single
-stream has no thread switches.
+decodes the frames that the next batch is likely to contain. A batch is composed only when its step can begin, so
+working ahead never makes a batch smaller. With nothing else to do the engine's thread does all the work alone, so a
+single stream has no thread switches.
 """
 
 from __future__ import annotations

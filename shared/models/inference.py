@@ -59,7 +59,7 @@ def in_place_recurrence(currents: Tensor, membrane: Tensor, spec: NeuronSpec) ->
         fired = torch.gt(membrane, spec.threshold, out=torch.empty_like(membrane))
         if spec.leak != 1.0:
             membrane.mul_(spec.leak)
-        # The types are made equal first, where they differ: on the CPU mixed ones are added three times slower.
+        # Convert to one type first: on the CPU mixed types are added three times slower.
         membrane.add_(current.to(membrane.dtype)).sub_(fired, alpha=spec.threshold)
         spikes.append(torch.gt(membrane, spec.threshold, out=fired).to(current.dtype))
     return (spikes[0].unsqueeze(0) if len(spikes) == 1 else torch.stack(spikes)), membrane

@@ -32,8 +32,8 @@ class ModelTables:
 
     chances: uint32 [L], the chance of a spike at each level, in 1/2^24; a sum of 0 is level L // 2.
     base: int8 [2^(D+1) - 1, C, H / a, W / b]. The first axis is the neuron's past minus 1 (see `CodecContext`), with
-        up to D spikes (with D = 0 every frame counts as a first one); the other axes are its place, in cells of a x b
-        positions.
+        up to D spikes (with D = 0 every frame counts as a first one); the other axes are its location, in cells of a x
+        b positions.
     group: uint8 [C]. Channels of a lower group are coded before those of a higher one; within a group first the
         positions whose row and column add up to an even number (colour 0), then the others (colour 1).
     first, later: int8 [C, 2, C', K, K], what a spike of channel C' adds to the level of channel C at a position of
