@@ -47,7 +47,7 @@ class EdgeArguments(EdgeOptions):
         bundle: the folder of the trained model that the cloud serves.
         cloud: HOST:PORT of a neucodex-cloud, or several, tried in this order.
         security: of the link; None is TLS with the system's authorities.
-        in_flight: samples under way at once; further calls of `classify` wait for their turn.
+        in_flight: samples in flight at once; further calls of `classify` wait for their turn.
         binning: of event recordings.
     """
 
@@ -138,7 +138,7 @@ class Edge:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the calls that are under way, and the stream."""
+        """End the running calls, and the stream."""
         self._network = None
         calls = tuple(self._calls)
         for call in calls:
@@ -147,7 +147,7 @@ class Edge:
         await self._open.aclose()
 
     async def classify(self, given: Input) -> Verdict:
-        """One sample to its verdict. Any number of calls may be under way at once.
+        """Classify one sample. Any number of calls may run at once.
 
         Args:
             given: a picture as uint8 array [H, W], [H, W, C] or [C, H, W], as Pillow picture or as path. For a bundle
@@ -181,7 +181,7 @@ class Edge:
             if isinstance(given, np.ndarray) and given.shape == self._converter.shape:
                 pixels = self._converter.pixels(given)
             else:
-                # Reading and scaling take time, in a thread: samples under way do not wait for it.
+                # Reading and scaling take time, in a thread: samples in flight do not wait for it.
                 pixels = await asyncio.to_thread(self._converter.pixels, given)
             return await network.classify(Sample(number, f"sample {number}", None, pixels))
 

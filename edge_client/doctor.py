@@ -1,6 +1,6 @@
-"""Checks the way to a cloud: one check after another, each with what it found and what to do.
+"""Checks the connection to a cloud in steps. Each check says what it found and what to do.
 
-A check that cannot pass when another has failed is not made. Clocks are not among them: the cloud reports durations,
+A check that cannot pass after another has failed is skipped. Clocks are not among them: the cloud reports durations,
 and the edge only ever subtracts moments of its own clock.
 """
 

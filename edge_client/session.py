@@ -27,7 +27,7 @@ UnderWay = deque[tuple[Item, "asyncio.Task[Verdict | None]"]]
 """What was read and is not reported yet, in the source's order."""
 
 KEPT = 20_000
-"""The summary is made from this many verdicts, the last ones: a run may go on for months."""
+"""The summary covers this many verdicts, the last ones: a run may go on for months."""
 
 
 class Session:
@@ -163,7 +163,7 @@ class Session:
         self._report.failed(sample, reason)
 
     async def _abandon(self, under_way: UnderWay, began: float) -> None:
-        """The run is over: end what is under way. Verdicts that are there already are reported."""
+        """The run is over: end the samples in flight. Verdicts that are there already are reported."""
         for _, task in under_way:
             task.cancel()
         await asyncio.gather(*(task for _, task in under_way), return_exceptions=True)

@@ -1,4 +1,4 @@
-"""What all command lines share: options that are environment variables too, addresses, logs, and errors for people."""
+"""Shared by all command lines: options that are environment variables too, addresses, logs, and errors for people."""
 
 from __future__ import annotations
 

@@ -23,12 +23,14 @@ _Error = TypeVar("_Error", bound="NeucodexError")
 
 
 class NeucodexError(Exception):
-    """Base of all; its text is one line, fit to be shown to a person."""
+    """Base of all our exceptions. Its text is one line for people."""
 
     exit_code = 1
 
     def fresh_copy(self: _Error) -> _Error:
-        """A copy that was never raised. One that is kept, or raised twice, holds every stack frame it went through."""
+        """A copy that was never raised. An exception that is kept, or raised twice, refers to every stack frame it went
+        through.
+        """
         return copy.copy(self)
 
 

@@ -1,4 +1,4 @@
-"""When to stop: confidences in, stop or go on out. Pure, and the same on the edge and in calibration.
+"""Decides from confidences whether to stop. Pure, and the same on the edge and in calibration.
 
 The three measures are those of the early-exit literature: maximum probability, the margin between the two largest, and
 normalised entropy (DT-SNN and SEENN for spiking networks). Each is turned so that 1 is certain, 0 is undecided.
@@ -42,8 +42,8 @@ class ExitPolicy:
 def certainty(measure: Measure, confidences: Sequence[float]) -> float:
     """How certain a distribution over at least two classes is by `measure`, in 0..1.
 
-    max_probability: max p;  margin: max p - second p;  entropy: 1 - H(p) / log(classes). The first two need no more of
-    it than its one or two largest.
+    max_probability: max p;  margin: max p - second p;  entropy: 1 - H(p) / log(classes). The first two need only the
+        one or two largest probabilities.
     """
     if measure == "max_probability":
         return max(confidences)

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Flag:
-    """How a field is called on the command line.
+    """The name and help of a field on the command line.
 
     Attributes:
         name: such as --threads.

@@ -1,7 +1,7 @@
 """`python -m shared.health_check`: asks a cloud whether it serves, by gRPC's health service. For containers and probes.
 
 It takes its addresses, certificates and names from the flags, or from the variables that the edge and the cloud take
-them from, so that in a container of either it needs nothing said twice. It loads neither a bundle nor torch.
+them from, so that in a container of either nothing is configured twice. It loads neither a bundle nor torch.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def command(
     insecure: bool,
     timeout: float,
 ) -> int:
-    """Exit code 0 when a cloud serves, 1 when none does: what each answered is said on standard error."""
+    """Exit code 0 when a cloud serves, 1 when none does: the answers are printed on standard error."""
     credentials = None
     if not insecure:
         credentials = grpc.ssl_channel_credentials(

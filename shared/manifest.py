@@ -1,6 +1,6 @@
 """A bundle's manifest: everything about a trained network but its weights, as plain data.
 
-`read_manifest` takes the bytes of `manifest.json`, `write_manifest` makes them. A bundle of format version 1 knew one
+`read_manifest` parses the bytes of `manifest.json`, `write_manifest` writes them. A bundle of format version 1 knew one
 execution, `spiking`; it is read as one that has no other.
 """
 
@@ -30,7 +30,7 @@ BundlePart = Half | Extra
 
 HALVES: tuple[Half, ...] = get_args(Half)
 EXTRAS: tuple[Extra, ...] = get_args(Extra)
-"""What a bundle may hold besides its weights.
+"""The parts that a bundle may have besides its weights.
 
 codec-*: the spike codec's tables for one execution, needed on both machines;  exit-*: the weights of the edge's local
 exit;  head-embed, head-step, head-step-int8: the spiking head as ONNX graphs, the first convolution and one timestep of
@@ -51,7 +51,7 @@ class Normalisation:
 
 @dataclass(frozen=True)
 class LocalExitSpec:
-    """The small classifier of the edge: how its input and its feature map are pooled, and its own calibration.
+    """The edge's small classifier: its pooling and its calibration.
 
     `pools` are the sides of the squares over which the mean spikes, and then the features, are averaged. `exit_policy`
     says when the edge may answer with it before anything was sent.
@@ -64,7 +64,7 @@ class LocalExitSpec:
 
 @dataclass(frozen=True)
 class ExecutionSpec:
-    """How the network is run and read in one execution, and what was measured with it.
+    """The settings and measurements of the network in one execution.
 
     Attributes:
         temperature: divides the logits before the softmax.
@@ -91,9 +91,9 @@ class Manifest:
     """Everything about a bundle but its weights.
 
     `frame_shape` is the shape of the spikes on the wire, `split_shape` that of the feature map they stand for.
-    `executions` are the ways in which the weights may be run, `default_execution` the one that did better on held-out
-    samples. `fit` is how a picture gets the network's size. `provenance` says how the bundle came to be (data set,
-    recipe, commit, seed); it is for people.
+    `executions` are those that the weights can run in, `default_execution` the one that was better on held-out samples.
+    `fit` is how a picture gets the network's size. `provenance` says how the bundle came to be (data set, recipe,
+    commit, seed); it is for people.
     """
 
     name: str
@@ -121,7 +121,7 @@ class StoredFile:
 
 
 def file_name(part: BundlePart) -> str:
-    """The name of the file that holds a part."""
+    """The name of the file of a part."""
     return f"{part}.onnx" if part.startswith(_GRAPHS) else f"{part}.safetensors"
 
 

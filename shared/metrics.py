@@ -1,7 +1,7 @@
 """One table with every metric of edge and cloud, and the exporter.
 
 Names, help texts, labels and buckets are defined only here: code, dashboards and tests read this table. The values of a
-label are bounded: stages, reasons and sides are listed here, bundles are those that a server has served.
+label are bounded: stages, reasons and sides are listed here, bundles are those that a server has loaded.
 """
 
 from __future__ import annotations
@@ -157,16 +157,16 @@ class Metrics:
         self._table = table
         self._metrics: dict[str, Any] = {}
         for metric in table:
-            made: Any
+            created: Any
             names = tuple(metric.labels)
             if metric.kind == "histogram":
-                made = Histogram(metric.name, metric.help, names, buckets=metric.buckets, registry=self.registry)
+                created = Histogram(metric.name, metric.help, names, buckets=metric.buckets, registry=self.registry)
             elif metric.kind == "counter":
-                made = Counter(metric.name, metric.help, names, registry=self.registry)
+                created = Counter(metric.name, metric.help, names, registry=self.registry)
             else:
                 # With several processes: the sum over those that run.
-                made = Gauge(metric.name, metric.help, names, registry=self.registry, multiprocess_mode="livesum")
-            self._metrics[metric.name] = made
+                created = Gauge(metric.name, metric.help, names, registry=self.registry, multiprocess_mode="livesum")
+            self._metrics[metric.name] = created
         self._create(labels or {})
 
     def declare_label_values(self, label: str, *values: str) -> None:

@@ -72,7 +72,7 @@ class NeuronSpec:
 
 @dataclass(frozen=True)
 class BottleneckSpec:
-    """The learned compressor at the split: `channels` binary channels, the map shrunk `stride` times each way."""
+    """The learned compressor at the split: `channels` binary channels, each side of the map divided by `stride`."""
 
     channels: int = 1
     stride: int = 1
@@ -86,7 +86,7 @@ class BottleneckSpec:
 
 @dataclass(frozen=True)
 class LightHeadSpec:
-    """A head that is no part of the backbone: small convolutions straight from the input, in place of its layers.
+    """A head that is no part of the backbone: small convolutions straight from the input, which replace its layers.
 
     The cloud's decoder is larger in return: it computes from the frames what the split's own layers would compute.
 
@@ -117,7 +117,7 @@ class NetworkSpec:
     `width` is the number of channels of the first stage (64 is the published full width; the others follow it).
     `bottleneck` None sends the split's own spikes. `blocks` and `shortcut` are resnet18's: how many residual blocks
     layer1..layer4 have, and what goes along their shortcuts: `currents`, or `spikes` as in the published network
-    (`shared.models.layers` has both). `light` puts a head of its own in place of the backbone's layers up to the split.
+    (`shared.models.layers` has both). `light` replaces the backbone's layers up to the split by a head of its own.
     """
 
     backbone: Backbone

@@ -1,4 +1,4 @@
-"""What both ends of a link need to trust each other: who is this machine itself, and secrets in files."""
+"""Security helpers of both ends of a link: loopback addresses, tokens, keys and certificates in files."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def read_tokens(path: Path, flag: str) -> tuple[str, ...]:
 
 
 def check_pair(certificate: Path, key: Path, flags: str) -> None:
-    """That a certificate and a key are readable and belong together.
+    """Check that a certificate and a key are readable and belong together.
 
     Raises:
         ConfigError: they are not, or do not; `flags` and files are named.
@@ -76,7 +76,7 @@ def check_pair(certificate: Path, key: Path, flags: str) -> None:
 
 
 def check_authority(path: Path, flag: str) -> None:
-    """That a file holds certificates of authorities.
+    """Check that a file contains certificates of authorities.
 
     Raises:
         ConfigError: it does not, or cannot be read.

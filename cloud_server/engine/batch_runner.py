@@ -1,4 +1,4 @@
-"""Runs one batch: gather -> step -> scatter, so that a bad sample affects no other sample.
+"""Runs one batch: gather -> step -> scatter. A bad sample affects no other sample.
 
 Nothing is committed before the scatter, which comes last: a failure before it leaves every slot as it was. After a
 failure the samples are stepped one by one, and only those that fail alone are given up.
@@ -122,7 +122,7 @@ class BatchRunner:
         return result
 
     def give_up(self, batch: FrameBatch, began: float) -> BatchResult:
-        """The result of a batch that a bug of ours lost: every frame failed."""
+        """The result of a batch that an internal error lost: every frame failed."""
         reason = "the cloud failed computing"
         failed = {n: Failed(entry.item, RejectionCode.INTERNAL, reason) for n, entry in enumerate(batch)}
         result = BatchResult(batch, began, failed=failed)
@@ -150,7 +150,7 @@ class BatchRunner:
         self.failed_in_a_row = 0 if result.rows else self.failed_in_a_row + 1
 
     def _step(self, result: BatchResult, valid: dict[int, DecodedFrame]) -> None:
-        """Gather, step and scatter the frames at these positions. Whatever it raises, nothing is committed then."""
+        """Gather, step and scatter the frames at these positions. If it raises, nothing is committed."""
         if not valid:
             return
         slots = self.loaded.slots

@@ -1,9 +1,9 @@
 """The engine: a thread that owns the device and steps one batch after the other, of all bundles.
 
 A second thread, the helper, keeps the device busy: while a batch runs, it delivers the outcomes of the batch before and
-decodes the frames that the next batch is likely to hold. A batch is composed only when its step can begin, so working
-ahead never makes a batch smaller. With nothing else to do the engine's thread does all of it alone, and a lone stream
-pays for no switch between threads.
+decodes the frames that the next batch is likely to contain. A batch is composed only when its step can begin, so
+working ahead never makes a batch smaller. With nothing else to do the engine's thread does all the work alone, so a
+single stream has no thread switches.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ class Engine:
         try:
             while (job := self._next_job()) is not None:
                 job()
-                del job  # it holds a bundle, which may be retired while this thread waits
+                del job  # it refers to a bundle, which may be retired while this thread waits
         finally:
             with self._lock:
                 self._ended = True
@@ -246,7 +246,7 @@ class Engine:
             for position in result.failed:
                 scheduler.drop(result.batch[position].sample)
             scheduler.finish(result.batch, time.perf_counter())
-            # The helper pays off only if another step follows; and outcomes must be delivered in order.
+            # The helper saves time only if another step follows. Outcomes are delivered in order.
             hand_over = self._frames_wait() or self._helper_delivers or bool(self._undelivered)
             if hand_over:
                 self._undelivered.append((runner, result))

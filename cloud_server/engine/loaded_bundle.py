@@ -59,7 +59,7 @@ def load_bundle(bundle: Bundle, name: str, config: CloudConfig) -> LoadedBundle:
     """Load a bundle's tail and allocate its slots.
 
     Args:
-        bundle: opened in the execution that is served.
+        bundle: opened in the execution that it runs in.
         name: what metrics and messages call it.
         config: of the process.
 

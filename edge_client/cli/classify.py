@@ -35,6 +35,13 @@ log = logging.getLogger(__name__)
 async def run_classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputConfig, out: TextIO, err: TextIO) -> int:
     """Classify `inputs` as `config` says; results go to `out` in the form of `outputs`, everything else to `err`.
 
+    Args:
+        config: the edge's settings.
+        inputs: the source of samples.
+        outputs: the form of the results.
+        out: receives the results.
+        err: receives messages for people.
+
     Returns:
         The exit code: 0, 1 when a sample failed or could not be read, 130 when interrupted.
 

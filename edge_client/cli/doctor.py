@@ -47,7 +47,7 @@ def doctor(
     log_level: str,
     **credentials: Any,
 ) -> int:
-    """Check the way to a cloud step by step, and say what to do where it ends.
+    """Check the connection to a cloud step by step, and say what to do if a step fails.
 
     Exit codes: 0 all is well, else that of the first check that failed: 5 no cloud, 6 it refuses this edge, 2 and 3 the
     configuration or the bundle here.

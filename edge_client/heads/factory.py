@@ -1,4 +1,4 @@
-"""Which runtime runs a bundle's head and encoder: torch (`torch_head.py`) or onnxruntime (`onnx_head.py`).
+"""Chooses the runtime of a bundle's head and encoder: torch (`torch_head.py`) or onnxruntime (`onnx_head.py`).
 
 Each is imported only when it is chosen, so an edge needs one of them.
 """
@@ -23,11 +23,13 @@ log = logging.getLogger(__name__)
 
 
 def open_head(bundle: Bundle, runtime: Runtime = "auto", threads: int = 1) -> Head:
-    """The head of a bundle, warm: its first sample does not pay for a runtime's first allocations.
+    """Load the head of a bundle and run it once, so that the first sample does not pay for a runtime's first
+    allocations.
 
     Args:
         bundle: the head's files are read, the tail's is not.
-        runtime: what runs it; "auto" takes onnxruntime where it is installed and the bundle has graphs, else torch.
+        runtime: the library that runs it; "auto" takes onnxruntime where it is installed and the bundle has graphs,
+            else torch.
         threads: of the runtime's operations.
 
     Raises:
@@ -44,7 +46,7 @@ def open_head(bundle: Bundle, runtime: Runtime = "auto", threads: int = 1) -> He
 
 
 def warm_up(head: Head, spec: NetworkSpec) -> None:
-    """Step a sample through `head`; not an empty one, whose embedding may be skipped."""
+    """Step a sample through `head`. It is not empty, since the embedding of an empty one may be skipped."""
     run = head.start(np.ones(spec.sample_shape, np.uint8))
     for _ in range(min(WARM_UP, spec.timesteps)):
         run.step()

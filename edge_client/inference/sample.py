@@ -1,4 +1,4 @@
-"""What is classified."""
+"""The input of a classification."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class Link(Protocol):
 
     @property
     def down_since(self) -> float | None:
-        """When the last stream was lost, or the link was made, by the loop's clock; None while a stream is open."""
+        """When the last stream was lost, or the link was created, by the loop's clock; None while a stream is open."""
 
     def unavailable_error(self) -> CloudUnavailable:
         """Why there is no stream, for people. A new exception on each call, ready to be raised."""

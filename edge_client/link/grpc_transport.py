@@ -83,7 +83,15 @@ class GrpcTransport:
     def of(
         cls, bundle: Bundle, policy: ExitPolicy, target: Target, security: LinkSecurity, connect_deadline_s: float
     ) -> GrpcTransport:
-        """A transport for this bundle. It asks the cloud for as many confidences as `policy` needs to decide."""
+        """A transport for this bundle. It asks the cloud for as many confidences as `policy` needs to decide.
+
+        Args:
+            bundle: the edge's bundle.
+            policy: decides how many confidences an answer needs.
+            target: the cloud's address.
+            security: TLS and token.
+            connect_deadline_s: seconds until the cloud must have accepted the stream.
+        """
         opening = Open(bundle.fingerprint, bundle.execution, policy.confidences_needed)
         return cls(GrpcCall(target, security, opening, bundle.manifest.network.classes, connect_deadline_s))
 

@@ -43,7 +43,7 @@ class RunFacts:
     reconnects: int = 0
     radio: str = "none"
     forgotten: int = 0
-    """Verdicts before the last ones, which alone the figures are made from."""
+    """Verdicts before the last ones; the figures cover only the last ones."""
 
 
 def summarise(done: Sequence[Classified], manifest: Manifest, facts: RunFacts) -> Summary:

@@ -75,6 +75,13 @@ def list_class_files(
 ) -> list[Piece]:
     """The files of the part asked for, one of each class in turn, after checking that every class is complete.
 
+    Args:
+        request: says which part, and whether a partial set is allowed.
+        folder: has one subfolder for each class.
+        counts: the official number of files by class name, in label order.
+        suffixes: of the files.
+        what: what the files are, for the message.
+
     Raises:
         SourceError: a class has fewer files than `counts` says (unless a partial set is allowed), or all are empty.
     """

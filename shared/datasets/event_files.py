@@ -1,6 +1,6 @@
 """Recordings of event cameras from disk: `read_events(path)` chooses the reader by the file's suffix.
 
-Which reader, and why (the one place that says it; docs/datasets.md repeats it for users). tonic 1.7 is the reader where
+Which reader, and why (docs/datasets.md repeats it for users). tonic 1.7 is the reader where
 it reads the file; it and what it brings fill some 500 MB, so it is the extra `events` and the edge does without it.
 
     .bin     own, 10 lines: N-MNIST, N-Caltech101 and gesture samples must be readable on the edge. tonic's
@@ -97,10 +97,10 @@ def read_dat(path: Path) -> Events:
 
 
 def read_aedat4(path: Path) -> Events:
-    """AEDAT4 through tonic and aedat; times count from the first event, since the file holds the time of day.
+    """AEDAT4 through tonic and aedat; times count from the first event, since the file has the time of day.
 
     Raises:
-        SourceError: tonic or aedat is not installed, or the file holds no readable events.
+        SourceError: tonic or aedat is not installed, or the file has no readable events.
     """
     try:
         import_module("aedat")  # tonic imports it late; ask for it before anything is read

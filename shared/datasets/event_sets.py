@@ -32,7 +32,7 @@ def _list_nmnist(request: Request) -> Sequence[Piece]:
     folder = find_folder(request, "N-MNIST", "NMNIST") / request.part.capitalize()
     pieces = [Piece(path, digit) for digit in range(10) for path in (folder / str(digit)).glob("*.bin")]
     check_complete(request, folder, len(pieces), NMNIST_COUNTS[request.part], "recordings")
-    return sorted(pieces, key=lambda piece: (piece.path.name, piece.label))  # names are places in MNIST: classes mixed
+    return sorted(pieces, key=lambda piece: (piece.path.name, piece.label))  # by position in MNIST: classes mixed
 
 
 def _decode_nmnist(piece: Piece, request: Request) -> Split:

@@ -1,4 +1,4 @@
-"""The events of a camera, and how they are binned into frames, one for each timestep of a network."""
+"""Events of a camera, and their binning into frames, one for each timestep of a network."""
 
 from __future__ import annotations
 
@@ -28,6 +28,12 @@ MOST = 255
 def make_events(x: ArrayLike, y: ArrayLike, polarity: ArrayLike, t: ArrayLike) -> Events:
     """Events from four arrays [n], put into order of time (a stable sort: equal times keep their order).
 
+    Args:
+        x: columns.
+        y: rows, 0 at the top.
+        polarity: true for ON.
+        t: times in microseconds.
+
     Raises:
         SourceError: they are not numbers, or not as many of each.
     """
@@ -44,7 +50,7 @@ def make_events(x: ArrayLike, y: ArrayLike, polarity: ArrayLike, t: ArrayLike) -
 
 
 def extent(events: Events) -> tuple[int, int]:
-    """(height, width) of the smallest sensor from pixel (0, 0) that holds all events; (1, 1) without any."""
+    """(height, width) of the smallest sensor from pixel (0, 0) that contains all events; (1, 1) without any."""
     if not len(events):
         return 1, 1
     return int(events["y"].max()) + 1, int(events["x"].max()) + 1

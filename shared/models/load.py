@@ -1,4 +1,4 @@
-"""From a bundle's weights to a network in inference mode, and back."""
+"""Loads a bundle's weights into a network in inference mode, and reads a network's weights."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def load_network(bundle: Bundle) -> SplitNetwork:
     Raises:
         BundleError: a file is missing or damaged, or does not fit the manifest's network.
     """
-    with torch.device("meta"):  # its own halves are not wanted
+    with torch.device("meta"):  # its own halves are not used
         network = SplitNetwork(bundle.manifest.network)
     network.edge, network.cloud = load_edge(bundle), load_cloud(bundle)
     return network.eval()

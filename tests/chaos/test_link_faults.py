@@ -19,7 +19,7 @@ from shared.bundle import Bundle
 from shared.execution import EXECUTIONS, Execution
 from shared.messages import RejectionCode
 from tests.support.bundles import make_bundle
-from tests.support.edges import Line, edge_here, rename_classes
+from tests.support.edges import Line, edge_here, rename_classes, with_default_execution
 from tests.support.processes import CloudProcess, cloud_process, wait_for
 
 SHIPPED = Bundle.open(Path(__file__).resolve().parents[2] / "models" / "resnet18-digits")
@@ -52,9 +52,11 @@ def assert_undisturbed(whole: list[Line], disturbed: list[Line]) -> None:
     assert [line["sample"] for line in disturbed] == [line["sample"] for line in whole]
 
 
-def test_cuts_of_every_kind_and_a_killed_cloud_cost_no_sample(
-    bundle: Bundle, whole: list[Line], tmp_path: Path
+@pytest.mark.parametrize("execution", EXECUTIONS)
+async def test_cuts_of_every_kind_and_a_killed_cloud_cost_no_sample(
+    bundle: Bundle, cloud: CloudProcess, execution: Execution, tmp_path: Path
 ) -> None:
+    whole = (await edge_here(bundle.run_as(execution), cloud.listen, DIGITS)).lines
     troubles = [
         Trouble(5, "closed", 0.2),
         Trouble(15, "stalled", 0.2),
@@ -63,10 +65,12 @@ def test_cuts_of_every_kind_and_a_killed_cloud_cost_no_sample(
         Trouble(50, "closed", 0.1),
     ]
     flags = ["--dataset", "digits", "--limit", str(SAMPLES), "--lookahead", "2"]
-    disturbed = run(bundle.path, flags, troubles, tmp_path)
+    flags += ["--execution", execution]
+    alone = with_default_execution(bundle, execution, tmp_path / "bundle")
+    disturbed = await asyncio.to_thread(run, alone, flags, troubles, tmp_path / "run")
     assert_undisturbed(whole, disturbed.samples)
     assert disturbed.summary["reconnects"] >= 4, "all but the stalled link, which only waits"
-    assert "Traceback" not in (tmp_path / "edge.log").read_text()
+    assert "Traceback" not in (tmp_path / "run" / "edge.log").read_text()
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)

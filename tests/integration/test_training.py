@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from shared.errors import ConfigError
 from shared.execution import EXECUTIONS
 from shared.manifest import EXTRAS
 from tests.support.edges import run_edge
-from tests.support.processes import cloud_process
+from tests.support.processes import cloud_process, wait_for
 
 TRAIN = (sys.executable, "-m", "training")
 DIGITS = Path(__file__).parents[2] / "models" / "resnet18-digits"
@@ -211,11 +210,7 @@ def test_a_stage_begins_with_other_weights(finished: Path, recipe: Path, tmp_pat
 def test_a_killed_run_goes_on_to_the_same_result(finished: Path, recipe: Path, tmp_path: Path) -> None:
     arguments = command("backbone", recipe, tmp_path, "--checkpoint-seconds", "0", "--threads", "1")
     with subprocess.Popen(arguments, env=environment(), stderr=subprocess.PIPE) as process:
-        deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("stages/*-1-*/checkpoint.pt")):
-            assert process.poll() is None, process.stderr
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
+        wait_for(lambda: [*tmp_path.glob("stages/*-1-*/checkpoint.pt")] or process.poll() is not None, "a checkpoint")
         process.send_signal(signal.SIGKILL)
     assert not list(tmp_path.glob("stages/*-1-*/weights.safetensors"))
     for lost in tmp_path.glob("stages/*-1-*/log.jsonl"):  # as if it had been killed before this was written

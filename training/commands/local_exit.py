@@ -26,14 +26,14 @@ from training.progress import Progress
 from training.provenance import commit
 
 SAMPLES = 10_000
-"""Of the training part; a larger share makes it slower, not better."""
+"""Training samples of the exit. More make it slower, not better."""
 
 MEASURED = 2_000
 """Held-out samples to calibrate on, and test samples to measure on: the cloud's half is run for them."""
 
 
 @click.command("local-exit")
-@option("--bundle", type=existing_path, required=True, metavar="DIR", help="Gets the exit, in place of any it has.")
+@option("--bundle", type=existing_path, required=True, metavar="DIR", help="Gets the exit; it replaces the one it has.")
 @option("--dataset", metavar="NAME", help="What the bundle was trained on; it says so itself.")
 @option("--data", type=existing_path, metavar="DIR", help="Where the data set is, if it is not in the package.")
 @option("--limit", type=click.IntRange(min=1), default=SAMPLES, help="Training samples.")
@@ -66,11 +66,11 @@ def local_exit(
 
 
 def add_local_exit(bundle: Bundle, data: TrainingData, spikes: SpikeTrain, budget: float | None = None) -> Bundle:
-    """Train it on the training part, calibrate it on the held-out part, measure it on the test part, write it.
+    """Train a local exit, calibrate it on the held-out part, measure it on the test part, and write it.
 
     Args:
-        bundle: gets it.
-        data: what the bundle was made with.
+        bundle: gets the exit.
+        data: the data set that the bundle was trained with.
         spikes: the bundle's, of training samples `spread` to their number, [N, T, C, H, W].
         budget: as calibrate's; else the bundle's.
     """
@@ -103,7 +103,7 @@ def _spikes(bundle: Bundle, samples: Samples) -> tuple[SpikeTrain, NDArray[np.in
 def _measure(
     bundle: Bundle, network: LocalExitNetwork, calibration: LocalCalibration, samples: Samples
 ) -> dict[str, Any]:
-    """What the exit does on test samples, beside the cloud at full T."""
+    """The exit's results on test samples, and the cloud's at full T."""
     frames, labels = _spikes(bundle, samples)
     probabilities = confidences(logits_by_timestep(network, frames), calibration.temperature)
     right = probabilities.argmax(-1) == labels

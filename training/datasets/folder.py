@@ -13,13 +13,19 @@ from shared.errors import SourceError
 from shared.picture_fit import PictureFit
 
 TEST_EVERY = 5
-"""Of each class's files, sorted by name, every fifth is a test picture."""
+"""Every fifth file of a class, sorted by name, is a test picture."""
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"}
 
 
 def load_folder(root: Path, size: int, channels: int, fit: PictureFit = "cut") -> DataSet:
     """Read `root/<class>/<picture>`, each fitted to a square of side `size`.
+
+    Args:
+        root: has one subfolder for each class.
+        size: side of the square in pixels.
+        channels: 3 for colour, 1 for grey.
+        fit: whether pictures are cut or stretched to a square.
 
     Returns:
         Pictures uint8 [N, channels, size, size]; the classes in the order of their names.

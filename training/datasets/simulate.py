@@ -51,6 +51,14 @@ def simulate_set(
     Beside the two .npz files lies simulation.json with the camera, the recipe and "simulated": true. The frames do not
     depend on `workers`.
 
+    Args:
+        name: a key of `CAMERAS`.
+        data: the folder of the data sets.
+        out: the folder for the new set's folder.
+        recipe: size, timesteps, binning, seed and limit.
+        workers: processes.
+        progress: called after each picture.
+
     Returns:
         The folder of the set.
 

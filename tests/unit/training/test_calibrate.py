@@ -31,7 +31,7 @@ def population(samples: int, seed: int, timesteps: int = 4) -> tuple[np.ndarray,
 def test_the_promise_is_kept() -> None:
     """The share of held-out draws for which early exit costs more than the budget is at most the stated one."""
     budget, failure, draws = 0.02, 0.2, 300
-    logits, labels = population(200_000, seed=0)
+    logits, labels = population(50_000, seed=0)
     certain = certainties("max_probability", cloud_confidences(logits, 1.0))
     right = logits.argmax(-1) == labels
     everyone = np.arange(len(labels))
