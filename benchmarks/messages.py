@@ -69,7 +69,7 @@ async def _count(bundle: Bundle, cloud: str, samples: list[Sample], lookahead: i
     return {
         "opening connection and stream, bytes": {"up": opening[0], "down": opening[1]},
         "up: message, mean": round(message_bytes / messages, 2),
-        BEYOND: round((up - wire_bytes) / messages, 2),
+        BEYOND: round((up - wire_bytes) / messages, 1),
         "up: wire bytes for each frame, with its share of the Stop": round(up / frames, 2),
         "down: for each message beyond it and its framing, about": round(down / frames - answer - FRAMING_BYTES, 2),
         "down: wire bytes for each frame": round(down / frames, 2),
