@@ -55,13 +55,12 @@ def _record(what: str, out: Path | None, measure: Callable[[Path], Findings]) ->
 
 @main_group.command("event-simulation")
 @out_option
-@quick_option
 @option("--data", type=PATH, required=True, help="Holds events/samples and the data sets.")
-def event_simulation(data: Path, out: Path | None, quick: bool) -> None:
+def event_simulation(data: Path, out: Path | None) -> None:
     """Simulated events beside the two real recordings whose picture is known."""
     from benchmarks.event_simulation import measure  # noqa: PLC0415
 
-    _record("event-simulation", out, lambda folder: measure(folder, data, quick))
+    _record("event-simulation", out, lambda folder: measure(folder, data))
 
 
 @main_group.command("train")

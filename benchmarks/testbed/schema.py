@@ -201,8 +201,7 @@ class Columns:
     @property
     def right(self) -> NDArray[np.bool_]:
         """Whether each answer is the label."""
-        right: NDArray[np.bool_] = self.predicted == self.label
-        return right
+        return np.asarray(self.predicted == self.label)
 
 
 PARTS = ("head_ms", "encode_ms", "uplink_ms", "queue_ms", "tail_ms", "downlink_ms", "other_ms")
@@ -231,6 +230,9 @@ class Figure:
     high: float | None
 
 
+UNKNOWN = Figure(None, None, None, None, None, None)
+
+
 @dataclass(frozen=True)
 class TestbedRun:
     """One alternative over one link from one edge: names of `Testbed.alternatives`, `.links`, `.edges`.
@@ -255,13 +257,11 @@ class TestbedRun:
 
     def mean(self, name: str) -> float | None:
         """The mean of one of its figures; None where it is not known."""
-        figure = self.figures.get(name)
-        return None if figure is None else figure.mean
+        return self.figures.get(name, UNKNOWN).mean
 
     def median(self, name: str) -> float | None:
         """The median of one of its figures; None where it is not known."""
-        figure = self.figures.get(name)
-        return None if figure is None else figure.median
+        return self.figures.get(name, UNKNOWN).median
 
     @property
     def joules(self) -> float | None:
@@ -334,12 +334,11 @@ class Testbed:
         """Each alternative with its run on the main profile, or, where it needs no link, on any link."""
         found = []
         for alternative in self.alternatives:
-            run = self.run(alternative.name)
-            if run is None and alternative.kind in ("edge", "fallback"):
-                runs = (r for r in self.runs if r.alternative == alternative.name and r.edge == self.main[1])
-                run = next(runs, None)
-            if run is not None:
-                found.append((alternative, run))
+            here = [run for run in self.runs if (run.alternative, run.edge) == (alternative.name, self.main[1])]
+            main = [run for run in here if run.link == self.main[0]]
+            if alternative.kind in ("edge", "fallback"):
+                main += here
+            found += [(alternative, run) for run in main[:1]]
         return found
 
     def drop(self, best: TestbedRun | None, other: TestbedRun | None) -> Drop | None:
@@ -358,4 +357,5 @@ class Testbed:
 def to_results(testbed: Testbed) -> dict[str, Any]:
     """`results` of record.json."""
     results = asdict(replace(testbed, columns={}, traces=()))
-    return {name: value for name, value in results.items() if name not in ("columns", "traces")}
+    del results["columns"], results["traces"]
+    return results

@@ -78,5 +78,5 @@ def test_a_picture_comes_back(channels: int, codec: str, quality: int | None) ->
 def test_bytes_that_are_no_picture_are_refused() -> None:
     with pytest.raises(ValueError, match="no jpeg file"):
         decode(b"nothing", "jpeg", (3, 8, 8))
-    with pytest.raises(ValueError, match="was expected"):
+    with pytest.raises(ValueError, match="cannot reshape"):
         decode(encode(np.zeros((3, 4, 4), np.uint8), "png", None), "png", (3, 8, 8))
