@@ -15,7 +15,7 @@ from benchmarks.edge.base import edge_config
 from benchmarks.testbed.cpu_throttle import CpuThrottle, ThrottledHead
 from benchmarks.testbed.picture_files import encode
 from benchmarks.testbed.picture_server import CHANNEL, METHOD, read_answer, request_features, request_picture
-from benchmarks.testbed.schema import CLOUD, EDGE, Alternative
+from benchmarks.testbed.schema import CLOUD, EDGE, Alternative, SampleRow
 from benchmarks.testbed.whole_network import WholeNetwork
 from edge_client.build import open_edge
 from edge_client.heads.factory import open_head
@@ -26,8 +26,6 @@ from shared.errors import ConfigError
 
 LONGEST_S = 600.0
 """For one sample: float32 features over a link of 50 kbit/s take 42 s each timestep."""
-
-SampleRow = dict[str, Any]
 
 
 class SampleClassifier(Protocol):

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.processes import END_S, end, start
+from benchmarks.testbed.schema import SampleRow
 from shared.errors import NeucodexError
-
-SampleRow = dict[str, Any]
 
 
 def pin(pid: int, core: int) -> None:

@@ -21,6 +21,9 @@ NORMAL_95 = 1.96
 EDGE, CLOUD = 0, 1
 """Values of the column `answered_by`."""
 
+SampleRow = dict[str, Any]
+"""What an edge says of a sample, by the names of `Columns`."""
+
 Kind = Literal["edge", "picture", "float32", "pair", "fallback"]
 """edge: the whole network on the edge; picture: all of it in the cloud; float32: the split's features as float32; pair:
 `neucodex-edge` and `neucodex-cloud`; fallback: the pair's local exit alone."""
