@@ -30,9 +30,9 @@ Kind = Literal["edge", "picture", "float32", "pair", "fallback"]
 
 PictureCodec = Literal["raw", "png", "jpeg", "webp"]
 
-LinkMeans = Literal["cable", "netem", "tun", "proxy", "real"]
+LinkMeans = Literal["cable", "netem", "tun", "loopback", "proxy", "real"]
 """cable: two network namespaces and nothing between them; netem, tun: shaped by the kernel or by our forwarder;
-proxy: a TCP proxy on loopback; real: whatever lies between this machine and --edge-host."""
+loopback: no link; proxy: a TCP proxy, in earlier records; real: whatever lies between this machine and --edge-host."""
 
 EdgeMeans = Literal["as it is", "paced", "another machine"]
 """paced: it waits off what it computes (cpu_throttle.py)."""
