@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.datasets.digits import bilinear_matrix
-from shared.datasets.events import Events, make_events
+from shared.datasets.event_collector import make_events
+from shared.datasets.event_type import Events
 
 Image = NDArray[np.float32]
 """Luminance [H, W], 0 (black) to 1 (white), one value a camera pixel."""
