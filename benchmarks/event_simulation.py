@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from benchmarks.record import Findings, Goal
 from shared.datasets import load_split
-from shared.datasets.caltech101 import open_picture
-from shared.datasets.event_files import read_bin
-from shared.datasets.events import Events, bin_events
+from shared.datasets.event_files import read_events
+from shared.datasets.event_type import Events
+from shared.datasets.events import bin_events
 from shared.errors import SourceError
+from shared.pictures import open_picture
 from training.event_simulation import CIFAR10_DVS, NCALTECH101, luminance, record, resize, simulate
 
 NCALTECH_FILE = "events/samples/ncaltech101_Faces_easy_image_0001.bin"
@@ -60,7 +61,7 @@ def measure(out: Path, data: Path) -> Findings:
 
 
 def _compare_ncaltech(out: Path, data: Path) -> dict[str, Any]:
-    real = read_bin(data / NCALTECH_FILE)
+    real = read_events(data / NCALTECH_FILE)
     files = sorted((data / "101_ObjectCategories" / "Faces_easy").glob("image_0001.*"))
     if not files:
         raise SourceError(f"{data}: no 101_ObjectCategories/Faces_easy/image_0001: see docs/datasets.md")

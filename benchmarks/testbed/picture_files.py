@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edge_client.inputs.images import MODES, encoded
+from edge_client.inputs.images import encoded
+from shared.pictures import MODES
 
 CODECS = ("raw", "png", "jpeg", "webp")
 Pixels = NDArray[np.uint8]

@@ -14,9 +14,10 @@ from edge_client.inference.sample import Sample
 from edge_client.inputs.base import Unreadable
 from edge_client.inputs.convert import converter
 from edge_client.inputs.factory import open_source
-from edge_client.inputs.images import encoded_sizes, read_picture
+from edge_client.inputs.images import encoded_sizes
 from shared.errors import ConfigError, SourceError
 from shared.manifest import Manifest
+from shared.pictures import read_picture
 from tests.unit.edge_client.manifests import manifest
 
 RGB = manifest((3, 16, 16), ("cat", "dog"))
@@ -60,7 +61,7 @@ def test_damaged_pictures_are_named_and_the_rest_goes_on(tmp_path: Path) -> None
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "2.jpg")
     raw = (tmp_path / "2.jpg").read_bytes()
-    (tmp_path / "2.jpg").write_bytes(raw[: len(raw) // 2])
+    (tmp_path / "2.jpg").write_bytes(raw[:200])  # before its first pixel
     (tmp_path / "3.png").write_bytes(b"")
     (tmp_path / "4.png").write_text("no picture at all")
     (tmp_path / "5.png").write_bytes(whole.read_bytes()[:40])
