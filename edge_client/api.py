@@ -28,10 +28,11 @@ from edge_client.link.security import LinkSecurity
 from shared.binning import Binning
 from shared.bundle import Bundle
 from shared.command_line import existing_path, parse_address
-from shared.errors import ConfigError
+from shared.errors import ConfigError, SourceError
 from shared.messages import RejectionCode
 
 if TYPE_CHECKING:
+    from edge_client.heads.base import InputArray
     from edge_client.inputs.convert import Input
 
 P = ParamSpec("P")
@@ -49,6 +50,8 @@ class EdgeArguments(EdgeOptions):
         security: of the link; None is TLS with the system's authorities.
         in_flight: samples in flight at once; further calls of `classify` wait for their turn.
         binning: of event recordings.
+        max_pixels: that a picture may have; None: what there is memory for.
+        max_recording: megabytes that a recording may take in memory; None: a quarter of what there is.
     """
 
     bundle: str | Path
@@ -57,6 +60,13 @@ class EdgeArguments(EdgeOptions):
     security: LinkSecurity | None = None
     in_flight: int = 8
     binning: Binning = "count"
+    max_pixels: int | None = None
+    max_recording: int | None = None
+
+    @property
+    def most_bytes(self) -> int | None:
+        """What `max_recording` comes to."""
+        return None if self.max_recording is None else self.max_recording * 1_000_000
 
     @property
     def config(self) -> EdgeConfig:
@@ -108,7 +118,9 @@ class Edge:
     def __init__(self, arguments: EdgeArguments) -> None:
         self._config = arguments.config
         self._bundle = Bundle.open(self._config.bundle, self._config.execution)
-        self._converter = converter(self._bundle.manifest, arguments.binning)
+        self._converter = converter(
+            self._bundle.manifest, arguments.binning, arguments.max_pixels, arguments.most_bytes
+        )
         self._numbers = itertools.count()
         self._watcher = _Watcher()
         self._network: CoInference | None = None
@@ -181,9 +193,15 @@ class Edge:
             if isinstance(given, np.ndarray) and given.shape == self._converter.shape:
                 pixels = self._converter.pixels(given)
             else:
-                # Reading and scaling take time, in a thread: samples in flight do not wait for it.
-                pixels = await asyncio.to_thread(self._converter.pixels, given)
+                # Reading and scaling take time, in a thread: samples under way do not wait for it.
+                pixels = await asyncio.to_thread(self._convert, given)
             return await network.classify(Sample(number, f"sample {number}", None, pixels))
+
+    def _convert(self, given: Input) -> InputArray:
+        try:
+            return self._converter.pixels(given)
+        except MemoryError:
+            raise SourceError("it needs more memory than there is") from None
 
     @classmethod
     @takes(EdgeArguments)

@@ -15,7 +15,8 @@ from edge_client.heads.runtime import Runtime
 from edge_client.inference.link_loss import FALLBACK_AFTER_S, LinkLossPolicy, OnLoss
 from edge_client.inference.lookahead import BYTE_PRICE_US
 from edge_client.link.security import IN_CLEAR, LinkSecurity
-from edge_client.option_types import CountOrAuto, Size, power_meter
+from edge_client.option_types import CountOrAuto, Size, WindowType, power_meter
+from edge_client.windows import Window
 from shared.binning import Binning
 from shared.command_line import Address, fraction
 from shared.energy import RadioName
@@ -33,7 +34,7 @@ class InputConfig:
     """What to classify: exactly one of `images`, `events`, `watch`, `video` and `dataset`.
 
     `sensor` is (height, width) of an event camera in pixels, None where it is known from the recording. `repeat` 0
-    goes on without end.
+    goes on without end. `max_recording` is in megabytes of 10^6 bytes.
     """
 
     images: Annotated[
@@ -49,7 +50,7 @@ class InputConfig:
         tuple[str, ...],
         Flag(
             "--events",
-            "Recordings of an event camera: files, folders, glob patterns (.bin, .aedat, .aedat4, .dat, .npz).",
+            "Recordings of an event camera: files, folders, glob patterns (.bin, .aedat, .aedat4, .dat, .raw, .npz).",
             metavar="PATH...",
         ),
     ] = ()
@@ -64,7 +65,24 @@ class InputConfig:
     every: Annotated[int, Flag("--every", "Of a video: every Nth frame.", metavar="N")] = 1
     sensor: Annotated[
         tuple[int, int] | None,
-        Flag("--sensor", "The event camera's pixels, where the recording does not say.", type=Size()),
+        Flag("--sensor", "The event camera's pixels, instead of what the recording says.", type=Size()),
+    ] = None
+    window: Annotated[
+        Window | None,
+        Flag(
+            "--window",
+            "Cut each recording into samples of N events or of MS milliseconds; behind a slash the stride.",
+            metavar="count:N|time:MS",
+            type=WindowType(),
+        ),
+    ] = None
+    max_recording: Annotated[
+        int | None,
+        Flag("--max-recording", "Megabytes that a recording may take in memory; else a quarter.", metavar="MB"),
+    ] = None
+    max_pixels: Annotated[
+        int | None,
+        Flag("--max-pixels", "Pixels that a picture may have; else what there is memory for.", metavar="N"),
     ] = None
     dataset: Annotated[
         str | None, Flag("--dataset", "Classify the test part of this data set instead.", metavar="NAME")
@@ -99,6 +117,9 @@ class InputConfig:
             raise ConfigError(f"--limit is {self.limit}: at least 1")
         if self.sensor is not None and min(self.sensor) < 1:
             raise ConfigError(f"--sensor is {self.sensor[1]}x{self.sensor[0]}: at least 1x1")
+        for flag, most in (("--max-recording", self.max_recording), ("--max-pixels", self.max_pixels)):
+            if most is not None and most < 1:
+                raise ConfigError(f"{flag} is {most}: at least 1")
         if self.repeat < 0:
             raise ConfigError(f"--repeat is {self.repeat}: how often, or 0 to go on without end")
         if self.rate is not None and not 0.0 < self.rate < math.inf:
@@ -117,7 +138,13 @@ class InputConfig:
             "data": None if self.data is None else str(self.data.absolute()),
             "binning": self.binning if self.events or self.watch or self.dataset else None,
             "sensor": None if self.sensor is None else list(self.sensor),
+            **({} if self.window is None else {"window": str(self.window)}),
         }
+
+    @property
+    def most_bytes(self) -> int | None:
+        """What `max_recording` comes to."""
+        return None if self.max_recording is None else self.max_recording * 1_000_000
 
     @property
     def repeatable(self) -> bool:

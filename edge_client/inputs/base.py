@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from edge_client.heads.base import InputArray
 from edge_client.inference.sample import Sample
 
 
@@ -21,6 +22,22 @@ class Unreadable:
 
 
 Item = Sample | Unreadable
+
+
+@dataclass(frozen=True)
+class Part:
+    """One sample of a file that is not read yet.
+
+    Attributes:
+        name: the same in every run over the same file.
+        time_s: where it begins in the file, in seconds; None where the file is one sample.
+        read: its array; raises SourceError where it cannot be read.
+    """
+
+    name: str
+    time_s: float | None
+    read: Callable[[], InputArray]
+
 
 Skip = Callable[[str], bool]
 """Whether the sample of this name is done already; asked once for each, before it is read."""

@@ -41,10 +41,10 @@ def _open_once(inputs: InputConfig, manifest: Manifest, skip: Skip) -> Source:
     reader = _reader(inputs, manifest, bool(inputs.events))
     if names == (STANDARD_INPUT,):
         return ListedFiles(standard_input(), reader, skip, inputs.limit)
-    return NamedFiles(names, reader, skip, inputs.limit)
+    return NamedFiles(names, reader, skip, inputs.limit, one_each=inputs.window is None)
 
 
 def _reader(inputs: InputConfig, manifest: Manifest, of_events: bool) -> FileReader:
     if of_events:
-        return RecordingReader(manifest, inputs.binning, inputs.sensor)
-    return PictureReader(manifest)
+        return RecordingReader(manifest, inputs.binning, inputs.sensor, inputs.window, inputs.most_bytes)
+    return PictureReader(manifest, inputs.max_pixels)

@@ -90,7 +90,8 @@ def energy_fields(verdict: Verdict) -> dict[str, float | None]:
 
 
 def _named(sample: Sample, class_names: Sequence[str]) -> dict[str, Any]:
-    return {"sample": sample.name, "label": None if sample.label is None else class_names[sample.label]}
+    named = {"sample": sample.name, "label": None if sample.label is None else class_names[sample.label]}
+    return named if sample.time_s is None else {**named, "time_s": sample.time_s}
 
 
 class TextReport:
