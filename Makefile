@@ -116,9 +116,11 @@ test: setup ## all tests
 test-containers: setup ## images, compose file, arm64, as root on Debian; RECORDS=DIR keeps records
 	$(BIN)/python -m pytest tests/containers $(if $(RECORDS),--records $(RECORDS))
 
-fuzz: $(FUZZ_VENV)/.installed ## feed the codec's decoders anything, for SECONDS_OF_FUZZ (600)
+fuzz: $(FUZZ_VENV)/.installed ## feed the codec's decoders and the readers of recordings anything, each for SECONDS_OF_FUZZ (600)
 	PYTHONPATH=. $(FUZZ_VENV)/bin/python tests/fuzz/fuzz_codec.py -max_total_time=$(SECONDS_OF_FUZZ) -max_len=128 \
 		-artifact_prefix=$(FUZZ_VENV)/ --record $(FUZZ_RECORD) $(FUZZ_VENV)/corpus
+	PYTHONPATH=. $(FUZZ_VENV)/bin/python tests/fuzz/fuzz_recordings.py -max_total_time=$(SECONDS_OF_FUZZ) -max_len=4096 \
+		-artifact_prefix=$(FUZZ_VENV)/ $(FUZZ_VENV)/corpus-recordings
 
 $(FUZZ_VENV)/.installed: constraints.txt
 	test -x $(FUZZ_VENV)/bin/python || $(PYTHON) -m venv $(FUZZ_VENV)
