@@ -108,6 +108,17 @@ def scans(out: Path | None) -> None:
     _record("scans", out, lambda _: measure())
 
 
+@main_group.command("large-jpegs")
+@_options
+@option("--bundle", type=click.Path(path_type=Path), default=Path("models/resnet18-cifar10"), help="What classifies.")
+@option("--data", type=click.Path(path_type=Path), required=True, help="Holds 101_ObjectCategories.")
+def large_jpegs(out: Path | None, quick: bool, bundle: Path, data: Path) -> None:
+    """What it costs in accuracy that large JPEGs are decoded at a part of their size."""
+    from benchmarks.large_jpegs import measure  # noqa: PLC0415
+
+    _record("large-jpegs", out, lambda _: measure(bundle, data, quick))
+
+
 @main_group.command("messages")
 @out_option
 @quick_option
