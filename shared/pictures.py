@@ -31,7 +31,7 @@ MOST_PIXELS = 89_478_485
 BYTES_PER_PIXEL = 16
 """Of memory at most, while a picture is decoded and converted."""
 
-DRAFT_MARGIN = 2
+DRAFT_MARGIN = 3
 """A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size while that is this many times as large as what is needed."""
 
 log = logging.getLogger(__name__)
