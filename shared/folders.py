@@ -57,14 +57,18 @@ def files_here(folder: Path, suffixes: Collection[str], left_out: LeftOut | None
     return sorted(_walk(folder, suffixes, left_out or LeftOut(), deep=False))
 
 
-def visible_entries(folder: Path) -> list[Path]:
+def visible_entries(folder: Path, left_out: LeftOut | None = None) -> list[Path]:
     """What is in a folder, sorted, and not hidden."""
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    entries = sorted(folder.iterdir())
+    for path in entries:
+        if left_out is not None and path.name.startswith("."):
+            left_out.add("hidden folders" if path.is_dir() else "hidden", path)
+    return [path for path in entries if not path.name.startswith(".")]
 
 
-def visible_folders(folder: Path) -> list[Path]:
+def visible_folders(folder: Path, left_out: LeftOut | None = None) -> list[Path]:
     """The folders among it."""
-    return [path for path in visible_entries(folder) if path.is_dir()]
+    return [path for path in visible_entries(folder, left_out) if path.is_dir()]
 
 
 def _walk(folder: Path, suffixes: Collection[str], left_out: LeftOut, *, deep: bool) -> Iterator[Path]:

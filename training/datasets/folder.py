@@ -59,7 +59,7 @@ def list_classes(root: Path, left_out: LeftOut | None = None) -> dict[str, list[
     """
     if not root.is_dir():
         raise SourceError(f"{root} is no folder: it should hold one subfolder of pictures for each class")
-    classes = visible_folders(root)
+    classes = visible_folders(root, left_out)
     if len(classes) < 2:
         raise SourceError(f"{root} has {len(classes)} subfolders: a classifier needs two or more, one for each class")
     return {_class_name(folder): files_here(folder, SUFFIXES, left_out) for folder in classes}

@@ -120,6 +120,7 @@ def test_hidden_files_and_folders_are_left_out(pictures: Path, caplog: pytest.Lo
     assert load(pictures).digest == before
     (message,) = caplog.messages
     assert "1 hidden (" in message
+    assert "2 hidden folders (" in message
     assert "notes.txt" in message
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from shared.datasets.event_files import read_events, read_recording
-from shared.datasets.event_type import Events
+from shared.datasets.event_type import EVENT, Events
+from shared.datasets.events import bin_events
 from shared.datasets.formats.aedat4 import _camera
 from shared.errors import SourceError
-from tests.support.recordings import write_bin
+from tests.support.recordings import write_bin, write_dat
 from tests.unit.shared.datasets.real_data import SAMPLES, needs_samples
 from tests.unit.shared.datasets.test_events import recordings
 
@@ -152,3 +154,17 @@ def test_the_camera_of_an_aedat4_file() -> None:
     two = ((640, 480), (346, 260))
     with pytest.raises(SourceError, match=r"2 cameras, streams 0 \(640 x 480\), 1 \(346 x 260\): write each"):
         _camera({number: {"type": "events", "width": w, "height": h} for number, (w, h) in enumerate(two)})
+
+
+def test_a_recording_takes_less_than_three_times_its_size(tmp_path: Path) -> None:
+    path = tmp_path / "x.dat"
+    events = np.zeros(4_000_000, EVENT)
+    events["t"] = np.arange(len(events))
+    write_dat(path, events)
+    del events
+    tracemalloc.start()
+    recording = read_recording(path)
+    bin_events(recording.events, 5, (34, 34), by="time")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * path.stat().st_size
