@@ -5,7 +5,7 @@ Which reader, and why (docs/edge.md says what each takes from a file's header):
     .bin     own, some lines: N-MNIST, N-Caltech101 and gesture samples must be readable on the edge.
     .aedat   own: nothing on the package index reads AEDAT 2.0 rightly (tonic 1.7 refuses every file).
     .dat     own, some lines.
-    .raw     own: see docs/decisions/0018-inputs.md.
+    .raw     own: see docs/decisions/0020-inputs.md.
     .aedat4  the package aedat (a compiled decoder), the extra `events`.
     .npz     numpy's arrays x, y, t and polarity (or p).
 """

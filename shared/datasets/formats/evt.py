@@ -1,4 +1,4 @@
-"""`.raw` of Prophesee: EVT 2.0, 2.1 and 3.0, which its cameras record (docs/decisions/0018-inputs.md)."""
+"""`.raw` of Prophesee: EVT 2.0, 2.1 and 3.0, which its cameras record (docs/decisions/0020-inputs.md)."""
 
 from __future__ import annotations
 
