@@ -48,11 +48,11 @@ def test_files_that_cannot_be_read_are_named_and_counted(tmp_path: Path) -> None
     (tmp_path / "dog" / ".DS_Store").write_bytes(b"hidden")
     survey = survey_folder(tmp_path, lambda *_: None)
     unreadable, ignored = warnings(survey)
-    assert "stop at 7 pictures that cannot be read" in unreadable
+    assert "at which training will stop: 7" in unreadable
     assert f"{tmp_path / 'cat' / '10.png'}: no picture in a format that is known here" in unreadable
     assert "and 2 more" in unreadable
     assert "15.png" not in unreadable
-    assert "2 files .xyz" in ignored
+    assert "2 .xyz" in ignored
 
 
 def test_a_folder_without_classes_is_refused(tmp_path: Path) -> None:
