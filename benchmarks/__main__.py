@@ -109,7 +109,8 @@ def scans(out: Path | None) -> None:
 
 
 @main_group.command("large-jpegs")
-@_options
+@out_option
+@quick_option
 @option("--bundle", type=click.Path(path_type=Path), default=Path("models/resnet18-cifar10"), help="What classifies.")
 @option("--data", type=click.Path(path_type=Path), required=True, help="Holds 101_ObjectCategories.")
 def large_jpegs(out: Path | None, quick: bool, bundle: Path, data: Path) -> None:
