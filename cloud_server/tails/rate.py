@@ -8,9 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud_server.tails.base import StepOutput
+from cloud_server.tails.base import StepOutput, softmax
 from cloud_server.tails.frame_sums import FrameSumSlots, Sums
-from cloud_server.tails.readout import softmax
 from shared.bundle import Bundle
 from shared.spike_codec import Spikes
 

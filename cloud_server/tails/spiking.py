@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from cloud_server.config import Precision
-from cloud_server.tails.base import StepOutput
+from cloud_server.tails.base import StepOutput, total_weights
 from cloud_server.tails.membranes import MembraneSlots, SpikingState
-from cloud_server.tails.readout import total_weights
 from cloud_server.tails.torch_device import DTYPES
 from shared.bundle import Bundle
 from shared.models.inference import inference_form

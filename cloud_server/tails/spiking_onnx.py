@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cloud_server.tails.base import StepOutput
+from cloud_server.tails.base import StepOutput, softmax, total_weights
 from cloud_server.tails.membrane_arrays import MembraneArraySlots, SpikingArrays
-from cloud_server.tails.readout import softmax, total_weights
 from shared.bundle import Bundle
 from shared.onnx_session import open_session
 from shared.spike_codec import Spikes

@@ -130,7 +130,8 @@ class LiveView:
 
     def _samples(self, bars: str, width: int) -> Table:
         """The last samples, in columns that fit into the width: numbers whole, names as far as there is room."""
-        class_width = min(CLASS_WIDTH, max(map(len, self._class_names)) + len(BY_EDGE) * (self._here > 0))
+        longest = max(map(len, self._class_names)) + len(BY_EDGE) * (self._here > 0)
+        class_width = max(len("class"), min(CLASS_WIDTH, longest))
         room = width - class_width - GAP - NUMBERS_WIDTH
         by_timestep = room - self._timesteps * STEP_WIDTH >= LEAST_NAME
         room -= self._timesteps * STEP_WIDTH if by_timestep else self._timesteps + STEP_WIDTH

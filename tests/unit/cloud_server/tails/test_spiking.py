@@ -9,10 +9,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from cloud_server.tails.base import Tail
+from cloud_server.tails.base import Tail, total_weights
 from cloud_server.tails.cuda_graph import CudaGraphTail
 from cloud_server.tails.invariant import InvariantTail
-from cloud_server.tails.readout import total_weights
 from cloud_server.tails.spiking import SpikingTail
 from cloud_server.tails.spiking_onnx import OnnxSpikingTail
 from shared.bundle import Bundle
