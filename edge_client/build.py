@@ -24,6 +24,9 @@ from shared.spike_codec import SpikeCodec
 
 log = logging.getLogger(__name__)
 
+SAY_AFTER_S = 1.0
+"""How long an edge is silent while it waits for its first stream."""
+
 
 class Observer(Protocol):
     """Gets the events of a run that are no verdicts."""
@@ -105,12 +108,28 @@ def _link(config: EdgeConfig, bundle: Bundle, observer: Observer) -> CloudLink:
 
 
 async def _first_stream(config: EdgeConfig, link: CloudLink) -> None:
-    try:
-        await link.transport(min(config.connect_deadline_s, config.link_loss.patience_s))
-    except TimeoutError:
-        if config.needs_cloud_to_start:
-            raise link.unavailable_error() from None
-        log.warning("%s; going on without one (--on-loss %s)", link.unavailable_error(), config.on_loss)
+    """Wait for the first stream; longer where a cloud is starting, and the run needs one."""
+    patience_s = min(config.connect_deadline_s, config.link_loss.patience_s)
+    if not config.needs_cloud_to_start:
+        try:
+            await link.transport(patience_s)
+        except TimeoutError:
+            log.warning("%s; going on without one (--on-loss %s)", link.unavailable_error(), config.on_loss)
+        return
+    waited_s, told = 0.0, False
+    for until_s in (min(SAY_AFTER_S, patience_s), patience_s, max(patience_s, config.start_patience_s)):
+        try:
+            await link.transport(until_s - waited_s)
+            return
+        except TimeoutError:
+            waited_s = until_s
+        if link.starting is not None and not told:
+            told = True
+            most_s = max(patience_s, config.start_patience_s)
+            log.warning("%s: waiting up to %g s for a cloud to start (--start-deadline)", link.starting, most_s)
+        elif link.starting is None and waited_s >= patience_s:
+            break
+    raise link.unavailable_error(waited_s)
 
 
 def _local_exit(config: EdgeConfig, bundle: Bundle) -> LocalExit | None:

@@ -26,6 +26,9 @@ from shared.exit_policy import ExitPolicy, Measure
 from shared.flags import Flag
 
 STANDARD_INPUT = "-"
+
+START_PATIENCE = 6
+"""Times the connection's deadline: what a cloud may take to start, unless the user says it."""
 """Instead of paths: a list of paths, one on each line."""
 
 
@@ -258,6 +261,14 @@ class EdgeOptions:
     connect_deadline_s: Annotated[float, Flag("--deadline", "For the connection to the cloud.", metavar="SECONDS")] = (
         5.0
     )
+    start_deadline_s: Annotated[
+        float | None,
+        Flag(
+            "--start-deadline",
+            "For a cloud that warms up, or where nothing listens yet. Six times --deadline if not given.",
+            metavar="SECONDS",
+        ),
+    ] = None
     sample_deadline_s: Annotated[
         float, Flag("--sample-deadline", "From a sample's input to its verdict.", metavar="SECONDS")
     ] = 30.0
@@ -267,7 +278,11 @@ class EdgeOptions:
         for flag, seconds in (("--deadline", self.connect_deadline_s), ("--sample-deadline", self.sample_deadline_s)):
             if not seconds > 0.0:
                 raise ConfigError(f"{flag} is {seconds}: it must be positive, in seconds")
-        for flag, price in (("--fallback-after", self.fallback_after_s), ("--byte-price-us", self.byte_price_us)):
+        for flag, price in (
+            ("--fallback-after", self.fallback_after_s),
+            ("--byte-price-us", self.byte_price_us),
+            ("--start-deadline", self.start_deadline_s or 0.0),
+        ):
             if not 0.0 <= price < math.inf:
                 raise ConfigError(f"{flag} is {price}: 0 or more")
         for flag, count in (
@@ -284,6 +299,11 @@ class EdgeOptions:
         return LinkLossPolicy.of(
             self.on_loss or "wait", fallback_after_s=self.fallback_after_s, connect_deadline_s=self.connect_deadline_s
         )
+
+    @property
+    def start_patience_s(self) -> float:
+        """How long an edge waits for its first stream where a cloud is starting."""
+        return START_PATIENCE * self.connect_deadline_s if self.start_deadline_s is None else self.start_deadline_s
 
     @property
     def needs_cloud_to_start(self) -> bool:

@@ -79,11 +79,13 @@ class EngineFailed(NeucodexError):
 class CloudUnavailable(NeucodexError):
     """No cloud answered within the deadline, or the connection was lost and not regained.
 
-    `retry_after_s` is how long the cloud asked to be left alone, 0 where it did not.
+    `retry_after_s` is how long the cloud asked to be left alone, 0 where it did not. `starting` says that there may be
+    a cloud soon: it warms up, or nothing listens there yet.
     """
 
     exit_code = 5
     retry_after_s: float = 0.0
+    starting: bool = False
 
 
 class CloudRefused(NeucodexError):

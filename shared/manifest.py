@@ -24,7 +24,8 @@ VERSION = 2
 Half = Literal["head", "tail"]
 Extra = Literal[
     "codec-rate", "codec-spiking", "exit-rate", "exit-spiking",
-    "head-embed", "head-step", "head-step-int8", "head-rate", "head-rate-int8", "tail-rate", "tail-rate-int8",
+    "head-embed", "head-step", "head-step-int8", "head-rate", "head-rate-int8",
+    "tail-step", "tail-rate", "tail-rate-int8",
 ]  # fmt: skip
 BundlePart = Half | Extra
 
@@ -34,7 +35,8 @@ EXTRAS: tuple[Extra, ...] = get_args(Extra)
 
 codec-*: the spike codec's tables for one execution, needed on both machines;  exit-*: the weights of the edge's local
 exit;  head-embed, head-step, head-step-int8: the spiking head as ONNX graphs, the first convolution and one timestep of
-the rest;  head-rate, head-rate-int8: the head that runs once;  tail-rate, tail-rate-int8: the tail on a sum of frames.
+the rest;  tail-step: one timestep of the spiking tail, a graph whose weights are those of the tail;  head-rate,
+head-rate-int8: the head that runs once;  tail-rate, tail-rate-int8: the tail on a sum of frames.
 """
 
 _GRAPHS = ("head-", "tail-")

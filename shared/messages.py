@@ -12,6 +12,9 @@ from shared.execution import Execution
 
 PROTOCOL_VERSION = 1
 
+WARMING_UP = "warming up"
+"""How the status text of a cloud begins that will soon serve; an edge goes by it."""
+
 
 class Codec(IntEnum):
     """How a frame's spikes are encoded. The values are the wire's, where 0 takes no bytes."""

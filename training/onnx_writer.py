@@ -33,8 +33,12 @@ class Writer:
 
     def constant(self, value: NDArray[Any] | float, kind: type[np.generic] = np.float32) -> str:
         name = f"constant{len(self._constants)}"
-        self._constants[name] = np.array(value, kind, order="C")
+        self.named(name, np.array(value, kind))
         return name
+
+    def named(self, name: str, value: NDArray[Any]) -> None:
+        """A constant by a name of the caller's."""
+        self._constants[name] = np.asarray(value, order="C")
 
     def model(
         self,

@@ -26,6 +26,9 @@ from shared.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
+MEASURED_BATCH = 8
+"""Samples of the steps that are measured to choose a number of threads: more would take seconds of the start."""
+
 DECODE_CHUNK = 16
 """Frames that the helper decodes at once. The engine's thread never waits for more than these."""
 
@@ -214,7 +217,7 @@ class Engine:
         """Set the number of threads of a bundle's steps; measure it if none was chosen yet."""
         loaded = runner.loaded
         if self._threads is None:
-            step = partial(runner.run_silent_step, loaded.scheduler.max_batch)
+            step = partial(runner.run_silent_step, min(MEASURED_BATCH, loaded.scheduler.max_batch))
             self._threads = choose_threads(loaded.tail.use_threads, step)
         loaded.tail.use_threads(self._threads)
 

@@ -105,5 +105,9 @@ class Link(Protocol):
     def down_since(self) -> float | None:
         """When the last stream was lost, or the link was created, by the loop's clock; None while a stream is open."""
 
-    def unavailable_error(self) -> CloudUnavailable:
-        """Why there is no stream, for people. A new exception on each call, ready to be raised."""
+    def unavailable_error(self, waited_s: float | None = None) -> CloudUnavailable:
+        """Why there is no stream, for people. A new exception on each call, ready to be raised.
+
+        Args:
+            waited_s: for how long, if not for the connection's deadline.
+        """

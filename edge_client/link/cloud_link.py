@@ -100,9 +100,16 @@ class CloudLink:
             except (asyncio.TimeoutError, TimeoutError):  # one and the same from Python 3.11 on
                 raise TimeoutError from None
 
-    def unavailable_error(self) -> CloudUnavailable:
+    @property
+    def starting(self) -> CloudUnavailable | None:
+        """Why the last try failed, if there may be a cloud soon: it warms up, or nothing listens there yet."""
+        failed = self._failed
+        return failed if isinstance(failed, CloudUnavailable) and failed.starting else None
+
+    def unavailable_error(self, waited_s: float | None = None) -> CloudUnavailable:
         named = [join_address(address) for address in self._addresses]
-        why = not_there(named, self._connect_deadline_s) if self._lost is None else self._lost.fresh_copy()
+        within_s = self._connect_deadline_s if waited_s is None else waited_s
+        why = not_there(named, within_s) if self._lost is None else self._lost.fresh_copy()
         return why if self._failed is None else CloudUnavailable(f"{why}; the last try: {self._failed}")
 
     async def close(self) -> None:

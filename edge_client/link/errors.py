@@ -11,9 +11,13 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
 from shared.errors import CloudRefused, CloudUnavailable, NeucodexError
+from shared.messages import WARMING_UP
 
 MOST_RETRY_S = 60.0
 """The longest time that a cloud can keep an edge away by asking."""
+
+NOBODY_LISTENS = "Connection refused"
+"""What gRPC's text says then, in the words of the operating system."""
 
 _REFUSALS = {
     grpc.StatusCode.INVALID_ARGUMENT: "run the same version of NeuCODEX on both sides",
@@ -34,7 +38,8 @@ def not_there(addresses: Sequence[str], deadline_s: float) -> CloudUnavailable:
     """No cloud answered in time at any of the addresses, as the user wrote them."""
     return CloudUnavailable(
         f"no cloud at {' or '.join(addresses)} within {deadline_s:g} s: start `neucodex-cloud --listen {addresses[0]}` "
-        "there, check --cloud, use TLS on both sides or on none (--insecure), or raise --deadline"
+        "there, check --cloud, use TLS on both sides or on none (--insecure), or raise --deadline; "
+        f"`neucodex-edge doctor --cloud {addresses[0]}` finds out which"
     )
 
 
@@ -45,7 +50,9 @@ def not_in_time(address: str, deadline_s: float) -> CloudUnavailable:
 
 def not_reached(address: str, details: str) -> CloudUnavailable:
     """One try failed: no server listens there, or it takes no streams now; `details` says so."""
-    return CloudUnavailable(f"no stream to {address} ({' '.join(details.split())})")
+    error = CloudUnavailable(f"no stream to {address} ({' '.join(details.split())})")
+    error.starting = details.startswith(WARMING_UP) or NOBODY_LISTENS in details
+    return error
 
 
 def closed() -> CloudUnavailable:

@@ -241,8 +241,8 @@ def summary_rows(figures: Summary) -> list[tuple[str, str]]:
         ("  as messages / with gRPC and HTTP/2 framing", _sent(figures)),
         ("float32 feature map : frame, per timestep", _show(figures["ratio_float32_feature_map"], ",.0f", "x")),
         ("packed spikes of the split : bytes sent", _show(figures["ratio_packed_spikes"], ",.1f", "x")),
-        ("same picture as PNG : bytes sent", _picture(figures, "png")),
-        ("same picture as JPEG (q90) : bytes sent", _picture(figures, "jpeg")),
+        (f"{figures['picture_size']} picture as PNG : bytes sent", _picture(figures, "png")),
+        (f"{figures['picture_size']} picture as JPEG (q90) : bytes sent", _picture(figures, "jpeg")),
         (
             "latency p50 / p99",
             f"{_show(figures['latency_ms_p50'], '.1f')} / {_show(figures['latency_ms_p99'], '.1f', ' ms')}",

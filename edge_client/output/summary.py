@@ -103,7 +103,7 @@ def _bytes(done: Sequence[Classified], manifest: Manifest) -> Summary:
 
     Per timestep the paper's ratio is bits of the float32 feature map at the split to bits of a frame. The others are
     ratios of sums over the run: of the split's spikes as plain bits for the timesteps used, and of the same pictures as
-    PNG and JPEG, to the encoded spikes that were really sent.
+    PNG and JPEG, to the encoded spikes that were really sent. `picture_size` says how large those pictures are.
     """
     sent = sum(sample.verdict.payload_bytes for sample in done)
     packed = prod(manifest.split_shape) / 8 * sum(sample.verdict.timesteps for sample in done)
@@ -114,6 +114,7 @@ def _bytes(done: Sequence[Classified], manifest: Manifest) -> Summary:
         "payload_bytes_per_sample": _ratio(sent, len(done)),
         "message_bytes_per_sample": _ratio(sum(sample.verdict.message_bytes for sample in done), len(done)),
         "wire_bytes_per_sample": _ratio(sum(sample.verdict.wire_bytes for sample in done), len(done)),
+        "picture_size": " x ".join(map(str, manifest.network.input_shape[1:])),
         "png_bytes_per_sample": _ratio(png, len(compared)),
         "jpeg_bytes_per_sample": _ratio(jpeg, len(compared)),
         "ratio_float32_feature_map": FLOAT_BITS * prod(manifest.split_shape) / prod(manifest.frame_shape),

@@ -1,4 +1,4 @@
-"""`neucodex-train export --runtime`: a bundle's head for a runtime without torch, written into the bundle."""
+"""`neucodex-train export --runtime`: a bundle's spiking network for runtimes without torch, written into the bundle."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shared.bundle import Bundle, write_graphs
 from shared.errors import ConfigError
 from shared.manifest import Extra
-from shared.models.load import load_edge
+from shared.models.load import load_cloud, load_edge
 from training.collect_spikes import SpikeTrain, bundle_spikes, cloud_answers
 from training.data import Samples, bundle_data, evenly_spaced
 
@@ -35,7 +35,9 @@ def add_graphs(
     samples: Callable[[], NDArray[np.uint8]],
     held_out: Callable[[], Samples | None] = lambda: None,
 ) -> Bundle:
-    """Write the spiking head's ONNX graphs into a bundle. They replace those it has, and its fingerprint changes.
+    """Write the ONNX graphs of the spiking head and tail into a bundle. They replace those it has.
+
+    Its fingerprint changes.
 
     Args:
         bundle: the one that is changed.
@@ -45,6 +47,7 @@ def add_graphs(
             the measurement goes into the execution's `measured["int8"]`. Without samples it is written unmeasured.
     """
     from training.onnx_graph import embed_graph, step_graph  # noqa: PLC0415  what needs no ONNX runs without it
+    from training.onnx_tail import tail_step_graph  # noqa: PLC0415
 
     chosen, bundle = bundle.execution, bundle.run_as("spiking")
     edge = load_edge(bundle)
@@ -52,6 +55,7 @@ def add_graphs(
     graphs: dict[Extra, bytes | None] = {
         "head-embed": embed_graph(edge).SerializeToString(deterministic=True),
         "head-step": step.SerializeToString(deterministic=True),
+        "tail-step": tail_step_graph(load_cloud(bundle)).SerializeToString(deterministic=True),
     }
     if "onnx-int8" in runtimes:
         from training.onnx_int8 import SAMPLES, graph_spikes, quantised_step  # noqa: PLC0415  needs onnxruntime
