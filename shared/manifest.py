@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from shared.errors import BundleError, ConfigError
 from shared.execution import EXECUTIONS, Execution, why_not_rate
-from shared.exit_policy import ExitPolicy
+from shared.exit_policy import NEVER, ExitPolicy
 from shared.network_spec import NetworkSpec, Shape
 from shared.picture_fit import PictureFit
 from shared.plain_data import dataclass_from
@@ -165,7 +165,7 @@ def read_manifest(raw: bytes, where: str) -> tuple[Manifest, dict[BundlePart, St
         if version == 1:
             described = _from_version_1(described)
         _check_names(described["executions"])
-        manifest = dataclass_from(Manifest, described)
+        manifest = _certified(dataclass_from(Manifest, described))
     except ConfigError as error:
         raise BundleError(f"{where}: {error}") from None
     except (KeyError, TypeError, AttributeError) as error:
@@ -211,6 +211,27 @@ def _from_version_1(described: Mapping[str, Any]) -> dict[str, Any]:
         "default_execution": "spiking",
         "provenance": provenance,
     }
+
+
+def _certified(manifest: Manifest) -> Manifest:
+    """Versions before wrote a threshold of 1 where none could be certified; they meant never.
+
+    Confidences in float32 reach 1, so samples exited there without a promise.
+    """
+    executions = {}
+    for name, spec in manifest.executions.items():
+        local, own = spec.local_exit, spec.measured.get("local_exit")
+        if local is not None:
+            local = replace(local, exit_policy=_never_unless_promised(local.exit_policy, own))
+        policy = _never_unless_promised(spec.exit_policy, spec.measured)
+        executions[name] = replace(spec, exit_policy=policy, local_exit=local)
+    return replace(manifest, executions=executions)
+
+
+def _never_unless_promised(policy: ExitPolicy, measured: Any) -> ExitPolicy:
+    calibration = measured.get("calibration") if isinstance(measured, Mapping) else None
+    promised = isinstance(calibration, Mapping) and calibration.get("promise")
+    return replace(policy, threshold=NEVER) if policy.threshold == 1.0 and not promised else policy
 
 
 def _check_names(executions: Any) -> None:

@@ -24,6 +24,7 @@ from benchmarks.testbed.schema import MeasuredLink, Testbed, TestbedRun
 from shared.bundle import Bundle
 from shared.energy import edge_cost, radio_joules
 from shared.errors import ConfigError
+from shared.exit_policy import NEVER
 from shared.operations import Side, dense
 
 FITTED_ON = "bottleneck-exit"
@@ -187,12 +188,14 @@ def _choices(
 
 
 def _curve(test: Mapping[str, Any]) -> list[tuple[float, float, float]]:
-    """(threshold, mean timestep, accuracy): of an evaluation without a curve its three known points."""
+    """(threshold, mean timestep, accuracy): of an evaluation without a curve its known points."""
     if "curve" in test:
         return [(point[0], point[1], point[2]) for point in test["curve"]]
     by_timestep = test["accuracy_by_timestep"]
-    calibrated = (test["threshold"], test["mean_timesteps"], test["accuracy_with_exit"])
-    return [(0.0, 1.0, by_timestep[0]), calibrated, (1.0, float(len(by_timestep)), by_timestep[-1])]
+    calibrated = [(test["threshold"], test["mean_timesteps"], test["accuracy_with_exit"])]
+    if test["threshold"] == NEVER:
+        calibrated = []
+    return [(0.0, 1.0, by_timestep[0]), *calibrated, (1.0, float(len(by_timestep)), by_timestep[-1])]
 
 
 def _undominated(choices: list[Choice]) -> list[Choice]:
