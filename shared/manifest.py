@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from shared.errors import BundleError, ConfigError
-from shared.execution import EXECUTIONS, Execution, why_not_rate
+from shared.execution import EXECUTIONS, Execution
 from shared.exit_policy import NEVER, ExitPolicy
+from shared.manifest_checks import check_manifest
 from shared.network_spec import NetworkSpec, Shape
 from shared.picture_fit import PictureFit
 from shared.plain_data import dataclass_from
@@ -168,9 +169,11 @@ def read_manifest(raw: bytes, where: str) -> tuple[Manifest, dict[BundlePart, St
         manifest = _certified(dataclass_from(Manifest, described))
     except ConfigError as error:
         raise BundleError(f"{where}: {error}") from None
-    except (KeyError, TypeError, AttributeError) as error:
+    except RecursionError:
+        raise BundleError(f"{where} is nested too deeply; copy the whole folder again") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BundleError(f"{where} lacks a field, or one has a value of a wrong kind ({error})") from None
-    _check(manifest, files, where)
+    check_manifest(manifest, files, where)
     return manifest, files
 
 
@@ -240,37 +243,3 @@ def _check_names(executions: Any) -> None:
     for name in executions:
         if name not in EXECUTIONS:
             raise ConfigError(f"executions.{name} is not known to this version: {' and '.join(EXECUTIONS)} are")
-
-
-def _check(manifest: Manifest, files: Mapping[BundlePart, StoredFile], where: str) -> None:
-    network = manifest.network
-    if len(manifest.class_names) != network.classes:
-        raise BundleError(f"{where} names {len(manifest.class_names)} classes, its network has {network.classes}")
-    channels = network.input_shape[0]
-    if {len(manifest.normalisation.mean), len(manifest.normalisation.std)} != {channels}:
-        raise BundleError(f"{where}: normalisation.mean and .std must have {channels} values, one for each channel")
-    if manifest.default_execution not in manifest.executions:
-        raise BundleError(f"{where}: default_execution is {manifest.default_execution!r}, which is not in executions")
-    for execution, spec in manifest.executions.items():
-        _check_execution(execution, spec, manifest, files, f"{where}: executions.{execution}")
-
-
-def _check_execution(
-    execution: Execution, spec: ExecutionSpec, manifest: Manifest, files: Mapping[BundlePart, StoredFile], where: str
-) -> None:
-    if execution == "rate" and (reason := why_not_rate(manifest.network)):
-        raise BundleError(f"{where} is not possible: {reason}")
-    if not spec.temperature > 0.0:
-        raise BundleError(f"{where}.temperature is {spec.temperature}, it must be positive")
-    if not 0.0 <= spec.readout_leak <= 1.0:
-        raise BundleError(f"{where}.readout_leak is {spec.readout_leak}, it must lie in 0..1")
-    if not (1 <= spec.head_levels <= 255 and 1 <= spec.tail_levels <= 255):
-        raise BundleError(f"{where}: head_levels and tail_levels must lie in 1..255")
-    part: BundlePart = f"exit-{execution}"  # type: ignore[assignment]
-    exit_spec = spec.local_exit
-    if (exit_spec is not None) != (part in files):
-        raise BundleError(f"{where}.local_exit and files.{part}: one is there without the other; copy the folder again")
-    if exit_spec is not None and not (exit_spec.temperature > 0.0 and min(exit_spec.pools) > 0):
-        raise BundleError(
-            f"{where}.local_exit: temperature is {exit_spec.temperature}, pools {exit_spec.pools}: must be positive"
-        )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import glob
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from os.path import exists, isdir, isfile
+from os.path import exists, isdir, isfile, lexists
 from pathlib import Path
 from typing import Protocol
 
@@ -51,11 +51,11 @@ class NamedFiles(Source):
     """Files, folders (searched to the bottom) and glob patterns, in the order named.
 
     Raises:
-        SourceError: a folder holds nothing of this kind.
+        SourceError: a folder holds nothing of this kind, or a name stands for nothing.
     """
 
     def __init__(self, names: Sequence[str], reader: FileReader, skip: Skip, limit: int | None) -> None:
-        self._paths = find_files(names, reader.suffixes, reader.what)[:limit]
+        self._paths = [_known(path) for path in find_files(names, reader.suffixes, reader.what)[:limit]]
         self._reader = reader
         self._skip = skip
         self.count = len(self._paths)
@@ -93,6 +93,12 @@ class ListedFiles(Source):
             return find_files([name], self._reader.suffixes, self._reader.what)
         except SourceError as error:
             return [Unreadable(name, str(error))]
+
+
+def _known(path: Path) -> Path:
+    if not lexists(path):
+        raise SourceError(f"{path}: no such file, and no pattern that matches one")
+    return path
 
 
 def standard_input() -> Iterator[str]:

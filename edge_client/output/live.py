@@ -22,6 +22,7 @@ from edge_client.inference.verdict import Step, Verdict
 from edge_client.inputs.base import Unreadable
 from edge_client.output.report import Report
 from edge_client.output.summary import Summary
+from shared.plain_text import plain
 
 SHOWN = 8
 """Samples."""
@@ -61,7 +62,7 @@ class LiveView:
     ) -> None:
         self._class_names = class_names
         self._timesteps = timesteps
-        self._title = title
+        self._title = plain(title)
         self._done = done
         self._total = total
         self._clock = clock
@@ -127,7 +128,7 @@ class LiveView:
         for sample, verdict in list(self._last)[-SHOWN:]:
             steps = {step.timestep: step for step in verdict.steps}
             table.add_row(
-                Text(sample.name[-32:]),
+                Text(plain(sample.name[-32:])),
                 self._class(sample, verdict),
                 *(_confidence(steps.get(timestep), bars) for timestep in range(1, self._timesteps + 1)),
                 str(verdict.payload_bytes),
@@ -137,7 +138,7 @@ class LiveView:
 
     def _class(self, sample: Sample, verdict: Verdict) -> Text:
         colour = "" if sample.label is None else "green" if verdict.prediction == sample.label else "red"
-        name = self._class_names[verdict.prediction]
+        name = plain(self._class_names[verdict.prediction])
         return Text(f"{name} (edge)" if verdict.answered_by == "edge" else name, colour)
 
     def _figures(self) -> Text:
