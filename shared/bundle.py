@@ -33,9 +33,8 @@ from shared.manifest import (
     Manifest,
     StoredFile,
     file_name,
-    read_manifest,
-    write_manifest,
 )
+from shared.manifest_file import read_manifest, write_manifest
 
 MANIFEST = "manifest.json"
 MANIFEST_LIMIT = 1 << 24

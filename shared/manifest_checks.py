@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from shared.errors import BundleError
 from shared.execution import Execution, why_not_rate
+from shared.manifest import BundlePart, ExecutionSpec, LocalExitSpec, Manifest, StoredFile
 from shared.operations import frame_shape, split_shape
-
-if TYPE_CHECKING:
-    from shared.manifest import BundlePart, ExecutionSpec, LocalExitSpec, Manifest, StoredFile
 
 TEMPERATURES = (1e-6, 1e6)
 """The softmax of float32 logits has finite values within it."""

@@ -62,11 +62,8 @@ def frame_shape(spec: NetworkSpec) -> Shape:
     """Of the spikes on the wire."""
     if spec.bottleneck is None:
         return split_shape(spec)
-    if spec.light is None:
-        shape, strides = split_shape(spec), (spec.bottleneck.stride,)
-    else:
-        shape, strides = spec.input_shape, spec.light.strides
-    for stride in strides:
+    shape = split_shape(spec) if spec.light is None else spec.input_shape
+    for stride in (spec.bottleneck.stride,) if spec.light is None else spec.light.strides:
         shape = (spec.bottleneck.channels, -(-shape[1] // stride), -(-shape[2] // stride))
     return shape
 

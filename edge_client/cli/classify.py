@@ -100,7 +100,7 @@ def _results(
         yield None
         return
     if outputs.resume and inputs.of_camera:
-        raise ConfigError("--resume has no meaning with a camera: its frames do not come again")
+        raise ConfigError("--resume has no meaning with a camera or a stream: its frames do not come again")
     policy = config.exit_policy(bundle.settings.exit_policy)
     identity = {
         "bundle": bundle.manifest.name,

@@ -6,47 +6,19 @@ import asyncio
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import grpc.aio
 import pytest
 
 from benchmarks.processes import start
-from protos import co_inference_pb2 as pb
 from shared.bundle import Bundle, write_parts
 from tests.support.edges import ROOT, EdgeRun
 from tests.support.processes import DEADLINE
-from tests.support.scripted_cloud import READY, cloud
+from tests.support.scripted_cloud import answering
 
 FORGED = "no\nright  forged.png  label 3\x1b[2K\r\u202e" + "x" * 5000
-
-
-@asynccontextmanager
-async def answering(*, reject: bool = False) -> AsyncIterator[str]:
-    """A cloud that is sure of the first class, or rejects each sample with a forged line. Gives its address."""
-
-    async def script(context: Any) -> None:
-        await context.read()
-        await context.write(READY)
-        while (message := await context.read()) is not grpc.aio.EOF:
-            if message.WhichOneof("kind") != "frame":
-                continue
-            frame = message.frame
-            answer = pb.CloudMessage(result=pb.StepResult(sample=frame.sample, timestep=frame.timestep))
-            answer.result.confidences.append(1.0)
-            answer.result.classes.append(0)
-            if reject:
-                answer = pb.CloudMessage(
-                    rejection=pb.Rejection(sample=frame.sample, code=pb.Rejection.CODE_INTERNAL, reason=FORGED)
-                )
-            await context.write(answer)
-
-    async with cloud(script) as (address, _):
-        yield address
 
 
 @pytest.fixture
@@ -139,7 +111,7 @@ async def test_a_mistyped_variable_is_said(bundle: Bundle) -> None:
 
 @pytest.mark.parametrize("json", [["--json"], []])
 async def test_a_cloud_cannot_forge_a_line(bundle: Bundle, json: list[str]) -> None:
-    async with answering(reject=True) as address:
+    async with answering(reject=FORGED) as address:
         ran = await run(bundle, address, *json)
         assert ran.code == 1
         assert not [line for line in (ran.out + ran.err).splitlines() if line.startswith("right")]
