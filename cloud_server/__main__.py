@@ -20,6 +20,7 @@ from shared.command_line import (
     option,
     run,
     version_option,
+    warn_of_unknown_variables,
 )
 from shared.execution import EXECUTIONS
 
@@ -90,6 +91,7 @@ def command(
     # wait until their handlers are set.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGTERM})
     configure_logs(log_format, log_level)
+    warn_of_unknown_variables()
     config = CloudConfig(
         tuple(existing_path(path) for path in bundles),
         max_wait=max_wait_ms / 1000,

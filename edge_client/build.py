@@ -19,6 +19,7 @@ from edge_client.link.cloud_link import CloudLink
 from edge_client.link.grpc_transport import GrpcTransport
 from shared.bundle import Bundle
 from shared.errors import ConfigError
+from shared.exit_policy import NEVER
 from shared.messages import RejectionCode
 from shared.spike_codec import SpikeCodec
 
@@ -151,6 +152,11 @@ def _local_exit(config: EdgeConfig, bundle: Bundle) -> LocalExit | None:
             f"bundle {config.bundle} has no local exit, which {asked[0]} needs: give it one with "
             "`neucodex-train local-exit`, or use --on-loss wait"
         )
+    if config.local_exit and found.policy.threshold == NEVER:
+        log.warning(
+            "--local-exit: the bundle's local exit is never sure, because its calibration could promise nothing; "
+            "every sample goes to the cloud"
+        )
     return found
 
 
@@ -189,6 +195,7 @@ def _lookahead(config: EdgeConfig, bundle: Bundle) -> Lookahead:
     # The test's samples stopped where the bundle's own policy says. With another policy, what this edge sees soon
     # outweighs them.
     tested = exits_tested(bundle.settings.measured, timesteps)
-    exits = [0.0] * (timesteps - 1) + [1.0] if config.full_t else tested
+    to_the_end = config.full_t or config.exit_policy(bundle.settings.exit_policy).threshold == NEVER
+    exits = [0.0] * (timesteps - 1) + [1.0] if to_the_end else tested
     # With several samples in flight the head has other work while one of them waits.
     return AutoLookahead(timesteps, exits, config.byte_price_us / 1e6, can_prefetch=config.in_flight == 1)

@@ -16,6 +16,7 @@ from edge_client.inference.link_loss import FALLBACK_AFTER_S, LinkLossPolicy, On
 from edge_client.inference.lookahead import BYTE_PRICE_US
 from edge_client.link.security import IN_CLEAR, LinkSecurity
 from edge_client.option_types import CountOrAuto, Size, WindowType, power_meter
+from edge_client.video_name import kind_of, shown_video
 from edge_client.windows import Window
 from shared.binning import Binning
 from shared.command_line import Address, fraction
@@ -63,8 +64,24 @@ class InputConfig:
     ] = None
     video: Annotated[
         str | None,
-        Flag("--video", "Frames of a video file, or of the camera with this index.", metavar="FILE|INDEX"),
+        Flag(
+            "--video",
+            "Frames of a video file, of a camera (index, or /dev/videoN), of a stream (rtsp://, http://) or of a "
+            "GStreamer pipeline.",
+            metavar="FILE|CAMERA|URL",
+        ),
     ] = None
+    reconnect: Annotated[
+        bool | None,
+        Flag(
+            "--reconnect/--no-reconnect",
+            "Open a camera or stream again when it gives no more frames, or is not there yet; by default a URL that "
+            "was there.",
+        ),
+    ] = None
+    latest: Annotated[
+        bool, Flag("--latest", "Of a camera or stream: leave out frames that came while the edge was busy.")
+    ] = False
     every: Annotated[int, Flag("--every", "Of a video: every Nth frame.", metavar="N")] = 1
     sensor: Annotated[
         tuple[int, int] | None,
@@ -112,6 +129,9 @@ class InputConfig:
             raise ConfigError(f"say what to classify: one of {', '.join(kinds)}{both}")
         if STANDARD_INPUT in (*self.images, *self.events) and len(self.images) + len(self.events) > 1:
             raise ConfigError(f"{STANDARD_INPUT} takes names from standard input, and stands alone")
+        if not self.of_camera and (self.latest or self.reconnect is not None):
+            flag = "--latest" if self.latest else "--reconnect"
+            raise ConfigError(f"{flag} has no meaning here: it is for a camera or stream as --video")
         if self.every < 1:
             raise ConfigError(f"--every is {self.every}: at least 1")
         if self.repeat != 1 and not self.repeatable:
@@ -135,7 +155,7 @@ class InputConfig:
             "images": list(self.images) or None,
             "events": list(self.events) or None,
             "watch": None if self.watch is None else str(self.watch),
-            "video": self.video,
+            "video": None if self.video is None else shown_video(self.video),
             "every": self.every if self.video else None,
             "dataset": self.dataset,
             "data": None if self.data is None else str(self.data.absolute()),
@@ -156,8 +176,8 @@ class InputConfig:
 
     @property
     def of_camera(self) -> bool:
-        """Whether `video` is the index of a camera."""
-        return self.video is not None and self.video.isdecimal()
+        """Whether `video` is a camera, a stream or a pipeline, whose frames do not come again."""
+        return self.video is not None and kind_of(self.video) != "file"
 
 
 @dataclass(frozen=True)

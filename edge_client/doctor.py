@@ -26,6 +26,7 @@ from edge_client.link.security import LinkSecurity
 from shared.bundle import Bundle
 from shared.command_line import Address, join_address
 from shared.errors import CloudRefused, CloudUnavailable, NeucodexError
+from shared.plain_text import plain
 
 ROUND_TRIPS = 20
 SAMPLES = 5
@@ -177,7 +178,7 @@ async def _health(ask: Callable[[], Awaitable[health_pb2.HealthCheckResponse]], 
     try:
         status = (await ask()).status
     except grpc.aio.AioRpcError as error:
-        said = f"{error.code().name}: {' '.join((error.details() or '').split())}"
+        said = f"{error.code().name}: {plain(' '.join((error.details() or '').split()))}"
         if error.code() is grpc.StatusCode.UNIMPLEMENTED:
             raise Problem(said, "a gRPC server that is no neucodex-cloud listens there: check --cloud", 6) from None
         if error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):

@@ -33,11 +33,12 @@ from shared.manifest import (
     Manifest,
     StoredFile,
     file_name,
-    read_manifest,
-    write_manifest,
 )
+from shared.manifest_file import read_manifest, write_manifest
 
 MANIFEST = "manifest.json"
+MANIFEST_LIMIT = 1 << 24
+"""Bytes."""
 
 Weights = Mapping[str, NDArray[Any]]
 
@@ -68,12 +69,15 @@ class Bundle:
             ConfigError: it has no such execution.
         """
         try:
-            raw = (path / MANIFEST).read_bytes()
+            with (path / MANIFEST).open("rb") as file:
+                raw = file.read(MANIFEST_LIMIT + 1)
         except OSError as error:
             raise BundleError(
                 f"no bundle at {path}: cannot read {MANIFEST} ({error.strerror}); "
                 "name a folder such as models/resnet18-digits"
             ) from None
+        if len(raw) > MANIFEST_LIMIT:
+            raise BundleError(f"bundle {path}: {MANIFEST} is longer than {MANIFEST_LIMIT} bytes; copy the folder again")
         manifest, files = read_manifest(raw, f"bundle {path}: {MANIFEST}")
         bundle = cls(path, manifest, hashlib.sha256(raw).digest(), files, manifest.default_execution)
         return bundle if execution is None else bundle.run_as(execution)
@@ -154,12 +158,15 @@ class Bundle:
         return self._arrays(part) if self.has(part) else None
 
     def _arrays(self, part: BundlePart) -> Weights:
-        raw = self._read(part)
+        raw, name = self._read(part), self.files[part].name
         try:
-            return load_safetensors(raw)
-        except (SafetensorError, ValueError) as error:
-            name = self.files[part].name
+            arrays = load_safetensors(raw)
+        except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise BundleError(f"bundle {self.path}: {name} is no safetensors file ({error})") from None
+        for key, value in arrays.items():
+            if np.issubdtype(value.dtype, np.floating) and not _finite(value):
+                raise BundleError(f"bundle {self.path}: {name}: {key} holds numbers that are not finite")
+        return arrays
 
     def _read(self, part: BundlePart) -> bytes:
         stored = self.files[part]
@@ -282,6 +289,12 @@ def _stored(part: BundlePart, raw: bytes) -> StoredFile:
 
 def _pack(arrays: Weights) -> bytes:
     return save_safetensors({name: np.asarray(value, order="C") for name, value in arrays.items()})
+
+
+def _finite(value: NDArray[Any]) -> bool:
+    """Whether all are finite as the float32 that is computed with."""
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(value.astype(np.float32) if value.itemsize > 4 else value).all())
 
 
 def as_stored(value: NDArray[Any]) -> NDArray[Any]:

@@ -15,6 +15,8 @@ from pythonjsonlogger.json import JsonFormatter
 
 from shared.errors import ConfigError, NeucodexError
 from shared.execution import EXECUTIONS
+from shared.known_variables import unknown_variables
+from shared.plain_text import plain
 
 LogFormat = Literal["text", "json"]
 Address = tuple[str, int]
@@ -27,8 +29,15 @@ if TYPE_CHECKING:
 else:
     _HostPortType = click.ParamType  # generic only in newer releases
 
+LOGGED = 2000
+"""Characters of a message in the log."""
+
 INTERRUPTED = 130
 """Exit code of a run that was ended by Ctrl-C, as shells have it."""
+
+
+MULTIPROCESS = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
+"""Inherited from another program they would send our metrics to its folder, or fail where that is gone."""
 
 
 def option(flag: str, *names: str, **settings: Any) -> Callable[[F], F]:
@@ -64,9 +73,23 @@ def configure_logs(log_format: LogFormat, log_level: str) -> None:
             rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
         )
     else:
-        formatter = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", datefmt="%H:%M:%S")
+        formatter = PlainFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", datefmt="%H:%M:%S")
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=log_level.upper(), force=True)
+
+
+class PlainFormatter(logging.Formatter):
+    """One line for a record, whatever is in its message; a traceback follows as it is."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
+        record.message = plain(record.message, LOGGED)
+        return super().formatMessage(record)
+
+
+def warn_of_unknown_variables() -> None:
+    """Log which NEUCODEX_* environment variables no flag reads. Logs are configured."""
+    for sentence in unknown_variables(os.environ):
+        logging.getLogger(__name__).warning(sentence)
 
 
 class HostPort(_HostPortType):
@@ -91,6 +114,12 @@ def parse_address(value: str) -> Address:
     Raises:
         ConfigError: it is none.
     """
+    if "/" in value:
+        without = value.rsplit("://", maxsplit=1)[-1].split("/", maxsplit=1)[0]
+        raise ConfigError(
+            f"{value!r} is a URL, and no HOST:PORT: say {without if ':' in without else f'{without}:50051'}; TLS is "
+            "used unless --insecure says otherwise"
+        )
     host, separator, port = value.rpartition(":")
     if not separator or not port.isdecimal() or int(port) > 65535:
         raise ConfigError(f"{value!r} is no HOST:PORT, such as 127.0.0.1:50051")
@@ -131,6 +160,10 @@ def run(command: click.Command) -> None:
     Exit codes: 0 all done, 1 some samples failed, 2 wrong usage or configuration, 3 bundle, 4 input, 5 cloud not
     reachable, 6 cloud refused, 7 results cannot be written, 8 the cloud's engine failed for good, 130 interrupted.
     """
+    for name in MULTIPROCESS:
+        os.environ.pop(name, None)
+    if sys.stderr is None:  # it was closed: what belongs there must not go elsewhere
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115  until the process ends
     try:
         code = command.main(standalone_mode=False)
     except click.exceptions.Abort:
@@ -141,7 +174,7 @@ def run(command: click.Command) -> None:
         error.show()
         sys.exit(error.exit_code)
     except NeucodexError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {plain(error, LOGGED)}", err=True)
         sys.exit(error.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
 

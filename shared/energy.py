@@ -133,7 +133,9 @@ def radio_joules(radio: Radio, up_bytes: float, down_bytes: float, awake_s: floa
 
 def local_exit_macs(settings: ExecutionSpec) -> float:
     """Multiply-accumulates each time that the local exit of an execution is asked; 0 where there is none."""
-    return float(settings.measured.get("local_exit", {}).get("operations", 0))
+    exit_ = settings.measured.get("local_exit")
+    operations = exit_.get("operations") if isinstance(exit_, Mapping) else None
+    return float(operations) if isinstance(operations, (int, float)) else 0.0
 
 
 def edge_cost(bundle: Bundle) -> Cost | None:

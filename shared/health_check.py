@@ -14,6 +14,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from shared.command_line import HostPort, existing_path, join_address, option, run
+from shared.plain_text import plain
 from shared.security import read_secret
 
 
@@ -68,7 +69,7 @@ def command(
         answer = serves(address, credentials, tls_name, timeout)
         if answer == "SERVING":
             return 0
-        click.echo(f"{join_address(address)}: {answer}", err=True)
+        click.echo(f"{join_address(address)}: {plain(answer)}", err=True)
     return 1
 
 

@@ -20,7 +20,7 @@ from scipy.special import log_softmax, softmax
 from scipy.stats import binom
 from torch import Tensor
 
-from shared.exit_policy import ExitPolicy, Measure
+from shared.exit_policy import NEVER, ExitPolicy, Measure, Threshold
 from training.executed import running_answers
 
 Float64Array = NDArray[np.float64]
@@ -28,6 +28,12 @@ Float64Array = NDArray[np.float64]
 TEMPERATURE_SHARE = 0.2
 """Share of the held-out samples that the temperature is fitted on; the others choose the threshold, so that the
 guarantee holds."""
+
+LEAST_FOR_TEMPERATURE = 30
+"""Samples below which temperature and leak are not fitted: of a few that are all right the best temperature is 0."""
+
+TEMPERATURES = (0.25, 4.0)
+"""The range of a fitted temperature; networks so far had 0.5 to 0.9."""
 
 LEAKS = tuple(round(0.05 * step, 2) for step in range(20, -1, -1))
 """Candidates for the readout's leak, the mean first: an equal one is not worth a change."""
@@ -43,8 +49,8 @@ GRID = np.round(np.concatenate([np.arange(1.0, 0.98, -0.001), np.arange(0.98, 0.
 class Calibration:
     """The values that the bundle stores, and their results on the held-out samples.
 
-    `promise` is None when even the most careful threshold could not be certified: then the policy exits early only
-    when fully certain (threshold 1), and more held-out samples or a larger budget are needed.
+    `promise` is None when even the most careful threshold could not be certified: then the policy never exits early,
+    and more held-out samples or a larger budget are needed.
     """
 
     temperature: float
@@ -78,7 +84,7 @@ def calibrate(
     certain = certainties(measure, probabilities)
     right = probabilities.argmax(-1) == rest
     threshold = choose_threshold(certain, right, budget, failure)
-    policy = ExitPolicy(measure, 1.0 if threshold is None else threshold)
+    policy = ExitPolicy(measure, NEVER if threshold is None else threshold)
     steps = exit_timesteps(certain, policy.threshold)
     promise = None
     if threshold is not None:
@@ -103,13 +109,15 @@ def fit_leak(logits: Tensor, labels: NDArray[np.int64]) -> float:
     """Choose the readout's leak from `LEAKS`: the weight of a timestep's logits relative to the next timestep's.
 
     It minimises the cross-entropy over all timesteps, each leak at its own best temperature, on the samples that the
-    temperature is fitted on.
+    temperature is fitted on; it is 1 for fewer of them than `LEAST_FOR_TEMPERATURE`.
 
     Args:
         logits: of each timestep by itself, [T, N, K], of held-out samples, on the CPU.
         labels: [N].
     """
     cut = for_temperature(len(labels))
+    if cut < LEAST_FOR_TEMPERATURE:
+        return LEAKS[0]
     steps, known = logits[:, :cut], labels[:cut]
     answers = {leak: running_answers(steps, leak).numpy() for leak in LEAKS}
 
@@ -133,12 +141,15 @@ def for_temperature(held_out: int) -> int:
 
 def fit_temperature(logits: Float64Array, labels: NDArray[np.int64]) -> float:
     """The temperature that minimises the cross-entropy over all timesteps (Guo et al., "On Calibration of Modern Neural
-    Networks", ICML 2017), between 0.05 and 20, rounded to four digits."""
+    Networks", ICML 2017) within `TEMPERATURES`, rounded to four digits; 1 for fewer samples than
+    `LEAST_FOR_TEMPERATURE`."""
+    if len(labels) < LEAST_FOR_TEMPERATURE:
+        return 1.0
 
     def loss(log_temperature: float) -> float:
         return cross_entropy(logits, labels, float(np.exp(log_temperature)))
 
-    found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
+    found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded")
     return round(float(np.exp(found.x)), 4)
 
 
@@ -192,8 +203,13 @@ def choose_threshold(certain: Float64Array, right: NDArray[np.bool_], budget: fl
     return chosen
 
 
-def exit_timesteps(certain: Float64Array, threshold: float) -> NDArray[np.int64]:
+def reaches(certain: Float64Array, threshold: Threshold) -> NDArray[np.bool_]:
+    """Whether the certainty reaches the threshold: [...] -> [...]."""
+    return np.zeros(certain.shape, bool) if threshold == NEVER else np.asarray(certain >= threshold)
+
+
+def exit_timesteps(certain: Float64Array, threshold: Threshold) -> NDArray[np.int64]:
     """The first timestep (1..T) at which the certainty [T, N] reaches the threshold, T if none does: [N]."""
-    passed = certain >= threshold
+    passed = reaches(certain, threshold)
     passed[-1] = True
     return np.asarray(passed.argmax(0) + 1, np.int64)

@@ -20,7 +20,7 @@ from scipy.special import softmax
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shared.exit_policy import ExitPolicy, Measure
+from shared.exit_policy import NEVER, ExitPolicy, Measure
 from shared.manifest import LocalExitSpec
 from shared.network_spec import Shape
 from training.calibrate import (
@@ -206,7 +206,7 @@ def calibrate(
     # As two timesteps: the exit after the first, else the cloud's answer at full T.
     certain_here_or_there = np.stack([certain, np.ones_like(certain)])
     threshold = choose_threshold(certain_here_or_there, np.stack([right[0], cloud_right[cut:]]), budget, failure)
-    policy = ExitPolicy(measure, 1.0 if threshold is None else threshold)
+    policy = ExitPolicy(measure, NEVER if threshold is None else threshold)
     answered = exit_timesteps(certain_here_or_there, policy.threshold) == 1
     promise = None
     if threshold is not None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.links.profiles import LinkProfile
+from shared.exit_policy import Threshold
 from shared.operations import Side
 
 NORMAL_95 = 1.96
@@ -316,7 +317,7 @@ class Testbed:
     dataset: str
     class_names: tuple[str, ...]
     main: tuple[str, str]
-    threshold: float
+    threshold: Threshold
     alternatives: tuple[Alternative, ...]
     links: tuple[MeasuredLink, ...]
     edges: tuple[MeasuredEdge, ...]

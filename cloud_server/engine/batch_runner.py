@@ -17,6 +17,7 @@ from cloud_server.engine.decoder import FrameBatch
 from cloud_server.engine.loaded_bundle import LoadedBundle
 from cloud_server.engine.requests import Answered, Failed, Outcome, StepRequest
 from cloud_server.tails.base import Confidences, DecodedFrame, buckets
+from shared.errors import BundleError
 from shared.messages import RejectionCode
 from shared.metrics import Metrics, Reading
 
@@ -81,12 +82,19 @@ class BatchRunner:
         self.seconds = self.run_silent_step(1)
 
     def run_silent_step(self, size: int) -> float:
-        """Step `size` samples without spikes, commit nothing, and return the seconds that the step took."""
+        """Step `size` samples without spikes, commit nothing, and return the seconds that the step took.
+
+        Raises:
+            BundleError: the answers are no confidences.
+        """
         frame = np.zeros(self.loaded.codec.shape, np.uint8)
         state = self.loaded.slots.fresh(size)
         began = time.perf_counter()
-        self.loaded.tail.step([frame] * size, [1] * size, state)
-        return time.perf_counter() - began
+        confidences = self.loaded.tail.step([frame] * size, [1] * size, state).confidences
+        seconds = time.perf_counter() - began
+        if len(confidences) != size or not np.isfinite(confidences).all():
+            raise BundleError(f"bundle {self.loaded.name}: its answers are not finite numbers: its weights are unsound")
+        return seconds
 
     def retry_after_ms(self) -> int:
         """When a slot may be free again: about the time of a sample's timesteps, limited to 10 ms .. 1 s."""

@@ -13,8 +13,9 @@ from multiprocessing.connection import Connection
 import click
 
 from cloud_server.config import CloudConfig
-from shared.command_line import LogFormat, configure_logs
+from shared.command_line import LOGGED, LogFormat, configure_logs
 from shared.errors import NeucodexError
+from shared.plain_text import plain
 
 GO = "go"
 
@@ -75,5 +76,5 @@ def run_child(child: Child) -> None:
     try:
         asyncio.run(serve(child.config, child))
     except NeucodexError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {plain(error, LOGGED)}", err=True)
         sys.exit(error.exit_code)

@@ -23,7 +23,7 @@ from edge_client.output.summary import RunFacts, summarise
 from edge_client.session import Session
 from shared.bundle import Bundle
 from shared.command_line import INTERRUPTED, join_address
-from shared.errors import ConfigError, NeucodexError
+from shared.errors import ConfigError, NeucodexError, OutputError
 from shared.manifest import Manifest
 from shared.metrics import EDGE_METRICS, Metrics
 
@@ -50,8 +50,11 @@ async def run_classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputC
     """
     bundle = Bundle.open(config.bundle, config.execution)
     policy = config.exit_policy(bundle.settings.exit_policy)
-    with _results(config, inputs, outputs, bundle) as results, _power_meter(outputs) as meter:
+    with contextlib.ExitStack() as opened:
+        results = opened.enter_context(_results(config, inputs, outputs, bundle))
+        # First: a path that is mistyped is said before anything else.
         source = open_source(inputs, bundle.manifest, results.skip if results else nothing_done)
+        meter = opened.enter_context(_power_meter(outputs))
         metrics = _serve_metrics(outputs)
         if meter is not None:
             metrics.declare_label_values("meter", meter.kind)
@@ -97,7 +100,7 @@ def _results(
         yield None
         return
     if outputs.resume and inputs.of_camera:
-        raise ConfigError("--resume has no meaning with a camera: its frames do not come again")
+        raise ConfigError("--resume has no meaning with a camera or a stream: its frames do not come again")
     policy = config.exit_policy(bundle.settings.exit_policy)
     identity = {
         "bundle": bundle.manifest.name,
@@ -200,7 +203,10 @@ def _summarise(
     if outputs.summary_file is None:
         report.summary(figures)
     else:
-        outputs.summary_file.write_text(json.dumps(figures, indent=2) + "\n")
+        try:
+            outputs.summary_file.write_text(json.dumps(figures, indent=2) + "\n")
+        except OSError as error:
+            raise OutputError(f"--summary-file {outputs.summary_file}: cannot be written ({error.strerror})") from None
 
 
 @contextlib.contextmanager

@@ -19,10 +19,12 @@ from shared.command_line import (
     existing_path,
     log_options,
     option,
+    warn_of_unknown_variables,
 )
 from shared.errors import ConfigError
 from shared.execution import Execution
 from shared.flags import flags_of, from_flags
+from shared.plain_text import plain
 
 
 @click.command()
@@ -53,6 +55,7 @@ def doctor(
     configuration or the bundle here.
     """
     configure_logs(log_format, log_level)
+    warn_of_unknown_variables()
     if not deadline > 0.0:
         raise ConfigError(f"--deadline is {deadline}: it must be positive, in seconds")
     security = from_flags(LinkSecurity, credentials)
@@ -66,7 +69,7 @@ def doctor(
     async def run() -> list[Finding]:
         findings = []
         async for finding in examine(asked):
-            click.echo(json.dumps(asdict(finding)) if as_json else "\n".join(lines(finding)))
+            click.echo(json.dumps(asdict(finding)) if as_json else "\n".join(map(plain, lines(finding))))
             findings.append(finding)
         return findings
 

@@ -59,7 +59,7 @@ class NumpyLocalExit:
                 for layer in ("features", "hidden", "readout")
             )
             found = len(self.confidences(np.zeros(shape, np.float32)))
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, TypeError, IndexError, OverflowError) as error:
             raise BundleError(f"the local exit does not fit the manifest: {error}; copy the bundle again") from None
         if found != classes:
             raise BundleError(f"the local exit knows {found} classes, the manifest {classes}; copy the bundle again")

@@ -23,6 +23,7 @@ from edge_client.link.base import Link, SampleStream, Transport
 from shared.errors import CloudRefused, CloudUnavailable, SampleRejected, WireError
 from shared.exit_policy import ExitPolicy
 from shared.messages import Frame, Rejection, RejectionCode, StepResult, Stop
+from shared.plain_text import plain
 from shared.spike_codec import SpikeCodec
 from shared.wire import FRAMING_BYTES, PACKET_BYTES, message_bytes
 
@@ -290,7 +291,7 @@ class SampleInFlight:
             self._restarted = True
         else:
             raise SampleRejected(
-                f"{self._sample.name}: rejected by the cloud ({rejection.code.name}): {rejection.reason}"
+                f"{self._sample.name}: rejected by the cloud ({rejection.code.name}): {plain(rejection.reason)}"
             )
 
     def _answer_by(self) -> float:

@@ -13,7 +13,8 @@ class Sample:
 
     `id` counts from 0 in the source's order; `name` is the same in every run over the same input. `label` is an index
     into the bundle's class names, None where it is not known. `time_s` is where it begins in what it was cut from, in
-    seconds; None where it was not cut.
+    seconds; None where it was not cut. `taken_at` is when the input came to be, in seconds since 1970: a camera's frame
+    was taken, a file was last written; None where that is not known.
     """
 
     id: int
@@ -21,3 +22,4 @@ class Sample:
     label: int | None
     pixels: InputArray
     time_s: float | None = None
+    taken_at: float | None = None

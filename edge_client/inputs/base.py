@@ -51,11 +51,13 @@ class Source(Protocol):
     """An iterable of samples, iterated in a thread of its own: it may wait for its input.
 
     `count` is how many there are, unreadable and skipped ones included; None while it is not known. `simulated` is true
-    when events were computed from pictures and no camera recorded them.
+    when events were computed from pictures and no camera recorded them. `read_ahead` is false where a sample is worth
+    most when it is new: it is asked for when there is room for it, and not before.
     """
 
     count: int | None = None
     simulated: bool = False
+    read_ahead: bool = True
 
     def __iter__(self) -> Iterator[Item]: ...
 

@@ -33,7 +33,16 @@ def _open_once(inputs: InputConfig, manifest: Manifest, skip: Skip) -> Source:
     if inputs.dataset is not None:
         return DatasetSource(inputs, manifest, skip)
     if inputs.video is not None:
-        return VideoSource(inputs.video, inputs.every, picture_shape(manifest), manifest.fit, skip, inputs.limit)
+        return VideoSource(
+            inputs.video,
+            inputs.every,
+            picture_shape(manifest),
+            manifest.fit,
+            skip,
+            inputs.limit,
+            reconnect=inputs.reconnect,
+            latest=inputs.latest,
+        )
     if inputs.watch is not None:
         of_events = manifest.network.input_kind == "events"
         return WatchedFolder(inputs.watch, _reader(inputs, manifest, of_events), skip, inputs.limit)

@@ -11,7 +11,7 @@ import glob
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
-from os.path import exists, isdir, isfile
+from os.path import exists, isdir, isfile, lexists
 from pathlib import Path
 from typing import Protocol
 
@@ -76,17 +76,15 @@ class NamedFiles(Source):
         one_each: whether a file is one sample, so that it is known how many there are.
 
     Raises:
-        SourceError: no name stands for anything, or a folder holds nothing of this kind.
+        SourceError: a name stands for nothing, or a folder holds nothing of this kind.
     """
 
     def __init__(
         self, names: Sequence[str], reader: FileReader, skip: Skip, limit: int | None, *, one_each: bool = True
     ) -> None:
         self._left_out = LeftOut()
-        self._paths = find_files(names, reader.suffixes, reader.what, self._left_out)[:limit]
-        if not any(exists(path) for path in self._paths):
-            more = f", nor do the {len(self._paths) - 1} other names" if len(self._paths) > 1 else ""
-            raise SourceError(f"{self._paths[0]}: no such file, and no pattern that matches one{more}")
+        found = find_files(names, reader.suffixes, reader.what, self._left_out)[:limit]
+        self._paths = [_known(path) for path in found]
         self._reader = reader
         self._skip = skip
         self._limit = limit
@@ -138,6 +136,12 @@ class ListedFiles(Source):
 def not_done(items: Iterator[Item | None], limit: int | None) -> Iterator[Item]:
     """The first `limit` items without those that are done already; nothing is read beyond them."""
     return (item for item in islice(items, limit) if item is not None)
+
+
+def _known(path: Path) -> Path:
+    if not lexists(path):
+        raise SourceError(f"{path}: no such file, and no pattern that matches one")
+    return path
 
 
 def standard_input() -> Iterator[str]:

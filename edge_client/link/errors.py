@@ -12,6 +12,7 @@ from google.rpc.status_pb2 import Status
 
 from shared.errors import CloudRefused, CloudUnavailable, NeucodexError
 from shared.messages import WARMING_UP
+from shared.plain_text import plain
 
 MOST_RETRY_S = 60.0
 """The longest time that a cloud can keep an edge away by asking."""
@@ -50,7 +51,7 @@ def not_in_time(address: str, deadline_s: float) -> CloudUnavailable:
 
 def not_reached(address: str, details: str) -> CloudUnavailable:
     """One try failed: no server listens there, or it takes no streams now; `details` says so."""
-    error = CloudUnavailable(f"no stream to {address} ({' '.join(details.split())})")
+    error = CloudUnavailable(f"no stream to {address} ({plain(' '.join(details.split()))})")
     error.starting = details.startswith(WARMING_UP) or NOBODY_LISTENS in details
     return error
 
@@ -81,7 +82,7 @@ def retry_after_s(trailing: Iterable[tuple[str, str | bytes]]) -> float:
 
 def from_status(address: str, code: grpc.StatusCode, details: str) -> NeucodexError:
     """The exception for the status with which the stream ended; `details` is the server's own message, or gRPC's."""
-    said = f"{code.name}: {' '.join(details.split())}" if details else code.name
+    said = f"{code.name}: {plain(' '.join(details.split()))}" if details else code.name
     if code in _REFUSALS:
         return CloudRefused(f"the cloud at {address} refused ({said}): {_REFUSALS[code]}")
     if code is grpc.StatusCode.OK:

@@ -22,6 +22,7 @@ from edge_client.inference.verdict import Step, Verdict
 from edge_client.inputs.base import Unreadable
 from edge_client.output.report import Report
 from edge_client.output.summary import Summary
+from shared.plain_text import plain
 
 SHOWN = 8
 """Samples."""
@@ -73,7 +74,7 @@ class LiveView:
     ) -> None:
         self._class_names = class_names
         self._timesteps = timesteps
-        self._title = title
+        self._title = plain(title)
         self._done = done
         self._total = total
         self._clock = clock
@@ -147,7 +148,7 @@ class LiveView:
             steps = {step.timestep: step for step in verdict.steps}
             confidences = [_confidence(steps.get(timestep), bars) for timestep in range(1, self._timesteps + 1)]
             table.add_row(
-                Text(sample.name[-name_width:]),
+                Text(plain(sample.name[-name_width:])),
                 self._class(sample, verdict),
                 *(confidences if by_timestep else [_confidences_in_short(verdict.steps, bars)]),
                 str(verdict.payload_bytes),
@@ -157,7 +158,7 @@ class LiveView:
 
     def _class(self, sample: Sample, verdict: Verdict) -> Text:
         colour = "" if sample.label is None else "green" if verdict.prediction == sample.label else "red"
-        name = self._class_names[verdict.prediction]
+        name = plain(self._class_names[verdict.prediction])
         return Text(f"{name}{BY_EDGE}" if verdict.answered_by == "edge" else name, colour)
 
     def _figures(self) -> Text:

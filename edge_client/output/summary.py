@@ -11,6 +11,7 @@ from typing import Any, get_args
 import numpy as np
 
 from edge_client.inference.verdict import AnsweredBy, Step, Verdict, exit_step
+from shared.exit_policy import Threshold
 from shared.manifest import Manifest
 from shared.network_spec import FLOAT_BITS
 
@@ -39,7 +40,7 @@ class RunFacts:
     full_t: bool
     simulated: bool
     measure: str
-    threshold: float
+    threshold: Threshold
     reconnects: int = 0
     radio: str = "none"
     forgotten: int = 0

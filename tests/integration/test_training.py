@@ -21,7 +21,9 @@ from safetensors.numpy import load_file
 from shared.bundle import Bundle, write_parts
 from shared.errors import ConfigError
 from shared.execution import EXECUTIONS
+from shared.exit_policy import NEVER
 from shared.manifest import EXTRAS
+from tests.support.bundles import retuned
 from tests.support.edges import run_edge
 from tests.support.processes import cloud_process, wait_for
 
@@ -337,3 +339,33 @@ def test_a_bundle_knows_the_pictures_that_it_was_made_of(own: tuple[Path, list[l
     for verb in (("export", "--runtime", "onnx-int8"), ("codec",), ("local-exit",)):
         done = run(*TRAIN, *verb, "--bundle", str(out), "--data", str(pictures))
         assert done.returncode == 0, done.stderr
+
+
+def test_an_exit_that_six_pictures_cannot_certify_is_never(
+    own: tuple[Path, list[list[str]]], pictures: Path, tmp_path: Path
+) -> None:
+    """No sample stops before T, however certain, and the edge answers none by itself."""
+    bundle = Bundle.open(Path(shutil.copytree(own[0], tmp_path / "bundle")))
+    for execution in EXECUTIONS:
+        settings = bundle.run_as(execution).settings
+        assert settings.measured["calibration"]["promise"] is None
+        assert settings.local_exit is not None
+        assert settings.exit_policy.threshold == settings.local_exit.exit_policy.threshold == NEVER
+        assert settings.temperature == settings.local_exit.temperature == 1.0, "fitted on one or two pictures"
+        assert settings.measured["test"]["mean_timesteps"] == 4.0
+        assert settings.measured["local_exit"]["test"]["answered_before_a_byte"] == 0.0
+        # So certain that float32 has only 1 for it.
+        local_exit = replace(settings.local_exit, temperature=1e-4)
+        bundle = retuned(bundle.run_as(execution), temperature=1e-4, local_exit=local_exit)
+    with cloud_process(tmp_path / "cloud", [bundle.path], "--execution", "all") as cloud:
+        for execution in EXECUTIONS:
+            ran = run_edge(
+                *("--bundle", str(bundle.path), "--cloud", cloud.listen, "--execution", execution, "--json"),
+                *("--local-exit", "--images", str(pictures)),
+            )
+            assert ran.code == 0, ran.err
+            assert "the bundle's local exit is never sure" in ran.err
+            assert min(line["confidence"] for line in ran.lines) == 1.0
+            assert ran.summary["exits"] == {"4": 60}
+            assert ran.summary["answered_by"] == {"cloud": 60, "edge": 0}
+            assert ran.summary["threshold"] == NEVER

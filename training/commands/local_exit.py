@@ -17,7 +17,7 @@ from shared.bundle import Bundle, write_local_exit
 from shared.command_line import execution_option, existing_path, option
 from shared.execution import Execution
 from training import report
-from training.calibrate import certainties
+from training.calibrate import certainties, reaches
 from training.collect_spikes import SpikeTrain, bundle_spikes, cloud_answers
 from training.data import Samples, TrainingData, bundle_data, evenly_spaced
 from training.local_exit import LocalCalibration, LocalExitNetwork, calibrate, confidences, fit, logits_by_timestep
@@ -107,7 +107,7 @@ def _measure(
     frames, labels = _spikes(bundle, samples)
     probabilities = confidences(logits_by_timestep(network, frames), calibration.temperature)
     right = probabilities.argmax(-1) == labels
-    sure = certainties(calibration.policy.measure, probabilities[0]) >= calibration.policy.threshold
+    sure = reaches(certainties(calibration.policy.measure, probabilities[0]), calibration.policy.threshold)
     cloud_right = cloud_answers(bundle, frames) == labels
     return {
         "samples": len(labels),
@@ -128,7 +128,7 @@ def _show(calibration: LocalCalibration, test: dict[str, Any]) -> None:
     accuracies = " / ".join(f"{value:.2%}" for value in test["accuracy_by_timestep"])
     table.add_row("accuracy at t = 1, 2, ...", accuracies)
     table.add_row("accuracy of the cloud at full T", f"{test['cloud_accuracy_full_t']:.2%}")
-    table.add_row("sure when", f"{calibration.policy.measure} >= {calibration.policy.threshold:g}")
+    table.add_row("sure when", str(calibration.policy))
     table.add_row("sure after the first timestep", f"{test['answered_before_a_byte']:.2%}")
     table.add_row("  turned from right to wrong by it", f"{test['lost_by_that']:.2%}")
     table.add_row("promise", calibration.promise or report.no_promise(calibration.budget, calibration.failure))
