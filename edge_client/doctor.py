@@ -25,6 +25,7 @@ from edge_client.link.grpc_transport import GrpcTransport
 from edge_client.link.security import LinkSecurity
 from shared.bundle import Bundle
 from shared.command_line import Address, join_address
+from shared.deadline import within
 from shared.errors import CloudRefused, CloudUnavailable, NeucodexError
 
 ROUND_TRIPS = 20
@@ -111,13 +112,13 @@ async def _machine(target: Target, asked: Asked) -> AsyncIterator[Finding]:
 
 async def _made(check: str, of: str, work: Awaitable[str], within_s: float) -> Finding:
     try:
-        return Finding(check, of, await asyncio.wait_for(work, within_s))
+        return Finding(check, of, await within(within_s, work))
     except Problem as problem:
         return Finding(check, of, problem.said, problem.todo, problem.exit_code)
     except NeucodexError as error:
         said, _, todo = str(error).rpartition(": ")
         return Finding(check, of, said or todo, todo if said else "", error.exit_code)
-    except (asyncio.TimeoutError, TimeoutError):  # one and the same from Python 3.11 on
+    except TimeoutError:
         return Finding(check, of, f"nothing within {within_s:g} s", "try a longer --deadline", 5)
 
 
@@ -125,13 +126,13 @@ async def _tcp(target: Target, asked: Asked) -> str:
     host, _, port = target.address.rpartition(":")
     began = time.perf_counter()
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(host.strip("[]"), int(port)), asked.deadline_s)
+        _, writer = await within(asked.deadline_s, asyncio.open_connection(host.strip("[]"), int(port)))
     except ConnectionRefusedError:
         raise Problem(
             "the machine is there, and no server listens on this port",
             f"start `neucodex-cloud --listen ...:{port}` there, or name the port on which it listens",
         ) from None
-    except (asyncio.TimeoutError, TimeoutError):
+    except TimeoutError:
         raise Problem(
             f"no answer within {asked.deadline_s:g} s",
             f"see that the machine is up, and that no firewall drops port {port} on the way",
@@ -155,14 +156,14 @@ async def _tls(target: Target, asked: Asked) -> str:
         context.load_cert_chain(security.certificate, security.key)
     connecting = asyncio.open_connection(host.strip("[]"), int(port), ssl=context, server_hostname=name)
     try:
-        _, writer = await asyncio.wait_for(connecting, asked.deadline_s)
+        _, writer = await within(asked.deadline_s, connecting)
     except ssl.SSLCertVerificationError as error:
         raise Problem(
             f"its certificate is not accepted: {error.verify_message}",
             f"name the authority that issued it (--tls-ca), or the name in it (--tls-name, now {name}); if it "
             "has expired or is not valid yet: renew it, or set this machine's clock",
         ) from None
-    except (ssl.SSLError, ConnectionError, asyncio.TimeoutError, TimeoutError) as error:
+    except (ssl.SSLError, ConnectionError, TimeoutError) as error:
         raise Problem(
             f"no TLS there ({getattr(error, 'reason', None) or type(error).__name__})",
             "give the cloud --tls-cert and --tls-key; or, on one machine, say --insecure here",

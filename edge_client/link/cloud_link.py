@@ -17,6 +17,7 @@ from edge_client.link.backoff import Backoff
 from edge_client.link.base import Transport
 from edge_client.link.errors import closed, not_there
 from shared.command_line import Address, join_address
+from shared.deadline import within
 from shared.errors import CloudRefused, CloudUnavailable, NeucodexError
 
 log = logging.getLogger(__name__)
@@ -95,10 +96,7 @@ class CloudLink:
                 raise self._refused.fresh_copy()
             if self._task is not None and self._task.done():
                 self._task.result()  # raises the unforeseen error that ended it
-            try:
-                await asyncio.wait_for(self._settled.wait(), until - self._clock())
-            except (asyncio.TimeoutError, TimeoutError):  # one and the same from Python 3.11 on
-                raise TimeoutError from None
+            await within(until - self._clock(), self._settled.wait())
 
     def unavailable_error(self) -> CloudUnavailable:
         named = [join_address(address) for address in self._addresses]
@@ -116,7 +114,7 @@ class CloudLink:
             self._task = None
 
     async def _keep_open(self) -> None:
-        while True:
+        while not self._closing:
             try:
                 targets = await resolve(self._addresses, self._backoff.chance)
             except CloudUnavailable as error:
@@ -128,6 +126,8 @@ class CloudLink:
             try_s = max(self._connect_deadline_s / len(targets), min(self._connect_deadline_s, LEAST_TRY_S))
             for target in targets:
                 why = await self._visit(target, try_s)
+                if self._closing:  # gRPC, too, may lose a cancellation to an error that came just before
+                    return
                 failures.append(why)
                 # Before the first stream the caller of `transport` gets this as an exception.
                 if self._lost is not None or (isinstance(why, CloudRefused) and len(targets) > 1):

@@ -213,6 +213,21 @@ async def test_a_link_that_is_closed_says_so_to_who_waits_and_who_asks(lost: boo
                     await asked
 
 
+async def test_a_link_ends_although_its_try_loses_the_cancellation() -> None:
+    class Deaf(Scripted):
+        async def open(self, on_lost: Callable[[NeucodexError], None]) -> Ready:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise GONE from None
+            raise AssertionError
+
+    async with link(Machines(), ONE, TWO) as it:
+        it._connect = lambda target, within_s: Deaf(target, None)  # type: ignore[method-assign,assignment]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+
 async def test_names_are_tried_machine_by_machine() -> None:
     targets = await resolve([("localhost", 7), ("127.0.0.1", 8)], random.Random(0))
     assert targets[-1] == Target("127.0.0.1:8", "127.0.0.1:8")
