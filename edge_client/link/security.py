@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import grpc
 import grpc.aio
 
+from edge_client.link import forks
 from edge_client.link.addresses import Target
 from shared.command_line import Address, join_address
 from shared.errors import ConfigError
@@ -70,6 +71,7 @@ class LinkSecurity:
         Raises:
             ConfigError: a file cannot be read any more.
         """
+        forks.note_use()
         if self.insecure:
             return grpc.aio.insecure_channel(target.address, options=options)
         credentials = grpc.ssl_channel_credentials(
