@@ -163,7 +163,9 @@ async def _tls(target: Target, asked: Asked) -> str:
             f"name the authority that issued it (--tls-ca), or the name in it (--tls-name, now {name}); if it "
             "has expired or is not valid yet: renew it, or set this machine's clock",
         ) from None
-    except (ssl.SSLError, ConnectionError, TimeoutError) as error:
+    except TimeoutError:
+        raise _mute(asked) from None
+    except (ssl.SSLError, ConnectionError) as error:
         raise Problem(
             f"no TLS there ({getattr(error, 'reason', None) or type(error).__name__})",
             "give the cloud --tls-cert and --tls-key; or, on one machine, say --insecure here",
@@ -181,6 +183,8 @@ async def _health(ask: Callable[[], Awaitable[health_pb2.HealthCheckResponse]], 
         said = f"{error.code().name}: {' '.join((error.details() or '').split())}"
         if error.code() is grpc.StatusCode.UNIMPLEMENTED:
             raise Problem(said, "a gRPC server that is no neucodex-cloud listens there: check --cloud", 6) from None
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            raise _mute(asked) from None
         if error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
             raise Problem(said, "give this edge a token that the cloud knows (--token-file)", 6) from None
         both = (
@@ -194,6 +198,14 @@ async def _health(ask: Callable[[], Awaitable[health_pb2.HealthCheckResponse]], 
         said = known.Name(status) if status in known.values() else f"health status {status}"
         raise Problem(said, "it is starting or draining: wait until it serves, or name another cloud")
     return "SERVING"
+
+
+def _mute(asked: Asked) -> Problem:
+    return Problem(
+        f"the machine takes connections, and the server there has said nothing within {asked.deadline_s:g} s",
+        "it is stopped, frozen or overloaded, if it is a neucodex-cloud: look at its process, and restart it; an edge "
+        "leaves it for the next --cloud by itself",
+    )
 
 
 async def _round_trip(ask: Callable[[], Awaitable[health_pb2.HealthCheckResponse]]) -> str:

@@ -16,6 +16,7 @@ from edge_client.link.addresses import Target, resolve
 from edge_client.link.backoff import Backoff
 from edge_client.link.base import Transport
 from edge_client.link.errors import closed, not_there
+from edge_client.link.patience import AnswerPatience
 from shared.command_line import Address, join_address
 from shared.deadline import within
 from shared.errors import CloudRefused, CloudUnavailable, NeucodexError
@@ -40,6 +41,7 @@ class CloudLink:
         connect: makes an unopened transport to one machine; the number is how many seconds the try may take.
         connect_deadline_s: seconds for one round over all machines. Each try has at least `LEAST_TRY_S`.
         backoff: pauses between tries.
+        patience: how long a cloud may owe an answer before it is left, where there is another one; None: for ever.
         on_change: called with True when a stream is open, and with False when it is lost.
         clock: seconds, as the loop has them.
         sleep: pauses.
@@ -52,6 +54,7 @@ class CloudLink:
         connect_deadline_s: float,
         backoff: Backoff,
         *,
+        patience: AnswerPatience | None = None,
         on_change: Callable[[bool], None] = lambda _: None,
         clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -60,6 +63,7 @@ class CloudLink:
         self._connect = connect
         self._connect_deadline_s = connect_deadline_s
         self._backoff = backoff
+        self._patience = patience
         self._on_change = on_change
         self._clock = clock
         self._sleep = sleep
@@ -125,7 +129,7 @@ class CloudLink:
             failures: list[NeucodexError] = []
             try_s = max(self._connect_deadline_s / len(targets), min(self._connect_deadline_s, LEAST_TRY_S))
             for target in targets:
-                why = await self._visit(target, try_s)
+                why = await self._visit(target, try_s, self._patience if len(targets) > 1 else None)
                 if self._closing:  # gRPC, too, may lose a cancellation to an error that came just before
                     return
                 failures.append(why)
@@ -137,7 +141,7 @@ class CloudLink:
                 busy_s = why.retry_after_s if isinstance(why, CloudUnavailable) and target is targets[-1] else 0.0
                 await self._pause(busy_s)
 
-    async def _visit(self, target: Target, within_s: float) -> NeucodexError:
+    async def _visit(self, target: Target, within_s: float, patience: AnswerPatience | None) -> NeucodexError:
         """Open a stream to one machine and stay until it is lost. Returns why it was lost, or could not be opened."""
         transport = self._connect(target, within_s)
         lost: asyncio.Future[NeucodexError] = asyncio.get_running_loop().create_future()
@@ -149,7 +153,7 @@ class CloudLink:
                 lost.set_result(why)
 
         try:
-            await transport.open(on_lost)
+            await transport.open(on_lost, patience)
             self._note_open(transport, target)
             return await lost
         except NeucodexError as error:

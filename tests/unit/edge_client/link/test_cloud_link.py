@@ -13,6 +13,7 @@ import pytest
 from edge_client.link.addresses import Target, resolve
 from edge_client.link.backoff import Backoff
 from edge_client.link.cloud_link import CloudLink
+from edge_client.link.patience import AnswerPatience
 from shared.errors import CloudRefused, CloudUnavailable, ConfigError, NeucodexError
 from shared.messages import Ready
 from tests.unit.edge_client.fakes import Clock
@@ -26,13 +27,15 @@ class Scripted:
     def __init__(self, target: Target, refusal: NeucodexError | None) -> None:
         self.target = target
         self.closed = False
+        self.patience: AnswerPatience | None = None
         self._refusal = refusal
         self._on_lost: Callable[[NeucodexError], None] = print
 
-    async def open(self, on_lost: Callable[[NeucodexError], None]) -> Ready:
+    async def open(self, on_lost: Callable[[NeucodexError], None], patience: AnswerPatience | None) -> Ready:
         if self._refusal is not None:
             raise self._refusal
         self._on_lost = on_lost
+        self.patience = patience
         return Ready(1, 1000)
 
     def end(self, why: NeucodexError) -> None:
@@ -66,11 +69,19 @@ async def link(
     deadline_s: float = 5.0,
     clock: Clock | None = None,
     on_change: Callable[[bool], None] = print,
+    patience: AnswerPatience | None = None,
 ) -> AsyncIterator[CloudLink]:
     clock = clock or Clock()
     backoff = Backoff(0.1, 3.0, random.Random(0))
     made = CloudLink(
-        addresses, machines.connect, deadline_s, backoff, on_change=on_change, clock=clock, sleep=clock.sleep
+        addresses,
+        machines.connect,
+        deadline_s,
+        backoff,
+        patience=patience,
+        on_change=on_change,
+        clock=clock,
+        sleep=clock.sleep,
     )
     made.start()
     try:
@@ -123,6 +134,14 @@ async def test_a_lost_stream_is_followed_by_one_at_the_next_address() -> None:
     assert told == [True, False, True, False]
 
 
+async def test_a_cloud_may_be_left_for_its_silence_only_where_there_is_another() -> None:
+    for addresses in ((ONE,), (ONE, TWO)):
+        machines, patience = Machines(), AnswerPatience()
+        async with link(machines, *addresses, patience=patience) as it:
+            await it.transport(1.0)
+        assert machines.transports[0].patience is (patience if len(addresses) > 1 else None)
+
+
 async def test_pauses_are_short_again_after_a_stream_that_lived() -> None:
     machines, clock = Machines(*[GONE] * 20), Clock()
     async with link(machines, ONE, clock=clock) as it:
@@ -153,7 +172,7 @@ async def test_a_cloud_that_asks_to_be_left_alone_is_unless_there_is_another() -
 
 async def test_no_stream_in_time_says_where_none_was() -> None:
     class Never(Scripted):
-        async def open(self, on_lost: Callable[[NeucodexError], None]) -> Ready:
+        async def open(self, on_lost: Callable[[NeucodexError], None], patience: AnswerPatience | None) -> Ready:
             await asyncio.Event().wait()
             raise AssertionError
 
@@ -215,7 +234,7 @@ async def test_a_link_that_is_closed_says_so_to_who_waits_and_who_asks(lost: boo
 
 async def test_a_link_ends_although_its_try_loses_the_cancellation() -> None:
     class Deaf(Scripted):
-        async def open(self, on_lost: Callable[[NeucodexError], None]) -> Ready:
+        async def open(self, on_lost: Callable[[NeucodexError], None], patience: AnswerPatience | None) -> Ready:
             try:
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
