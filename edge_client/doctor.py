@@ -24,7 +24,7 @@ from edge_client.link.grpc_call import CHANNEL_OPTIONS
 from edge_client.link.grpc_transport import GrpcTransport
 from edge_client.link.security import LinkSecurity
 from shared.bundle import Bundle
-from shared.command_line import Address, join_address
+from shared.command_line import Address, join_address, split_address
 from shared.deadline import within
 from shared.errors import CloudRefused, CloudUnavailable, NeucodexError
 
@@ -87,7 +87,8 @@ async def examine(asked: Asked) -> AsyncIterator[Finding]:
 
 
 async def _machine(target: Target, asked: Asked) -> AsyncIterator[Finding]:
-    async with asked.security.channel(target, (*CHANNEL_OPTIONS, ("grpc.default_authority", target.named))) as channel:
+    options = (*CHANNEL_OPTIONS, ("grpc.default_authority", target.authority))
+    async with asked.security.channel(target, options) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
 
         def ask() -> Awaitable[health_pb2.HealthCheckResponse]:
@@ -95,12 +96,16 @@ async def _machine(target: Target, asked: Asked) -> AsyncIterator[Finding]:
                 health_pb2.HealthCheckRequest(), metadata=asked.security.metadata(), timeout=asked.deadline_s
             )
 
+        proxy = asked.security.proxy(target)
+        if proxy is not None:
+            said = f"gRPC goes by the proxy {proxy.address} ({proxy.variable} in the environment), not straight there"
+            yield Finding("proxy", target.address, said, f"if it should not: name {target.host} in no_proxy")
         checks: list[tuple[str, Callable[[], Awaitable[str]]]] = [
-            ("tcp", lambda: _tcp(target, asked)),
-            ("tls", lambda: _tls(target, asked)),
             ("health", lambda: _health(ask, asked)),
             ("round trip", lambda: _round_trip(ask)),
         ]
+        if proxy is None:  # or they would look at another way than gRPC's
+            checks[:0] = [("tcp", lambda: _tcp(target, asked)), ("tls", lambda: _tls(target, asked))]
         if (bundle := asked.bundle) is not None:
             checks.append(("bundle", lambda: _stream(target, bundle, asked)))
         for name, check in checks:
@@ -123,10 +128,10 @@ async def _made(check: str, of: str, work: Awaitable[str], within_s: float) -> F
 
 
 async def _tcp(target: Target, asked: Asked) -> str:
-    host, _, port = target.address.rpartition(":")
+    host, port = split_address(target.address)
     began = time.perf_counter()
     try:
-        _, writer = await within(asked.deadline_s, asyncio.open_connection(host.strip("[]"), int(port)))
+        _, writer = await within(asked.deadline_s, asyncio.open_connection(host, port))
     except ConnectionRefusedError:
         raise Problem(
             "the machine is there, and no server listens on this port",
@@ -148,13 +153,13 @@ async def _tls(target: Target, asked: Asked) -> str:
     security = asked.security
     if security.insecure:
         return "none: all travels in clear (--insecure)"
-    host, _, port = target.address.rpartition(":")
+    host, port = split_address(target.address)
     name = security.server_name(target)
     context = ssl.create_default_context(cafile=None if security.ca is None else str(security.ca))
     context.set_alpn_protocols(["h2"])
     if security.certificate is not None:
         context.load_cert_chain(security.certificate, security.key)
-    connecting = asyncio.open_connection(host.strip("[]"), int(port), ssl=context, server_hostname=name)
+    connecting = asyncio.open_connection(host, port, ssl=context, server_hostname=name)
     try:
         _, writer = await within(asked.deadline_s, connecting)
     except ssl.SSLCertVerificationError as error:

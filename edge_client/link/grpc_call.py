@@ -71,7 +71,7 @@ class GrpcCall:
             CloudRefused: the cloud does not serve this edge.
         """
         # The name, not the number: some proxies choose by it.
-        options = (*CHANNEL_OPTIONS, ("grpc.default_authority", self._target.named))
+        options = (*CHANNEL_OPTIONS, ("grpc.default_authority", self._target.authority))
         self._channel = self._security.channel(self._target, options)
         stub: pb_grpc.CoInferenceAsyncStub = pb_grpc.CoInferenceStub(self._channel)  # type: ignore[assignment]
         try:

@@ -107,7 +107,7 @@ async def test_a_cloud_that_drains_is_left_for_the_next_one(
 async def test_a_frozen_cloud_is_left_for_the_next_one(
     cloud: CloudProcess, on_loss: OnLoss | None, tmp_path: Path
 ) -> None:
-    """Nothing is lost of a connection to a process that is stopped: its kernel acknowledges all, and answers nothing."""
+    """Its connection stays: the kernel of a process that is stopped acknowledges all, and answers nothing."""
     whole = (await edge_here(SHIPPED, cloud.listen, DIGITS)).lines
     with cloud_process(tmp_path, [SHIPPED.path], "--execution", SHIPPED.execution) as first:
         host, _, port = first.listen.rpartition(":")
