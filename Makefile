@@ -130,6 +130,13 @@ $(FUZZ_VENV)/.installed: constraints.txt
 	$(FUZZ_VENV)/bin/python -m pip install --quiet -c constraints.txt atheris numpy constriction zstandard safetensors dacite
 	touch $@
 
+.PHONY: node
+node: examples/node/node_modules/.installed ## what the example edge in Node needs, where there is Node
+
+examples/node/node_modules/.installed: examples/node/package-lock.json
+	cd examples/node && npm ci --no-audit --no-fund --silent
+	touch $@
+
 certs: setup ## an authority, certificates and tokens in CERTS (certs) for the cloud NAMES; EDGE=, RENEW=, REVOKE=, FORCE=1
 	@$(BIN)/python deploy/certs.py $(CERTS) $(NAMES) $(if $(EDGE),--edge $(EDGE)) $(if $(RENEW),--renew $(RENEW)) \
 		$(if $(REVOKE),--revoke $(REVOKE)) $(if $(FORCE),--force)
