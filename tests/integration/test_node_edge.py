@@ -22,7 +22,8 @@ TOKEN = "the-token-that-is-known"
 PICTURES = 20
 
 pytestmark = pytest.mark.skipif(
-    shutil.which("node") is None or not (EXAMPLE / "node_modules").is_dir(), reason="Node is missing, or `make node`"
+    shutil.which("node") is None or not (EXAMPLE / "node_modules" / ".installed").exists(),
+    reason="Node is missing, or `make node`",
 )
 
 
