@@ -13,9 +13,14 @@ DATA_DIR ?=
 BUNDLE ?= models/resnet18-$(DATASET)
 LIMIT ?=
 
-# Where `make certs` writes, and which names and addresses the cloud's certificate is for.
+# Where `make certs` writes, and which names and addresses the cloud's certificate is for. EDGE=name adds an edge,
+# RENEW=name renews a certificate, REVOKE=name takes a token back, FORCE=1 replaces the authority.
 CERTS ?= certs
-NAMES ?= localhost 127.0.0.1 ::1
+NAMES ?=
+EDGE ?=
+RENEW ?=
+REVOKE ?=
+FORCE ?=
 
 # How long `make fuzz` goes on, and where it writes what it did.
 SECONDS_OF_FUZZ ?= 600
@@ -132,8 +137,16 @@ $(FUZZ_VENV)/.installed: constraints.txt
 	$(FUZZ_VENV)/bin/python -m pip install --quiet -c constraints.txt atheris numpy constriction zstandard safetensors dacite
 	touch $@
 
-certs: setup ## an authority, certificates and a token to try TLS with, in CERTS (certs); NAMES are the cloud's
-	$(BIN)/python deploy/certs.py $(CERTS) $(NAMES)
+.PHONY: node
+node: examples/node/node_modules/.installed ## what the example edge in Node needs, where there is Node
+
+examples/node/node_modules/.installed: examples/node/package-lock.json
+	cd examples/node && npm ci --no-audit --no-fund --silent
+	touch $@
+
+certs: setup ## an authority, certificates and tokens in CERTS (certs) for the cloud NAMES; EDGE=, RENEW=, REVOKE=, FORCE=1
+	@$(BIN)/python deploy/certs.py $(CERTS) $(NAMES) $(if $(EDGE),--edge $(EDGE)) $(if $(RENEW),--renew $(RENEW)) \
+		$(if $(REVOKE),--revoke $(REVOKE)) $(if $(FORCE),--force)
 
 # Strict: a package that could not be looked up fails, or an index that is out of reach would look like a clean bill.
 audit: setup ## known vulnerabilities of the pinned packages

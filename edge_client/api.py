@@ -23,6 +23,7 @@ from edge_client.inference.co_inference import CoInference, LocalExitReason
 from edge_client.inference.sample import Sample
 from edge_client.inference.verdict import Verdict
 from edge_client.inputs.convert import converter
+from edge_client.link import forks
 from edge_client.link.errors import closed
 from edge_client.link.security import LinkSecurity
 from shared.binning import Binning
@@ -143,14 +144,18 @@ class Edge:
 
         Raises:
             BundleError, ConfigError, CloudUnavailable, CloudRefused: as `edge_client.build.open_edge`.
+            RuntimeError: this process was forked from one that had opened an Edge.
         """
+        forks.check()
         self._network = await self._open.enter_async_context(open_edge(self._config, self._bundle, self._watcher))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the running calls, and the stream."""
+        """End the running calls, and the stream. In a fork it does nothing: they are the parent's."""
+        if forks.is_broken():
+            return
         self._network = None
         calls = tuple(self._calls)
         for call in calls:
@@ -171,8 +176,9 @@ class Edge:
             SampleRejected: there was no verdict within the sample's deadline.
             CloudUnavailable, CloudRefused: there is no cloud, and `on_loss` says fail; or this Edge was closed before
                 there was a verdict.
-            RuntimeError: it is not open.
+            RuntimeError: it is not open, or this process was forked from one that had opened an Edge.
         """
+        forks.check()
         if self._network is None:
             raise RuntimeError("this Edge is not open: `async with Edge(...) as edge`")
         call = asyncio.create_task(self._classify(given, self._network))
@@ -233,6 +239,7 @@ class EdgeSync:
 
     def __enter__(self) -> EdgeSync:
         """As of `Edge`, in a thread with a loop of its own."""
+        forks.check()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="edge", daemon=True)
         self._thread.start()
@@ -246,7 +253,9 @@ class EdgeSync:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the calls of other threads, the stream, and the thread."""
+        """End the calls of other threads, the stream, and the thread; as of `Edge`, not in a fork."""
+        if forks.is_broken():
+            return
         try:
             self._wait(lambda: self._edge.__aexit__(kind, error, trace))
         finally:
@@ -257,6 +266,7 @@ class EdgeSync:
         return self._wait(lambda: self._edge.classify(given))
 
     def _wait(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        forks.check()  # before the lock, which another thread may have held in the parent
         with self._gate:
             if self._loop is None:
                 raise RuntimeError("this edge is not open: `with Edge.blocking(...) as edge`")

@@ -17,6 +17,7 @@ from edge_client.link.addresses import Target
 from edge_client.link.backoff import Backoff
 from edge_client.link.cloud_link import CloudLink
 from edge_client.link.grpc_transport import GrpcTransport
+from edge_client.link.patience import AnswerPatience
 from shared.bundle import Bundle
 from shared.errors import ConfigError
 from shared.exit_policy import NEVER
@@ -105,7 +106,14 @@ def _link(config: EdgeConfig, bundle: Bundle, observer: Observer) -> CloudLink:
     def connect(target: Target, within_s: float) -> GrpcTransport:
         return GrpcTransport.of(bundle, policy, target, config.security, within_s)
 
-    return CloudLink(config.clouds, connect, config.connect_deadline_s, Backoff(), on_change=observer.link_changed)
+    return CloudLink(
+        config.clouds,
+        connect,
+        config.connect_deadline_s,
+        Backoff(),
+        patience=AnswerPatience(config.leave_after_s),
+        on_change=observer.link_changed,
+    )
 
 
 async def _first_stream(config: EdgeConfig, link: CloudLink) -> None:

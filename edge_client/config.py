@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from edge_client.heads.runtime import Runtime
 from edge_client.inference.link_loss import FALLBACK_AFTER_S, LinkLossPolicy, OnLoss
 from edge_client.inference.lookahead import BYTE_PRICE_US
+from edge_client.link.patience import LEAVE_AFTER_S
 from edge_client.link.security import IN_CLEAR, LinkSecurity
 from edge_client.option_types import CountOrAuto, Size, WindowType, power_meter
 from edge_client.video_name import kind_of, shown_video
@@ -270,6 +271,14 @@ class EdgeOptions:
             metavar="SECONDS",
         ),
     ] = FALLBACK_AFTER_S
+    leave_after_s: Annotated[
+        float,
+        Flag(
+            "--leave-after",
+            "How long a cloud may owe an answer, at most, before it is left for the next --cloud; inf: for ever.",
+            metavar="SECONDS",
+        ),
+    ] = LEAVE_AFTER_S
     local_exit: Annotated[
         bool, Flag("--local-exit", "Answer here, without a byte sent, where the bundle's local exit is sure.")
     ] = False
@@ -295,7 +304,11 @@ class EdgeOptions:
 
     def __post_init__(self) -> None:
         fraction(self.threshold, "--threshold")
-        for flag, seconds in (("--deadline", self.connect_deadline_s), ("--sample-deadline", self.sample_deadline_s)):
+        for flag, seconds in (
+            ("--deadline", self.connect_deadline_s),
+            ("--sample-deadline", self.sample_deadline_s),
+            ("--leave-after", self.leave_after_s),
+        ):
             if not seconds > 0.0:
                 raise ConfigError(f"{flag} is {seconds}: it must be positive, in seconds")
         for flag, price in (

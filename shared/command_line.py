@@ -126,6 +126,12 @@ def parse_address(value: str) -> Address:
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104  asked for by the user
 
 
+def split_address(text: str) -> Address:
+    """HOST:PORT, as `join_address` writes it, as (host, port)."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
 def join_address(address: Address) -> str:
     """(host, port) as gRPC takes it."""
     host, port = address

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import grpc
@@ -15,7 +16,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from shared.command_line import HostPort, existing_path, join_address, option, run
 from shared.plain_text import plain
-from shared.security import read_secret
+from shared.proxy import WITHOUT_PROXY, proxy_to
+from shared.security import read_secret, system_authorities
 
 
 def serves(
@@ -26,9 +28,11 @@ def serves(
     `credentials` None asks in clear; `name` is expected in the certificate instead of the host.
     """
     target = join_address(address)
-    options = [("grpc.ssl_target_name_override", name)] if name is not None else []
+    options: list[tuple[str, Any]] = [] if name is None else [("grpc.ssl_target_name_override", name)]
+    if proxy_to(address[0]) is None:
+        options.append(WITHOUT_PROXY)
     if credentials is None:
-        opened = grpc.insecure_channel(target)
+        opened = grpc.insecure_channel(target, options)
     else:
         opened = grpc.secure_channel(target, credentials, options)
     with opened as channel:
@@ -61,7 +65,7 @@ def command(
     credentials = None
     if not insecure:
         credentials = grpc.ssl_channel_credentials(
-            None if tls_ca is None else read_secret(tls_ca, "--tls-ca"),
+            system_authorities() if tls_ca is None else read_secret(tls_ca, "--tls-ca"),
             None if tls_key is None else read_secret(tls_key, "--tls-key"),
             None if tls_cert is None else read_secret(tls_cert, "--tls-cert"),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import ssl
 from pathlib import Path
@@ -87,6 +88,30 @@ def check_authority(path: Path, flag: str) -> None:
         raise ConfigError(f"{flag} {path}: there is no certificate in it") from None
     except OSError as error:
         raise ConfigError(f"{flag} {path}: cannot be read ({error.strerror})") from None
+
+
+def system_authorities() -> bytes:
+    """The authorities that this system trusts, as PEM: OpenSSL's file and folder of them, or the store of Windows.
+
+    gRPC has a list of its own, which lacks an authority that was added to the system. The variables SSL_CERT_FILE and
+    SSL_CERT_DIR name others.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    context = ssl.create_default_context()
+    folder = ssl.get_default_verify_paths().capath
+    # OpenSSL reads these by name, when it looks for one.
+    for path in sorted(Path(folder).glob("*.[0-9]")) if folder else ():
+        with contextlib.suppress(ssl.SSLError, OSError):
+            context.load_verify_locations(path)
+    found = context.get_ca_certs(binary_form=True)
+    if not found:
+        raise ConfigError(
+            "this system has no list of authorities: name that of the cloud's certificate with --tls-ca, or install "
+            "the package ca-certificates"
+        )
+    return "".join(map(ssl.DER_cert_to_PEM_cert, found)).encode()
 
 
 def _no_password() -> str:

@@ -56,6 +56,14 @@ def not_reached(address: str, details: str) -> CloudUnavailable:
     return error
 
 
+def silent(address: str, seconds: float) -> CloudUnavailable:
+    """A cloud owed an answer for too long, and there is another one."""
+    return CloudUnavailable(
+        f"the cloud at {address} has owed an answer for {seconds:.1f} s (--leave-after): it is stopped, frozen or "
+        "overloaded"
+    )
+
+
 def closed() -> CloudUnavailable:
     """The edge itself was closed."""
     return CloudUnavailable("this edge was closed")

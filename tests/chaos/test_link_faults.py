@@ -13,6 +13,7 @@ from benchmarks.edge.cuts import Trouble, compare, run
 from benchmarks.links.proxy import CUTS, Cut, Proxy
 from edge_client.build import open_edge
 from edge_client.config import EdgeConfig, InputConfig
+from edge_client.inference.link_loss import OnLoss
 from edge_client.inference.sample import Sample
 from edge_client.inputs.factory import open_source
 from shared.bundle import Bundle
@@ -100,6 +101,55 @@ async def test_a_cloud_that_drains_is_left_for_the_next_one(
     assert_undisturbed(whole, done.lines)
     assert done.summary["reconnects"] == 1
     assert "draining" in first.log.read_text()
+
+
+@pytest.mark.parametrize("on_loss", ["wait", "fallback"])
+async def test_a_frozen_cloud_is_left_for_the_next_one(
+    cloud: CloudProcess, on_loss: OnLoss | None, tmp_path: Path
+) -> None:
+    """Its connection stays: the kernel of a process that is stopped acknowledges all, and answers nothing."""
+    whole = (await edge_here(SHIPPED, cloud.listen, DIGITS)).lines
+    with cloud_process(tmp_path, [SHIPPED.path], "--execution", SHIPPED.execution) as first:
+        host, _, port = first.listen.rpartition(":")
+        proxy = Proxy(host, int(port), delay_s=0.005)  # slow enough to be caught in the middle
+        there = (await proxy.start(), cloud.listen)
+        running = asyncio.create_task(
+            edge_here(SHIPPED, there, DIGITS, on_loss=on_loss, sample_deadline_s=5.0, fallback_after_s=4.0)
+        )
+        await asyncio.to_thread(
+            wait_for, lambda: first.metric("neucodex_cloud_frames_total") >= 20, "the run to be on its way"
+        )
+        first.signal(signal.SIGSTOP)
+        done = await running
+        await proxy.close()
+    assert done.code == 0, done.err
+    assert_undisturbed(whole, done.lines)
+    assert done.summary["reconnects"] == 1
+    stalls = [line["latency_ms"] for line in done.lines if line["latency_ms"] > 1_000]
+    assert len(stalls) == 1
+    assert stalls[0] < 3_000
+
+
+async def test_a_frozen_cloud_is_left_although_no_sample_waits_for_it_so_long(
+    cloud: CloudProcess, tmp_path: Path
+) -> None:
+    """The local exit answers each sample after 0.1 s. All that time together is the cloud's silence."""
+    with cloud_process(tmp_path, [SHIPPED.path], "--execution", SHIPPED.execution) as first:
+        host, _, port = first.listen.rpartition(":")
+        proxy = Proxy(host, int(port), delay_s=0.01)
+        there = (await proxy.start(), cloud.listen)
+        digits = InputConfig(dataset="digits", limit=150)
+        running = asyncio.create_task(edge_here(SHIPPED, there, digits, on_loss="fallback", fallback_after_s=0.1))
+        await asyncio.to_thread(
+            wait_for, lambda: first.metric("neucodex_cloud_frames_total") >= 20, "the run to be on its way"
+        )
+        first.signal(signal.SIGSTOP)
+        done = await running
+        await proxy.close()
+    assert done.summary["reconnects"] == 1
+    by = [line["answered_by"] for line in done.lines]
+    assert 1 <= by.count("edge") <= 40
+    assert set(by[-20:]) == {"cloud"}
 
 
 async def test_a_cloud_that_retires_the_bundle_is_left_for_the_next_one(
