@@ -2,8 +2,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-# The PyTorch to install, and where from. On Linux the default package index brings several GB of CUDA libraries:
-# TORCH_INDEX names another index (PyTorch's own for CPU wheels, say); CUDA=1 says that CUDA is wanted.
+# The PyTorch to install. deploy/torch_index.py chooses where from, so that no CUDA is fetched unasked: TORCH_INDEX names
+# an index, CUDA=1 says that CUDA is wanted.
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 CUDA ?=
@@ -13,9 +13,14 @@ DATA_DIR ?=
 BUNDLE ?= models/resnet18-$(DATASET)
 LIMIT ?=
 
-# Where `make certs` writes, and which names and addresses the cloud's certificate is for.
+# Where `make certs` writes, and which names and addresses the cloud's certificate is for. EDGE=name adds an edge,
+# RENEW=name renews a certificate, REVOKE=name takes a token back, FORCE=1 replaces the authority.
 CERTS ?= certs
-NAMES ?= localhost 127.0.0.1 ::1
+NAMES ?=
+EDGE ?=
+RENEW ?=
+REVOKE ?=
+FORCE ?=
 
 # How long `make fuzz` goes on, and where it writes what it did.
 SECONDS_OF_FUZZ ?= 600
@@ -24,6 +29,8 @@ AUDIT_VENV ?= .venv-audit
 FUZZ_RECORD ?= benchmarks/records/$(shell date +%F)-fuzz
 
 BIN := $(VENV)/bin
+# The pair alone, without PyTorch: what `make demo` needs.
+DEMO_VENV ?= .venv-demo
 # The generator's own environment: its pins are older than what the pair runs with, so that images with older
 # libraries still load the generated code.
 PROTO_VENV ?= .venv-proto
@@ -39,15 +46,21 @@ help: ## say what each target does
 
 setup: $(VENV)/.installed ## make the virtual environment with everything in it
 
+OLD_PYTHON := import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
+	"Python 3.11 or newer is needed; name one with PYTHON=python3.11")
+
 $(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one with PYTHON=python3.11")'
+	$(PYTHON) -c '$(OLD_PYTHON)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@if [ -z "$(CUDA)" ] && [ -z "$(TORCH_INDEX)" ] && \
-		$(BIN)/python -m pip install --dry-run --quiet --report - "$(TORCH)" 2>/dev/null | grep -q '"nvidia-'; then \
-		echo "error: this package index would bring PyTorch with several GB of CUDA libraries."; \
-		echo "Name an index with CPU wheels (TORCH_INDEX=..., see pytorch.org's install page), or say CUDA=1."; exit 2; fi
-	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
+	@flags=$$(CUDA=$(CUDA) TORCH_INDEX=$(TORCH_INDEX) $(BIN)/python deploy/torch_index.py "$(TORCH)") && set -x && \
+		$(BIN)/python -m pip install --quiet $$flags "$(TORCH)"
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[edge,cloud,train,bench,dev]'
+	touch $@
+
+$(DEMO_VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c '$(OLD_PYTHON)'
+	test -x $(DEMO_VENV)/bin/python || $(PYTHON) -m venv $(DEMO_VENV)
+	$(DEMO_VENV)/bin/python -m pip install --quiet --no-compile -c constraints.txt -e '.[edge,cloud]'
 	touch $@
 
 proto: $(PROTO_VENV)/.installed ## generate the protobuf and gRPC code anew
@@ -92,17 +105,14 @@ mosquitto: ## Debian's MQTT broker into build/, for the tests of --mqtt
 		{ apt-get download -qq $$packages || { apt-get update -qq && apt-get download -qq $$packages; }; } && \
 		for package in *.deb; do dpkg -x "$$package" .; done && rm -- *.deb; }
 
-# The pair in containers: GPU=1 and TLS=1 lay their files over docker-compose.yml.
+# The pair in containers, as `docker compose up`: GPU=1 and TLS=1 lay their files over docker-compose.yml.
 GPU ?=
 TLS ?=
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
-COMPOSED = REVISION=$$(git rev-parse --short HEAD 2>/dev/null || echo unknown) TORCH_INDEX=$(TORCH_INDEX) $(COMPOSE) \
+COMPOSED = REVISION=$$(git rev-parse --short HEAD 2>/dev/null || echo unknown) $(COMPOSE) \
 	-f docker-compose.yml $(if $(GPU),-f docker-compose.gpu.yml) $(if $(TLS),-f docker-compose.tls.yml)
 
 up: ## the pair, Prometheus and Grafana in containers; GPU=1, TLS=1
-	@if [ -z "$(GPU)$(CUDA)$(TORCH_INDEX)" ]; then \
-		echo "error: this would build PyTorch with several GB of CUDA libraries into the cloud's image."; \
-		echo "Name an index with CPU wheels (TORCH_INDEX=..., see pytorch.org's install page), or say GPU=1."; exit 2; fi
 	$(COMPOSED) up --build --detach
 	@echo "Grafana: http://localhost:$${GRAFANA_PORT:-3000}   Prometheus: http://localhost:$${PROMETHEUS_PORT:-9090}"
 
@@ -122,25 +132,35 @@ test: setup ## all tests
 test-containers: setup ## images, compose file, arm64, as root on Debian; RECORDS=DIR keeps records
 	$(BIN)/python -m pytest tests/containers $(if $(RECORDS),--records $(RECORDS))
 
-fuzz: $(FUZZ_VENV)/.installed ## feed the codec's decoders anything, for SECONDS_OF_FUZZ (600)
+fuzz: $(FUZZ_VENV)/.installed ## feed the codec's decoders and the readers of recordings anything, each for SECONDS_OF_FUZZ (600)
 	PYTHONPATH=. $(FUZZ_VENV)/bin/python tests/fuzz/fuzz_codec.py -max_total_time=$(SECONDS_OF_FUZZ) -max_len=128 \
 		-artifact_prefix=$(FUZZ_VENV)/ --record $(FUZZ_RECORD) $(FUZZ_VENV)/corpus
+	PYTHONPATH=. $(FUZZ_VENV)/bin/python tests/fuzz/fuzz_recordings.py -max_total_time=$(SECONDS_OF_FUZZ) -max_len=4096 \
+		-artifact_prefix=$(FUZZ_VENV)/ $(FUZZ_VENV)/corpus-recordings
 
 $(FUZZ_VENV)/.installed: constraints.txt
 	test -x $(FUZZ_VENV)/bin/python || $(PYTHON) -m venv $(FUZZ_VENV)
 	$(FUZZ_VENV)/bin/python -m pip install --quiet -c constraints.txt atheris numpy constriction zstandard safetensors dacite
 	touch $@
 
-certs: setup ## an authority, certificates and a token to try TLS with, in CERTS (certs); NAMES are the cloud's
-	$(BIN)/python deploy/certs.py $(CERTS) $(NAMES)
+.PHONY: node
+node: examples/node/node_modules/.installed ## what the example edge in Node needs, where there is Node
+
+examples/node/node_modules/.installed: examples/node/package-lock.json
+	cd examples/node && npm ci --no-audit --no-fund --silent
+	touch $@
+
+certs: setup ## an authority, certificates and tokens in CERTS (certs) for the cloud NAMES; EDGE=, RENEW=, REVOKE=, FORCE=1
+	@$(BIN)/python deploy/certs.py $(CERTS) $(NAMES) $(if $(EDGE),--edge $(EDGE)) $(if $(RENEW),--renew $(RENEW)) \
+		$(if $(REVOKE),--revoke $(REVOKE)) $(if $(FORCE),--force)
 
 # Strict: a package that could not be looked up fails, or an index that is out of reach would look like a clean bill.
 audit: setup ## known vulnerabilities of the pinned packages
 	test -x $(AUDIT_VENV)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT_VENV) && $(AUDIT_VENV)/bin/python -m pip install --quiet pip-audit; }
 	$(AUDIT_VENV)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
 
-demo: setup ## an edge and a cloud classify the held-out pictures together
-	$(BIN)/python -m benchmarks.demo --bundle $(BUNDLE) --dataset $(DATASET) \
+demo: $(DEMO_VENV)/.installed ## an edge and a cloud classify the held-out pictures together
+	$(DEMO_VENV)/bin/python -m benchmarks.demo --bundle $(BUNDLE) --dataset $(DATASET) \
 		$(if $(DATA_DIR),--data $(DATA_DIR)) $(if $(LIMIT),--limit $(LIMIT))
 
 bench: setup ## the benchmarks; WHAT=name runs one
@@ -155,4 +175,4 @@ soak: setup ## a million frames through one cloud: does it grow? TINY=1: with a 
 	$(BIN)/python -m benchmarks soak $(if $(TINY),--tiny) --bundle $(BUNDLE) --dataset $(DATASET) $(if $(DATA_DIR),--data $(DATA_DIR))
 
 clean: ## remove the environments and caches
-	rm -rf $(VENV) $(PROTO_VENV) $(FUZZ_VENV) $(AUDIT_VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(DEMO_VENV) $(PROTO_VENV) $(FUZZ_VENV) $(AUDIT_VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -24,7 +24,7 @@ from shared.datasets.digits import DIGITS
 from shared.execution import Execution
 
 START_S = 60.0
-"""A cloud that is not ready by then will not be: it loads torch and a bundle of some MB."""
+"""A cloud that is not ready by then will not be: it loads a bundle of some MB, on a machine that may be busy."""
 
 
 @click.command()

@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.request
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +62,7 @@ def end(process: subprocess.Popen[Any]) -> None:
     """End a process by SIGTERM, and by SIGKILL where that does not help. Do nothing if it has ended."""
     if process.poll() is None:
         process.terminate()
+        process.send_signal(signal.SIGCONT)  # a frozen one hears nothing else
         try:
             process.wait(END_S)
         except subprocess.TimeoutExpired:
@@ -171,6 +172,10 @@ class CloudProcess(ServerProcess):
         self.process.kill()
         self.process.wait()
 
+    def freeze(self) -> None:
+        """Stop it in its tracks: its machine still acknowledges what comes, and nobody answers."""
+        self.process.send_signal(signal.SIGSTOP)
+
     def restart(self) -> None:
         """Start it again after `kill`, at the same address, and wait until it serves."""
         self._arguments += ["--listen", self.listen]
@@ -231,73 +236,40 @@ class CloudProcess(ServerProcess):
         return Path(f"/proc/{self.process.pid}/{name}")
 
 
-class LinesProcess:
-    """A process that writes JSON objects, one a line, to its standard output. A thread takes them in.
-
-    A context manager: its end ends the process.
-
-    Args:
-        arguments: the module's name, then its arguments.
-        how: as of `start`.
-    """
-
-    def __init__(self, arguments: Sequence[str], **how: Any) -> None:
-        self.process = start(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **how)
-        self._lines: list[dict[str, Any]] = []
-        self._changed = threading.Condition()
-        self._over = False
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def wait_for_lines(self, count: int, within_s: float | None = None) -> bool:
-        """Wait until there are `count` lines or the process has ended; returns whether there are."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._over or len(self._lines) >= count, within_s)
-            return len(self._lines) >= count
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        end(self.process)
-        self._reader.join()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line.startswith("{"):
-                with self._changed:
-                    self._lines.append(json.loads(line))
-                    self._changed.notify_all()
-        with self._changed:
-            self._over = True
-            self._changed.notify_all()
-
-
-class EdgeProcess(LinesProcess):
-    """`python -m edge_client classify --json`.
+class EdgeProcess:
+    """`python -m edge_client classify --json`, its lines taken in by a thread. A context manager: its end ends it.
 
     Args:
         flags: of `classify`, without --json.
         log: the file for its standard error.
-        names: lines for its standard input.
-        every_s: seconds between two of them.
+        names: lines for its standard input, each written when it comes.
+        how: as of `start`.
     """
 
-    def __init__(self, flags: Sequence[str], log: Path, names: Sequence[str] = (), every_s: float = 0.0) -> None:
+    def __init__(self, flags: Sequence[str], log: Path, names: Iterable[str] = (), **how: Any) -> None:
         self._log = log
-        self._names = names
-        self._every_s = every_s
+        self._lines: list[dict[str, Any]] = []
+        self._changed = threading.Condition()
+        self._over = False
         arguments = ["edge_client", "classify", "--insecure", "--json", "--no-picture-sizes", *flags]
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         with log.open("wb") as errors:
-            super().__init__(arguments, stderr=errors)
-        threading.Thread(target=self._write, daemon=True).start()
+            self.process = start(arguments, stderr=errors, **pipes, **how)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        threading.Thread(target=self._write, args=(names,), daemon=True).start()
 
     @property
     def samples(self) -> list[dict[str, Any]]:
         """The lines of samples so far."""
         with self._changed:
             return [line for line in self._lines if "summary" not in line]
+
+    def wait_for_lines(self, count: int) -> bool:
+        """Wait until there are `count` lines or the process has ended; returns whether there are."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._over or len(self._lines) >= count)
+            return len(self._lines) >= count
 
     def wait(self) -> dict[str, Any]:
         """Wait for its end; returns its summary.
@@ -323,10 +295,26 @@ class EdgeProcess(LinesProcess):
         """Whether a shared library whose path contains that is mapped; it must be alive (Linux)."""
         return library in Path(f"/proc/{self.process.pid}/maps").read_text()
 
-    def _write(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        end(self.process)
+        self._reader.join()
+
+    def _read(self) -> None:
+        for line in self.process.stdout or ():
+            if line.startswith("{"):
+                with self._changed:
+                    self._lines.append(json.loads(line))
+                    self._changed.notify_all()
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
+
+    def _write(self, names: Iterable[str]) -> None:
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError), self.process.stdin as lines:
-            for name in self._names:
+            for name in names:
                 lines.write(f"{name}\n")
                 lines.flush()
-                time.sleep(self._every_s)

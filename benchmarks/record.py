@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from training.provenance import commit
 
-PACKAGES = ("torch", "numpy", "grpcio", "protobuf", "zstandard", "snntorch", "onnxruntime", "openvino", "constriction")
+PACKAGES = ("torch", "numpy", "grpcio", "protobuf", "zstandard", "snntorch", "onnxruntime", "constriction")
 
 
 @dataclass(frozen=True)

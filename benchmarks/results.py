@@ -137,7 +137,7 @@ def _filled(manifest: Manifest, execution: Execution, row: ResultsRow) -> list[s
         _percent(test["accuracy_by_timestep"]),
         drop,
         f"{test['frame']['density']:.3f}",
-        f"{settings.exit_policy.measure} >= {settings.exit_policy.threshold:g}",
+        str(settings.exit_policy),
         f"{100 * test['accuracy_with_exit']:.2f} %",
         f"{test['mean_timesteps']:.2f}",
         "; ".join([f"{origin['seed']}, {'+'.join(_epochs(stage) for stage in origin['stages'])}", *_origins(origin)]),

@@ -47,6 +47,7 @@ def compared_with_scans(figures: Summary) -> Summary:
     forms = ("png", "jpeg")
     return {
         **figures,
+        "picture_size": "8 x 8",
         **{f"{form}_bytes_per_sample": sizes[form] for form in forms},
         **{f"ratio_{form}": sizes[form] / sent for form in forms},
     }

@@ -11,7 +11,15 @@ import click
 
 from cloud_server.config import CloudConfig, TailRuntime
 from cloud_server.security import ServerSecurity
-from shared.command_line import HostPort, existing_path, log_options, option, run, version_option
+from shared.command_line import (
+    HostPort,
+    existing_path,
+    log_options,
+    option,
+    run,
+    version_option,
+    warn_of_unknown_variables,
+)
 from shared.execution import EXECUTIONS
 from shared.logs import LogFormat, configure_logs
 
@@ -82,6 +90,7 @@ def command(
     # wait until their handlers are set.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGTERM})
     configure_logs(log_format, log_level)
+    warn_of_unknown_variables()
     config = CloudConfig(
         tuple(existing_path(path) for path in bundles),
         max_wait=max_wait_ms / 1000,

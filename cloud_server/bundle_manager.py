@@ -15,7 +15,7 @@ from cloud_server.engine.loaded_bundle import LoadedBundle, bundle_key, bundle_n
 from cloud_server.engine.requests import Deliver
 from cloud_server.rpc.servicer import CoInferenceServicer
 from shared.bundle import Bundle
-from shared.errors import ConfigError, EngineFailed, NeucodexError
+from shared.errors import BundleError, ConfigError, EngineFailed, NeucodexError
 from shared.metrics import Metrics
 from shared.version import VERSION
 
@@ -138,13 +138,19 @@ class BundleManager:
         return done
 
     async def _load_one(self, engine: Engine, bundle: Bundle, name: str) -> LoadedBundle:
+        log.info("bundle %s: loading; until all are warm, edges are told to wait", name)
         loaded = await asyncio.to_thread(load_bundle, bundle, name, self._config)
+        log.info("bundle %s: warming up, batches of 1 to %d", name, loaded.scheduler.max_batch)
         try:
             await _warm_up(engine, loaded)
-        except RuntimeError as error:
+        except NeucodexError:
+            raise
+        except (RuntimeError, MemoryError) as error:
             raise ConfigError(
                 f"the first steps failed: lower --max-batch or --slots if memory is short ({error})"
             ) from error
+        except Exception as error:  # onnxruntime's exceptions share no base of their own
+            raise BundleError(f"bundle {name}: its first steps failed ({type(error).__name__}: {error})") from error
         self._metrics.declare_label_values("bundle", name)
         self._metrics.set("neucodex_cloud_slots", loaded.slots.count, bundle=name)
         self._show_build(loaded, 1)

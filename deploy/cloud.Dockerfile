@@ -1,13 +1,14 @@
 # The cloud: decoder, tail, scheduler. `docker build -f deploy/cloud.Dockerfile .` in the top folder.
 #
-# CPU:  --build-arg TORCH_INDEX=... with an index that has CPU wheels (PyTorch's install page has its address); without it
-#       the build brings CUDA's libraries.
-# CUDA: without TORCH_INDEX; the NVIDIA container runtime brings the driver. Or a base image that brings its own PyTorch:
-#       --build-arg BASE=... --build-arg TORCH= --build-arg VENV_FLAGS=--system-site-packages
+# As it is for a CPU: onnxruntime, no PyTorch.
+# CUDA: --build-arg EXTRA=cloud-torch --build-arg TORCH=torch==2.13.0; PyPI's PyTorch brings CUDA, TORCH_INDEX names
+#       another index, and the NVIDIA container runtime brings the driver. Or a base image that brings its own PyTorch:
+#       --build-arg BASE=... --build-arg EXTRA=cloud-torch --build-arg VENV_FLAGS=--system-site-packages
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
-ARG TORCH=torch==2.13.0
+ARG EXTRA=cloud
+ARG TORCH=
 ARG TORCH_INDEX=
 ARG VENV_FLAGS=
 # Where the base's Python is older than the pins: /dev/null.
@@ -17,9 +18,9 @@ RUN python3 -m venv ${VENV_FLAGS} /opt/neucodex \
     && if [ -n "${TORCH}" ]; then \
         /opt/neucodex/bin/python -m pip install --no-cache-dir ${TORCH_INDEX:+--index-url "${TORCH_INDEX}"} "${TORCH}"; fi
 COPY pyproject.toml constraints.txt deploy/requirements.py ./
-RUN python3 requirements.py pyproject.toml cloud > requirements.txt \
+RUN python3 requirements.py pyproject.toml ${EXTRA} > requirements.txt \
     && /opt/neucodex/bin/python -m pip install --no-cache-dir -c "${CONSTRAINTS}" -r requirements.txt \
-    && /opt/neucodex/bin/python -m pip uninstall --yes pip
+    && /opt/neucodex/bin/python -m pip uninstall --yes setuptools pip
 COPY protos /app/protos
 COPY shared /app/shared
 COPY cloud_server /app/cloud_server

@@ -17,7 +17,8 @@ import click
 from edge_client.cli.doctor import doctor
 from edge_client.config import EdgeConfig, InputConfig
 from edge_client.output_config import OutputConfig
-from shared.command_line import log_options, run, version_option
+from shared.command_line import log_options, run, version_option, warn_of_unknown_variables
+from shared.errors import OutputError
 from shared.flags import flags_of, from_flags
 from shared.logs import LogFormat, configure_logs
 
@@ -41,10 +42,13 @@ def cli() -> None:
 def classify(more: tuple[str, ...], log_format: LogFormat, log_level: str, **values: Any) -> int:
     """Classify pictures or a data set's test part together with a cloud."""
     configure_logs(log_format, log_level)
+    warn_of_unknown_variables()
     kind = "events" if values["events"] else "images"
     values[kind] = (*values[kind], *more)
     inputs, outputs = from_flags(InputConfig, values), from_flags(OutputConfig, values)
     config = from_flags(EdgeConfig, values)
+    if sys.stdout is None:
+        raise OutputError("standard output is closed: results have nowhere to go; send it to a file, or to /dev/null")
     # Imported when the command line is known to be right: --help and a wrong flag answer at once.
     from edge_client.cli.classify import run_classify  # noqa: PLC0415
 
@@ -60,10 +64,19 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
         run(cli)
-    except BrokenPipeError:
-        # The reader of standard output has enough; Python must not try to flush it at exit.
+    except BrokenPipeError:  # of --help or doctor
+        _discard_output()
+        sys.exit(OutputError.exit_code)
+    except SystemExit as ending:
+        if ending.code == OutputError.exit_code:
+            _discard_output()
+        raise
+
+
+def _discard_output() -> None:
+    """What is left for standard output cannot be written: Python must not try it again at its end."""
+    if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -23,15 +23,17 @@ from edge_client.inference.co_inference import CoInference, LocalExitReason
 from edge_client.inference.sample import Sample
 from edge_client.inference.verdict import Verdict
 from edge_client.inputs.convert import converter
+from edge_client.link import forks
 from edge_client.link.errors import closed
 from edge_client.link.security import LinkSecurity
 from shared.binning import Binning
 from shared.bundle import Bundle
 from shared.command_line import existing_path, parse_address
-from shared.errors import ConfigError
+from shared.errors import ConfigError, SourceError
 from shared.messages import RejectionCode
 
 if TYPE_CHECKING:
+    from edge_client.heads.base import InputArray
     from edge_client.inputs.convert import Input
 
 P = ParamSpec("P")
@@ -47,8 +49,10 @@ class EdgeArguments(EdgeOptions):
         bundle: the folder of the trained model that the cloud serves.
         cloud: HOST:PORT of a neucodex-cloud, or several, tried in this order.
         security: of the link; None is TLS with the system's authorities.
-        in_flight: samples under way at once; further calls of `classify` wait for their turn.
+        in_flight: samples in flight at once; further calls of `classify` wait for their turn.
         binning: of event recordings.
+        max_pixels: that a picture may have; None: what there is memory for.
+        max_recording: megabytes that a recording may take in memory; None: a quarter of what there is.
     """
 
     bundle: str | Path
@@ -57,6 +61,13 @@ class EdgeArguments(EdgeOptions):
     security: LinkSecurity | None = None
     in_flight: int = 8
     binning: Binning = "count"
+    max_pixels: int | None = None
+    max_recording: int | None = None
+
+    @property
+    def most_bytes(self) -> int | None:
+        """What `max_recording` comes to."""
+        return None if self.max_recording is None else self.max_recording * 1_000_000
 
     @property
     def config(self) -> EdgeConfig:
@@ -108,7 +119,9 @@ class Edge:
     def __init__(self, arguments: EdgeArguments) -> None:
         self._config = arguments.config
         self._bundle = Bundle.open(self._config.bundle, self._config.execution)
-        self._converter = converter(self._bundle.manifest, arguments.binning)
+        self._converter = converter(
+            self._bundle.manifest, arguments.binning, arguments.max_pixels, arguments.most_bytes
+        )
         self._numbers = itertools.count()
         self._watcher = _Watcher()
         self._network: CoInference | None = None
@@ -131,14 +144,18 @@ class Edge:
 
         Raises:
             BundleError, ConfigError, CloudUnavailable, CloudRefused: as `edge_client.build.open_edge`.
+            RuntimeError: this process was forked from one that had opened an Edge.
         """
+        forks.check()
         self._network = await self._open.enter_async_context(open_edge(self._config, self._bundle, self._watcher))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the calls that are under way, and the stream."""
+        """End the running calls, and the stream. In a fork it does nothing: they are the parent's."""
+        if forks.is_broken():
+            return
         self._network = None
         calls = tuple(self._calls)
         for call in calls:
@@ -147,7 +164,7 @@ class Edge:
         await self._open.aclose()
 
     async def classify(self, given: Input) -> Verdict:
-        """One sample to its verdict. Any number of calls may be under way at once.
+        """Classify one sample. Any number of calls may run at once.
 
         Args:
             given: a picture as uint8 array [H, W], [H, W, C] or [C, H, W], as Pillow picture or as path. For a bundle
@@ -159,8 +176,9 @@ class Edge:
             SampleRejected: there was no verdict within the sample's deadline.
             CloudUnavailable, CloudRefused: there is no cloud, and `on_loss` says fail; or this Edge was closed before
                 there was a verdict.
-            RuntimeError: it is not open.
+            RuntimeError: it is not open, or this process was forked from one that had opened an Edge.
         """
+        forks.check()
         if self._network is None:
             raise RuntimeError("this Edge is not open: `async with Edge(...) as edge`")
         call = asyncio.create_task(self._classify(given, self._network))
@@ -182,8 +200,14 @@ class Edge:
                 pixels = self._converter.pixels(given)
             else:
                 # Reading and scaling take time, in a thread: samples under way do not wait for it.
-                pixels = await asyncio.to_thread(self._converter.pixels, given)
+                pixels = await asyncio.to_thread(self._convert, given)
             return await network.classify(Sample(number, f"sample {number}", None, pixels))
+
+    def _convert(self, given: Input) -> InputArray:
+        try:
+            return self._converter.pixels(given)
+        except MemoryError:
+            raise SourceError("it needs more memory than there is") from None
 
     @classmethod
     @takes(EdgeArguments)
@@ -215,6 +239,7 @@ class EdgeSync:
 
     def __enter__(self) -> EdgeSync:
         """As of `Edge`, in a thread with a loop of its own."""
+        forks.check()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="edge", daemon=True)
         self._thread.start()
@@ -228,7 +253,9 @@ class EdgeSync:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the calls of other threads, the stream, and the thread."""
+        """End the calls of other threads, the stream, and the thread; as of `Edge`, not in a fork."""
+        if forks.is_broken():
+            return
         try:
             self._wait(lambda: self._edge.__aexit__(kind, error, trace))
         finally:
@@ -239,6 +266,7 @@ class EdgeSync:
         return self._wait(lambda: self._edge.classify(given))
 
     def _wait(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        forks.check()  # before the lock, which another thread may have held in the parent
         with self._gate:
             if self._loop is None:
                 raise RuntimeError("this edge is not open: `with Edge.blocking(...) as edge`")

@@ -17,12 +17,17 @@ from edge_client.link.addresses import Target
 from edge_client.link.backoff import Backoff
 from edge_client.link.cloud_link import CloudLink
 from edge_client.link.grpc_transport import GrpcTransport
+from edge_client.link.patience import AnswerPatience
 from shared.bundle import Bundle
 from shared.errors import ConfigError
+from shared.exit_policy import NEVER
 from shared.messages import RejectionCode
 from shared.spike_codec import SpikeCodec
 
 log = logging.getLogger(__name__)
+
+SAY_AFTER_S = 1.0
+"""How long an edge is silent while it waits for its first stream."""
 
 
 class Observer(Protocol):
@@ -101,16 +106,39 @@ def _link(config: EdgeConfig, bundle: Bundle, observer: Observer) -> CloudLink:
     def connect(target: Target, within_s: float) -> GrpcTransport:
         return GrpcTransport.of(bundle, policy, target, config.security, within_s, config.top_k)
 
-    return CloudLink(config.clouds, connect, config.connect_deadline_s, Backoff(), on_change=observer.link_changed)
+    return CloudLink(
+        config.clouds,
+        connect,
+        config.connect_deadline_s,
+        Backoff(),
+        patience=AnswerPatience(config.leave_after_s),
+        on_change=observer.link_changed,
+    )
 
 
 async def _first_stream(config: EdgeConfig, link: CloudLink) -> None:
-    try:
-        await link.transport(min(config.connect_deadline_s, config.link_loss.patience_s))
-    except TimeoutError:
-        if config.needs_cloud_to_start:
-            raise link.unavailable_error() from None
-        log.warning("%s; going on without one (--on-loss %s)", link.unavailable_error(), config.on_loss)
+    """Wait for the first stream; longer where a cloud is starting, and the run needs one."""
+    patience_s = min(config.connect_deadline_s, config.link_loss.patience_s)
+    if not config.needs_cloud_to_start:
+        try:
+            await link.transport(patience_s)
+        except TimeoutError:
+            log.warning("%s; going on without one (--on-loss %s)", link.unavailable_error(), config.on_loss)
+        return
+    waited_s, told = 0.0, False
+    for until_s in (min(SAY_AFTER_S, patience_s), patience_s, max(patience_s, config.start_patience_s)):
+        try:
+            await link.transport(until_s - waited_s)
+            return
+        except TimeoutError:
+            waited_s = until_s
+        if link.starting is not None and not told:
+            told = True
+            most_s = max(patience_s, config.start_patience_s)
+            log.warning("%s: waiting up to %g s for a cloud to start (--start-deadline)", link.starting, most_s)
+        elif link.starting is None and waited_s >= patience_s:
+            break
+    raise link.unavailable_error(waited_s)
 
 
 def _local_exit(config: EdgeConfig, bundle: Bundle) -> LocalExit | None:
@@ -131,6 +159,11 @@ def _local_exit(config: EdgeConfig, bundle: Bundle) -> LocalExit | None:
         raise ConfigError(
             f"bundle {config.bundle} has no local exit, which {asked[0]} needs: give it one with "
             "`neucodex-train local-exit`, or use --on-loss wait"
+        )
+    if config.local_exit and found.policy.threshold == NEVER:
+        log.warning(
+            "--local-exit: the bundle's local exit is never sure, because its calibration could promise nothing; "
+            "every sample goes to the cloud"
         )
     return found
 
@@ -171,6 +204,7 @@ def _lookahead(config: EdgeConfig, bundle: Bundle) -> Lookahead:
     # The test's samples stopped where the bundle's own policy says. With another policy, what this edge sees soon
     # outweighs them.
     tested = exits_tested(bundle.settings.measured, timesteps)
-    exits = [0.0] * (timesteps - 1) + [1.0] if config.full_t else tested
+    to_the_end = config.full_t or config.exit_policy(bundle.settings.exit_policy).threshold == NEVER
+    exits = [0.0] * (timesteps - 1) + [1.0] if to_the_end else tested
     # With several samples in flight the head has other work while one of them waits.
     return AutoLookahead(timesteps, exits, config.byte_price_us / 1e6, can_prefetch=config.in_flight == 1)

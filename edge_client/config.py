@@ -14,8 +14,11 @@ from typing import Annotated, Any, Literal
 from edge_client.heads.runtime import Runtime
 from edge_client.inference.link_loss import FALLBACK_AFTER_S, LinkLossPolicy, OnLoss
 from edge_client.inference.lookahead import BYTE_PRICE_US
+from edge_client.link.patience import LEAVE_AFTER_S
 from edge_client.link.security import IN_CLEAR, LinkSecurity
-from edge_client.option_types import CountOrAuto, Size
+from edge_client.option_types import CountOrAuto, Size, WindowType
+from edge_client.video_name import kind_of, shown_video
+from edge_client.windows import Window
 from shared.binning import Binning
 from shared.command_line import Address, fraction
 from shared.errors import ConfigError
@@ -24,6 +27,9 @@ from shared.exit_policy import ExitPolicy, Measure
 from shared.flags import Flag
 
 STANDARD_INPUT = "-"
+
+START_PATIENCE = 6
+"""Times the connection's deadline: what a cloud may take to start, unless the user says it."""
 """Instead of paths: a list of paths, one on each line."""
 
 
@@ -32,7 +38,7 @@ class InputConfig:
     """What to classify: exactly one of `images`, `events`, `watch`, `video` and `dataset`.
 
     `sensor` is (height, width) of an event camera in pixels, None where it is known from the recording. `repeat` 0
-    goes on without end.
+    goes on without end. `max_recording` is in megabytes of 10^6 bytes.
     """
 
     images: Annotated[
@@ -48,7 +54,7 @@ class InputConfig:
         tuple[str, ...],
         Flag(
             "--events",
-            "Recordings of an event camera: files, folders, glob patterns (.bin, .aedat, .aedat4, .dat, .npz).",
+            "Recordings of an event camera: files, folders, glob patterns (.bin, .aedat, .aedat4, .dat, .raw, .npz).",
             metavar="PATH...",
         ),
     ] = ()
@@ -58,12 +64,45 @@ class InputConfig:
     ] = None
     video: Annotated[
         str | None,
-        Flag("--video", "Frames of a video file, or of the camera with this index.", metavar="FILE|INDEX"),
+        Flag(
+            "--video",
+            "Frames of a video file, of a camera (index, or /dev/videoN), of a stream (rtsp://, http://) or of a "
+            "GStreamer pipeline.",
+            metavar="FILE|CAMERA|URL",
+        ),
     ] = None
+    reconnect: Annotated[
+        bool | None,
+        Flag(
+            "--reconnect/--no-reconnect",
+            "Open a camera or stream again when it gives no more frames, or is not there yet; by default a URL that "
+            "was there.",
+        ),
+    ] = None
+    latest: Annotated[
+        bool, Flag("--latest", "Of a camera or stream: leave out frames that came while the edge was busy.")
+    ] = False
     every: Annotated[int, Flag("--every", "Of a video: every Nth frame.", metavar="N")] = 1
     sensor: Annotated[
         tuple[int, int] | None,
-        Flag("--sensor", "The event camera's pixels, where the recording does not say.", type=Size()),
+        Flag("--sensor", "The event camera's pixels, instead of what the recording says.", type=Size()),
+    ] = None
+    window: Annotated[
+        Window | None,
+        Flag(
+            "--window",
+            "Cut each recording into samples of N events or of MS milliseconds; behind a slash the stride.",
+            metavar="count:N|time:MS",
+            type=WindowType(),
+        ),
+    ] = None
+    max_recording: Annotated[
+        int | None,
+        Flag("--max-recording", "Megabytes that a recording may take in memory; else a quarter.", metavar="MB"),
+    ] = None
+    max_pixels: Annotated[
+        int | None,
+        Flag("--max-pixels", "Pixels that a picture may have; else what there is memory for.", metavar="N"),
     ] = None
     dataset: Annotated[
         str | None, Flag("--dataset", "Classify the test part of this data set instead.", metavar="NAME")
@@ -90,6 +129,9 @@ class InputConfig:
             raise ConfigError(f"say what to classify: one of {', '.join(kinds)}{both}")
         if STANDARD_INPUT in (*self.images, *self.events) and len(self.images) + len(self.events) > 1:
             raise ConfigError(f"{STANDARD_INPUT} takes names from standard input, and stands alone")
+        if not self.of_camera and (self.latest or self.reconnect is not None):
+            flag = "--latest" if self.latest else "--reconnect"
+            raise ConfigError(f"{flag} has no meaning here: it is for a camera or stream as --video")
         if self.every < 1:
             raise ConfigError(f"--every is {self.every}: at least 1")
         if self.repeat != 1 and not self.repeatable:
@@ -98,6 +140,9 @@ class InputConfig:
             raise ConfigError(f"--limit is {self.limit}: at least 1")
         if self.sensor is not None and min(self.sensor) < 1:
             raise ConfigError(f"--sensor is {self.sensor[1]}x{self.sensor[0]}: at least 1x1")
+        for flag, most in (("--max-recording", self.max_recording), ("--max-pixels", self.max_pixels)):
+            if most is not None and most < 1:
+                raise ConfigError(f"{flag} is {most}: at least 1")
         if self.repeat < 0:
             raise ConfigError(f"--repeat is {self.repeat}: how often, or 0 to go on without end")
         if self.rate is not None and not 0.0 < self.rate < math.inf:
@@ -110,13 +155,19 @@ class InputConfig:
             "images": list(self.images) or None,
             "events": list(self.events) or None,
             "watch": None if self.watch is None else str(self.watch),
-            "video": self.video,
+            "video": None if self.video is None else shown_video(self.video),
             "every": self.every if self.video else None,
             "dataset": self.dataset,
             "data": None if self.data is None else str(self.data.absolute()),
             "binning": self.binning if self.events or self.watch or self.dataset else None,
             "sensor": None if self.sensor is None else list(self.sensor),
+            **({} if self.window is None else {"window": str(self.window)}),
         }
+
+    @property
+    def most_bytes(self) -> int | None:
+        """What `max_recording` comes to."""
+        return None if self.max_recording is None else self.max_recording * 1_000_000
 
     @property
     def repeatable(self) -> bool:
@@ -125,8 +176,8 @@ class InputConfig:
 
     @property
     def of_camera(self) -> bool:
-        """Whether `video` is the index of a camera."""
-        return self.video is not None and self.video.isdecimal()
+        """Whether `video` is a camera, a stream or a pipeline, whose frames do not come again."""
+        return self.video is not None and kind_of(self.video) != "file"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +229,14 @@ class EdgeOptions:
             metavar="SECONDS",
         ),
     ] = FALLBACK_AFTER_S
+    leave_after_s: Annotated[
+        float,
+        Flag(
+            "--leave-after",
+            "How long a cloud may owe an answer, at most, before it is left for the next --cloud; inf: for ever.",
+            metavar="SECONDS",
+        ),
+    ] = LEAVE_AFTER_S
     local_exit: Annotated[
         bool, Flag("--local-exit", "Answer here, without a byte sent, where the bundle's local exit is sure.")
     ] = False
@@ -189,16 +248,32 @@ class EdgeOptions:
     connect_deadline_s: Annotated[float, Flag("--deadline", "For the connection to the cloud.", metavar="SECONDS")] = (
         5.0
     )
+    start_deadline_s: Annotated[
+        float | None,
+        Flag(
+            "--start-deadline",
+            "For a cloud that warms up, or where nothing listens yet. Six times --deadline if not given.",
+            metavar="SECONDS",
+        ),
+    ] = None
     sample_deadline_s: Annotated[
         float, Flag("--sample-deadline", "From a sample's input to its verdict.", metavar="SECONDS")
     ] = 30.0
 
     def __post_init__(self) -> None:
         fraction(self.threshold, "--threshold")
-        for flag, seconds in (("--deadline", self.connect_deadline_s), ("--sample-deadline", self.sample_deadline_s)):
+        for flag, seconds in (
+            ("--deadline", self.connect_deadline_s),
+            ("--sample-deadline", self.sample_deadline_s),
+            ("--leave-after", self.leave_after_s),
+        ):
             if not seconds > 0.0:
                 raise ConfigError(f"{flag} is {seconds}: it must be positive, in seconds")
-        for flag, price in (("--fallback-after", self.fallback_after_s), ("--byte-price-us", self.byte_price_us)):
+        for flag, price in (
+            ("--fallback-after", self.fallback_after_s),
+            ("--byte-price-us", self.byte_price_us),
+            ("--start-deadline", self.start_deadline_s or 0.0),
+        ):
             if not 0.0 <= price < math.inf:
                 raise ConfigError(f"{flag} is {price}: 0 or more")
         for flag, count in (
@@ -216,6 +291,11 @@ class EdgeOptions:
         return LinkLossPolicy.of(
             self.on_loss or "wait", fallback_after_s=self.fallback_after_s, connect_deadline_s=self.connect_deadline_s
         )
+
+    @property
+    def start_patience_s(self) -> float:
+        """How long an edge waits for its first stream where a cloud is starting."""
+        return START_PATIENCE * self.connect_deadline_s if self.start_deadline_s is None else self.start_deadline_s
 
     @property
     def needs_cloud_to_start(self) -> bool:

@@ -1,6 +1,6 @@
-"""Checks the way to a cloud: one check after another, each with what it found and what to do.
+"""Checks the connection to a cloud in steps. Each check says what it found and what to do.
 
-A check that cannot pass when another has failed is not made. Clocks are not among them: the cloud reports durations,
+A check that cannot pass after another has failed is skipped. Clocks are not among them: the cloud reports durations,
 and the edge only ever subtracts moments of its own clock.
 """
 
@@ -24,8 +24,10 @@ from edge_client.link.grpc_call import CHANNEL_OPTIONS
 from edge_client.link.grpc_transport import GrpcTransport
 from edge_client.link.security import LinkSecurity
 from shared.bundle import Bundle
-from shared.command_line import Address, join_address
+from shared.command_line import Address, join_address, split_address
+from shared.deadline import within
 from shared.errors import CloudRefused, CloudUnavailable, NeucodexError
+from shared.plain_text import plain
 
 ROUND_TRIPS = 20
 SAMPLES = 5
@@ -86,7 +88,8 @@ async def examine(asked: Asked) -> AsyncIterator[Finding]:
 
 
 async def _machine(target: Target, asked: Asked) -> AsyncIterator[Finding]:
-    async with asked.security.channel(target, (*CHANNEL_OPTIONS, ("grpc.default_authority", target.named))) as channel:
+    options = (*CHANNEL_OPTIONS, ("grpc.default_authority", target.authority))
+    async with asked.security.channel(target, options) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
 
         def ask() -> Awaitable[health_pb2.HealthCheckResponse]:
@@ -94,12 +97,16 @@ async def _machine(target: Target, asked: Asked) -> AsyncIterator[Finding]:
                 health_pb2.HealthCheckRequest(), metadata=asked.security.metadata(), timeout=asked.deadline_s
             )
 
+        proxy = asked.security.proxy(target)
+        if proxy is not None:
+            said = f"gRPC goes by the proxy {proxy.address} ({proxy.variable} in the environment), not straight there"
+            yield Finding("proxy", target.address, said, f"if it should not: name {target.host} in no_proxy")
         checks: list[tuple[str, Callable[[], Awaitable[str]]]] = [
-            ("tcp", lambda: _tcp(target, asked)),
-            ("tls", lambda: _tls(target, asked)),
             ("health", lambda: _health(ask, asked)),
             ("round trip", lambda: _round_trip(ask)),
         ]
+        if proxy is None:  # or they would look at another way than gRPC's
+            checks[:0] = [("tcp", lambda: _tcp(target, asked)), ("tls", lambda: _tls(target, asked))]
         if (bundle := asked.bundle) is not None:
             checks.append(("bundle", lambda: _stream(target, bundle, asked)))
         for name, check in checks:
@@ -111,27 +118,27 @@ async def _machine(target: Target, asked: Asked) -> AsyncIterator[Finding]:
 
 async def _made(check: str, of: str, work: Awaitable[str], within_s: float) -> Finding:
     try:
-        return Finding(check, of, await asyncio.wait_for(work, within_s))
+        return Finding(check, of, await within(within_s, work))
     except Problem as problem:
         return Finding(check, of, problem.said, problem.todo, problem.exit_code)
     except NeucodexError as error:
         said, _, todo = str(error).rpartition(": ")
         return Finding(check, of, said or todo, todo if said else "", error.exit_code)
-    except (asyncio.TimeoutError, TimeoutError):  # one and the same from Python 3.11 on
+    except TimeoutError:
         return Finding(check, of, f"nothing within {within_s:g} s", "try a longer --deadline", 5)
 
 
 async def _tcp(target: Target, asked: Asked) -> str:
-    host, _, port = target.address.rpartition(":")
+    host, port = split_address(target.address)
     began = time.perf_counter()
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(host.strip("[]"), int(port)), asked.deadline_s)
+        _, writer = await within(asked.deadline_s, asyncio.open_connection(host, port))
     except ConnectionRefusedError:
         raise Problem(
             "the machine is there, and no server listens on this port",
             f"start `neucodex-cloud --listen ...:{port}` there, or name the port on which it listens",
         ) from None
-    except (asyncio.TimeoutError, TimeoutError):
+    except TimeoutError:
         raise Problem(
             f"no answer within {asked.deadline_s:g} s",
             f"see that the machine is up, and that no firewall drops port {port} on the way",
@@ -147,22 +154,24 @@ async def _tls(target: Target, asked: Asked) -> str:
     security = asked.security
     if security.insecure:
         return "none: all travels in clear (--insecure)"
-    host, _, port = target.address.rpartition(":")
+    host, port = split_address(target.address)
     name = security.server_name(target)
     context = ssl.create_default_context(cafile=None if security.ca is None else str(security.ca))
     context.set_alpn_protocols(["h2"])
     if security.certificate is not None:
         context.load_cert_chain(security.certificate, security.key)
-    connecting = asyncio.open_connection(host.strip("[]"), int(port), ssl=context, server_hostname=name)
+    connecting = asyncio.open_connection(host, port, ssl=context, server_hostname=name)
     try:
-        _, writer = await asyncio.wait_for(connecting, asked.deadline_s)
+        _, writer = await within(asked.deadline_s, connecting)
     except ssl.SSLCertVerificationError as error:
         raise Problem(
             f"its certificate is not accepted: {error.verify_message}",
             f"name the authority that issued it (--tls-ca), or the name in it (--tls-name, now {name}); if it "
             "has expired or is not valid yet: renew it, or set this machine's clock",
         ) from None
-    except (ssl.SSLError, ConnectionError, asyncio.TimeoutError, TimeoutError) as error:
+    except TimeoutError:
+        raise _mute(asked) from None
+    except (ssl.SSLError, ConnectionError) as error:
         raise Problem(
             f"no TLS there ({getattr(error, 'reason', None) or type(error).__name__})",
             "give the cloud --tls-cert and --tls-key; or, on one machine, say --insecure here",
@@ -177,9 +186,11 @@ async def _health(ask: Callable[[], Awaitable[health_pb2.HealthCheckResponse]], 
     try:
         status = (await ask()).status
     except grpc.aio.AioRpcError as error:
-        said = f"{error.code().name}: {' '.join((error.details() or '').split())}"
+        said = f"{error.code().name}: {plain(' '.join((error.details() or '').split()))}"
         if error.code() is grpc.StatusCode.UNIMPLEMENTED:
             raise Problem(said, "a gRPC server that is no neucodex-cloud listens there: check --cloud", 6) from None
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            raise _mute(asked) from None
         if error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
             raise Problem(said, "give this edge a token that the cloud knows (--token-file)", 6) from None
         both = (
@@ -193,6 +204,14 @@ async def _health(ask: Callable[[], Awaitable[health_pb2.HealthCheckResponse]], 
         said = known.Name(status) if status in known.values() else f"health status {status}"
         raise Problem(said, "it is starting or draining: wait until it serves, or name another cloud")
     return "SERVING"
+
+
+def _mute(asked: Asked) -> Problem:
+    return Problem(
+        f"the machine takes connections, and the server there has said nothing within {asked.deadline_s:g} s",
+        "it is stopped, frozen or overloaded, if it is a neucodex-cloud: look at its process, and restart it; an edge "
+        "leaves it for the next --cloud by itself",
+    )
 
 
 async def _round_trip(ask: Callable[[], Awaitable[health_pb2.HealthCheckResponse]]) -> str:

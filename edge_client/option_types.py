@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from edge_client.windows import Window
+
 if TYPE_CHECKING:
     _CountType = click.ParamType[int | Literal["auto"]]
     _SizeType = click.ParamType[tuple[int, int]]
+    _WindowType = click.ParamType[Window]
 else:
-    _CountType = _SizeType = click.ParamType  # generic only in newer releases
+    _CountType = _SizeType = _WindowType = click.ParamType  # generic only in newer releases
 
 
 class CountOrAuto(_CountType):
@@ -40,6 +43,20 @@ class Size(_SizeType):
         if not (width.isdecimal() and height.isdecimal()):
             self.fail(f"{value!r} is no WIDTHxHEIGHT, such as 640x480", param, ctx)
         return int(height), int(width)
+
+
+class WindowType(_WindowType):
+    """count:N or time:MS, with a stride behind a slash."""
+
+    name = "count:N|time:MS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Window:
+        if isinstance(value, Window):
+            return value
+        try:
+            return Window.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def power_meter(value: str) -> Path | Literal["auto", "none"]:

@@ -27,7 +27,7 @@ UnderWay = deque[tuple[Item, "asyncio.Task[Verdict | None]"]]
 """What was read and is not reported yet, in the source's order."""
 
 KEPT = 20_000
-"""The summary is made from this many verdicts, the last ones: a run may go on for months."""
+"""The summary covers this many verdicts, the last ones: a run may go on for months."""
 
 
 class Session:
@@ -81,7 +81,8 @@ class Session:
     async def classify_all(self, source: Source, network: CoInference, in_flight: int = 1) -> None:
         """Every sample of a source, at most `in_flight` at once, reported in the source's order.
 
-        One more is read meanwhile. A verdict is reported as soon as it is there; it does not wait for the next sample.
+        One more is read meanwhile, where the source says so. A verdict is reported as soon as it is there; it does not
+        wait for the next sample.
 
         Raises:
             CloudUnavailable, CloudRefused: there is no cloud, and the loss policy ends the run.
@@ -92,19 +93,22 @@ class Session:
         if self._energy is not None:
             self._energy.begin()
         reader = ReaderThread(source)
-        reading: asyncio.Task[Item | None] | None = asyncio.create_task(reader.next())
+        reading: asyncio.Task[Item | None] | None = None
+        ended = False
         under_way: UnderWay = deque()
         try:
-            while reading is not None or under_way:
-                if reading is not None and reading.done() and len(under_way) < in_flight:
-                    item = reading.result()
-                    if item is None:
-                        reading = None
-                        continue
-                    under_way.append((item, asyncio.create_task(_outcome(item, network))))
-                    # The sample begins before the next one is read.
-                    await asyncio.sleep(0)
+            while not ended or under_way:
+                if reading is None and not ended and (source.read_ahead or len(under_way) < in_flight):
                     reading = asyncio.create_task(reader.next())
+                if reading is not None and reading.done() and len(under_way) < in_flight:
+                    item, reading = reading.result(), None
+                    if item is None:
+                        ended = True
+                    else:
+                        under_way.append((item, asyncio.create_task(_outcome(item, network))))
+                        # The sample begins before the next one is read.
+                        await asyncio.sleep(0)
+                    continue
                 waiting: set[asyncio.Task[Any]] = {task for _, task in list(under_way)[:1]}
                 if reading is not None and (not reading.done() or len(under_way) < in_flight):
                     waiting.add(reading)
@@ -166,7 +170,7 @@ class Session:
         self._report.failed(sample, reason)
 
     async def _abandon(self, under_way: UnderWay, began: float) -> None:
-        """The run is over: end what is under way. Verdicts that are there already are reported."""
+        """The run is over: end the samples in flight. Verdicts that are there already are reported."""
         for _, task in under_way:
             task.cancel()
         await asyncio.gather(*(task for _, task in under_way), return_exceptions=True)

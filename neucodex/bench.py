@@ -1,4 +1,4 @@
-"""`neucodex-bench`: runs the benchmarks of the checkout that this package lies in. A wheel does not hold them."""
+"""`neucodex-bench`: runs the benchmarks of the checkout that this package lies in. A wheel does not contain them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def main(checkout: Path = HERE) -> None:
     """Run the command line of `benchmarks/`.
 
     Args:
-        checkout: the folder that should hold `benchmarks/`.
+        checkout: the folder with `benchmarks/`.
 
     Raises:
         SystemExit: there are no benchmarks in it, or the command ended.

@@ -1,7 +1,7 @@
-"""A trained model on disk: a folder with a manifest, the weights of head and tail, and what makes them faster.
+"""A trained model on disk: a folder with a manifest, the weights of head and tail, and derived files.
 
 The manifest (`shared/manifest.py`) names the SHA-256 of each file, and the fingerprint is the SHA-256 of the manifest's
-bytes: a machine that holds only one half still proves which bundle it belongs to. Nothing is pickled, and no torch is
+bytes: a machine that has only one half can still prove which bundle it belongs to. Nothing is pickled, and no torch is
 needed to read one.
 """
 
@@ -33,11 +33,12 @@ from shared.manifest import (
     Manifest,
     StoredFile,
     file_name,
-    read_manifest,
-    write_manifest,
 )
+from shared.manifest_file import read_manifest, write_manifest
 
 MANIFEST = "manifest.json"
+MANIFEST_LIMIT = 1 << 24
+"""Bytes."""
 
 Weights = Mapping[str, NDArray[Any]]
 
@@ -68,12 +69,15 @@ class Bundle:
             ConfigError: it has no such execution.
         """
         try:
-            raw = (path / MANIFEST).read_bytes()
+            with (path / MANIFEST).open("rb") as file:
+                raw = file.read(MANIFEST_LIMIT + 1)
         except OSError as error:
             raise BundleError(
                 f"no bundle at {path}: cannot read {MANIFEST} ({error.strerror}); "
                 "name a folder such as models/resnet18-digits"
             ) from None
+        if len(raw) > MANIFEST_LIMIT:
+            raise BundleError(f"bundle {path}: {MANIFEST} is longer than {MANIFEST_LIMIT} bytes; copy the folder again")
         manifest, files = read_manifest(raw, f"bundle {path}: {MANIFEST}")
         bundle = cls(path, manifest, hashlib.sha256(raw).digest(), files, manifest.default_execution)
         return bundle if execution is None else bundle.run_as(execution)
@@ -93,7 +97,7 @@ class Bundle:
 
     @property
     def settings(self) -> ExecutionSpec:
-        """How the chosen execution runs and is read."""
+        """The settings of the chosen execution."""
         return self.manifest.executions[self.execution]
 
     def weights(self, half: Half) -> Weights:
@@ -105,7 +109,8 @@ class Bundle:
         return self._arrays(half)
 
     def licences(self) -> tuple[Licence, ...]:
-        """Those of other people's weights that went into these; both halves hold them, the head's are read.
+        """The licences of other people's weights that these were trained from. Both halves contain them; the head's are
+        read.
 
         Raises:
             BundleError: the file is missing or another, or what it says of licences is damaged.
@@ -153,12 +158,15 @@ class Bundle:
         return self._arrays(part) if self.has(part) else None
 
     def _arrays(self, part: BundlePart) -> Weights:
-        raw = self._read(part)
+        raw, name = self._read(part), self.files[part].name
         try:
-            return load_safetensors(raw)
-        except (SafetensorError, ValueError) as error:
-            name = self.files[part].name
+            arrays = load_safetensors(raw)
+        except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise BundleError(f"bundle {self.path}: {name} is no safetensors file ({error})") from None
+        for key, value in arrays.items():
+            if np.issubdtype(value.dtype, np.floating) and not _finite(value):
+                raise BundleError(f"bundle {self.path}: {name}: {key} holds numbers that are not finite")
+        return arrays
 
     def _read(self, part: BundlePart) -> bytes:
         stored = self.files[part]
@@ -184,7 +192,7 @@ def write_bundle(
         manifest: all but the files and the licences.
         head: the edge's weights by name.
         tail: the cloud's.
-        licences: of what the weights were made from. Both halves hold them, the manifest names them in
+        licences: of the weights that these were trained from. Both halves contain them, the manifest names them in
             `provenance.licences`, and `LICENSE.weights` is a copy for people, which no program reads.
 
     Returns:
@@ -211,7 +219,7 @@ def write_bundle(
 
 
 def write_codec(bundle: Bundle, arrays: Weights) -> Bundle:
-    """Write the spike codec's tables for the bundle's execution, in place of those it may have.
+    """Write the spike codec's tables for the bundle's execution. They replace those it has.
 
     Returns:
         The bundle as `Bundle.open` reads it back, with another fingerprint.
@@ -220,13 +228,13 @@ def write_codec(bundle: Bundle, arrays: Weights) -> Bundle:
 
 
 def write_local_exit(bundle: Bundle, spec: LocalExitSpec, weights: Weights, measured: Mapping[str, Any]) -> Bundle:
-    """Write a local exit for the bundle's execution, in place of the one it may have.
+    """Write a local exit for the bundle's execution. It replaces the one it has.
 
     Args:
         bundle: the one that is changed.
         spec: for the manifest.
         weights: by name; stored as `as_stored` says.
-        measured: how it came to be and what it does, for the execution's `measured["local_exit"]`.
+        measured: its calibration and results, for the execution's `measured["local_exit"]`.
 
     Returns:
         The bundle as `Bundle.open` reads it back, with another fingerprint.
@@ -241,7 +249,7 @@ def write_local_exit(bundle: Bundle, spec: LocalExitSpec, weights: Weights, meas
 def write_graphs(
     bundle: Bundle, graphs: Mapping[Extra, bytes | None], measured: Mapping[str, Any] | None = None
 ) -> Bundle:
-    """Write ONNX graphs into a bundle, in place of those it may have.
+    """Write ONNX graphs into a bundle. They replace those it has.
 
     Args:
         bundle: the one that is changed.
@@ -265,7 +273,7 @@ def write_parts(bundle: Bundle, manifest: Manifest, parts: Mapping[Extra, bytes 
             contents[file_name(part)] = (bundle.path / stored.name).read_bytes()
             files[part] = replace(stored, name=file_name(part))
     contents[MANIFEST] = write_manifest(manifest, files)
-    # Each beside its place first: a run that is killed leaves the old bundle, or for a moment one that does not open.
+    # each under a temporary name first: a killed run leaves the old bundle, or for a moment one that does not open
     for name, content in contents.items():
         (bundle.path / f"{name}.partial").write_bytes(content)
     for name in contents:
@@ -283,8 +291,14 @@ def _pack(arrays: Weights) -> bytes:
     return save_safetensors({name: np.asarray(value, order="C") for name, value in arrays.items()})
 
 
+def _finite(value: NDArray[Any]) -> bool:
+    """Whether all are finite as the float32 that is computed with."""
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(value.astype(np.float32) if value.itemsize > 4 else value).all())
+
+
 def as_stored(value: NDArray[Any]) -> NDArray[Any]:
-    """An array as a bundle holds it: floating-point numbers in float16, but an array with larger ones as it is.
+    """An array as a bundle stores it: floating-point numbers in float16; an array with larger numbers stays as it is.
 
     (The variance of a first convolution that was trained on pixels of 0 to 255 may exceed 65504.)
     """

@@ -1,7 +1,8 @@
-"""What all command lines share: options that are environment variables too, addresses, logs, and errors for people."""
+"""Shared by all command lines: options that are environment variables too, addresses, logs, and errors for people."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -12,6 +13,9 @@ import click
 
 from shared.errors import ConfigError, NeucodexError
 from shared.execution import EXECUTIONS
+from shared.known_variables import unknown_variables
+from shared.logs import LOGGED
+from shared.plain_text import plain
 from shared.version import VERSION
 
 Address = tuple[str, int]
@@ -26,6 +30,10 @@ else:
 
 INTERRUPTED = 130
 """Exit code of a run that was ended by Ctrl-C, as shells have it."""
+
+
+MULTIPROCESS = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
+"""Inherited from another program they would send our metrics to its folder, or fail where that is gone."""
 
 
 def option(flag: str, *names: str, **settings: Any) -> Callable[[F], F]:
@@ -52,6 +60,12 @@ def log_options(command: F) -> F:
     )(command)
 
 
+def warn_of_unknown_variables() -> None:
+    """Log which NEUCODEX_* environment variables no flag reads. Logs are configured."""
+    for sentence in unknown_variables(os.environ):
+        logging.getLogger(__name__).warning(sentence)
+
+
 class HostPort(_HostPortType):
     """HOST:PORT; an IPv6 host stands in brackets; :PORT means all interfaces."""
 
@@ -74,10 +88,22 @@ def parse_address(value: str) -> Address:
     Raises:
         ConfigError: it is none.
     """
+    if "/" in value:
+        without = value.rsplit("://", maxsplit=1)[-1].split("/", maxsplit=1)[0]
+        raise ConfigError(
+            f"{value!r} is a URL, and no HOST:PORT: say {without if ':' in without else f'{without}:50051'}; TLS is "
+            "used unless --insecure says otherwise"
+        )
     host, separator, port = value.rpartition(":")
     if not separator or not port.isdecimal() or int(port) > 65535:
         raise ConfigError(f"{value!r} is no HOST:PORT, such as 127.0.0.1:50051")
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104  asked for by the user
+
+
+def split_address(text: str) -> Address:
+    """HOST:PORT, as `join_address` writes it, as (host, port)."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def join_address(address: Address) -> str:
@@ -111,6 +137,10 @@ def run(command: click.Command) -> None:
     Exit codes: 0 all done, 1 some samples failed, 2 wrong usage or configuration, 3 bundle, 4 input, 5 cloud not
     reachable, 6 cloud refused, 7 results cannot be written, 8 the cloud's engine failed for good, 130 interrupted.
     """
+    for name in MULTIPROCESS:
+        os.environ.pop(name, None)
+    if sys.stderr is None:  # it was closed: what belongs there must not go elsewhere
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115  until the process ends
     try:
         code = command.main(standalone_mode=False)
     except click.exceptions.Abort:
@@ -121,7 +151,7 @@ def run(command: click.Command) -> None:
         error.show()
         sys.exit(error.exit_code)
     except NeucodexError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {plain(error, LOGGED)}", err=True)
         sys.exit(error.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -1,8 +1,8 @@
-"""What a sample costs an edge in joules: operations, bytes and time on the air in, energy out. Pure.
+"""Computes the energy that an edge spends on a sample, in joules, from operations, bytes and time on the air. Pure.
 
-Two kinds of joules are kept apart by their types: `Modelled` ones are arithmetic from published constants and say how
-two ways of doing the work compare; `Measured` ones come from a meter, and hold whatever else that meter sees. Neither
-turns into the other.
+Two kinds of joules are kept apart by their types: `Modelled` ones are computed from published constants and compare two
+methods; `Measured` ones come from a meter, and include everything else that the meter sees. Neither turns into the
+other.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Modelled:
 
 @dataclass(frozen=True)
 class Measured:
-    """Joules that a meter counted, of all that is behind it: a processor (rapl) or a board (ina3221, file)."""
+    """Joules that a meter counted, of everything that it measures: a processor (rapl) or a board (ina3221, file)."""
 
     joules: float
     meter: Meter
@@ -115,18 +115,27 @@ class Cost:
 
 
 def compute_joules(macs: float, accumulates: float) -> float:
-    """Of operations alone: neither memory nor the idle processor is in it, as is usual with these constants."""
+    """The energy of operations alone, without memory and the idle processor, as is usual with these constants."""
     return macs * MAC_J + accumulates * AC_J
 
 
 def radio_joules(radio: Radio, up_bytes: float, down_bytes: float, awake_s: float) -> float:
-    """Of bytes on the link, and of the time from the first of them to the answer."""
+    """The energy of bytes on the link, and of the time from the first byte to the answer.
+
+    Args:
+        radio: its constants.
+        up_bytes: bytes sent.
+        down_bytes: bytes received.
+        awake_s: seconds from the first byte to the answer.
+    """
     return up_bytes * radio.up_j_per_byte + down_bytes * radio.down_j_per_byte + awake_s * radio.listening_w
 
 
 def local_exit_macs(settings: ExecutionSpec) -> float:
     """Multiply-accumulates each time that the local exit of an execution is asked; 0 where there is none."""
-    return float(settings.measured.get("local_exit", {}).get("operations", 0))
+    exit_ = settings.measured.get("local_exit")
+    operations = exit_.get("operations") if isinstance(exit_, Mapping) else None
+    return float(operations) if isinstance(operations, (int, float)) else 0.0
 
 
 def edge_cost(bundle: Bundle) -> Cost | None:

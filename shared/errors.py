@@ -23,12 +23,14 @@ _Error = TypeVar("_Error", bound="NeucodexError")
 
 
 class NeucodexError(Exception):
-    """Base of all; its text is one line, fit to be shown to a person."""
+    """Base of all our exceptions. Its text is one line for people."""
 
     exit_code = 1
 
     def fresh_copy(self: _Error) -> _Error:
-        """A copy that was never raised. One that is kept, or raised twice, holds every stack frame it went through."""
+        """A copy that was never raised. An exception that is kept, or raised twice, refers to every stack frame it went
+        through.
+        """
         return copy.copy(self)
 
 
@@ -77,11 +79,13 @@ class EngineFailed(NeucodexError):
 class CloudUnavailable(NeucodexError):
     """No cloud answered within the deadline, or the connection was lost and not regained.
 
-    `retry_after_s` is how long the cloud asked to be left alone, 0 where it did not.
+    `retry_after_s` is how long the cloud asked to be left alone, 0 where it did not. `starting` says that there may be
+    a cloud soon: it warms up, or nothing listens there yet.
     """
 
     exit_code = 5
     retry_after_s: float = 0.0
+    starting: bool = False
 
 
 class CloudRefused(NeucodexError):

@@ -1,4 +1,4 @@
-"""The two ways in which one set of weights runs. Edge and cloud agree on one in Open.
+"""The two executions of one set of weights. Edge and cloud agree on one in Open.
 
 spiking: head and tail step integrate-and-fire neurons, as the paper has it; for neuromorphic hardware, and for events
     whose order matters.
@@ -26,7 +26,7 @@ def executions_of(spec: NetworkSpec) -> tuple[Execution, ...]:
 
 
 def why_not_rate(spec: NetworkSpec) -> str | None:
-    """Why a network has no `rate` execution; None where it has one."""
+    """Why a network has no `rate` execution; None if it has one."""
     neuron = spec.neuron
     if spec.bottleneck is None:
         return "it needs network.bottleneck: the bottleneck's neurons make the frames"

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Flag:
-    """How a field is called on the command line.
+    """The name and help of a field on the command line.
 
     Attributes:
         name: such as --threads.
@@ -104,7 +104,7 @@ def _required(field: dataclasses.Field[Any]) -> bool:
 def _click_settings(hint: Any) -> dict[str, Any]:
     alternatives = [each for each in get_args(hint) if each is not NoneType]
     if NoneType in get_args(hint) and len(alternatives) == 1:
-        return _click_settings(alternatives[0])
+        return {"default": None} if alternatives == [bool] else _click_settings(alternatives[0])
     if hint is bool:
         return {"is_flag": True}
     if get_origin(hint) is Literal:

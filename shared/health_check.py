@@ -1,20 +1,23 @@
 """`python -m shared.health_check`: asks a cloud whether it serves, by gRPC's health service. For containers and probes.
 
 It takes its addresses, certificates and names from the flags, or from the variables that the edge and the cloud take
-them from, so that in a container it needs nothing said twice. It loads neither a bundle nor torch.
+them from, so that in a container of either nothing is configured twice. It loads neither a bundle nor torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from shared.command_line import HostPort, existing_path, join_address, option, run
-from shared.security import read_secret
+from shared.plain_text import plain
+from shared.proxy import WITHOUT_PROXY, proxy_to
+from shared.security import read_secret, system_authorities
 
 
 def serves(
@@ -25,9 +28,11 @@ def serves(
     `credentials` None asks in clear; `name` is expected in the certificate instead of the host.
     """
     target = join_address(address)
-    options = [("grpc.ssl_target_name_override", name)] if name is not None else []
+    options: list[tuple[str, Any]] = [] if name is None else [("grpc.ssl_target_name_override", name)]
+    if proxy_to(address[0]) is None:
+        options.append(WITHOUT_PROXY)
     if credentials is None:
-        opened = grpc.insecure_channel(target)
+        opened = grpc.insecure_channel(target, options)
     else:
         opened = grpc.secure_channel(target, credentials, options)
     with opened as channel:
@@ -56,11 +61,11 @@ def command(
     insecure: bool,
     timeout: float,
 ) -> int:
-    """Exit code 0 when a cloud serves, 1 when none does: what each answered is said on standard error."""
+    """Exit code 0 when a cloud serves, 1 when none does: the answers are printed on standard error."""
     credentials = None
     if not insecure:
         credentials = grpc.ssl_channel_credentials(
-            None if tls_ca is None else read_secret(tls_ca, "--tls-ca"),
+            system_authorities() if tls_ca is None else read_secret(tls_ca, "--tls-ca"),
             None if tls_key is None else read_secret(tls_key, "--tls-key"),
             None if tls_cert is None else read_secret(tls_cert, "--tls-cert"),
         )
@@ -68,7 +73,7 @@ def command(
         answer = serves(address, credentials, tls_name, timeout)
         if answer == "SERVING":
             return 0
-        click.echo(f"{join_address(address)}: {answer}", err=True)
+        click.echo(f"{join_address(address)}: {plain(answer)}", err=True)
     return 1
 
 

@@ -1,6 +1,6 @@
-"""Licences of other people's weights: they travel inside every weights file that was made from those.
+"""Licences of other people's weights. Every weights file that was trained from those contains them.
 
-A safetensors file holds them in its metadata, a bundle in both of its halves; people read them in `LICENSE.weights`.
+A safetensors file has them in its metadata, a bundle in both halves. `LICENSE.weights` is a copy for people.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Origin = Literal["weights", "teacher"]
 
 @dataclass(frozen=True)
 class Licence:
-    """What a network owes to another one.
+    """The licence of another network that a network was trained from.
 
     source: the other network, for people: its name and where it comes from.
     text: of its licence, whole.
@@ -44,7 +44,7 @@ class Licence:
 
     @classmethod
     def read(cls, path: Path, source: str, of: Origin = "weights") -> Licence:
-        """One whose text is in a file.
+        """Read a licence's text from a file.
 
         Raises:
             ConfigError: the file cannot be read, or is empty.
@@ -78,7 +78,7 @@ def as_metadata(licences: Iterable[Licence]) -> dict[str, str] | None:
 
 
 def read_licences(file: BinaryIO) -> tuple[Licence, ...]:
-    """Those in a safetensors file, of which only the header is read.
+    """The licences in a safetensors file. Only its header is read.
 
     Raises:
         ConfigError: the file has no such header, or other metadata under our key.
@@ -92,6 +92,6 @@ def read_licences(file: BinaryIO) -> tuple[Licence, ...]:
 
 
 def as_text(licences: Iterable[Licence]) -> str:
-    """What `LICENSE.weights` says."""
+    """The text of `LICENSE.weights`."""
     roles = {"weights": "These weights were made from those of", "teacher": "These weights were trained by answers of"}
     return "\n".join(f"{roles[licence.of]}\n{licence.source}\n\n{licence.text.strip()}\n" for licence in licences)

@@ -14,9 +14,13 @@ from typing import IO, Literal
 
 from pythonjsonlogger.json import JsonFormatter
 
+from shared.plain_text import plain
 from shared.timestamps import rfc3339
 
 LogFormat = Literal["text", "json"]
+
+LOGGED = 2000
+"""Characters of a message in the log."""
 
 STDERR = 2
 END = b"\x00"
@@ -32,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class TextFormatter(logging.Formatter):
-    """A line with its time in UTC."""
+    """One line for a record, with its time in UTC, whatever is in its message; a traceback follows as it is."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
@@ -40,6 +44,11 @@ class TextFormatter(logging.Formatter):
     def formatTime(self, record: logging.LogRecord, _: str | None = None) -> str:  # noqa: N802  logging's name
         """The record's time."""
         return rfc3339(record.created)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
+        """The line."""
+        record.message = plain(record.message, LOGGED)
+        return super().formatMessage(record)
 
 
 class JsonLineFormatter(JsonFormatter):

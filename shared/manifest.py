@@ -1,40 +1,32 @@
-"""A bundle's manifest: everything about a trained network but its weights, as plain data.
-
-`read_manifest` takes the bytes of `manifest.json`, `write_manifest` makes them. A bundle of format version 1 knew one
-execution, `spiking`; it is read as one that has no other.
-"""
+"""A bundle's manifest: everything about a trained network but its weights, as plain data."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from shared.errors import BundleError, ConfigError
-from shared.execution import EXECUTIONS, Execution, why_not_rate
+from shared.execution import Execution
 from shared.exit_policy import ExitPolicy
 from shared.network_spec import NetworkSpec, Shape
 from shared.picture_fit import PictureFit
-from shared.plain_data import dataclass_from
-
-FORMAT = "neucodex-bundle"
-VERSION = 2
 
 Half = Literal["head", "tail"]
 Extra = Literal[
     "codec-rate", "codec-spiking", "exit-rate", "exit-spiking",
-    "head-embed", "head-step", "head-step-int8", "head-rate", "head-rate-int8", "tail-rate", "tail-rate-int8",
+    "head-embed", "head-step", "head-step-int8", "head-rate", "head-rate-int8",
+    "tail-step", "tail-rate", "tail-rate-int8",
 ]  # fmt: skip
 BundlePart = Half | Extra
 
 HALVES: tuple[Half, ...] = get_args(Half)
 EXTRAS: tuple[Extra, ...] = get_args(Extra)
-"""What a bundle may hold besides its weights.
+"""The parts that a bundle may have besides its weights.
 
 codec-*: the spike codec's tables for one execution, needed on both machines;  exit-*: the weights of the edge's local
 exit;  head-embed, head-step, head-step-int8: the spiking head as ONNX graphs, the first convolution and one timestep of
-the rest;  head-rate, head-rate-int8: the head that runs once;  tail-rate, tail-rate-int8: the tail on a sum of frames.
+the rest;  tail-step: one timestep of the spiking tail, a graph whose weights are those of the tail;  head-rate,
+head-rate-int8: the head that runs once;  tail-rate, tail-rate-int8: the tail on a sum of frames.
 """
 
 _GRAPHS = ("head-", "tail-")
@@ -51,7 +43,7 @@ class Normalisation:
 
 @dataclass(frozen=True)
 class LocalExitSpec:
-    """The small classifier of the edge: how its input and its feature map are pooled, and its own calibration.
+    """The edge's small classifier: its pooling and its calibration.
 
     `pools` are the sides of the squares over which the mean spikes, and then the features, are averaged. `exit_policy`
     says when the edge may answer with it before anything was sent.
@@ -64,7 +56,7 @@ class LocalExitSpec:
 
 @dataclass(frozen=True)
 class ExecutionSpec:
-    """How the network is run and read in one execution, and what was measured with it.
+    """The settings and measurements of the network in one execution.
 
     Attributes:
         temperature: divides the logits before the softmax.
@@ -91,9 +83,9 @@ class Manifest:
     """Everything about a bundle but its weights.
 
     `frame_shape` is the shape of the spikes on the wire, `split_shape` that of the feature map they stand for.
-    `executions` are the ways in which the weights may be run, `default_execution` the one that did better on held-out
-    samples. `fit` is how a picture gets the network's size. `provenance` says how the bundle came to be (data set,
-    recipe, commit, seed); it is for people.
+    `executions` are those that the weights can run in, `default_execution` the one that was better on held-out samples.
+    `fit` is how a picture gets the network's size. `provenance` says how the bundle came to be (data set, recipe,
+    commit, seed); it is for people.
     """
 
     name: str
@@ -121,135 +113,5 @@ class StoredFile:
 
 
 def file_name(part: BundlePart) -> str:
-    """The name of the file that holds a part."""
+    """The name of the file of a part."""
     return f"{part}.onnx" if part.startswith(_GRAPHS) else f"{part}.safetensors"
-
-
-def write_manifest(manifest: Manifest, files: Mapping[BundlePart, StoredFile]) -> bytes:
-    """The bytes of `manifest.json`."""
-    described = asdict(manifest)
-    for execution in described["executions"].values():
-        if execution["local_exit"] is None:
-            del execution["local_exit"]
-    values = {
-        "format": FORMAT,
-        "version": VERSION,
-        **described,
-        "files": {part: {"sha256": stored.sha256} for part, stored in files.items()},
-    }
-    return (json.dumps(values, indent=2, sort_keys=True) + "\n").encode()
-
-
-def read_manifest(raw: bytes, where: str) -> tuple[Manifest, dict[BundlePart, StoredFile]]:
-    """The manifest in the bytes of `manifest.json`, and the files that it names.
-
-    Args:
-        raw: the bytes.
-        where: names the file in messages.
-
-    Raises:
-        BundleError: they describe no bundle, or one of another version of this program.
-    """
-    try:
-        values = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{where} is no JSON ({error}); copy the whole folder again") from None
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise BundleError(f"{where} does not describe a {FORMAT}")
-    version = values.get("version")
-    if version not in (1, VERSION):
-        raise BundleError(f"{where} has version {version!r}: this program reads versions 1 and {VERSION}")
-    try:
-        files = _files(values["files"]) if version == VERSION else _files_of_version_1(values["files"])
-        described = {name: value for name, value in values.items() if name not in ("format", "version", "files")}
-        if version == 1:
-            described = _from_version_1(described)
-        _check_names(described["executions"])
-        manifest = dataclass_from(Manifest, described)
-    except ConfigError as error:
-        raise BundleError(f"{where}: {error}") from None
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BundleError(f"{where} lacks a field, or one has a value of a wrong kind ({error})") from None
-    _check(manifest, files, where)
-    return manifest, files
-
-
-def _files(named: Mapping[str, Mapping[str, Any]]) -> dict[BundlePart, StoredFile]:
-    parts: tuple[BundlePart, ...] = (*HALVES, *(part for part in EXTRAS if part in named))
-    return {part: _stored(named, part, file_name(part)) for part in parts}
-
-
-def _files_of_version_1(named: Mapping[str, Mapping[str, Any]]) -> dict[BundlePart, StoredFile]:
-    """Version 1 called the tables and the local exit `codec` and `exit`."""
-    older: dict[BundlePart, str] = {"codec-spiking": "codec", "exit-spiking": "exit"}
-    files: dict[BundlePart, StoredFile] = {}
-    for part in (*HALVES, *EXTRAS):
-        name = older.get(part, part)
-        if name in named or part in HALVES:
-            files[part] = _stored(named, name, f"{name}.safetensors" if part in older else file_name(part))
-    return files
-
-
-def _stored(named: Mapping[str, Mapping[str, Any]], name: str, file: str) -> StoredFile:
-    if name not in named or "sha256" not in named[name]:
-        raise ConfigError(f"files.{name}.sha256 is missing")
-    return StoredFile(file, str(named[name]["sha256"]))
-
-
-def _from_version_1(described: Mapping[str, Any]) -> dict[str, Any]:
-    values = dict(described)
-    provenance = dict(values["provenance"])
-    spiking = {name: values.pop(name) for name in ("temperature", "exit_policy")}
-    if "local_exit" in values:
-        spiking["local_exit"] = values.pop("local_exit")
-    spiking["measured"] = {
-        name: provenance.pop(name) for name in ("calibration", "test", "local_exit", "int8") if name in provenance
-    }
-    return {
-        **values,
-        "executions": {"spiking": spiking},
-        "default_execution": "spiking",
-        "provenance": provenance,
-    }
-
-
-def _check_names(executions: Any) -> None:
-    if not isinstance(executions, Mapping):
-        raise ConfigError("executions must map the name of an execution to its description")
-    for name in executions:
-        if name not in EXECUTIONS:
-            raise ConfigError(f"executions.{name} is not known to this version: {' and '.join(EXECUTIONS)} are")
-
-
-def _check(manifest: Manifest, files: Mapping[BundlePart, StoredFile], where: str) -> None:
-    network = manifest.network
-    if len(manifest.class_names) != network.classes:
-        raise BundleError(f"{where} names {len(manifest.class_names)} classes, its network has {network.classes}")
-    channels = network.input_shape[0]
-    if {len(manifest.normalisation.mean), len(manifest.normalisation.std)} != {channels}:
-        raise BundleError(f"{where}: normalisation.mean and .std must have {channels} values, one for each channel")
-    if manifest.default_execution not in manifest.executions:
-        raise BundleError(f"{where}: default_execution is {manifest.default_execution!r}, which is not in executions")
-    for execution, spec in manifest.executions.items():
-        _check_execution(execution, spec, manifest, files, f"{where}: executions.{execution}")
-
-
-def _check_execution(
-    execution: Execution, spec: ExecutionSpec, manifest: Manifest, files: Mapping[BundlePart, StoredFile], where: str
-) -> None:
-    if execution == "rate" and (reason := why_not_rate(manifest.network)):
-        raise BundleError(f"{where} is not possible: {reason}")
-    if not spec.temperature > 0.0:
-        raise BundleError(f"{where}.temperature is {spec.temperature}, it must be positive")
-    if not 0.0 <= spec.readout_leak <= 1.0:
-        raise BundleError(f"{where}.readout_leak is {spec.readout_leak}, it must lie in 0..1")
-    if not (1 <= spec.head_levels <= 255 and 1 <= spec.tail_levels <= 255):
-        raise BundleError(f"{where}: head_levels and tail_levels must lie in 1..255")
-    part: BundlePart = f"exit-{execution}"  # type: ignore[assignment]
-    exit_spec = spec.local_exit
-    if (exit_spec is not None) != (part in files):
-        raise BundleError(f"{where}.local_exit and files.{part}: one is there without the other; copy the folder again")
-    if exit_spec is not None and not (exit_spec.temperature > 0.0 and min(exit_spec.pools) > 0):
-        raise BundleError(
-            f"{where}.local_exit: temperature is {exit_spec.temperature}, pools {exit_spec.pools}: must be positive"
-        )

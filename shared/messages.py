@@ -1,6 +1,6 @@
-"""What the two sides say to each other, as plain values: the domain's words in types.
+"""The messages between edge and cloud, as plain values.
 
-`shared.wire` turns them into protobuf and back. These carry what was validated; nothing here knows about gRPC.
+`shared.wire` turns them into protobuf and back. Their values are validated. Nothing here depends on gRPC.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from shared.execution import Execution
 
 PROTOCOL_VERSION = 1
 
+WARMING_UP = "warming up"
+"""How the status text of a cloud begins that will soon serve; an edge goes by it."""
+
 
 class Codec(IntEnum):
-    """How a frame's spikes are written as bytes; the values are the wire's, where 0 takes no room."""
+    """How a frame's spikes are encoded. The values are the wire's, where 0 takes no bytes."""
 
     RANGE = 0
     PACKED_BITS = 1
@@ -34,7 +37,7 @@ class RejectionCode(IntEnum):
 
 @dataclass(frozen=True)
 class Open:
-    """The edge's first message: what it runs and what it wants back (`top_k` 0: the confidences of all classes)."""
+    """The edge's first message: its bundle and execution, and the answers it needs (`top_k` 0: all confidences)."""
 
     fingerprint: bytes
     execution: Execution = "spiking"

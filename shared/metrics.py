@@ -51,15 +51,17 @@ class Metrics:
             for metric in table
         }
         for metric in table:
-            made: Any
+            created: Any
             names = tuple(metric.labels)
             if metric.kind == "histogram":
-                made = Histogram(metric.name, metric.help, names, buckets=metric.buckets, registry=self.registry)
+                created = Histogram(metric.name, metric.help, names, buckets=metric.buckets, registry=self.registry)
             elif metric.kind == "counter":
-                made = Counter(metric.name, metric.help, names, registry=self.registry)
+                created = Counter(metric.name, metric.help, names, registry=self.registry)
             else:
-                made = Gauge(metric.name, metric.help, names, registry=self.registry, multiprocess_mode=metric.of_many)
-            self._metrics[metric.name] = made
+                created = Gauge(
+                    metric.name, metric.help, names, registry=self.registry, multiprocess_mode=metric.of_many
+                )
+            self._metrics[metric.name] = created
         self._create(labels or {})
 
     def declare_label_values(self, label: str, *values: str) -> None:

@@ -5,6 +5,7 @@ No torch here: the bundle's manifest carries a `NetworkSpec`, and an edge that r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
@@ -35,6 +36,18 @@ VGG_CONVOLUTIONS = (2, 2, 3, 3, 3)
 FLOAT_BITS = 32
 """The paper counts an uncompressed feature map at 32 bits a value."""
 
+LIMITS: Mapping[str, int] = {"timesteps": 1024, "classes": 65_536, "width": 4096}
+"""What a network may have of each: a description that asks for more is damaged, and would take all memory."""
+
+SIDE_LIMIT = 4096
+"""Pixels along each side of an input, and channels of any layer that a description names."""
+
+SAMPLE_LIMIT = 1 << 27
+"""Values of one sample: 128 MiB of uint8."""
+
+BLOCK_LIMIT = 64
+"""Residual blocks of a stage, and layers of a light head or of its decoder."""
+
 
 @dataclass(frozen=True)
 class NeuronSpec:
@@ -60,33 +73,35 @@ class NeuronSpec:
     def __post_init__(self) -> None:
         if not 0.0 < self.leak <= 1.0:
             raise SpecError(f"neuron.leak is {self.leak}: it must lie in (0, 1]")
-        if not self.threshold > 0.0:
-            raise SpecError(f"neuron.threshold is {self.threshold}: it must be positive")
-        if not self.initial_membrane <= self.threshold:
-            raise SpecError(f"neuron.initial_membrane is {self.initial_membrane}: it must not exceed the threshold")
+        if not 0.0 < self.threshold < math.inf:
+            raise SpecError(f"neuron.threshold is {self.threshold}: it must be positive and finite")
+        if not -math.inf < self.initial_membrane <= self.threshold:
+            raise SpecError(
+                f"neuron.initial_membrane is {self.initial_membrane}: finite, and it must not exceed the threshold"
+            )
         if self.surrogate not in get_args(Surrogate):
             raise SpecError(f"neuron.surrogate is {self.surrogate!r}: one of {', '.join(get_args(Surrogate))}")
-        if not self.slope > 0.0:
-            raise SpecError(f"neuron.slope is {self.slope}: it must be positive")
+        if not 0.0 < self.slope < math.inf:
+            raise SpecError(f"neuron.slope is {self.slope}: it must be positive and finite")
 
 
 @dataclass(frozen=True)
 class BottleneckSpec:
-    """The learned compressor at the split: `channels` binary channels, the map shrunk `stride` times each way."""
+    """The learned compressor at the split: `channels` binary channels, each side of the map divided by `stride`."""
 
     channels: int = 1
     stride: int = 1
 
     def __post_init__(self) -> None:
-        if self.channels < 1:
-            raise SpecError(f"bottleneck.channels is {self.channels}: at least 1")
+        if not 1 <= self.channels <= SIDE_LIMIT:
+            raise SpecError(f"bottleneck.channels is {self.channels}: it must lie in 1..{SIDE_LIMIT}")
         if self.stride not in (1, 2, 4, 8):
             raise SpecError(f"bottleneck.stride is {self.stride}: one of 1, 2, 4, 8")
 
 
 @dataclass(frozen=True)
 class LightHeadSpec:
-    """A head that is no part of the backbone: small convolutions straight from the input, in place of its layers.
+    """A head that is no part of the backbone: small convolutions straight from the input, which replace its layers.
 
     The cloud's decoder is larger in return: it computes from the frames what the split's own layers would compute.
 
@@ -104,8 +119,10 @@ class LightHeadSpec:
             raise SpecError(
                 f"light.channels is {self.channels}, light.strides {self.strides}: as many of each, one or more"
             )
-        if min(self.channels) < 1 or not self.decoder or min(self.decoder) < 1:
-            raise SpecError("light.channels and light.decoder must be positive")
+        if not self.decoder or max(len(self.channels), len(self.decoder)) > BLOCK_LIMIT:
+            raise SpecError(f"light.channels and light.decoder must have 1 to {BLOCK_LIMIT} numbers each")
+        if not all(1 <= channels <= SIDE_LIMIT for channels in (*self.channels, *self.decoder)):
+            raise SpecError(f"light.channels and light.decoder must lie in 1..{SIDE_LIMIT}")
         if not set(self.strides) <= {1, 2, 4}:
             raise SpecError(f"light.strides is {self.strides}: each one of 1, 2, 4")
 
@@ -117,7 +134,7 @@ class NetworkSpec:
     `width` is the number of channels of the first stage (64 is the published full width; the others follow it).
     `bottleneck` None sends the split's own spikes. `blocks` and `shortcut` are resnet18's: how many residual blocks
     layer1..layer4 have, and what goes along their shortcuts: `currents`, or `spikes` as in the published network
-    (`shared.models.layers` has both). `light` puts a head of its own in place of the backbone's layers up to the split.
+    (`shared.models.layers` has both). `light` replaces the backbone's layers up to the split by a head of its own.
     """
 
     backbone: Backbone
@@ -145,19 +162,26 @@ class NetworkSpec:
             raise SpecError("stem 'imagenet' belongs to resnet18: vgg16 has none, leave it at 'cifar'")
         if self.shortcut not in get_args(Shortcut):
             raise SpecError(f"shortcut is {self.shortcut!r}: one of {', '.join(get_args(Shortcut))}")
-        if len(self.blocks) != len(RESNET_BLOCKS) or min(self.blocks) < 1:
-            raise SpecError(f"blocks is {self.blocks}: four numbers of at least 1, for layer1 to layer4")
+        if len(self.blocks) != len(RESNET_BLOCKS) or not all(1 <= count <= BLOCK_LIMIT for count in self.blocks):
+            raise SpecError(f"blocks is {self.blocks}: four numbers in 1..{BLOCK_LIMIT}, for layer1 to layer4")
         if self.backbone == "vgg16" and (self.blocks != RESNET_BLOCKS or self.shortcut != "currents"):
             raise SpecError("blocks and shortcut belong to resnet18: vgg16 has no residual blocks, leave them out")
         if self.light is not None and (self.bottleneck is None or self.bottleneck.stride != 1):
             raise SpecError("light needs network.bottleneck with stride 1: light.strides shrink the map")
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
         if self.input_kind not in get_args(InputKind):
             raise SpecError(f"input_kind is {self.input_kind!r}: one of {', '.join(get_args(InputKind))}")
-        if len(self.input_shape) != 3 or min(self.input_shape) < 1:
-            raise SpecError(f"input_shape is {self.input_shape}: three positive numbers, channels, height, width")
-        for name in ("classes", "width", "timesteps"):
-            if getattr(self, name) < 1:
-                raise SpecError(f"{name} is {getattr(self, name)}: at least 1")
+        if len(self.input_shape) != 3 or not all(1 <= size <= SIDE_LIMIT for size in self.input_shape):
+            raise SpecError(
+                f"input_shape is {self.input_shape}: three numbers in 1..{SIDE_LIMIT}, channels, height, width"
+            )
+        for name, limit in LIMITS.items():
+            if not 1 <= getattr(self, name) <= limit:
+                raise SpecError(f"{name} is {getattr(self, name)}: it must lie in 1..{limit}")
+        if math.prod(self.sample_shape) > SAMPLE_LIMIT:
+            raise SpecError(f"a sample of {self.sample_shape} values is larger than {SAMPLE_LIMIT} bytes")
 
     @property
     def sample_shape(self) -> Shape | tuple[int, int, int, int]:

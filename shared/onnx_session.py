@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from shared.bundle import Bundle
+from shared.bundle import Bundle, Weights
 from shared.errors import BundleError, ConfigError
 from shared.manifest import Extra
 
@@ -21,24 +21,34 @@ def check_installed() -> None:
         raise ConfigError("--runtime onnx needs onnxruntime: pip install '.[edge]' or '.[cloud]' in a checkout")
 
 
-def session_of(graph: bytes, threads: int) -> InferenceSession:
-    """The session of a graph on the CPU. It raises whatever onnxruntime does where it does not take the graph."""
+def session_of(graph: bytes, threads: int, weights: Weights | None = None) -> InferenceSession:
+    """The session of a graph on the CPU. It raises whatever onnxruntime does where it does not take the graph.
+
+    Args:
+        graph: an ONNX file's bytes.
+        threads: of onnxruntime's operations.
+        weights: by name, those that the graph takes from outside.
+    """
     import onnxruntime  # noqa: PLC0415
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = ERRORS_ONLY
+    if weights is not None:
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
+        options.add_external_initializers(list(weights), values)
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
-def open_session(bundle: Bundle, part: Extra, threads: int) -> InferenceSession:
+def open_session(bundle: Bundle, part: Extra, threads: int, weights: Weights | None = None) -> InferenceSession:
     """The session of one graph.
 
     Args:
         bundle: whose graph it is.
         part: which one.
         threads: of onnxruntime's operations.
+        weights: by name, those that the graph takes from outside.
 
     Raises:
         BundleError: the graph is missing or damaged.
@@ -57,6 +67,6 @@ def open_session(bundle: Bundle, part: Extra, threads: int) -> InferenceSession:
             f"`neucodex-train export --bundle {bundle.path} --runtime {runtime}`, and copy it to both machines again"
         )
     try:
-        return session_of(graph, threads)
+        return session_of(graph, threads, weights)
     except Exception as error:  # onnxruntime's exceptions share no base of their own
         raise BundleError(f"bundle {bundle.path}: onnxruntime does not take {part}.onnx: {error}") from None

@@ -32,11 +32,10 @@ def count(spec: NetworkSpec) -> tuple[LayerCount, ...]:
     The first, which is real-valued, runs once for a picture and once for each frame of events; the others at every
     timestep.
     """
-    names = SPLITS[spec.backbone]
-    cut = names.index(spec.split)
+    cut = SPLITS[spec.backbone].index(spec.split)
     layers: list[LayerCount] = []
     shape = spec.input_shape
-    for index, name in enumerate(names):
+    for index, name in enumerate(SPLITS[spec.backbone]):
         half: Side = "edge" if index <= cut else "cloud"
         operations, shape = _stage(spec, index, shape)
         if spec.light is None or half == "cloud":
@@ -49,6 +48,24 @@ def count(spec: NetworkSpec) -> tuple[LayerCount, ...]:
 def dense(spec: NetworkSpec, half: Side | None = None, *, real_valued: bool = False) -> int:
     """Operations of one pass of a half, or of both: of the layers that see spikes, or of the one `real_valued`."""
     return sum(layer.dense for layer in count(spec) if half in (None, layer.half) and layer.real_valued is real_valued)
+
+
+def split_shape(spec: NetworkSpec) -> Shape:
+    """Of the feature map at the split."""
+    shape = spec.input_shape
+    for index in range(SPLITS[spec.backbone].index(spec.split) + 1):
+        _, shape = _stage(spec, index, shape)
+    return shape
+
+
+def frame_shape(spec: NetworkSpec) -> Shape:
+    """Of the spikes on the wire."""
+    if spec.bottleneck is None:
+        return split_shape(spec)
+    shape = split_shape(spec) if spec.light is None else spec.input_shape
+    for stride in (spec.bottleneck.stride,) if spec.light is None else spec.light.strides:
+        shape = (spec.bottleneck.channels, -(-shape[1] // stride), -(-shape[2] // stride))
+    return shape
 
 
 def _stage(spec: NetworkSpec, index: int, shape: Shape) -> tuple[list[int], Shape]:

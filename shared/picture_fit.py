@@ -1,4 +1,4 @@
-"""How a picture of any size becomes one of the size that a network takes: the same in training and on the edge."""
+"""Resizes pictures to a network's input size, in training and on the edge alike."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ PictureFit = Literal["cut", "stretch"]
 
 
 def fit_picture(picture: Image, width: int, height: int, fit: PictureFit) -> Image:
-    """The picture at `width` x `height` pixels, scaled bilinearly over the area that each new pixel covers."""
+    """The picture at `width` x `height` pixels, scaled bilinearly over the area that each new pixel covers.
+
+    Args:
+        picture: of any size.
+        width: of the result in pixels.
+        height: of the result in pixels.
+        fit: whether the picture is cut or stretched to the new aspect.
+    """
     from PIL import Image, ImageOps  # noqa: PLC0415  the extra `edge`
 
     if fit == "stretch":

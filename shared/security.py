@@ -1,7 +1,8 @@
-"""What both ends of a link need to trust each other: who is this machine itself, and secrets in files."""
+"""Security helpers of both ends of a link: loopback addresses, tokens, keys and certificates in files."""
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import ssl
 from pathlib import Path
@@ -61,7 +62,7 @@ def read_tokens(path: Path, flag: str) -> tuple[str, ...]:
 
 
 def check_pair(certificate: Path, key: Path, flags: str) -> None:
-    """That a certificate and a key are readable and belong together.
+    """Check that a certificate and a key are readable and belong together.
 
     Raises:
         ConfigError: they are not, or do not; `flags` and files are named.
@@ -76,7 +77,7 @@ def check_pair(certificate: Path, key: Path, flags: str) -> None:
 
 
 def check_authority(path: Path, flag: str) -> None:
-    """That a file holds certificates of authorities.
+    """Check that a file contains certificates of authorities.
 
     Raises:
         ConfigError: it does not, or cannot be read.
@@ -87,6 +88,30 @@ def check_authority(path: Path, flag: str) -> None:
         raise ConfigError(f"{flag} {path}: there is no certificate in it") from None
     except OSError as error:
         raise ConfigError(f"{flag} {path}: cannot be read ({error.strerror})") from None
+
+
+def system_authorities() -> bytes:
+    """The authorities that this system trusts, as PEM: OpenSSL's file and folder of them, or the store of Windows.
+
+    gRPC has a list of its own, which lacks an authority that was added to the system. The variables SSL_CERT_FILE and
+    SSL_CERT_DIR name others.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    context = ssl.create_default_context()
+    folder = ssl.get_default_verify_paths().capath
+    # OpenSSL reads these by name, when it looks for one.
+    for path in sorted(Path(folder).glob("*.[0-9]")) if folder else ():
+        with contextlib.suppress(ssl.SSLError, OSError):
+            context.load_verify_locations(path)
+    found = context.get_ca_certs(binary_form=True)
+    if not found:
+        raise ConfigError(
+            "this system has no list of authorities: name that of the cloud's certificate with --tls-ca, or install "
+            "the package ca-certificates"
+        )
+    return "".join(map(ssl.DER_cert_to_PEM_cert, found)).encode()
 
 
 def _no_password() -> str:

@@ -1,4 +1,4 @@
-"""Messages to protobuf and back; the only place in shared/ that knows the generated code.
+"""Converts messages to protobuf and back. Only this module of shared/ uses the generated code.
 
 Everything that comes from the network is checked here, and what does not fit raises `WireError` with the field's name.
 """
@@ -33,7 +33,7 @@ _EXECUTIONS: Mapping[Execution, pb.Execution.ValueType] = {
 }
 
 FRAMING_BYTES = 14
-"""What each message costs besides itself: 9 for HTTP/2's DATA frame, 5 for gRPC's prefix. What both add now and then
+"""The overhead of each message in bytes: 9 for HTTP/2's DATA frame, 5 for gRPC's prefix. What both add now and then
 (window updates, opening the stream), and TCP/IP, is in docs/wire-format.md."""
 
 PACKET_BYTES = 61
@@ -42,7 +42,8 @@ PACKET_BYTES = 61
 
 
 def edge_to_wire(message: EdgeMessage, stops: Sequence[Stop] = ()) -> pb.EdgeMessage:
-    """For sending by an edge, Stops that came before it along. Numbers beyond 32 bits raise ValueError (protobuf's)."""
+    """Convert a message that an edge sends, together with earlier Stops. Numbers beyond 32 bits raise ValueError
+    (protobuf's)."""
     stopped = [stop.sample for stop in stops]
     if isinstance(message, Stop):
         return pb.EdgeMessage(stopped=[*stopped, message.sample])
@@ -64,7 +65,7 @@ def edge_to_wire(message: EdgeMessage, stops: Sequence[Stop] = ()) -> pb.EdgeMes
 
 
 def message_bytes(message: Frame | Stop) -> int:
-    """How long the protobuf message is, without making it; a Stop, by itself or with a frame."""
+    """The length of the protobuf message, without building it; a Stop counts the same alone or with a frame."""
     if isinstance(message, Stop):
         body = _varint_bytes(message.sample)
     else:
@@ -84,7 +85,7 @@ def _varint_bytes(value: int) -> int:
 
 
 def parse(raw: bytes) -> tuple[EdgeMessage, ...]:
-    """An edge's bytes from the network to checked messages, which travelled together.
+    """Parse an edge's bytes into checked messages, which travelled together.
 
     Raises:
         WireError: they are no message of this protocol.
@@ -96,7 +97,7 @@ def parse(raw: bytes) -> tuple[EdgeMessage, ...]:
 
 
 def edge_from_wire(message: pb.EdgeMessage) -> tuple[EdgeMessage, ...]:
-    """For reading by a cloud: what travelled together, in order.
+    """Convert a message that a cloud reads: all parts that travelled together, in order.
 
     Raises:
         WireError: nothing is set, or a field of Open has a value that no edge sends. A frame's fields are checked
@@ -124,7 +125,7 @@ def _open(opened: pb.Open) -> Open:
 
 
 def cloud_to_wire(message: CloudMessage) -> pb.CloudMessage:
-    """For sending by a cloud."""
+    """Convert a message that a cloud sends."""
     if isinstance(message, StepResult):
         return pb.CloudMessage(
             result=pb.StepResult(
@@ -155,7 +156,7 @@ def cloud_to_wire(message: CloudMessage) -> pb.CloudMessage:
 
 
 def cloud_from_wire(message: pb.CloudMessage, classes: int, top_k: int = 0) -> CloudMessage:
-    """For reading by an edge whose bundle knows `classes` classes and whose Open asked for the `top_k`.
+    """Convert a message that an edge reads. Its bundle has `classes` classes, and its Open asked for the `top_k`.
 
     Raises:
         WireError: nothing is set, or a field has a value that no cloud of this bundle sends.

@@ -55,7 +55,7 @@ class Job:
 
     @property
     def results(self) -> Path:
-        """The folder of what is measured of the finished network."""
+        """The folder for the measurements of the finished network."""
         return self.runs / self.recipe.name
 
 
@@ -149,7 +149,7 @@ def bottleneck(**settings: Any) -> None:
 @main_group.command()
 @_job_options
 def finetune(**settings: Any) -> None:
-    """Train all of it together."""
+    """Train the whole network."""
     with _job(**settings) as job:
         _train(job, ("finetune",))
 
@@ -260,7 +260,7 @@ def _export(job: Job, out: Path | None, runtimes: tuple[GraphRuntime, ...]) -> B
 
 
 def _export_uncompressed(job: Job, out: Path | None, runtimes: tuple[GraphRuntime, ...]) -> None:
-    """What the pair is compared with."""
+    """The network without a bottleneck, with which the pair is compared."""
     plain = replace(job, recipe=uncompressed_recipe(job.recipe))
     _calibrate(plain)
     _evaluate(plain)

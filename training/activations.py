@@ -1,4 +1,4 @@
-"""What stands in a `Neuron`'s place while training: ReLU, the quantised activation, the recurrence of one gradient.
+"""Activations that replace a `Neuron` in training: ReLU, the quantised one, and the recurrence as one autograd node.
 
 All have the signature of `shared.models.neuron.Recurrence` and leave every parameter as it is, so weights go from one
 to the other without conversion.
@@ -17,7 +17,7 @@ from shared.network_spec import NeuronSpec
 
 
 def use(network: nn.Module, recurrence: Recurrence | None) -> None:
-    """Let every neuron of a network run by `recurrence`; None gives the plain loops back."""
+    """Set the recurrence of every neuron of a network; None restores the plain loops."""
     for module in network.modules():
         if isinstance(module, Neuron):
             module.recurrence = recurrence

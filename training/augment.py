@@ -12,12 +12,12 @@ from torch import Tensor
 from training.recipe import AugmentRecipe
 
 Border = Literal["constant", "reflect"]
-"""What comes in where a picture is shifted: black, or what lies beside it mirrored."""
+"""How the margin of a shifted picture is filled: black, or the picture mirrored at its edge."""
 
 
 @dataclass(frozen=True)
 class Draws:
-    """What was drawn for each sample of a batch of B, on the CPU.
+    """Random numbers for each sample of a batch of B, on the CPU.
 
     shift: int64 [2, B, 1], rows and columns down and right, from 0 to twice the recipe's shift.
     mirrored: bool [B, 1].
@@ -30,7 +30,7 @@ class Draws:
 
 
 def draw(recipe: AugmentRecipe, count: int, generator: torch.Generator) -> Draws:
-    """Draw for `count` samples; always the same numbers from a generator, whatever the recipe takes of them."""
+    """Draw for `count` samples. A generator always gives the same numbers, whichever of them the recipe uses."""
     shift = torch.randint(0, 2 * recipe.shift + 1, (2, count, 1), generator=generator)
     mirrored = torch.rand(count, 1, generator=generator) < (0.5 if recipe.mirror else 0.0)
     return Draws(shift, mirrored, torch.rand(2, count, 1, generator=generator))
@@ -41,9 +41,9 @@ def augment(frames: Tensor, recipe: AugmentRecipe, draws: Draws, border: Border 
 
     Args:
         frames: uint8 [B, C, H, W] or [B, T, C, H, W].
-        recipe: what is done, and how much of it.
+        recipe: which augmentations, and how strong they are.
         draws: for each sample.
-        border: what comes in.
+        border: how the margin of a shifted picture is filled.
 
     Returns:
         The same shape and dtype; the input is not changed.

@@ -24,7 +24,7 @@ from training.teacher.views import Answers
 
 
 class Batch(NamedTuple):
-    """Input for the network, labels [B], and the logits of a teacher from outside, float32 [B, K], if there is one."""
+    """Input for the network, labels [B], and the logits of an external teacher, float32 [B, K], if there is one."""
 
     frames: Tensor
     labels: Tensor
@@ -51,11 +51,11 @@ class Batches:
 
     @property
     def per_epoch(self) -> int:
-        """Batches in an epoch; a last incomplete one is left out, so that all weigh the same."""
+        """Batches in an epoch. An incomplete last batch is left out, so that all batches weigh the same."""
         return max(1, int(len(self.samples) * self.stage.part) // self.stage.batch_size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Those from batch `start` on, each prepared while the one before it is trained on."""
+        """Yield the batches from `start` on. Each is prepared while the network trains on the one before it."""
         order = torch.randperm(len(self.samples), generator=self._generator(epoch))
         with ThreadPoolExecutor(1) as ahead:
             coming = ahead.submit(self._make, order, epoch, start)
@@ -92,7 +92,7 @@ class Batches:
 
     @cached_property
     def _first_view(self) -> Tensor:
-        """Of each sample, that which its first epoch shows."""
+        """The view of each sample in its first epoch."""
         assert self.answers is not None
         return torch.randint(0, self.answers.views.count, (len(self.samples),), generator=self._generator(0, 0))
 

@@ -1,4 +1,4 @@
-"""The temperature and the exit threshold, from held-out data, with a promise that is kept.
+"""Chooses the temperature and the exit threshold on held-out data, with a statistical guarantee.
 
 The threshold is chosen by Learn-then-Test (Angelopoulos et al., "Learn then Test: Calibrating Predictive Algorithms to
 Achieve Risk Control", 2021): thresholds are tried from the most careful to the boldest; each is a hypothesis "this one
@@ -20,30 +20,37 @@ from scipy.special import log_softmax, softmax
 from scipy.stats import binom
 from torch import Tensor
 
-from shared.exit_policy import ExitPolicy, Measure
+from shared.exit_policy import NEVER, ExitPolicy, Measure, Threshold
 from training.executed import running_answers
 
 Float64Array = NDArray[np.float64]
 
 TEMPERATURE_SHARE = 0.2
-"""Of the held-out samples; the threshold is chosen on the others, so that the promise needs no excuse."""
+"""Share of the held-out samples that the temperature is fitted on; the others choose the threshold, so that the
+guarantee holds."""
+
+LEAST_FOR_TEMPERATURE = 30
+"""Samples below which temperature and leak are not fitted: of a few that are all right the best temperature is 0."""
+
+TEMPERATURES = (0.25, 4.0)
+"""The range of a fitted temperature; networks so far had 0.5 to 0.9."""
 
 LEAKS = tuple(round(0.05 * step, 2) for step in range(20, -1, -1))
 """Candidates for the readout's leak, the mean first: an equal one is not worth a change."""
 
 LEAK_DIGITS = 6
-"""Of a cross-entropy in nats, when two leaks are compared: what differs beyond them is rounding."""
+"""Decimals of a cross-entropy in nats when two leaks are compared; smaller differences are rounding."""
 
 GRID = np.round(np.concatenate([np.arange(1.0, 0.98, -0.001), np.arange(0.98, 0.0, -0.005)]), 4)
-"""Thresholds in the order of testing, from the most careful."""
+"""Thresholds in the order in which they are tested, the most careful first."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The outcome: what the bundle stores, and what it was seen to do on the held-out samples.
+    """The values that the bundle stores, and their results on the held-out samples.
 
-    `promise` is None when even the most careful threshold could not be certified: then the policy exits early only
-    when fully certain (threshold 1), and more held-out samples or a larger budget are needed.
+    `promise` is None when even the most careful threshold could not be certified: then the policy never exits early,
+    and more held-out samples or a larger budget are needed.
     """
 
     temperature: float
@@ -64,7 +71,7 @@ def calibrate(
     """Choose temperature and threshold.
 
     Args:
-        logits: those that the answers are read from, [T, N, K], of held-out samples that no weight was trained on.
+        logits: from which the answers are read, [T, N, K], of held-out samples on which no weight was trained.
         labels: [N].
         measure: of certainty.
         budget: accuracy that early exit may cost, 0.005 for half a point.
@@ -77,7 +84,7 @@ def calibrate(
     certain = certainties(measure, probabilities)
     right = probabilities.argmax(-1) == rest
     threshold = choose_threshold(certain, right, budget, failure)
-    policy = ExitPolicy(measure, 1.0 if threshold is None else threshold)
+    policy = ExitPolicy(measure, NEVER if threshold is None else threshold)
     steps = exit_timesteps(certain, policy.threshold)
     promise = None
     if threshold is not None:
@@ -99,16 +106,18 @@ def calibrate(
 
 
 def fit_leak(logits: Tensor, labels: NDArray[np.int64]) -> float:
-    """What a timestep's logits should weigh, in units of the next one's, to answer best: one of `LEAKS`.
+    """Choose the readout's leak from `LEAKS`: the weight of a timestep's logits relative to the next timestep's.
 
-    The one of least cross-entropy over all timesteps, each at its own best temperature, on the samples that the
-    temperature is fitted on.
+    It minimises the cross-entropy over all timesteps, each leak at its own best temperature, on the samples that the
+    temperature is fitted on; it is 1 for fewer of them than `LEAST_FOR_TEMPERATURE`.
 
     Args:
         logits: of each timestep by itself, [T, N, K], of held-out samples, on the CPU.
         labels: [N].
     """
     cut = for_temperature(len(labels))
+    if cut < LEAST_FOR_TEMPERATURE:
+        return LEAKS[0]
     steps, known = logits[:, :cut], labels[:cut]
     answers = {leak: running_answers(steps, leak).numpy() for leak in LEAKS}
 
@@ -119,30 +128,33 @@ def fit_leak(logits: Tensor, labels: NDArray[np.int64]) -> float:
 
 
 def least_held_out(budget: float, failure: float) -> int:
-    """How many held-out samples there must be for any threshold to be certified: none lost among the n that choose it
-    has a probability of (1 - budget)^n."""
+    """The number of held-out samples below which no threshold can be certified: n samples without a loss have a
+    probability of (1 - budget)^n."""
     choosing = math.ceil(math.log(failure) / math.log1p(-budget))
     return next(count for count in itertools.count(choosing) if count - for_temperature(count) >= choosing)
 
 
 def for_temperature(held_out: int) -> int:
-    """How many of the held-out samples, the first, give the temperature; the others choose the threshold."""
+    """How many of the first held-out samples the temperature is fitted on; the others choose the threshold."""
     return max(1, int(held_out * TEMPERATURE_SHARE))
 
 
 def fit_temperature(logits: Float64Array, labels: NDArray[np.int64]) -> float:
-    """The temperature of least cross-entropy over all timesteps (Guo et al., "On Calibration of Modern Neural
-    Networks", ICML 2017), between 0.05 and 20, rounded to four digits."""
+    """The temperature that minimises the cross-entropy over all timesteps (Guo et al., "On Calibration of Modern Neural
+    Networks", ICML 2017) within `TEMPERATURES`, rounded to four digits; 1 for fewer samples than
+    `LEAST_FOR_TEMPERATURE`."""
+    if len(labels) < LEAST_FOR_TEMPERATURE:
+        return 1.0
 
     def loss(log_temperature: float) -> float:
         return cross_entropy(logits, labels, float(np.exp(log_temperature)))
 
-    found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
+    found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded")
     return round(float(np.exp(found.x)), 4)
 
 
 def cross_entropy(logits: Float64Array, labels: NDArray[np.int64], temperature: float) -> float:
-    """Mean over all timesteps and samples, in nats: [T, N, K] and [N]."""
+    """Mean cross-entropy over all timesteps and samples, in nats, of logits [T, N, K] and labels [N]."""
     scores = log_softmax(logits / temperature, axis=-1)
     return float(-np.take_along_axis(scores, labels[None, :, None], -1).mean())
 
@@ -158,7 +170,7 @@ def cloud_confidences(logits: Float64Array, temperature: float) -> Float64Array:
 
 
 def certainties(measure: Measure, probabilities: Float64Array) -> Float64Array:
-    """`shared.exit_policy.certainty` of whole arrays: [..., K] -> [...]."""
+    """`shared.exit_policy.certainty` for arrays: [..., K] -> [...]."""
     if measure == "max_probability":
         return np.asarray(probabilities.max(-1))
     if measure == "margin":
@@ -169,7 +181,7 @@ def certainties(measure: Measure, probabilities: Float64Array) -> Float64Array:
 
 
 def choose_threshold(certain: Float64Array, right: NDArray[np.bool_], budget: float, failure: float) -> float | None:
-    """The boldest threshold that testing in fixed sequence certifies, or None.
+    """The lowest threshold that fixed-sequence testing certifies, or None.
 
     Args:
         certain: certainty [T, N].
@@ -178,18 +190,26 @@ def choose_threshold(certain: Float64Array, right: NDArray[np.bool_], budget: fl
         failure: the level of each test; in fixed sequence it is also that of the whole search.
     """
     samples = np.arange(certain.shape[1])
+    losses = np.arange(len(samples) + 1)
+    # The fewest lost samples with which a test no longer rejects "this threshold costs more than the budget".
+    too_many = int(np.count_nonzero(binom.cdf(losses, len(samples), budget) <= failure))
     chosen = None
     for threshold in GRID:
         steps = exit_timesteps(certain, float(threshold))
         lost = int((right[-1] & ~right[steps - 1, samples]).sum())
-        if binom.cdf(lost, len(samples), budget) > failure:
+        if lost >= too_many:
             break
         chosen = float(threshold)
     return chosen
 
 
-def exit_timesteps(certain: Float64Array, threshold: float) -> NDArray[np.int64]:
-    """The first timestep (1..T) whose certainty reaches the threshold, T where none does: [T, N] -> [N]."""
-    passed = certain >= threshold
+def reaches(certain: Float64Array, threshold: Threshold) -> NDArray[np.bool_]:
+    """Whether the certainty reaches the threshold: [...] -> [...]."""
+    return np.zeros(certain.shape, bool) if threshold == NEVER else np.asarray(certain >= threshold)
+
+
+def exit_timesteps(certain: Float64Array, threshold: Threshold) -> NDArray[np.int64]:
+    """The first timestep (1..T) at which the certainty [T, N] reaches the threshold, T if none does: [N]."""
+    passed = reaches(certain, threshold)
     passed[-1] = True
     return np.asarray(passed.argmax(0) + 1, np.int64)

@@ -1,4 +1,4 @@
-"""Where a stage stands, on disk: written whole or not at all, read back without running code from it."""
+"""The state of a stage on disk. It is written completely or not at all, and no code runs when it is read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FILE = "checkpoint.pt"
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint of tensors and plain values; a run killed while writing leaves the one before."""
+    """Write a checkpoint of tensors and plain values. If the run is killed meanwhile, the checkpoint before is kept."""
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f"{FILE}.new"
     torch.save(state, temporary)
@@ -31,6 +31,6 @@ def load(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a different type for each way a file can be damaged
+    except Exception as error:  # torch raises a different type for each kind of damage
         raise ConfigError(f"checkpoint {path} cannot be read ({error}); delete it to train the stage again") from None
     return state

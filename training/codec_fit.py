@@ -1,8 +1,8 @@
 """Fit the spike codec's tables to frames: a logistic model of each spike, rounded to integers.
 
-What it is told of a spike's surroundings is what `shared.spike_codec.model` can know when it codes it. There every pass
-is a matrix product; here a frame is one convolution for each colour of the checkerboard, whose taps that are coded
-later are masked.
+The model sees only those neighbours of a spike that `shared.spike_codec.model` knows when it codes the spike. There
+every pass is a matrix product; here a frame is one convolution for each colour of the checkerboard, whose taps that are
+coded later are masked.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from training.collect_spikes import SpikeTrain
 
 LEVELS = 256
 UNITS = 16
-"""Levels to one natural unit of the log-odds: 1/16 costs less than a thousandth of the bits."""
+"""Levels per natural unit of the log-odds. Rounding to 1/16 costs less than a thousandth of the bits."""
 
 DEPTH = 3
-"""Spikes of a neuron's own past that count."""
+"""How many of a neuron's past spikes the model sees."""
 
 TABLE_BYTES = 32 * 1024
-"""Of `base`; larger frames share a cell of it among neighbouring positions."""
+"""Size limit of `base`. In larger frames neighbouring positions share one cell."""
 
 STEPS = 1500
 LEAST_STEPS = 300
@@ -46,15 +46,15 @@ RATE = 0.03
 PRIOR_COUNT = 2.0
 WEIGHT_PRIOR = 3.0
 BASE_PRIOR = 14.0
-"""Strength of the pull towards zero weights and towards the counted base, in samples."""
+"""Strength of the regularisation towards zero weights and the counted base, in samples."""
 
 DICTIONARY_BYTES = 4096
 DICTIONARY_SHARE = 0.01
-"""A zstd dictionary is kept if it is the smallest form of so many held-back frames."""
+"""A zstd dictionary is kept if it gives the smallest form for this share of the held-back frames."""
 
 
 def default_reach(channels: int) -> int:
-    """How far neighbours count: what a channel's neighbours number is what decoding costs."""
+    """How many rows and columns around a position count. Decoding time grows with the number of neighbours."""
     if channels <= 8:
         return 2
     return 1 if channels <= 64 else 0
@@ -86,7 +86,7 @@ def fit_tables(
 
 
 def train_dictionary(frames: SpikeTrain) -> bytes | None:
-    """A zstd dictionary for packed frames [N, T, C, H, W]; None where there are too few to learn from."""
+    """A zstd dictionary for packed frames [N, T, C, H, W]; None if there are too few frames."""
     packed: list[Any] = [np.packbits(frame).tobytes() for frame in frames.reshape(-1, *frames.shape[2:])]
     try:
         return zstandard.train_dictionary(DICTIONARY_BYTES, packed).as_bytes()
@@ -95,7 +95,7 @@ def train_dictionary(frames: SpikeTrain) -> bytes | None:
 
 
 def _wins(frames: SpikeTrain, tables: CodecTables, dictionary: bytes) -> bool:
-    """Whether zstd is smaller often enough to be worth its time on every frame."""
+    """Whether zstd is the smallest form often enough to justify its time on every frame."""
     shape = frames.shape[2:]
     assert len(shape) == 3
     without, squeezed = SpikeCodec(shape, tables), SpikeCodec(shape, CodecTables(None, dictionary))
@@ -118,7 +118,7 @@ class _Inputs:
 
 
 class _Model:
-    """The model's parameters in natural units, and the log-odds that they give."""
+    """The model's parameters in natural units. It returns log-odds."""
 
     def __init__(self, inputs: _Inputs, depth: int, reach: int) -> None:
         _, _, channels, height, width = inputs.spikes.shape
@@ -155,12 +155,12 @@ class _Model:
         return base + torch.cat(around, dim=1)
 
     def weights(self) -> list[Tensor]:
-        """`first`, `later` and `past`, zero where a tap does not count."""
+        """`first`, `later` and `past`, with zeros for taps that are not used."""
         return [part * counts for part, counts in zip(self.parameters[1:], self._counts, strict=True)]
 
     @torch.no_grad()
     def prune(self) -> None:
-        """Leave each pass the taps that move its levels most, `MOST_TAPS` at most."""
+        """Keep for each pass the taps that change its levels most, at most `MOST_TAPS`."""
         moves = [part.square() * self._variance for part in self.weights()]
         for group in (0, 1):
             ours = self.group == group

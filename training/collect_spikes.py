@@ -28,19 +28,19 @@ def bundle_samples(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Training and test samples of a bundle: pictures [N, C, H, W] or event frames [N, T, C, H, W].
 
-    They are those that it was made with, where its provenance says which; what was held out from training is not in
-    them. In a partial set nobody knows what was held out: its samples are all of its two parts.
+    They are the samples that the bundle was trained with if its provenance names them, without the held-out ones. In a
+    partial set the held-out samples are unknown, so both parts are returned whole.
 
     Args:
-        bundle: says the size and the number of timesteps, and what it was made with.
-        name: of the data set, which a bundle without provenance needs.
-        root: where it is; None for one inside the package.
-        allow_partial: take the data set although recordings of it are missing that the bundle was made with.
+        bundle: its manifest gives size and timesteps, its provenance the data set.
+        name: of the data set; a bundle without provenance needs it.
+        root: folder of the data sets; None for a set inside the package.
+        allow_partial: accept a data set that lacks recordings that the bundle was trained with.
 
     Raises:
         SourceError: the data set is missing or damaged.
-        ConfigError: no data set is named, it is not the one the bundle was made with, or its samples are not what the
-            bundle takes.
+        ConfigError: no data set is named, the bundle was trained with another one, or its samples do not fit the
+            bundle.
     """
     made_with = bundle.manifest.provenance.get("data", {})
     if "held_out" in made_with and not allow_partial:
@@ -85,7 +85,7 @@ def bundle_spikes(bundle: Bundle, samples: NDArray[np.uint8]) -> SpikeTrain:
 
 @torch.inference_mode()
 def cloud_answers(bundle: Bundle, frames: SpikeTrain) -> NDArray[np.int64]:
-    """The class that the cloud's half answers at full T to the spikes [N, T, C, H, W] of each sample: [N].
+    """The classes [N] that the cloud's half predicts at full T for spikes [N, T, C, H, W].
 
     Raises:
         BundleError: weights are missing or damaged.

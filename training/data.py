@@ -1,4 +1,4 @@
-"""The samples of a recipe in memory: what is trained on, what is held out, what is tested on."""
+"""The samples of a recipe in memory: the training, held-out and test parts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The parts of a data set that a run uses; nothing is in two of them."""
+    """The parts of a data set that a run uses. No sample is in two of them."""
 
     train: Samples
     held_out: Samples
@@ -71,12 +71,12 @@ def load_data(recipe: Recipe, root: Path | None) -> TrainingData:
 
 
 def bundle_data(bundle: Bundle, root: Path | None, dataset: str | None = None) -> TrainingData:
-    """The samples that a bundle was made with, cut as they were: what was held out then is held out now.
+    """The samples that a bundle was trained with. The samples that were held out then are held out now.
 
     Args:
-        bundle: its provenance says what its recipe said of the data.
+        bundle: its provenance has the recipe's data settings.
         root: the folder with the data sets.
-        dataset: must be the one it was made with, if its provenance names one.
+        dataset: must be the one in its provenance, if that names one.
 
     Raises:
         SourceError: the data set is missing, damaged or incomplete.
@@ -104,8 +104,14 @@ def bundle_data(bundle: Bundle, root: Path | None, dataset: str | None = None) -
 def load_parts(data: DataRecipe, network: NetworkSpec, seed: int, root: Path | None) -> TrainingData:
     """Read a data set and cut its held-out part from the training part (seeded, the same share of each class).
 
-    The held-out samples come in random order, whatever the data set's: each part of them is then drawn like the rest,
-    which is what a calibration on some and a promise for the others rest on.
+    The held-out samples come in random order, whatever the data set's: so any part of them is a random draw, which
+    calibration and its guarantee need.
+
+    Args:
+        data: the data settings of a recipe.
+        network: says size, timesteps and kind of the input.
+        seed: of the held-out samples' choice.
+        root: the folder of the data sets; None for a set inside the package.
 
     Raises:
         SourceError: the data set is missing, damaged or incomplete.
@@ -148,7 +154,7 @@ def to_input(frames: Tensor, normalisation: Normalisation, kind: InputKind) -> T
 
 
 def evenly_spaced(samples: NDArray[Value], limit: int | None) -> NDArray[Value]:
-    """At most `limit` of the samples, from all over them."""
+    """At most `limit` evenly spaced samples."""
     if limit is None or len(samples) <= limit:
         return samples
     return samples[np.linspace(0, len(samples) - 1, limit).astype(np.intp)]
@@ -197,7 +203,7 @@ def _tensors(frames: Pixels, labels: Labels) -> Samples:
 
 
 def _held_out(labels: Labels, count: int, seed: int) -> Labels:
-    """Positions in the training part: `count` of them, each class in its share, in an order that says nothing."""
+    """`count` positions in the training part, with each class in its share, in random order."""
     random = np.random.default_rng(seed)
     # Shuffled, then sorted by the rank within the class: the first `count` are spread evenly over the classes.
     order = random.permutation(len(labels))
@@ -209,7 +215,7 @@ def _held_out(labels: Labels, count: int, seed: int) -> Labels:
 
 
 def _normalisation(frames: Pixels, static: bool) -> Normalisation:
-    """Pictures to zero mean and unit variance for each channel; event counts only scaled, so that no event stays 0."""
+    """Pictures get zero mean and unit variance for each channel. Event counts are only scaled: zero stays zero."""
     scale = 1.0 / 255.0 if static else 1.0
     channel = frames.ndim - 3
     axes = tuple(axis for axis in range(frames.ndim) if axis != channel)

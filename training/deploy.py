@@ -1,7 +1,7 @@
-"""What a finished run gives: the network as it will be deployed, its calibration, its evaluation, its bundle.
+"""The results of a finished run: the deployed network, its calibration, its evaluation and its bundle.
 
-Calibration and evaluation are files that say what they are of: a calibration of which network, an evaluation of which
-calibration. What has been trained, cut or calibrated again since is refused, and never exported under older figures.
+The file of a calibration names its network, that of an evaluation its calibration. If one of these has changed since,
+the file is refused, so that old figures are never exported with a new network.
 """
 
 from __future__ import annotations
@@ -48,7 +48,13 @@ EVALUATION = "evaluation.json"
 
 
 def deployed_network(recipe: Recipe, data: TrainingData, runs: Path, machine: Machine) -> SplitNetwork:
-    """The last stage's weights as the bundle will hold them, rounded to float16, in the spiking network.
+    """The spiking network with the last stage's weights, rounded to float16 as in the bundle.
+
+    Args:
+        recipe: of the run.
+        data: its samples.
+        runs: the folder of all runs.
+        machine: device, precision and ranks.
 
     Raises:
         ConfigError: the last stage has not been run.
@@ -57,7 +63,7 @@ def deployed_network(recipe: Recipe, data: TrainingData, runs: Path, machine: Ma
 
 
 def _rounded(spec: NetworkSpec, weights: Path, machine: Machine) -> SplitNetwork:
-    """A network with the weights of a stage as a bundle holds them."""
+    """A network with the weights of a stage, rounded as in a bundle."""
     network = SplitNetwork(spec)
     load_weights(network, weights)
     with torch.no_grad():
@@ -72,16 +78,22 @@ def _last_weights(recipe: Recipe, data: TrainingData, runs: Path) -> Path:
 
 
 def _deployed_digest(recipe: Recipe, data: TrainingData, runs: Path) -> str:
-    """Of the network that a run ends in: its form and its weights."""
+    """Digest of the final network of a run: its specification and its weights."""
     form = json.dumps(recipe.network.to_dict(), sort_keys=True)
     return hashlib.sha256((form + weights_digest(_last_weights(recipe, data, runs))).encode()).hexdigest()
 
 
 def uncompressed_accuracy(recipe: Recipe, data: TrainingData, runs: Path, machine: Machine) -> Readings | None:
-    """On the test samples, of the network with the backbone stages' weights, without a bottleneck, rounded as in its
-    own bundle (`export --uncompressed`).
+    """Measure the network after the backbone stages, without a bottleneck, on the test samples. Weights are rounded as
+    in its own bundle (`export --uncompressed`).
 
     It is measured once and kept beside the stage's weights. None if the recipe has no backbone stage.
+
+    Args:
+        recipe: of the run.
+        data: its samples.
+        runs: the folder of all runs.
+        machine: device, precision and ranks.
     """
     backbones = [index for index, stage in enumerate(recipe.stages) if stage.kind == "backbone"]
     if not backbones:
@@ -96,7 +108,14 @@ def uncompressed_accuracy(recipe: Recipe, data: TrainingData, runs: Path, machin
 
 
 def run_calibration(recipe: Recipe, data: TrainingData, runs: Path, machine: Machine) -> dict[Execution, Calibration]:
-    """Calibrate each execution on the held-out samples and write the results to `calibration.json`."""
+    """Calibrate each execution on the held-out samples and write the results to `calibration.json`.
+
+    Args:
+        recipe: of the run.
+        data: its samples.
+        runs: the folder of all runs.
+        machine: device, precision and ranks.
+    """
     network = deployed_network(recipe, data, runs, machine)
     graphs = None
     if "rate" in executions_of(recipe.network):
@@ -115,7 +134,7 @@ def run_calibration(recipe: Recipe, data: TrainingData, runs: Path, machine: Mac
 
 
 def read_calibration(recipe: Recipe, data: TrainingData, runs: Path) -> dict[Execution, Calibration]:
-    """What `run_calibration` wrote.
+    """Read the file that `run_calibration` wrote.
 
     Raises:
         ConfigError: it has not been run, or was for another network.
@@ -135,6 +154,12 @@ def read_calibration(recipe: Recipe, data: TrainingData, runs: Path) -> dict[Exe
 
 def run_evaluation(recipe: Recipe, data: TrainingData, runs: Path, machine: Machine) -> dict[Execution, dict[str, Any]]:
     """Measure each execution of the deployed network on the test samples; write `evaluation.json`.
+
+    Args:
+        recipe: of the run.
+        data: its samples.
+        runs: the folder of all runs.
+        machine: device, precision and ranks.
 
     Returns:
         For each what `evaluate_execution` measured, with the accuracy of the uncompressed network by timestep.
@@ -157,12 +182,12 @@ def run_evaluation(recipe: Recipe, data: TrainingData, runs: Path, machine: Mach
 
 
 def _kept_graphs(recipe: Recipe, runs: Path) -> RateGraphs | None:
-    """Those that the calibration was made with; None for a network without the `rate` execution."""
+    """The graphs that were calibrated; None for a network without the `rate` execution."""
     return RateGraphs.read(runs / recipe.name) if "rate" in executions_of(recipe.network) else None
 
 
 def _read_evaluation(recipe: Recipe, runs: Path) -> dict[Execution, dict[str, Any]]:
-    """What `run_evaluation` wrote; nothing if it has not been run."""
+    """Read the file that `run_evaluation` wrote; empty if it has not been run."""
     path = runs / recipe.name / EVALUATION
     if not path.exists():
         return {}
@@ -178,10 +203,17 @@ def _calibration_digest(recipe: Recipe, runs: Path) -> str:
 
 
 def export_bundle(recipe: Recipe, data: TrainingData, runs: Path, out: Path, machine: Machine) -> Bundle:
-    """Write the bundle of a calibrated run; what it was measured to do goes into its manifest.
+    """Write the bundle of a calibrated run, with its measurements in the manifest.
+
+    Args:
+        recipe: of the run.
+        data: its samples.
+        runs: the folder of all runs.
+        out: the bundle's folder.
+        machine: device, precision and ranks.
 
     Raises:
-        ConfigError: it is not calibrated, or calibration or evaluation are of what it was before.
+        ConfigError: it is not calibrated, or its calibration or evaluation is of an older state.
     """
     calibrations = read_calibration(recipe, data, runs)
     network = deployed_network(recipe, data, runs, machine)
@@ -218,7 +250,7 @@ def export_bundle(recipe: Recipe, data: TrainingData, runs: Path, out: Path, mac
 
 
 def _described(stage: StageRecipe) -> dict[str, Any]:
-    """A stage for the manifest: of files from outside their names and digests, not where they lay."""
+    """The manifest's entry for a stage: external files appear by name and digest, without their folders."""
     values = {name: value for name, value in asdict(stage).items() if not name.startswith("teacher")}
     if stage.teacher is not None:
         path = Path(stage.teacher)
@@ -227,7 +259,7 @@ def _described(stage: StageRecipe) -> dict[str, Any]:
 
 
 def _seconds(folder: Path) -> float:
-    """That a stage took; one of no epochs has no log."""
+    """Seconds that a stage took; a stage without epochs has no log."""
     log = folder / "log.jsonl"
     lines: Sequence[str] = log.read_text().splitlines() if log.exists() else ()
     return float(json.loads(lines[-1])["seconds"]) if lines else 0.0

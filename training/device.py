@@ -1,4 +1,4 @@
-"""What a run computes on: device, precision, ranks."""
+"""The device, precision and ranks of a run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ from shared.errors import ConfigError
 
 @dataclass(frozen=True)
 class Machine:
-    """What one process of a run computes on.
-
-    Its device, whether it trains in bfloat16, its place among the ranks of a torchrun, and how often it saves where it
-    stands (an epoch's end is always saved).
+    """The machine of one process of a run: its device, whether it trains in bfloat16, its rank under torchrun, and how
+    often it saves a checkpoint (it always saves one at the end of an epoch).
     """
 
     device: torch.device
@@ -49,11 +47,11 @@ def machine(
         device: "cpu", "cuda", or "auto" for CUDA where there is one.
         precision: "fp32", "bf16", or "auto" for bf16 where the hardware multiplies it natively. (A CPU without
             AVX-512 BF16 or AMX emulates it about ten times slower than float32.)
-        threads: of the CPU; None leaves PyTorch's choice.
-        checkpoint_seconds: how much work a killed run may lose, at most.
+        threads: CPU threads; None leaves the number to PyTorch.
+        checkpoint_seconds: how much work a killed run may lose, in seconds.
 
     Raises:
-        ConfigError: CUDA is asked for and not there.
+        ConfigError: CUDA was chosen, and there is no such device.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--device cuda: this PyTorch sees no CUDA device; use --device cpu")

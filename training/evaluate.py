@@ -1,4 +1,4 @@
-"""How good a network is, at each timestep, and what it costs in spikes."""
+"""Measures a network: its accuracy at each timestep, and its spikes and operations."""
 
 from __future__ import annotations
 
@@ -27,6 +27,12 @@ def mean_logits(network: SplitNetwork, samples: Samples, normalisation: Normalis
     """The running mean of the logits at each timestep, float32 [T, N, classes] on the CPU.
 
     In float32 throughout: these decide thresholds, and the deployed pair computes so.
+
+    Args:
+        network: in inference mode.
+        samples: uint8 frames with labels.
+        normalisation: of the network's inputs.
+        machine: device and precision.
     """
     network.eval()
     parts = []
@@ -40,7 +46,14 @@ def mean_logits(network: SplitNetwork, samples: Samples, normalisation: Normalis
 def accuracy_by_timestep(
     network: SplitNetwork, samples: Samples, normalisation: Normalisation, machine: Machine
 ) -> list[float]:
-    """The share of samples whose running mean points to their label, after timestep 1, 2, ... T."""
+    """The share of samples whose running mean points to their label, after timestep 1, 2, ... T.
+
+    Args:
+        network: in inference mode.
+        samples: uint8 frames with labels.
+        normalisation: of the network's inputs.
+        machine: device and precision.
+    """
     right = mean_logits(network, samples, normalisation, machine).argmax(-1) == samples.labels.cpu()
     return [float(value) for value in right.float().mean(1)]
 
@@ -52,6 +65,13 @@ def step_logits(
     """The logits that the cloud computes at each timestep, float32 [T, N, classes] on the CPU.
 
     In float32 throughout: these decide thresholds, and the deployed pair computes so.
+
+    Args:
+        executed: the network in one execution.
+        samples: uint8 frames with labels.
+        normalisation: of the network's inputs.
+        kind: pictures or events.
+        machine: device and precision.
     """
     parts = []
     for start in range(0, len(samples), BATCH):
@@ -65,7 +85,13 @@ def step_logits(
 def spike_statistics(
     executed: Executed, samples: Samples, normalisation: Normalisation, machine: Machine
 ) -> dict[str, Any]:
-    """What at most `STATISTICS_SAMPLES` samples, from all over them, cost at full T.
+    """Count spikes and operations at full T, over at most `STATISTICS_SAMPLES` evenly spaced samples.
+
+    Args:
+        executed: the network in one execution.
+        samples: uint8 frames with labels.
+        normalisation: of the network's inputs.
+        machine: device and precision.
 
     Returns:
         layers: for each neuron layer its name, shape and spike rate (spikes per neuron and timestep; in `rate` the mean
@@ -93,7 +119,7 @@ def spike_statistics(
 
 
 class _SpikeCounter:
-    """Forward hooks that add up spikes of neurons and of the inputs of layers with weights."""
+    """Forward hooks that sum the spikes of neurons and the inputs of layers with weights."""
 
     def __init__(self, executed: ByLayer) -> None:
         network = executed.halves
@@ -113,7 +139,7 @@ class _SpikeCounter:
                 self._handles.append(module.register_forward_hook(partial(self._weights, name)))
 
     def sent(self, frames: Tensor) -> None:
-        """Count what crosses the link, [T, B, C', H', W']."""
+        """Count the spikes [T, B, C', H', W'] that cross the link."""
         self._fired += float(frames.sum())
         self._sent += frames.numel()
 

@@ -1,4 +1,4 @@
-"""What an event camera would have seen of a picture that moves before it: events simulated from still pictures.
+"""Simulates the events that a camera would record of a still picture that moves in front of it.
 
 The pixel model is the usual one of a dynamic vision sensor (Lichtsteiner, Posch, Delbruck, "A 128x128 120 dB 15 us
 Latency Asynchronous Temporal Contrast Vision Sensor", JSSC 2008), simulated as ESIM (Rebecq et al., CoRL 2018) and v2e
@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.datasets.digits import bilinear_matrix
-from shared.datasets.events import Events, make_events
+from shared.datasets.event_collector import make_events
+from shared.datasets.event_type import Events
 
 Image = NDArray[np.float32]
 """Luminance [H, W], 0 (black) to 1 (white), one value a camera pixel."""
@@ -33,7 +34,8 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 @dataclass(frozen=True)
 class Motion:
-    """Where the picture stands: knots of time (us) and displacement (camera pixels, right and down), linear between.
+    """The motion of the picture: knots of time (us) and displacement (camera pixels, right and down), linear between
+    them.
 
     `margin` is the largest displacement: a picture larger than the sensor by this much never shows its edge.
     """
@@ -44,7 +46,7 @@ class Motion:
 
     @property
     def margin(self) -> int:
-        """Whole pixels by which the picture moves at most."""
+        """The largest displacement, in whole pixels."""
         return int(np.ceil(max(map(abs, (*self.right, *self.down)))))
 
     def at(self, t_us: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -54,13 +56,13 @@ class Motion:
 
 @dataclass(frozen=True)
 class Camera:
-    """A dynamic vision sensor, the motion before it, and how large the picture stands in its view.
+    """A dynamic vision sensor, the motion of the picture, and its size in the camera's view.
 
-    The picture is scaled to fit `box` (height, width), its aspect kept; the sensor sees all of it less `crop` pixels
-    each way. Thresholds are steps of log intensity; `mismatch` is their standard deviation from pixel to pixel,
-    relative to their mean. `floor` is the stray light added to the picture's 0..1 before the logarithm: it bounds the
-    contrast. `blur` is the standard deviation of the optics in pixels. `leak_hz` and `noise_hz` are the events a second
-    of a pixel before which nothing moves (leak: ON alone; noise: ON or OFF). After an event a pixel is blind for
+    The picture is scaled to fit `box` (height, width), its aspect kept; the sensor sees all but `crop` pixels at each
+    edge. Thresholds are steps of log intensity; `mismatch` is their standard deviation from pixel to pixel, relative to
+    their mean. `floor` is the stray light added to the picture's 0..1 before the logarithm: it bounds the contrast.
+    `blur` is the standard deviation of the optics in pixels. `leak_hz` and `noise_hz` are the events a second of a
+    pixel before which nothing moves (leak: ON alone; noise: ON or OFF). After an event a pixel is blind for
     `refractory_us`. `step_us` is the simulation's step; times are interpolated within it.
     """
 
@@ -79,7 +81,7 @@ class Camera:
 
 
 def _loops(side: float, period_us: float, loops: int) -> Motion:
-    """A square on its corner, `side` pixels across, run round `loops` times from its right corner downwards."""
+    """A diamond, `side` pixels across, traced `loops` times from its right corner downwards."""
     right = [*np.tile([0.5, 0.0, -0.5, 0.0], loops).tolist(), 0.5]
     down = [*np.tile([0.0, 0.5, 0.0, -0.5], loops).tolist(), 0.0]
     t = np.linspace(0, period_us * loops, 4 * loops + 1)
@@ -159,6 +161,12 @@ def simulate(image: Image, camera: Camera, sensor: tuple[int, int], *, seed: int
 
     The image's centre lies on the sensor's when the displacement is 0; beyond its edge, its edge pixels are repeated.
     Times count in us from 0. The same arguments and seed give the same events on the same version of numpy.
+
+    Args:
+        image: luminance 0..1, [H, W].
+        camera: the sensor's model and the motion.
+        sensor: (height, width) in pixels.
+        seed: of all random numbers.
     """
     random = np.random.default_rng(seed)
     view = _View(image, camera, sensor)
@@ -196,13 +204,13 @@ class _View:
 
 
 class _Pixels:
-    """The pixels' state: the log intensity they saw last, the one they remember, and when they fired last."""
+    """The pixels' state: their last log intensity, the one at their last event, and the time of that event."""
 
     def __init__(self, level: NDArray[np.float32], camera: Camera, random: np.random.Generator) -> None:
         count = len(level)
         spread = np.maximum(1 + camera.mismatch * random.standard_normal((2, count)), 0.2).astype(np.float32)
         self._on, self._off = camera.threshold_on * spread[0], camera.threshold_off * spread[1]
-        # a pixel has seen other things before: its memory lies anywhere within its thresholds
+        # a pixel has seen other scenes before: its memory starts anywhere within its thresholds
         offset = random.uniform(-1, 1, count).astype(np.float32)
         self._memory = level + offset * np.minimum(self._on, self._off)
         self._level = level
@@ -211,7 +219,7 @@ class _Pixels:
         self._refractory_us = camera.refractory_us
 
     def step(self, level: NDArray[np.float32], start: float, end: float) -> list[_Fired]:
-        """The events while the log intensity runs linearly to `level`, at most one of a pixel in each item."""
+        """The events while the log intensity runs linearly to `level`, at most one event of a pixel in each item."""
         before, self._level = self._level, level
         self._memory -= self._leak_us * np.float32(end - start)
         change = level - self._memory

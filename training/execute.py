@@ -1,4 +1,4 @@
-"""Which form of a network stands for each of its executions while training: the one that is deployed by default."""
+"""Chooses the form of a network that training runs for each execution: the one that is deployed by default."""
 
 from __future__ import annotations
 

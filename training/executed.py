@@ -15,7 +15,7 @@ from shared.models.split import CloudNetwork, EdgeNetwork, SplitNetwork
 from training.activations import use
 
 LEVELS = 8
-"""Of the activations of a new bundle, in head and tail (docs/decisions/0016-two-executions.md)."""
+"""Levels of the activations of a new bundle, in head and tail (docs/decisions/0016-two-executions.md)."""
 
 
 class Passes(NamedTuple):
@@ -30,7 +30,7 @@ class Executed(Protocol):
     """Both halves of a network in one execution, in float32."""
 
     def frames(self, inputs: Tensor) -> Tensor:
-        """What the edge sends.
+        """Compute the frames that the edge sends.
 
         Args:
             inputs: normalised, pictures [B, C, H, W] or event frames [T, B, C, H, W].
@@ -40,10 +40,10 @@ class Executed(Protocol):
         """
 
     def logits(self, frames: Tensor) -> Tensor:
-        """What the cloud computes from frames [T, B, C', H', W'] at each timestep, [T, B, classes]."""
+        """Compute the cloud's logits [T, B, classes] at each timestep from frames [T, B, C', H', W']."""
 
     def by_layer(self) -> ByLayer:
-        """The same computed by torch, layer by layer, to be looked into."""
+        """The same execution in torch modules, which hooks can observe."""
 
 
 class ByLayer(Executed, Protocol):
@@ -119,18 +119,18 @@ def in_one_pass(network: SplitNetwork, levels: int) -> SplitNetwork:
 
 
 def _halves(edge: EdgeNetwork, cloud: CloudNetwork) -> SplitNetwork:
-    with torch.device("meta"):  # its own halves are not wanted
+    with torch.device("meta"):  # its own halves are not used
         network = SplitNetwork(edge.spec)
     network.edge, network.cloud = edge, cloud
     return network
 
 
 def running_answers(logits: Tensor, leak: float = 1.0) -> Tensor:
-    """The logits that an answer is read from at each timestep.
+    """Average the logits over the timesteps so far, with a leak.
 
     Args:
         logits: of each timestep, [T, N, classes].
-        leak: what a timestep weighs, in units of the one after it.
+        leak: the weight of a timestep relative to the next one.
 
     Returns:
         Their weighted means so far, [T, N, classes].
@@ -143,7 +143,7 @@ def running_answers(logits: Tensor, leak: float = 1.0) -> Tensor:
 
 
 def read_answers(execution: Execution, logits: Tensor, leak: float) -> Tensor:
-    """The logits that the cloud reads its answers from, of those of each timestep [T, N, classes].
+    """The logits from which the cloud computes its answers, from those of each timestep [T, N, classes].
 
     `rate` computes each timestep's from all frames so far; `spiking` averages them.
     """

@@ -1,10 +1,10 @@
 """The edge's own small classifier: trained on the spikes of a bundle's encoder, calibrated against the cloud's answer.
 
-It sees the mean of the spikes so far, whatever made them, and costs a few hundred thousand multiplications:
+Its input is the mean of the spikes so far, in either execution. It costs a few hundred thousand multiplications:
 
     mean spikes -> pool to at most 8 x 8 -> convolution, ReLU -> pool by 2 -> linear, ReLU -> linear
 
-edge_client/heads/local_exit.py computes the same in numpy; a test holds the two equal.
+edge_client/heads/local_exit.py computes the same in numpy; a test compares the two.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scipy.special import softmax
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shared.exit_policy import ExitPolicy, Measure
+from shared.exit_policy import NEVER, ExitPolicy, Measure
 from shared.manifest import LocalExitSpec
 from shared.network_spec import Shape
 from training.calibrate import (
@@ -33,12 +33,12 @@ from training.calibrate import (
 from training.collect_spikes import SpikeTrain
 
 SIDE = 8
-"""Larger maps are pooled to it first."""
+"""Larger maps are pooled to this size first."""
 
 CHANNELS = (8, 32)
 HIDDEN = 64
 OPERATIONS = 300_000
-"""Multiplications that the convolution may take; it has as many channels, within `CHANNELS`, as fit into them."""
+"""The most multiplications of the convolution. They decide its number of channels, within `CHANNELS`."""
 
 DROPOUT = 0.3
 BATCH = 128
@@ -75,13 +75,13 @@ class LocalExitNetwork(nn.Module):
         return logits
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
-        """By name, for the bundle."""
+        """The arrays by name, for the bundle."""
         return {name: value.detach().numpy() for name, value in self.state_dict().items()}
 
 
 @dataclass(frozen=True)
 class LocalCalibration:
-    """What the bundle stores, and what was seen on the held-out samples.
+    """The values that the bundle stores, and the results on the held-out samples.
 
     `answered` is the share of samples that the exit is sure of after the first timestep; `promise` is None where not
     even the most careful threshold could be certified, and then it is never sure.
@@ -129,11 +129,11 @@ def fit(
         frames: [N, T, C, H, W], zeros and ones.
         labels: [N].
         classes: how many.
-        seed: of all that is random.
+        seed: of the random numbers.
         progress: called as progress(done, all) after each step.
 
     Returns:
-        The network in inference mode, its weights rounded to float16 as the bundle will hold them.
+        The network in inference mode, its weights rounded to float16 as in the bundle.
     """
     count, timesteps = frames.shape[:2]
     targets = torch.from_numpy(labels)
@@ -165,7 +165,7 @@ def fit(
 
 @torch.inference_mode()
 def logits_by_timestep(network: LocalExitNetwork, frames: SpikeTrain) -> NDArray[np.float64]:
-    """What the exit says after each timestep: spikes [N, T, C, H, W] -> logits [T, N, classes]."""
+    """The exit's logits [T, N, classes] after each timestep, from spikes [N, T, C, H, W]."""
     parts = [network(means_so_far(part).flatten(0, 1)) for part in np.array_split(frames, -(-len(frames) // 500))]
     found: NDArray[np.float64] = torch.cat(parts).view(*frames.shape[:2], -1).transpose(0, 1).double().numpy()
     return found
@@ -203,10 +203,10 @@ def calibrate(
     probabilities = confidences(logits[:, cut:], temperature)
     right = probabilities.argmax(-1) == labels[cut:]
     certain = certainties(measure, probabilities[0])
-    # As two timesteps: the exit after the first, else the cloud's last word.
+    # As two timesteps: the exit after the first, else the cloud's answer at full T.
     certain_here_or_there = np.stack([certain, np.ones_like(certain)])
     threshold = choose_threshold(certain_here_or_there, np.stack([right[0], cloud_right[cut:]]), budget, failure)
-    policy = ExitPolicy(measure, 1.0 if threshold is None else threshold)
+    policy = ExitPolicy(measure, NEVER if threshold is None else threshold)
     answered = exit_timesteps(certain_here_or_there, policy.threshold) == 1
     promise = None
     if threshold is not None:

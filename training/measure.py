@@ -1,4 +1,4 @@
-"""What one execution of a network is worth: its calibration on held-out samples, its evaluation on test samples."""
+"""Measures one execution of a network: it calibrates on held-out samples and evaluates on test samples."""
 
 from __future__ import annotations
 
@@ -34,7 +34,15 @@ Readings = Mapping[Execution, list[float]]
 def calibrate_execution(
     execution: Execution, executed: Executed, data: TrainingData, chosen: CalibrationRecipe, machine: Machine
 ) -> Calibration:
-    """Choose the readout's leak (of `spiking`), the temperature and the exit threshold on the held-out samples."""
+    """Choose the readout's leak (of `spiking`), the temperature and the exit threshold on the held-out samples.
+
+    Args:
+        execution: its name.
+        executed: the network in it.
+        data: has the held-out samples.
+        chosen: budget, failure and measure.
+        machine: device and precision.
+    """
     logits = step_logits(executed, data.held_out, data.normalisation, data.kind, machine).double()
     labels = data.held_out.labels.numpy()
     leak = fit_leak(logits, labels) if execution == "spiking" else 1.0
@@ -46,7 +54,14 @@ def calibrate_execution(
 def evaluate_execution(
     execution: Execution, executed: Executed, data: TrainingData, calibration: Calibration, machine: Machine
 ) -> dict[str, Any]:
-    """Measure an execution on the test samples, which nothing was chosen on.
+    """Measure an execution on the test samples, on which nothing was chosen.
+
+    Args:
+        execution: its name.
+        executed: the network in it.
+        data: has the test samples.
+        calibration: leak, temperature and threshold.
+        machine: device and precision.
 
     Returns:
         Accuracy by timestep and with early exit, exits by timestep, the curve of accuracy against mean timesteps, and
@@ -74,7 +89,7 @@ def evaluate_execution(
 
 
 def read_uncompressed(network: SplitNetwork, data: TrainingData, machine: Machine) -> Readings:
-    """A network without a bottleneck in the two ways in which the compressed one is read.
+    """The accuracy of a network without a bottleneck, in both executions of the compressed one.
 
     spiking: as it steps, its readout's leak fitted on the held-out samples;  rate: one pass with mean spike counts at
     the levels of a new bundle, of a clip of events with the mean of its frames.
@@ -93,12 +108,14 @@ def read_uncompressed(network: SplitNetwork, data: TrainingData, machine: Machin
 
 
 def better(calibrations: Mapping[Execution, Calibration]) -> Execution:
-    """The execution that was right more often on held-out samples, with its exit; of equal ones the earlier exit."""
+    """The execution with the better accuracy on held-out samples, with early exit; if they are equal, the one with the
+    earlier exit.
+    """
     return max(calibrations, key=lambda name: (calibrations[name].accuracy, -calibrations[name].mean_timesteps))
 
 
 def known_calibration(settings: ExecutionSpec, budget: float | None) -> CalibrationRecipe:
-    """What an execution was calibrated with, or another budget."""
+    """The settings of an execution's calibration, with another budget if one is given."""
     known = settings.measured.get("calibration", {})
     default = CalibrationRecipe()
     return CalibrationRecipe(
@@ -109,7 +126,7 @@ def known_calibration(settings: ExecutionSpec, budget: float | None) -> Calibrat
 
 
 def execution_spec(calibration: Calibration, evaluation: Mapping[str, Any]) -> ExecutionSpec:
-    """For a manifest; what is long and for a person's eyes stays in the run's folder."""
+    """The measurements for a manifest. Long tables stay in the run's folder."""
     measured: dict[str, Any] = {
         "calibration": {name: value for name, value in asdict(calibration).items() if name != "policy"}
     }

@@ -1,4 +1,4 @@
-"""What a stage minimises, as a module: networks in, one loss out, so that it can be run data-parallel."""
+"""The loss of a stage, as a module, so that it can run data-parallel."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from training.recipe import StageRecipe
 
 
 class StageObjective(nn.Module):
-    """Frames, labels and the answers of a teacher from outside, if there is one, to (loss, logits [T, B, K]).
+    """Computes (loss, logits [T, B, K]) from inputs, labels and the answers of an external teacher, if there is one.
 
     Args:
-        network: is trained.
-        stage: says how.
+        network: the one that is trained.
+        stage: its recipe.
         teacher: the frozen uncompressed network; None where the stage needs none.
     """
 
@@ -48,11 +48,11 @@ class StageObjective(nn.Module):
         return logits, self._distillation(logits, answer) + self._cost(spikes)
 
     def _cost(self, spikes: Tensor) -> Tensor:
-        """What the bytes on the wire cost: fewer spikes, down to a few, are fewer bits (docs/decisions/0005)."""
+        """The loss for bytes on the wire: fewer spikes, down to a few, need fewer bits (docs/decisions/0005)."""
         return self.stage.spike_cost * spikes.float().mean()
 
     def _through_bottleneck(self, frames: Tensor, answer: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The frozen parts run once; what is imitated is the same tail on the features that were not compressed.
+        """The frozen parts run once. The target is the output of the same tail for the uncompressed features.
 
         A light head is trained with its encoder; the features are then those of the teacher's own head.
         """
@@ -73,14 +73,14 @@ class StageObjective(nn.Module):
         return logits, extra + self.stage.imitate * imitation(decoded, features)
 
     def _distillation(self, logits: Tensor, answer: Tensor | None) -> Tensor:
-        """Towards a teacher's logits [T', B, K]; 0 where there is none."""
+        """The loss against a teacher's logits [T', B, K]; 0 without a teacher."""
         if answer is None:
             return logits.new_zeros(())
         return self.stage.distill * distillation(logits.float(), answer.float())
 
 
 def _features(network: SplitNetwork, frames: Tensor) -> Tensor:
-    """What a network's own head makes of its inputs, [T, B, C, H, W]."""
+    """The output [T, B, C, H, W] of a network's own head."""
     currents = network.currents(frames)
     features: Tensor
     features, _ = network.edge.head(

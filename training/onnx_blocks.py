@@ -1,8 +1,8 @@
-"""The network's blocks as ONNX nodes, whatever the arithmetic: `Blocks` walks them, `FloatBlocks` computes in float32.
+"""Writes a network's blocks as ONNX nodes: `Blocks` walks them in any arithmetic, `FloatBlocks` uses float32.
 
 The graphs are written block by block from the inference form (normalisation folded), not traced: a traced step is full
 of the time axis's reshapes, and torch's exporters need more packages or are about to go. A new kind of block must be
-taught here; one that was not is refused.
+added here; an unknown one is refused.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from shared.models.split import Entry
 from training.onnx_writer import Writer
 
 SpikeT = TypeVar("SpikeT")
-"""What a neuron gives: spikes, or their mean."""
+"""The output of a neuron: spikes, or their mean."""
 
 CurrentT = TypeVar("CurrentT")
-"""What a neuron takes."""
+"""The input of a neuron."""
 
 
 class Blocks(ABC, Generic[SpikeT, CurrentT]):
@@ -34,7 +34,7 @@ class Blocks(ABC, Generic[SpikeT, CurrentT]):
         self.writer = writer
 
     def block(self, block: nn.Module, x: SpikeT) -> SpikeT:
-        """What a block of the inference form makes of `x`."""
+        """Add a block of the inference form."""
         if isinstance(block, Chain):
             for part in block.blocks:
                 x = self.block(part, x)
@@ -51,7 +51,7 @@ class Blocks(ABC, Generic[SpikeT, CurrentT]):
         raise NotImplementedError(f"{type(block).__name__} has no ONNX form yet: add it to training/onnx_blocks.py")
 
     def head(self, head: Chain, x: SpikeT) -> SpikeT:
-        """The head of a network in inference form, from what its first neuron gives on."""
+        """The head of a network in inference form, after its first neuron."""
         entry, *stages = head.blocks
         assert isinstance(entry, Entry)
         for block in (entry.after, *stages):
@@ -64,7 +64,7 @@ class Blocks(ABC, Generic[SpikeT, CurrentT]):
 
     @abstractmethod
     def fire(self, neuron: Neuron, current: CurrentT) -> SpikeT:
-        """What a neuron makes of its current."""
+        """Add a neuron."""
 
     @abstractmethod
     def convolution(self, layer: nn.Module, x: SpikeT) -> CurrentT:
@@ -155,7 +155,14 @@ def pool_sizes(pool: nn.MaxPool2d) -> dict[str, list[int]]:
 
 
 def crop(writer: Writer, x: str, start: tuple[int, int], size: tuple[int, int]) -> str:
-    """A window of a map: from row and column `start` on, as large as `size`."""
+    """A window of a map: from row and column `start` on, as large as `size`.
+
+    Args:
+        writer: gets the nodes.
+        x: name of the map's node, [B, C, H, W].
+        start: first row and column.
+        size: rows and columns.
+    """
     ends = np.add(start, size)
     starts, stops, axes = (writer.constant(np.array(value), np.int64) for value in (start, ends, (2, 3)))
     return writer.add("Slice", x, starts, stops, axes)

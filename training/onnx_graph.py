@@ -25,7 +25,7 @@ def step_graph(edge: EdgeNetwork) -> onnx.ModelProto:
     """One timestep: `current` and `membrane0`, `membrane1`, ... float32 -> `spikes` uint8 [1, C', H', W'] of 0 and 1,
     and `membrane0_after`, ...; membranes are numbered in the order in which the neurons fire."""
     form = inference_form(edge)
-    blocks = _StepBlocks(Writer())
+    blocks = StepBlocks(Writer())
     spikes = blocks.block(form.encoder, blocks.head(form.head, blocks.fire(form.neurons[0], "current")))
     assert len(blocks.membranes) == len(form.neurons)
     shapes = [(1, *neuron.shape) for neuron in form.neurons]
@@ -38,7 +38,7 @@ def step_graph(edge: EdgeNetwork) -> onnx.ModelProto:
     return blocks.writer.model("step", inputs, outputs)
 
 
-class _StepBlocks(FloatBlocks):
+class StepBlocks(FloatBlocks):
     """Blocks whose neurons integrate and fire; the membranes after the step are noted in `membranes`."""
 
     def __init__(self, writer: Writer) -> None:

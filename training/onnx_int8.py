@@ -27,7 +27,7 @@ from training.data import to_input
 Feeds = dict[str, NDArray[np.float32]]
 
 SAMPLES = 64
-"""To observe the currents' ranges on."""
+"""Samples on which the ranges of the currents are observed."""
 
 EMBEDDED = 64
 """Samples whose first convolution is in memory at once."""
@@ -46,7 +46,7 @@ def quantised_step(bundle: Bundle, step: onnx.ModelProto, samples: NDArray[np.ui
     """
     scale = {"scale": np.array(1.0, np.float32), "zero_point": np.array(0, np.uint8), "quant_type": QuantType.QUInt8}
     spikes = {node.input[0]: [scale] for node in step.graph.node if node.op_type == "Conv"}
-    add_pre_process_metadata(step)  # nothing is left to be folded or inferred: spare the user the advice to do it
+    add_pre_process_metadata(step)  # everything is folded and inferred already: do not advise the user to do it
     with tempfile.TemporaryDirectory(prefix="neucodex-int8-") as folder:
         plain, quantised = Path(folder) / "step.onnx", Path(folder) / "step-int8.onnx"
         onnx.save(step, plain)
@@ -65,7 +65,7 @@ def quantised_step(bundle: Bundle, step: onnx.ModelProto, samples: NDArray[np.ui
 
 
 def graph_spikes(bundle: Bundle, step: onnx.ModelProto, samples: NDArray[np.uint8]) -> SpikeTrain:
-    """What a step graph of a bundle makes of these samples: [N, T, C, H, W]."""
+    """The spikes [N, T, C, H, W] of a bundle's step graph for these samples."""
     spikes = [outputs[0][0] for _, outputs in _steps(bundle, step, samples)]
     return np.stack(spikes).reshape(len(samples), -1, *bundle.manifest.frame_shape)
 
@@ -88,7 +88,7 @@ def _currents(bundle: Bundle, samples: NDArray[np.uint8]) -> NDArray[np.float32]
 
 
 def _steps(bundle: Bundle, step: onnx.ModelProto, samples: NDArray[np.uint8]) -> Iterator[tuple[Feeds, list[Any]]]:
-    """What goes into a step graph and comes out of it, sample after sample, timestep after timestep."""
+    """Yield the inputs and outputs of a step graph, for each sample and timestep."""
     spec = bundle.manifest.network
     session = session_of(step.SerializeToString(), ALL_CORES)
     names = [value.name for value in session.get_inputs()]

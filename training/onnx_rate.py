@@ -77,13 +77,13 @@ def encoder_layer(edge: EdgeNetwork) -> nn.Module:
 
 
 def head_model(writer: Writer, edge: EdgeNetwork, current: str) -> onnx.ModelProto:
-    """The finished head, of whatever arithmetic."""
+    """The finished head, in any arithmetic."""
     frame, out = ((1, *shape) for shape in (edge.spec.input_shape, edge.out_shape))
     return writer.model("rate_head", {"frame": (FLOAT, frame)}, {"current": (current, FLOAT, out)})
 
 
 def tail_model(writer: Writer, cloud: CloudNetwork, logits: str) -> onnx.ModelProto:
-    """The finished tail, of whatever arithmetic."""
+    """The finished tail, in any arithmetic."""
     inputs = {"sum": (UINT8, ("batch", *cloud.in_shape)), "timesteps": (FLOAT, ("batch",))}
     return writer.model("rate_tail", inputs, {"logits": (logits, FLOAT, ("batch", cloud.spec.classes))})
 

@@ -16,11 +16,11 @@ OPSET, IR_VERSION = 17, 8
 FLOAT, UINT8 = TensorProto.FLOAT, TensorProto.UINT8
 
 Dimensions = Sequence[int | str]
-"""Of a tensor; a name stands for a size that is free."""
+"""The shape of a tensor; a name stands for a free size."""
 
 
 class Writer:
-    """A graph that grows; each node has one output, whose name `add` returns."""
+    """Builds a graph. Each node has one output, whose name `add` returns."""
 
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
@@ -33,8 +33,12 @@ class Writer:
 
     def constant(self, value: NDArray[Any] | float, kind: type[np.generic] = np.float32) -> str:
         name = f"constant{len(self._constants)}"
-        self._constants[name] = np.array(value, kind, order="C")
+        self.named(name, np.array(value, kind))
         return name
+
+    def named(self, name: str, value: NDArray[Any]) -> None:
+        """A constant by a name of the caller's."""
+        self._constants[name] = np.asarray(value, order="C")
 
     def model(
         self,

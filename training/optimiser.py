@@ -1,4 +1,4 @@
-"""What turns gradients into steps: SGD for everything, or Muon for convolutions and SGD for the rest."""
+"""The optimisers: SGD for all weights, or Muon for convolutions and SGD for the rest."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class StageOptimiser:
             optimiser.step()
 
     def state_dict(self) -> list[dict[str, Any]]:
-        """For a checkpoint."""
+        """The state for a checkpoint."""
         return [optimiser.state_dict() for optimiser in self._optimisers]
 
     def load_state_dict(self, states: list[dict[str, Any]]) -> None:
-        """From a checkpoint of the same stage."""
+        """Load the state from a checkpoint of the same stage."""
         for optimiser, state in zip(self._optimisers, states, strict=True):
             optimiser.load_state_dict(state)
 

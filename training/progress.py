@@ -1,4 +1,4 @@
-"""A progress bar where a person watches, a line now and then where a file does; as JSON with `--log-format json`."""
+"""Shows a progress bar on a terminal, and logs a line now and then elsewhere; as JSON with `--log-format json`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECONDS_BETWEEN_LINES = 60.0
 
 
 class Progress:
-    """Steps done of `total`, with a note; on standard error. A total that is not known yet comes with the steps."""
+    """Shows the steps done of `total`, with a note, on standard error. An unknown total may come with the steps."""
 
     def __init__(self, title: str, total: int | None = None, quiet: bool = False) -> None:
         self._title = title
@@ -54,7 +54,7 @@ class Progress:
             log.info("%s: done in %.1f s", self._title, time.monotonic() - self._begun)
 
     def at(self, step: int, note: str = "", total: int | None = None) -> None:
-        """`step` of the total are done."""
+        """Show that `step` steps are done."""
         self._total = total or self._total
         if self._bars is not None:
             self._bars.update(self._task, completed=step, total=self._total, note=note)

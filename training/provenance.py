@@ -1,4 +1,4 @@
-"""From which commit something was made: a bundle, or the record of a benchmark."""
+"""Names the commit that wrote a bundle or a benchmark's record."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from training.onnx_rate import rate_head_graph, rate_tail_graph
 from training.onnx_rate_int8 import rate_head_int8, rate_tail_int8
 
 MOST_LOST = 0.001
-"""Of held-out samples, that an integer graph may turn from right to wrong at full T, gains set off, beyond chance."""
+"""The share of held-out samples that an integer graph may lose at full T, net of gains and beyond chance."""
 
 MEASURED = 5000
 """Held-out samples that integer graphs are measured on."""
@@ -42,7 +42,7 @@ CPU = Machine(torch.device("cpu"), bfloat16=False)
 
 @dataclass(frozen=True)
 class RateGraphs:
-    """The graphs that a bundle gets, and what was measured of them.
+    """The graphs for a bundle, and their measurements.
 
     A part is None if it is an integer graph that costs too much, or the float tail whose integer form does not.
     """
@@ -61,7 +61,7 @@ class RateGraphs:
         return _first(self.parts, "tail-rate-int8", "tail-rate")
 
     def save(self, folder: Path) -> None:
-        """Write them into a folder, in place of those that may be there."""
+        """Write the graphs into a folder; they replace those that are there."""
         folder.mkdir(parents=True, exist_ok=True)
         for part, graph in self.parts.items():
             file = folder / file_name(part)
@@ -73,10 +73,10 @@ class RateGraphs:
 
     @classmethod
     def read(cls, folder: Path) -> RateGraphs:
-        """What `save` wrote.
+        """Read the graphs that `save` wrote.
 
         Raises:
-            ConfigError: there is nothing, or not all of it.
+            ConfigError: no graphs are there, or not all.
         """
         try:
             files = {part: folder / file_name(part) for part in PARTS}
@@ -88,7 +88,7 @@ class RateGraphs:
 
 
 def rate_graphs(network: SplitNetwork, held_out: Samples | None, normalisation: Normalisation) -> RateGraphs:
-    """Write the graphs of a network, and measure the integer ones against the others on held-out samples.
+    """Write the graphs of a network, and compare the integer graphs with the float ones on held-out samples.
 
     Args:
         network: with a bottleneck, in float32.
@@ -121,7 +121,7 @@ def rate_graphs(network: SplitNetwork, held_out: Samples | None, normalisation: 
     if costs_too_much(plain, integer):
         parts["head-rate-int8"] = None
     if parts["tail-rate-int8"] is not None:
-        parts["tail-rate"] = None  # four times as large, and nothing would run it
+        parts["tail-rate"] = None  # it is four times as large, and nothing would run it
     measured = {
         "samples": len(labels),
         "float32_accuracy_full_t": round(float(plain.mean()), 5),
@@ -134,9 +134,10 @@ def rate_graphs(network: SplitNetwork, held_out: Samples | None, normalisation: 
 
 
 def costs_too_much(plain: NDArray[np.bool_], integer: NDArray[np.bool_]) -> bool:
-    """Whether an integer graph loses more than `MOST_LOST` of the samples, beyond what chance may do to so few.
+    """Whether an integer graph loses more than `MOST_LOST` of the samples, beyond chance.
 
-    Chance is one standard error of the difference: the root of the number of samples that only one of the two knows.
+    Chance is one standard error of the difference: the root of the number of samples that only one of the two gets
+    right.
 
     Args:
         plain: whether the float graph was right, [N].
@@ -178,12 +179,12 @@ class OnnxRate:
 
 
 def write_rate_graphs(bundle: Bundle, graphs: RateGraphs) -> Bundle:
-    """Write the graphs into a bundle, in place of those that it may have; its chosen execution stays chosen."""
+    """Write the graphs into a bundle; they replace those it has. Its chosen execution stays."""
     return write_graphs(bundle.run_as("rate"), graphs.parts, graphs.measured).run_as(bundle.execution)
 
 
 def executed_by_graphs(bundle: Bundle, network: SplitNetwork) -> Executed | None:
-    """A bundle's `rate` execution by the graphs that it holds; None where it has none."""
+    """A bundle's `rate` execution by its graphs; None if it has none."""
     graphs = RateGraphs({part: bundle.graph(part) for part in PARTS}, {})
     if graphs.parts["head-rate"] is None:
         return None

@@ -1,7 +1,7 @@
-"""A recipe: everything that decides what a training run gives, as TOML read into frozen dataclasses.
+"""A recipe: all settings of a training run, read from TOML into frozen dataclasses.
 
-`recipes/` holds one for each bundle that ships. A recipe is a list of stages, run in order; each begins with the
-weights that the one before it left.
+`recipes/` has one for each bundle that ships. A recipe is a list of stages, run in order. Each starts from the weights
+of the stage before it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ else:
 
 StageKind = Literal["backbone", "bottleneck", "finetune"]
 Neurons = Literal["float", "quantised", "spiking"]
-"""In the order in which a network is trained with them."""
+"""In the order in which they train a network."""
 Objective = Literal["each", "running_mean"]
 Optimiser = Literal["sgd", "muon"]
 Schedule = Literal["cosine", "linear"]
@@ -36,11 +36,11 @@ Schedule = Literal["cosine", "linear"]
 
 @dataclass(frozen=True)
 class DataRecipe:
-    """What is trained on. `name` is a data set of `shared.datasets`, or "folder": one subfolder for each class.
+    """The data set. `name` is a data set of `shared.datasets`, or "folder": one subfolder for each class.
 
-    `held_out` samples are taken from the training part before anything sees them: half of the work of training goes by
-    them (choosing the temperature and the threshold), none of the weights do. `limit` keeps the first samples of each
-    part of a known data set only. `fit` says how pictures become as large as the network takes, in the bundle too.
+    `held_out` samples are taken from the training part first. They choose the temperature and the threshold, and train
+    no weights. `limit` keeps the first samples of each part of a known data set only. `fit` says how pictures become as
+    large as the network takes, in the bundle too.
     """
 
     name: str
@@ -52,16 +52,17 @@ class DataRecipe:
 
     def __post_init__(self) -> None:
         if self.name == "folder" and self.limit is not None:
-            raise ConfigError("data.limit is not for a folder, which is read class by class: take pictures out of it")
+            raise ConfigError("data.limit is not for a folder, which is read class by class: remove pictures from it")
 
 
 @dataclass(frozen=True)
 class AugmentRecipe:
-    """Shift by up to `shift` pixels each way (what comes in is black), mirror, and erase a square of side `erase`.
+    """Shift by up to `shift` pixels in each direction (the margin is black), mirror, and erase a square of side
+    `erase`.
 
     mirror: half of the samples, drawn at random in each epoch.
-    alternate: that half is drawn once, and is the other half in every other epoch: a sample is then seen both ways in
-        any two epochs (Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024).
+    alternate: that half is drawn once, and is the other half in every other epoch: two epochs in a row then show both
+        forms of a sample (Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024).
     erase_until: the epoch, counted from 0, from which on nothing is erased; none erases to the end.
     """
 
@@ -83,10 +84,10 @@ class StageRecipe:
     """One stage of training.
 
     kind: `backbone` trains the network without its bottleneck; `bottleneck` trains the encoder and decoder alone, the
-        rest frozen, towards what the uncompressed network does; `finetune` trains all of it.
-    neurons: `float` puts ReLUs in the neurons' places, which learns fastest and is where weights of an ordinary network
-        begin (backbone stages only); `quantised` replaces spikes over time by their quantised mean (one pass instead of
-        T, an ANN's price); `spiking` runs T timesteps. The weights go from one to the next.
+        rest frozen, towards what the uncompressed network does; `finetune` trains the whole network.
+    neurons: `float` replaces neurons by ReLUs, which learns fastest and accepts the weights of ordinary networks
+        (backbone stages only); `quantised` replaces spikes over time by their quantised mean (one pass instead of T, an
+        ANN's price); `spiking` runs T timesteps. The weights go from one to the next.
     objective: the loss is taken at every timestep (TET, Deng et al., ICLR 2022), on `each` timestep's own logits or on
         their `running_mean`, which is what the exit policy sees.
     first_timestep_weight: how much more the first timestep's loss counts than the others' (1: the same).
@@ -99,7 +100,8 @@ class StageRecipe:
     teacher_side: of the pictures it takes, where its file does not say; ours are resized to it (bicubic).
     teacher_mean, teacher_std: it takes (pixel - mean) / std by colour, the pixel in 0 to 1; 0 and 1/255 for pixels in 0
         to 255. One value each for a teacher of grey pictures. A graph that takes uint8 gets the pixels as they are.
-    teacher_licence: a file with the text of its licence, which travels with the weights; an ONNX file may hold it, too.
+    teacher_licence: a file with the text of its licence, which travels with the weights; an ONNX file may contain it,
+        too.
     imitate: weight of the squared difference between decoded and original firing rates at the split (bottleneck only).
     spike_cost: weight of the share of the encoder's neurons that fire, which the bytes on the wire follow (bottleneck
         and finetune).
@@ -112,9 +114,9 @@ class StageRecipe:
         network does at its first timestep, so [1, 4] trains its first answer and its last.
     resolutions: ((epoch, side), ...): from this epoch on pictures are reduced to this side; not in spiking stages.
     average: decay of the exponential moving average of the weights, whose result is kept; 0 for none.
-    init: a weights.safetensors of another run, or a bundle's folder, that the stage begins with in place of what the
-        stage before it left (or of random weights): what fits of it is taken, by name and shape (a readout for other
-        classes is not).
+    init: a weights.safetensors of another run, or a bundle's folder, from which the stage starts, instead of the
+        weights of the stage before it (or random ones). Tensors that fit by name and shape are loaded (a readout for
+        other classes is not).
     """
 
     kind: StageKind
@@ -198,14 +200,15 @@ class StageRecipe:
 
 
 CHOICES = {"kind": StageKind, "neurons": Neurons, "objective": Objective, "optimiser": Optimiser, "schedule": Schedule}
-"""A stage's fields that take one of a few words."""
+"""The fields of a stage that take one of a few words."""
 
 
 @dataclass(frozen=True)
 class CalibrationRecipe:
-    """How the exit is chosen: `budget` is the accuracy it may cost (0.005: half a point below full T).
+    """How the exit threshold is chosen. `budget` is the accuracy that early exit may cost (0.005: half a point below
+    full T).
 
-    The promise is kept with probability at least 1 - `failure`, over the draw of the held-out samples.
+    The guarantee holds with probability at least 1 - `failure`, over the draw of the held-out samples.
     """
 
     budget: float = 0.005
@@ -259,7 +262,7 @@ class Recipe:
             )
 
     def _check_floats(self) -> None:
-        """Float stages only prepare: they come before the others, and one of those must follow."""
+        """Check that float stages come first, and that another stage follows them."""
         backbones = [stage.neurons for stage in self.stages if stage.kind == "backbone"]
         order = get_args(Neurons)
         if "float" in backbones and backbones != sorted(backbones, key=order.index):
@@ -271,7 +274,7 @@ class Recipe:
 
 
 def uncompressed(recipe: Recipe) -> Recipe:
-    """The recipe of the network that its backbone stages leave, without a bottleneck. The stages are the same runs.
+    """The recipe of the network after the backbone stages, without a bottleneck. It shares the stages' runs.
 
     Raises:
         ConfigError: the recipe does not begin with a backbone stage.
@@ -286,7 +289,7 @@ def uncompressed(recipe: Recipe) -> Recipe:
 
 
 def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
-    """The recipe in a TOML file, with `changes` to it: `KEY=VALUE` each, the key with dots, the value as TOML has it.
+    """Read a recipe from a TOML file and apply `changes`: each is `KEY=VALUE`, with a dotted key and a TOML value.
 
     Raises:
         ConfigError: there is no such file, or a field is wrong; the file and field are named.
@@ -306,7 +309,7 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
 
 
 def _apply(values: dict[str, Any], change: str) -> None:
-    """Put one `KEY=VALUE` into a recipe; a stage is `stages.N`, from 0, and what is no TOML is a string."""
+    """Set one `KEY=VALUE` of a recipe. A stage is `stages.N`, from 0; a value that is not TOML is a string."""
     key, equals, text = change.partition("=")
     *path, last = key.strip().split(".")
     try:

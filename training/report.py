@@ -1,4 +1,4 @@
-"""What `neucodex-train` tells a person: tables on standard output, the curve as a picture."""
+"""The output of `neucodex-train` for people: tables on standard output, and the exit curve as a picture."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ ADDRESS = "127.0.0.1:50051"
 
 
 def print_calibration(execution: Execution, result: Calibration) -> None:
-    """The chosen temperature and threshold and what they promise."""
+    """Print the chosen temperature and threshold, and their guarantee."""
     table = Table(title=f"Calibration of execution {execution}, on held-out samples", show_header=False)
     if execution == "spiking":
         table.add_row("leak of the readout", f"{result.readout_leak:g}")
     table.add_row("temperature", f"{result.temperature:.3f}")
-    table.add_row("exit", f"{result.policy.measure} >= {result.policy.threshold:g}")
+    table.add_row("exit", str(result.policy))
     table.add_row("mean timesteps", f"{result.mean_timesteps:.3f}")
     table.add_row("accuracy with exit / at full T", f"{result.accuracy:.2%} / {result.full_accuracy:.2%}")
     table.add_row("promise", result.promise or no_promise(result.budget, result.failure))
@@ -37,10 +37,10 @@ def print_calibration(execution: Execution, result: Calibration) -> None:
 
 
 def no_promise(budget: float, failure: float) -> str:
-    """Why none is made, and what is to be done."""
+    """Explain why there is no guarantee, and what to do."""
     return (
-        f"none, and a threshold of 1: at {budget:.2%} it takes {least_held_out(budget, failure)} held-out samples "
-        "(data.held_out), more where some go wrong, or a larger calibration.budget"
+        f"none, and so it never exits early: at {budget:.2%} it takes {least_held_out(budget, failure)} held-out "
+        "samples (data.held_out), more where some go wrong, or a larger calibration.budget"
     )
 
 
@@ -129,7 +129,7 @@ def plot_curve(result: dict[str, Any], path: Path) -> None:
         marker="*",
         markersize=14,
         linestyle="none",
-        label=f"threshold {result['threshold']:g}",
+        label=f"threshold {result['threshold']}",
     )
     axes.set_xlabel("mean timesteps")
     axes.set_ylabel("test accuracy, %" + (" (simulated events)" if result["simulated"] else ""))

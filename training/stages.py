@@ -1,6 +1,6 @@
-"""A recipe's stages: what each trains, from which weights, and where its files are.
+"""Runs a recipe's stages: what each trains, from which weights, and in which folder.
 
-Stages of all recipes lie side by side in `stages/`, one folder each: `checkpoint.pt` while it runs,
+Stages of all recipes are in `stages/`, one folder each: `checkpoint.pt` while it runs,
 `weights.safetensors` when it is done, `log.jsonl` with a line an epoch, and TensorBoard's scalars.
 """
 
@@ -41,11 +41,17 @@ WEIGHTS = "weights.safetensors"
 
 
 def stage_folder(runs: Path, recipe: Recipe, data: TrainingData, index: int) -> Path:
-    """Where a stage's files are.
+    """The folder of a stage.
 
-    Its name carries a digest of all that decides the stage's outcome, so that neither a changed recipe nor a data set
-    that has grown ever goes on from another's weights, and recipes that begin alike share what they have in common. A
-    backbone knows neither where it will be cut nor what will stand there: one serves all splits.
+    Its name contains a digest of everything that determines the stage's result. So a changed recipe or data set never
+    continues from old weights, and recipes with the same first stages share them. A backbone does not depend on the
+    split, so all splits share it.
+
+    Args:
+        runs: the folder of all runs.
+        recipe: of the run.
+        data: its samples.
+        index: of the stage, from 0.
     """
     stages = recipe.stages[: index + 1]
     network = _chosen(recipe.network)
@@ -64,15 +70,16 @@ def stage_folder(runs: Path, recipe: Recipe, data: TrainingData, index: int) -> 
 
 
 def _decisive(stage: StageRecipe) -> dict[str, Any]:
-    """A stage's fields; of the weights it begins with and of its teacher their digests, wherever they lie."""
+    """A stage's fields. Initial weights and teacher appear by their digests, without their folders."""
     values = _chosen(stage)
     values.pop("teacher_licence", None)
     return values | {name: weights_digest(Path(values[name])) for name in ("init", "teacher") if name in values}
 
 
 def _chosen(settings: DataclassInstance) -> dict[str, Any]:
-    """The fields that are not at their default, the nested ones too: a field that is added to recipes one day leaves
-    the stages of older ones where they are."""
+    """The fields that differ from their defaults, nested ones too. So a new field of recipes does not move the folders
+    of older stages.
+    """
     values: dict[str, Any] = {}
     for field in fields(settings):
         value = getattr(settings, field.name)
@@ -103,12 +110,19 @@ def build_network(recipe: Recipe, stage: StageRecipe, machine: Machine) -> Split
 def train_stage(recipe: Recipe, index: int, data: TrainingData, runs: Path, machine: Machine) -> Path:
     """Train one stage, from its checkpoint if there is one; a stage that is done is left as it is.
 
+    Args:
+        recipe: of the run.
+        index: of the stage, from 0.
+        data: its samples.
+        runs: the folder of all runs.
+        machine: device, precision and ranks.
+
     Returns:
         The file with the stage's weights.
 
     Raises:
-        ConfigError: the stage before it has not been run, or one of the recipe's stages, be it a later one, wants
-            pictures too small for the network's poolings.
+        ConfigError: the stage before it has not been run, or a stage of the recipe takes pictures too small for the
+            network's poolings.
     """
     folder = stage_folder(runs, recipe, data, index)
     done = folder / WEIGHTS
@@ -143,8 +157,9 @@ def train_stage(recipe: Recipe, index: int, data: TrainingData, runs: Path, mach
 
 
 def _licences(recipe: Recipe, index: int, data: TrainingData, runs: Path) -> tuple[Licence, ...]:
-    """Of all that a stage may owe something to: the weights it began with, those that the stage before it left, which
-    may teach it, and its teacher from outside."""
+    """The licences of everything that a stage learns from: its initial weights, the weights of the stage before it,
+    which may teach it, and its external teacher.
+    """
     init = recipe.stages[index].init
     origins = [] if init is None else [Path(init)]
     if index > 0 and (before := stage_folder(runs, recipe, data, index - 1) / WEIGHTS).exists():
@@ -153,7 +168,7 @@ def _licences(recipe: Recipe, index: int, data: TrainingData, runs: Path) -> tup
 
 
 def _check_resolutions(recipe: Recipe) -> None:
-    """A network leaves out the poolings that its input is too small for: of smaller pictures they leave nothing."""
+    """Check that no stage's pictures are too small for the network's poolings."""
     spec = recipe.network
     poolings = _poolings(spec)
     for index, stage in enumerate(recipe.stages):

@@ -29,7 +29,7 @@ from training.recipe import StageRecipe
 log = logging.getLogger("neucodex.train")
 
 WATCHED_SAMPLES = 1000
-"""Held-out samples that are evaluated after every epoch; the rest would only cost time."""
+"""Held-out samples that are evaluated after each epoch; more would only cost time."""
 
 
 class Fit:
@@ -139,7 +139,7 @@ class Fit:
         return state["epoch"], state["batch"], _Sums(**state["sums"])
 
     def _write_log(self) -> None:
-        """All of it: what a kill kept from the file the checkpoint still has."""
+        """Write the whole log. Lines that a kill kept from the file are still in the checkpoint."""
         (self.folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in self.lines))
 
     def _save(self, epoch: int, batch: int, sums: _Sums) -> None:
@@ -158,12 +158,12 @@ class Fit:
             checkpoint.save(self.folder, state)
 
     def _seconds(self) -> float:
-        """Of training so far, over all processes that had a part in it."""
+        """Seconds of training so far, over all processes that took part."""
         return self.seconds_before + time.monotonic() - self.started
 
 
 def rate_fraction(stage: StageRecipe, step: int, per_epoch: int) -> float:
-    """What part of the peak learning rate holds: linear warm-up, then by its schedule down to `final_rate`.
+    """The current share of the peak learning rate: linear warm-up, then the schedule down to `final_rate`.
 
     A function of the step alone.
     """

@@ -26,9 +26,9 @@ def save_weights(network: SplitNetwork, path: Path, licences: Iterable[Licence] 
     """Write parameters and running statistics in float32; a run killed while writing leaves no file.
 
     Args:
-        network: whose.
+        network: whose weights are written.
         path: of the file.
-        licences: of what they were made from, for the file's metadata.
+        licences: of the weights they were trained from, for the file's metadata.
     """
     temporary = path.with_name(path.name + ".new")
     state = network.state_dict()
@@ -38,7 +38,7 @@ def save_weights(network: SplitNetwork, path: Path, licences: Iterable[Licence] 
 
 
 def load_weights(network: SplitNetwork, path: Path) -> None:
-    """Put a stage's weights into a network; a bottleneck or light head that the stage did not have yet keeps its own.
+    """Load a stage's weights into a network; a bottleneck or light head that the stage did not have yet keeps its own.
 
     Raises:
         ConfigError: there is no such file, or it is of another network.
@@ -54,7 +54,7 @@ def load_weights(network: SplitNetwork, path: Path) -> None:
             raise ConfigError(f"{path} is of another network: it has no {new}")
     if network.spec.light is not None:
         for name in [name for name in stored if _of_the_heads_backbone(name, network.spec)]:
-            del stored[name]  # a light head stands in their place
+            del stored[name]  # a light head replaces them
     if stored:
         raise ConfigError(f"{path} is of another network: this one has no {', '.join(sorted(stored)[:3])}")
     try:
@@ -72,10 +72,10 @@ def _of_the_heads_backbone(name: str, spec: NetworkSpec) -> bool:
 
 
 def take_what_fits(network: SplitNetwork, path: Path) -> str:
-    """Put into a network what another run's weights, or a bundle's, have in common with it, by name and shape.
+    """Load the tensors that another run's weights, or a bundle's, share with a network, by name and shape.
 
     Returns:
-        How much that was, for people.
+        A sentence that says how many tensors were loaded.
 
     Raises:
         ConfigError: there is no such file, or nothing in it fits.
@@ -110,7 +110,7 @@ def weights_digest(path: Path) -> str:
 
 
 def licences_of(path: Path) -> tuple[Licence, ...]:
-    """Those in a weights file or a bundle.
+    """The licences in a weights file or a bundle.
 
     Raises:
         ConfigError: there is no such file, or it is damaged.
@@ -145,7 +145,7 @@ def _read_bundle(bundle: Bundle) -> dict[str, Tensor]:
 
 
 def _names(network: SplitNetwork) -> dict[str, str]:
-    """From the network's own names to those on disk."""
+    """Map the network's own names to those on disk."""
     before = backbone_blocks_before(network.spec)
     names: dict[str, str] = {}
     for old in network.state_dict():

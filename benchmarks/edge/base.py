@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.record import Goal
 from edge_client.config import EdgeConfig
 from edge_client.link.security import LinkSecurity
 from shared.bundle import Bundle
+from shared.messages import Frame, StepResult
+from shared.wire import cloud_to_wire, edge_to_wire
 
 CONNECT_S = 30.0
 QUIET_CLOUD = ("--threads", 1, "--log-level", "warning")
@@ -42,3 +46,12 @@ def edge_config(bundle: Bundle, address: str, **options: Any) -> EdgeConfig:
     host, _, port = address.rpartition(":")
     security = LinkSecurity(insecure=True, anywhere=True)
     return EdgeConfig(bundle.path, ((host, int(port)),), security, connect_deadline_s=CONNECT_S, **options)
+
+
+def message_sizes(bundle: Bundle) -> tuple[int, int]:
+    """Bytes of a frame's message and of its answer. The frame is one of packed bits: no frame is longer."""
+    spikes = bytes(-(-int(np.prod(bundle.manifest.frame_shape)) // 8))
+    frame = edge_to_wire(Frame(100, 1, 0, spikes))
+    count = bundle.settings.exit_policy.confidences_needed or bundle.manifest.network.classes
+    answer = StepResult(100, 1, (1.0 / count,) * count, tuple(range(count)), 100, 1000, 1)
+    return frame.ByteSize(), cloud_to_wire(answer).ByteSize()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +27,8 @@ ARRIVAL_S = 0.1
 
 CONFIDENCE = 1e-4
 """Confidences of the same frames differ by less: batches sum in another order."""
+
+FLAGS = {"wait": ("--on-loss", "wait", "--sample-deadline", "120"), "fallback": ("--on-loss", "fallback")}
 
 Line = dict[str, Any]
 
@@ -58,19 +60,22 @@ def measure(setup: Setup) -> Measurement:
     folder = write_pictures(bundle, setup.dataset, setup.data, samples, setup.folder / "pictures")
     pictures = sorted(str(path) for path in folder.iterdir())
     whole = run(bundle.path, [], [], setup.folder / "whole", pictures)
-    waits = ["--on-loss", "wait", "--sample-deadline", "120"]
-    runs = {"wait": run(bundle.path, waits, troubles, setup.folder / "wait", pictures)}
-    if open_local_exit(bundle) is not None:
-        falls_back = ["--on-loss", "fallback"]
-        runs["fallback"] = run(bundle.path, falls_back, troubles, setup.folder / "fallback", pictures, ARRIVAL_S)
-    found = {name: compare(whole.samples, disturbed.samples) for name, disturbed in runs.items()}
+    names = ["wait"] if open_local_exit(bundle) is None else ["wait", "fallback"]
+    found, results = {}, {}
+    for name in names:
+        pause_s = ARRIVAL_S if name == "fallback" else 0.0
+        disturbed = run(bundle.path, FLAGS[name], troubles, setup.folder / name, pictures, pause_s)
+        found[name] = compare(whole.samples, disturbed.samples)
+        summary = disturbed.summary
+        results[f"--on-loss {name}"] = {
+            **found[name],
+            "streams opened again": summary["reconnects"],
+            "latency ms p50 / p99": [round(summary[f"latency_ms_{p}"], 1) for p in ("p50", "p99")],
+        }
     return Measurement(
         n={"samples": samples, "cuts": cuts, "clouds killed": kills},
-        results={
-            "seconds of cuts": round(sum(trouble.seconds for trouble in troubles), 1),
-            **{f"--on-loss {name}": {**found[name], **_figures(runs[name].summary)} for name in runs},
-        },
-        targets=[target for name in ("wait", "fallback") for target in _targets(name, samples, found.get(name))],
+        results={"seconds of cuts": round(sum(trouble.seconds for trouble in troubles), 1), **results},
+        targets=[goal for name in FLAGS for goal in _goals(name, samples, found.get(name))],
     )
 
 
@@ -100,14 +105,20 @@ def run(
         pictures: names that the edge gets one by one; without any, `flags` say what is classified.
         every_s: seconds between two of them.
     """
+
+    def named() -> Iterator[str]:
+        for picture in pictures:
+            yield picture
+            time.sleep(every_s)
+
     folder.mkdir(parents=True, exist_ok=True)
-    # Else an answer may hang on who shared its batch, which trouble changes.
+    # Else an answer may depend on who shared its batch, which trouble changes.
     with CloudProcess([bundle], folder, *QUIET_CLOUD, "--batch-invariant") as cloud:
         cloud.wait_ready()
         with LinkProcess(cloud.listen, DELAY_S) as link:
             given = ["--bundle", str(bundle), "--cloud", link.address, "--inflight", IN_FLIGHT, *flags]
             given += ["--images", "-"] if pictures else []
-            with EdgeProcess(given, folder / "edge.log", pictures, every_s) as edge:
+            with EdgeProcess(given, folder / "edge.log", named()) as edge:
                 for trouble in troubles:
                     if not edge.wait_for_lines(trouble.after):
                         break
@@ -127,38 +138,30 @@ def compare(whole: Sequence[Line], disturbed: Sequence[Line]) -> dict[str, int]:
     undisturbed = {line["sample"]: line for line in whole}
     verdicts = [line for line in disturbed if "error" not in line]
     counts = Counter(line["sample"] for line in verdicts)
+    by_cloud = [line for line in verdicts if line["answered_by"] == "cloud"]
     return {
         "verdicts": len(counts),
         "twice": sum(count > 1 for count in counts.values()),
-        "by the cloud": sum(line["answered_by"] == "cloud" for line in verdicts),
-        "differ": sum(
-            line["answered_by"] == "cloud" and not _same(line, undisturbed[line["sample"]]) for line in verdicts
-        ),
+        "by the cloud": len(by_cloud),
+        "differ": sum(not _same(line, undisturbed[line["sample"]]) for line in by_cloud),
     }
 
 
-def _figures(summary: Line) -> Line:
-    return {
-        "streams opened anew": summary["reconnects"],
-        "latency ms p50 / p99": [round(summary["latency_ms_p50"], 1), round(summary["latency_ms_p99"], 1)],
-    }
+def _same(one: Line, other: Line) -> bool:
+    alike = all(one[field] == other[field] for field in ("prediction", "timesteps"))
+    return alike and abs(one["confidence"] - other["confidence"]) < CONFIDENCE
 
 
-def _targets(name: str, samples: int, found: dict[str, int] | None) -> list[Goal]:
+def _goals(name: str, samples: int, found: dict[str, int] | None) -> list[Goal]:
     """`found` None: the bundle cannot do this."""
     measured = found or {}
     note = "" if found else "the bundle has no local exit"
-    goals: tuple[tuple[str, str, int, Literal["lower", "higher"]], ...] = (
+    wanted: tuple[tuple[str, str, int, Literal["lower", "higher"]], ...] = (
         ("verdicts", "samples with a verdict", samples, "higher"),
         ("twice", "samples with two verdicts", 0, "lower"),
         ("differ", "cloud's answers that differ from the undisturbed run", 0, "lower"),
     )
     return [
         Goal(f"--on-loss {name}: {what}", goal, measured.get(key), "samples", better, note)
-        for key, what, goal, better in goals
+        for key, what, goal, better in wanted
     ]
-
-
-def _same(one: Line, other: Line) -> bool:
-    alike = all(one[field] == other[field] for field in ("prediction", "timesteps"))
-    return alike and abs(one["confidence"] - other["confidence"]) < CONFIDENCE

@@ -11,7 +11,6 @@ from benchmarks.edge.heads import with_graphs
 from benchmarks.edge.pictures import write_pictures
 from benchmarks.processes import CloudProcess, EdgeProcess
 from benchmarks.record import Goal
-from shared.bundle import Bundle
 from shared.errors import NeucodexError
 
 GOAL_S = 2.0
@@ -28,11 +27,16 @@ def measure(setup: Setup) -> Measurement:
     mib: dict[str, list[float]] = {name: [] for name in RUNTIMES}
     with CloudProcess([bundle.path], setup.folder / "start-up", *QUIET_CLOUD) as cloud:
         cloud.wait_ready()
+        flags = ["--bundle", str(bundle.path), "--cloud", cloud.listen, "--images", str(pictures), "--full-t"]
         for _ in range(starts):
             for runtime in RUNTIMES:
-                seconds, resident = _one(bundle, cloud, runtime, pictures, samples, setup.folder / "start-up.log")
-                first_s[runtime].append(seconds)
-                mib[runtime].append(resident)
+                seconds, resident = _one(flags, runtime, samples, setup.folder / "start-up.log")
+                first_s[runtime].append(round(seconds, 3))
+                mib[runtime].append(round(resident, 1))
+    first = {name: round(statistics.median(values), 2) for name, values in first_s.items()}
+    peak = {name: max(values) for name, values in mib.items()}
+    first_goal = "first verdict of an edge without torch after its process start"
+    peak_goal = "resident memory of an edge without torch, at most"
     return Measurement(
         n={"starts of each": starts, "pictures of each": samples},
         results={
@@ -40,33 +44,16 @@ def measure(setup: Setup) -> Measurement:
             "MiB resident at most, all": mib,
         },
         targets=[
-            Goal(
-                "first verdict of an edge without torch after its process start",
-                GOAL_S,
-                round(statistics.median(first_s["onnx"]), 2),
-                "s",
-                "lower",
-                f"median; with torch {statistics.median(first_s['torch']):.2f}",
-            ),
-            Goal(
-                "resident memory of an edge without torch, at most",
-                GOAL_MIB,
-                round(max(mib["onnx"]), 1),
-                "MiB",
-                "lower",
-                f"peak of its whole life; with torch {max(mib['torch']):.1f}",
-            ),
+            Goal(first_goal, GOAL_S, first["onnx"], "s", "lower", f"median; with torch {first['torch']}"),
+            Goal(peak_goal, GOAL_MIB, peak["onnx"], "MiB", "lower", f"peak; with torch {peak['torch']}"),
         ],
     )
 
 
-def _one(
-    bundle: Bundle, cloud: CloudProcess, runtime: str, pictures: Path, samples: int, log: Path
-) -> tuple[float, float]:
+def _one(flags: list[str], runtime: str, samples: int, log: Path) -> tuple[float, float]:
     """Seconds to the first verdict, and MiB at the peak until the last but one."""
-    flags = ["--bundle", str(bundle.path), "--cloud", cloud.listen, "--images", str(pictures)]
     begun = time.perf_counter()
-    with EdgeProcess([*flags, "--runtime", runtime, "--full-t"], log) as edge:
+    with EdgeProcess([*flags, "--runtime", runtime], log) as edge:
         edge.wait_for_lines(1)
         first = time.perf_counter() - begun
         # Read while it lives: the last picture may end it.
@@ -77,4 +64,4 @@ def _one(
         edge.wait()
     if not there:
         raise NeucodexError(f"the edge gave fewer than {samples} verdicts: {log.read_text().strip()}")
-    return round(first, 3), round(peak, 1)
+    return first, peak

@@ -1,6 +1,6 @@
 """What a link is like from within: round trips and bulk rates over TCP. `python -m benchmarks.links.probe`.
 
-ping is not everywhere, and does not go through a proxy; a byte to and fro over a warm connection takes the same way.
+ping is not everywhere; a byte to and fro over a warm connection takes the same way.
 """
 
 from __future__ import annotations

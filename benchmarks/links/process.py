@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from benchmarks.links.proxy import Cut, LinkBytes, Proxy
+from benchmarks.links.proxy import Cut, Proxy
 from benchmarks.worker import WorkerProcess
 
 ANSWER_S = 30.0
@@ -19,11 +19,11 @@ class LinkProcess:
 
     Args:
         address: where it leads.
-        delay_s, bytes_s: as of `Proxy`: in either direction; up and down.
+        delay_s: of each byte in either direction.
     """
 
-    def __init__(self, address: str, delay_s: float = 0.0, *bytes_s: float | None) -> None:
-        self._worker = WorkerProcess(partial(_ProxyThread, address, delay_s, *bytes_s))
+    def __init__(self, address: str, delay_s: float = 0.0) -> None:
+        self._worker = WorkerProcess(partial(_ProxyThread, address, delay_s))
         self.address = self._worker.call(_ProxyThread.start)
 
     def cut(self, how: Cut) -> None:
@@ -33,10 +33,6 @@ class LinkProcess:
     def mend(self) -> None:
         """Let bytes flow again."""
         self._worker.call(_ProxyThread.mend)
-
-    def counted(self) -> LinkBytes:
-        """Bytes that went through so far."""
-        return self._worker.call(_ProxyThread.counted)
 
     def __enter__(self) -> LinkProcess:
         return self
@@ -48,9 +44,9 @@ class LinkProcess:
 class _ProxyThread:
     """A proxy whose event loop runs in a thread, as a `WorkerProcess` answers calls in its main one."""
 
-    def __init__(self, address: str, delay_s: float, *bytes_s: float | None) -> None:
+    def __init__(self, address: str, delay_s: float) -> None:
         host, _, port = address.rpartition(":")
-        self._proxy = Proxy(host, int(port), delay_s, *bytes_s)
+        self._proxy = Proxy(host, int(port), delay_s)
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
 
@@ -63,9 +59,6 @@ class _ProxyThread:
 
     def mend(self) -> None:
         self._in_loop(self._proxy.mend)
-
-    def counted(self) -> LinkBytes:
-        return self._proxy.counted
 
     def _in_loop(self, do: Callable[[], Any]) -> None:
         async def done() -> None:

@@ -18,9 +18,6 @@ CUTS: tuple[Cut, ...] = get_args(Cut)
 
 CHUNK = 65536
 
-QUEUE_S = 0.2
-"""What waits for a link with a rate, at most."""
-
 
 @dataclass
 class LinkBytes:
@@ -32,23 +29,15 @@ class LinkBytes:
 
 
 class Proxy:
-    """Leads to `host:port`; each byte takes `delay_s` in either direction, at most so many a second (None: no limit).
+    """Leads to `host:port`; each byte takes `delay_s` in either direction.
 
     What TCP itself sends (handshakes, acknowledgements) is not delayed: it ends here.
     """
 
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        delay_s: float = 0.0,
-        up_bytes_s: float | None = None,
-        down_bytes_s: float | None = None,
-    ) -> None:
+    def __init__(self, host: str, port: int, delay_s: float = 0.0) -> None:
         self.counted = LinkBytes()
         self._there = host, port
         self._delay_s = delay_s
-        self._bytes_s = {"up": up_bytes_s, "down": down_bytes_s}
         self._cut: Cut | None = None
         self._mended = asyncio.Event()
         self._mended.set()
@@ -105,19 +94,14 @@ class Proxy:
         waiting: deque[tuple[float, bytes]] = deque()
         more = asyncio.Event()
         sending = asyncio.create_task(self._send(waiting, more, writer))
-        rate, free = self._bytes_s[name], 0.0
         try:
             with contextlib.suppress(ConnectionError):
                 while data := await reader.read(CHUNK):
                     setattr(self.counted, name, getattr(self.counted, name) + len(data))
                     if self._cut != "dropped":
-                        free = max(free, loop.time()) + (len(data) / rate if rate else 0.0)
-                        waiting.append((free + self._delay_s, data))
+                        waiting.append((loop.time() + self._delay_s, data))
                         more.set()
-                        # A sender waits as long as the link is full, as TCP would have it.
-                        if (full := free - loop.time()) > QUEUE_S:
-                            await asyncio.sleep(full - QUEUE_S)
-            waiting.append((max(free, loop.time()) + self._delay_s, b""))
+            waiting.append((loop.time() + self._delay_s, b""))
             more.set()
             await sending
         finally:

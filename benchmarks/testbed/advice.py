@@ -17,19 +17,21 @@ from dataclasses import asdict, dataclass
 from math import isfinite, prod
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from benchmarks.testbed.attribution import radio_of
-from benchmarks.testbed.schema import MeasuredLink, Testbed, TestbedRun
+from benchmarks.testbed.schema import Columns, MeasuredEdge, MeasuredLink, Testbed
 from shared.bundle import Bundle
 from shared.energy import edge_cost, radio_joules
 from shared.errors import ConfigError
-from shared.operations import Side, dense
-
-FITTED_ON = "bottleneck-exit"
-TESTED_ON = ("bottleneck-exit", "full")
+from shared.network_spec import FLOAT_BITS
+from shared.operations import dense
 
 Mode = Literal["lockstep", "streaming"]
+
+FITTED_ON = "bottleneck-exit"
+MODES_OF: Mapping[str, tuple[Mode, ...]] = {FITTED_ON: ("lockstep",), "full": ("lockstep", "streaming")}
+"""Alternatives that the model is tested on, and how the pair may run in them."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,17 @@ class LinkPath:
     up_mbit: float | None
     down_mbit: float | None
 
+    @classmethod
+    def of(cls, link: MeasuredLink) -> LinkPath:
+        """As measured; as asked where it was not measured."""
+        names = ("rtt_ms", "up_mbit", "down_mbit")
+        measured = {name: getattr(link, name) for name in names}
+        return cls(*(getattr(link.asked, name) if value is None else value for name, value in measured.items()))
+
     def sending_ms(self, up_bytes: float, down_bytes: float) -> float:
         """Of so many bytes each way."""
-        return sum(
-            size * 8 / (rate * 1e3) for size, rate in ((up_bytes, self.up_mbit), (down_bytes, self.down_mbit)) if rate
-        )
+        ways = ((up_bytes, self.up_mbit), (down_bytes, self.down_mbit))
+        return sum(size * 8 / (rate * 1e3) for size, rate in ways if rate)
 
 
 @dataclass(frozen=True)
@@ -133,7 +141,7 @@ def advise(
 
     Args:
         testbed: measured links, speeds and overheads.
-        bundles: those with an evaluation are looked at.
+        bundles: those with an evaluation at every threshold are looked at.
         link: of the record.
         budget_drop: points of accuracy below the uncompressed network.
         edge_gmacs: dense 1e9 operations a second of the edge; None: the record's main edge.
@@ -141,159 +149,121 @@ def advise(
     Raises:
         ConfigError: no such link, nothing fitting in the record, or no bundle within the budget.
     """
-    paths = {each.asked.name: _path(each) for each in testbed.links}
-    if link not in paths:
-        raise ConfigError(f"--link is {link}: the record has {', '.join(paths)}")
-    overhead = _overhead(testbed, paths, without=None)
-    choices = []
-    best = -float("inf")
-    for bundle in bundles:
-        found = _choices(testbed, bundle, link, paths[link], edge_gmacs, overhead)
-        choices += [choice for choice in found if choice.drop <= budget_drop]
-        best = max([best, *(-choice.drop for choice in found)])
-    if not choices:
-        nearest = "none was evaluated" if best == -float("inf") else f"the nearest loses {-best:.2f} points"
+    model = _Model(testbed)
+    if link not in model.paths:
+        raise ConfigError(f"--link is {link}: the record has {', '.join(model.paths)}")
+    overhead = model.overhead_ms()
+    found = [choice for bundle in bundles for choice in _choices(model, bundle, link, edge_gmacs, overhead)]
+    within = [choice for choice in found if choice.drop <= budget_drop]
+    if not within:
+        least = min((choice.drop for choice in found), default=None)
+        nearest = "none was evaluated" if least is None else f"the nearest loses {least:.2f} points"
         raise ConfigError(f"no bundle keeps within {budget_drop:g} points ({nearest}): allow more with --budget-drop")
-    choices.sort(key=lambda choice: (choice.latency_ms, choice.link_bytes))
-    return Advice(link, tuple(choices), tuple(_misses(testbed, paths)), overhead)
+    within.sort(key=lambda choice: (choice.latency_ms, choice.link_bytes))
+    return Advice(link, tuple(within), tuple(model.misses()), overhead)
 
 
-def _choices(
-    testbed: Testbed, bundle: Bundle, link: str, path: LinkPath, edge_gmacs: float | None, overhead_ms: float
-) -> list[Choice]:
-    manifest = bundle.manifest
-    test = bundle.settings.measured.get("test") or {}
-    if manifest.network.bottleneck is None or "accuracy_by_timestep" not in test:
+class _Model:
+    """A record's main edge, its links, and its runs of the pair from that edge."""
+
+    def __init__(self, testbed: Testbed) -> None:
+        self.testbed = testbed
+        self.paths = {link.asked.name: LinkPath.of(link) for link in testbed.links}
+        self.edge: MeasuredEdge = next(edge for edge in testbed.edges if edge.asked.name == testbed.main[1])
+        self._runs: dict[str, list[tuple[str, Columns]]] = {
+            alternative: [
+                (run.link, testbed.columns[run.key])
+                for run in testbed.runs
+                if run.alternative == alternative and run.edge == testbed.main[1]
+            ]
+            for alternative in MODES_OF
+        }
+        rounds = [
+            each for _, each in self._runs[FITTED_ON] if isfinite((each.link_up_bytes + each.link_down_bytes).sum())
+        ]
+        if not rounds:
+            raise ConfigError(f"the record has no run of {FITTED_ON} with bytes on the link: run the testbed with it")
+        up, down, payload = (
+            float(column.sum() / rounds[0].timesteps.sum())
+            for column in (rounds[0].link_up_bytes, rounds[0].link_down_bytes, rounds[0].payload_bytes)
+        )
+        self.measured = Terms(self.edge.head_ms, testbed.cloud.tail_ms, up, down)
+        self._beside_payload = up - payload
+
+    def terms(self, bundle: Bundle, edge_gmacs: float | None) -> Terms:
+        """Of a bundle on an edge of that speed: measured for the record's own bundle, else by its operations."""
+        spec, gmacs = bundle.manifest.network, edge_gmacs or self.edge.gmacs
+        known, measured = self.testbed.networks.get("bottleneck"), self.measured
+        if known is not None and known.fingerprint == bundle.fingerprint.hex():
+            head_ms = measured.head_ms * self.edge.gmacs / gmacs
+            return Terms(head_ms, measured.tail_ms, measured.up_bytes, measured.down_bytes)
+        payload = bundle.settings.measured["test"]["frame"]["entropy_bits"] / 8
+        head_ms, tail_ms = dense(spec, "edge") / (gmacs * 1e6), dense(spec, "cloud") / (self.testbed.cloud.gmacs * 1e6)
+        return Terms(head_ms, tail_ms, self._beside_payload + payload, measured.down_bytes)
+
+    def overhead_ms(self, without: str | None = None) -> float:
+        """The fitted c; `without` leaves one link's profile out."""
+        left = [
+            float(columns.latency_ms.mean())
+            - latency_ms("lockstep", self.measured, self.paths[link], float(columns.timesteps.mean()), 0.0)
+            for link, columns in self._runs[FITTED_ON]
+            if link != without
+        ]
+        if not left:
+            raise ConfigError(f"the record has too few runs of {FITTED_ON}: measure it over two links or more")
+        return median(left)
+
+    def misses(self) -> list[Miss]:
+        """Each profile, predicted by a fit without it; none where there is one link only."""
+        found = []
+        for alternative, modes in MODES_OF.items():
+            for link, columns in self._runs[alternative]:
+                if any(other != link for other, _ in self._runs[FITTED_ON]):
+                    steps, overhead = float(columns.timesteps.mean()), self.overhead_ms(without=link)
+                    predicted = min(
+                        latency_ms(mode, self.measured, self.paths[link], steps, overhead) for mode in modes
+                    )
+                    found.append(Miss(link, alternative, float(columns.latency_ms.mean()), predicted))
+        return found
+
+
+def _choices(model: _Model, bundle: Bundle, link: str, edge_gmacs: float | None, overhead_ms: float) -> list[Choice]:
+    manifest, test = bundle.manifest, bundle.settings.measured.get("test") or {}
+    if manifest.network.bottleneck is None or "curve" not in test:
         return []
     uncompressed = test.get("uncompressed_accuracy_by_timestep")
     whole = 100 * (uncompressed or test["accuracy_by_timestep"])[-1]
-    terms = _terms_of(testbed, bundle, edge_gmacs)
-    total = manifest.network.timesteps
+    terms, total = model.terms(bundle, edge_gmacs), manifest.network.timesteps
+    cost, modes = edge_cost(bundle), get_args(Mode)
     found = []
-    for threshold, steps, accuracy in _curve(test):
-        for mode in ("lockstep", "streaming"):
-            sent = steps if mode == "lockstep" else total
-            latency = latency_ms(mode, terms, path, steps, overhead_ms)
-            joules = _joules(bundle, link, terms, steps, sent, latency)
+    for threshold, steps, accuracy in (point[:3] for point in test["curve"]):
+        for mode, sent in zip(modes, (steps, total), strict=True):
+            latency = latency_ms(mode, terms, model.paths[link], steps, overhead_ms)
+            awake_s = max(latency - terms.head_ms, 0.0) / 1e3
+            radio = radio_joules(radio_of(link), terms.up_bytes * sent, terms.down_bytes * steps, awake_s)
             found.append(
                 Choice(
-                    manifest.name, manifest.network.split, 32 * prod(manifest.split_shape) / prod(manifest.frame_shape),
-                    threshold, 1 if mode == "lockstep" else total, mode, steps, latency,
-                    sent * (terms.up_bytes + terms.down_bytes), 100 * accuracy, whole - 100 * accuracy,
-                    "uncompressed" if uncompressed else "full T", *joules,
+                    bundle=manifest.name,
+                    split=manifest.network.split,
+                    ratio=FLOAT_BITS * prod(manifest.split_shape) / prod(manifest.frame_shape),
+                    threshold=threshold,
+                    lookahead=1 if mode == "lockstep" else total,
+                    mode=mode,
+                    timesteps=steps,
+                    latency_ms=latency,
+                    link_bytes=sent * (terms.up_bytes + terms.down_bytes),
+                    accuracy=100 * accuracy,
+                    drop=whole - 100 * accuracy,
+                    drop_from="uncompressed" if uncompressed else "full T",
+                    compute_j=None if cost is None else cost.joules(sent),
+                    radio_j=None if cost is None else radio,
                 )
-            )  # fmt: skip
-    return _undominated(found)
+            )
+    return [choice for choice in found if not any(_beats(other, choice) for other in found)]
 
 
-def _curve(test: Mapping[str, Any]) -> list[tuple[float, float, float]]:
-    """(threshold, mean timestep, accuracy): of an evaluation without a curve its three known points."""
-    if "curve" in test:
-        return [(point[0], point[1], point[2]) for point in test["curve"]]
-    by_timestep = test["accuracy_by_timestep"]
-    calibrated = (test["threshold"], test["mean_timesteps"], test["accuracy_with_exit"])
-    return [(0.0, 1.0, by_timestep[0]), calibrated, (1.0, float(len(by_timestep)), by_timestep[-1])]
-
-
-def _undominated(choices: list[Choice]) -> list[Choice]:
-    """Without those that another one beats in latency, bytes and accuracy, or equals at a higher threshold."""
-
-    def costs(choice: Choice) -> tuple[float, float, float]:
-        return choice.latency_ms, choice.link_bytes, choice.drop
-
-    def beaten(one: Choice) -> bool:
-        return any(
-            costs(other) != costs(one) or other.threshold > one.threshold
-            for other in choices
-            if all(a <= b for a, b in zip(costs(other), costs(one), strict=True))
-        )
-
-    return [choice for choice in choices if not beaten(choice)]
-
-
-def _terms_of(testbed: Testbed, bundle: Bundle, edge_gmacs: float | None) -> Terms:
-    edge = next(edge for edge in testbed.edges if edge.asked.name == testbed.main[1])
-    measured = testbed.networks.get("bottleneck")
-    spec, gmacs = bundle.manifest.network, edge_gmacs or edge.gmacs
-    up, down = _bytes_of_a_round(testbed)
-    if measured is not None and measured.fingerprint == bundle.fingerprint.hex():
-        return Terms(edge.head_ms * edge.gmacs / gmacs, testbed.cloud.tail_ms, up, down)
-    sides: tuple[tuple[Side, float], ...] = (("edge", gmacs), ("cloud", testbed.cloud.gmacs))
-    head, tail = (dense(spec, half) / (speed * 1e6) for half, speed in sides)
-    payload = (bundle.settings.measured["test"]["frame"]["entropy_bits"]) / 8
-    return Terms(head, tail, up - _payload_of_a_round(testbed) + payload, down)
-
-
-def _fitted(testbed: Testbed, alternative: str) -> list[TestbedRun]:
-    main = [run for run in testbed.runs if run.alternative == alternative and run.edge == testbed.main[1]]
-    return [run for run in main if run.key in testbed.columns]
-
-
-def _bytes_of_a_round(testbed: Testbed) -> tuple[float, float]:
-    for run in _fitted(testbed, FITTED_ON):
-        columns = testbed.columns[run.key]
-        rounds = float(columns.timesteps.sum())
-        up, down = float(columns.link_up_bytes.sum()) / rounds, float(columns.link_down_bytes.sum()) / rounds
-        if isfinite(up + down):
-            return up, down
-    raise ConfigError(f"the record has no run of {FITTED_ON} with bytes on the link: run the testbed with it")
-
-
-def _payload_of_a_round(testbed: Testbed) -> float:
-    columns = testbed.columns[_fitted(testbed, FITTED_ON)[0].key]
-    return float(columns.payload_bytes.sum()) / float(columns.timesteps.sum())
-
-
-def _measured_terms(testbed: Testbed) -> Terms:
-    edge = next(edge for edge in testbed.edges if edge.asked.name == testbed.main[1])
-    return Terms(edge.head_ms, testbed.cloud.tail_ms, *_bytes_of_a_round(testbed))
-
-
-def _overhead(testbed: Testbed, paths: dict[str, LinkPath], without: str | None) -> float:
-    terms = _measured_terms(testbed)
-    left = []
-    for run in _fitted(testbed, FITTED_ON):
-        if run.link in paths and run.link != without:
-            columns = testbed.columns[run.key]
-            steps = float(columns.timesteps.mean())
-            predicted = latency_ms("lockstep", terms, paths[run.link], steps, 0.0)
-            left.append(float(columns.latency_ms.mean()) - predicted)
-    if not left:
-        raise ConfigError(f"the record has too few runs of {FITTED_ON}: measure it over two links or more")
-    return median(left)
-
-
-def _misses(testbed: Testbed, paths: dict[str, LinkPath]) -> list[Miss]:
-    terms = _measured_terms(testbed)
-    links = {run.link for run in _fitted(testbed, FITTED_ON)}
-    misses = []
-    for alternative in TESTED_ON:
-        for run in _fitted(testbed, alternative):
-            if not links - {run.link}:
-                continue
-            overhead = _overhead(testbed, paths, without=run.link)
-            columns = testbed.columns[run.key]
-            steps = float(columns.timesteps.mean())
-            modes: tuple[Mode, ...] = ("lockstep",) if alternative == FITTED_ON else ("lockstep", "streaming")
-            predicted = min(latency_ms(mode, terms, paths[run.link], steps, overhead) for mode in modes)
-            misses.append(Miss(run.link, alternative, float(columns.latency_ms.mean()), predicted))
-    return misses
-
-
-def _path(link: MeasuredLink) -> LinkPath:
-    return LinkPath(
-        link.asked.rtt_ms if link.rtt_ms is None else link.rtt_ms,
-        link.asked.up_mbit if link.up_mbit is None else link.up_mbit,
-        link.asked.down_mbit if link.down_mbit is None else link.down_mbit,
-    )
-
-
-def _joules(
-    bundle: Bundle, link: str, terms: Terms, steps: float, sent: float, latency: float
-) -> tuple[float | None, float | None]:
-    cost = edge_cost(bundle)
-    if cost is None:
-        return None, None
-    awake_s = max(latency - terms.head_ms, 0.0) / 1e3
-    compute = cost.joules(sent)
-    return compute, radio_joules(radio_of(link), terms.up_bytes * sent, terms.down_bytes * steps, awake_s)
+def _beats(other: Choice, one: Choice) -> bool:
+    """Whether another is as good in latency, bytes and accuracy, and better in one or equal at a higher threshold."""
+    costs, others = ((each.latency_ms, each.link_bytes, each.drop) for each in (one, other))
+    as_good = all(theirs <= ours for theirs, ours in zip(others, costs, strict=True))
+    return as_good and (others != costs or other.threshold > one.threshold)

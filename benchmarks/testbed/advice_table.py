@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.box import SIMPLE
+from rich.console import Console
 from rich.table import Table
 
 from benchmarks.testbed.advice import Advice
@@ -10,23 +11,21 @@ from benchmarks.testbed.advice import Advice
 SHOWN = 8
 
 
-def choices_table(advice: Advice) -> Table:
-    """The best choices, the first of them first, in the width of a usual terminal."""
+def show(advice: Advice) -> None:
+    """Print the best choices, the first of them first, and how wrong the model is on what was measured."""
     best = advice.choices[0]
-    table = Table(
-        title=f"Over {advice.link}, the fastest within the budget first (predicted)",
-        caption=f"{best.bundle} is cut after {best.split}, {best.ratio:,.0f}x; drop in points from {best.drop_from}; "
-        "energy modelled, computing + radio",
-        title_justify="left",
-        caption_justify="left",
-        box=SIMPLE,
+    choices = _table(
+        f"Over {advice.link}, the fastest within the budget first (predicted)",
+        "bundle", "threshold", "ahead", "ms", "bytes", "acc. %", "drop", "mJ",
+    )  # fmt: skip
+    choices.caption = (
+        f"{best.bundle} is cut after {best.split}, {best.ratio:,.0f}x; drop in points from {best.drop_from}; "
+        "energy modelled, computing + radio"
     )
-    for name in ("bundle", "threshold", "ahead", "ms", "bytes", "acc. %", "drop", "mJ"):
-        table.add_column(name, justify="left" if name == "bundle" else "right", no_wrap=True)
     for choice in advice.choices[:SHOWN]:
         known = choice.compute_j is not None and choice.radio_j is not None
         joules = (choice.compute_j or 0.0) + (choice.radio_j or 0.0)
-        table.add_row(
+        choices.add_row(
             choice.bundle,
             f"{choice.threshold:.3g}",
             str(choice.lookahead),
@@ -36,15 +35,21 @@ def choices_table(advice: Advice) -> Table:
             f"{choice.drop:.2f}",
             f"{1e3 * joules:.3g}" if known else "-",
         )
-    return table
-
-
-def misses_table(advice: Advice) -> Table:
-    """How wrong the model is on what was measured."""
-    table = Table(title="Each measured profile, predicted by a fit without it", title_justify="left", box=SIMPLE)
-    for name in ("link", "alternative", "measured mean, ms", "predicted, ms", "error"):
-        table.add_column(name, justify="left" if name in ("link", "alternative") else "right")
+    misses = _table(
+        "Each measured profile, predicted by a fit without it",
+        "profile", "measured mean, ms", "predicted, ms", "error",
+    )  # fmt: skip
     for miss in advice.misses:
         shown = f"{miss.measured_ms:.1f}", f"{miss.predicted_ms:.1f}", f"{miss.error:+.1%}"
-        table.add_row(miss.link, miss.alternative, *shown)
+        misses.add_row(f"{miss.link}, {miss.alternative}", *shown)
+    console = Console(highlight=False)
+    console.print(choices, misses, sep="\n")
+    console.print(f"fitted overhead: {advice.overhead_ms:.2f} ms")
+
+
+def _table(title: str, first: str, *others: str) -> Table:
+    table = Table(title=title, title_justify="left", caption_justify="left", box=SIMPLE)
+    table.add_column(first, no_wrap=True)
+    for name in others:
+        table.add_column(name, justify="right", no_wrap=True)
     return table

@@ -22,11 +22,7 @@ def radio_of(link: str) -> Radio:
 
 
 def attribute(
-    rows: Sequence[Mapping[str, Any]],
-    alternative: Alternative,
-    link: MeasuredLink,
-    network: MeasuredNetwork,
-    counted: tuple[int, int] | None,
+    rows: Sequence[Mapping[str, Any]], alternative: Alternative, link: MeasuredLink, network: MeasuredNetwork
 ) -> Columns:
     """A run's rows as columns.
 
@@ -35,24 +31,14 @@ def attribute(
         alternative: what was done.
         link: measured: how its time is divided between the two ways.
         network: whose operations the edge did.
-        counted: bytes up and down of the whole run where no interface could be read: each sample has its equal part.
-            None where rows have their own.
     """
-    shared = None if counted is None else (counted[0] / len(rows), counted[1] / len(rows))
-    finished = [_row(row, alternative, link, network, shared) for row in rows]
-    return columns_of(finished, network.timesteps)
+    return columns_of([_row(row, alternative, link, network) for row in rows], network.timesteps)
 
 
 def _row(
-    row: Mapping[str, Any],
-    alternative: Alternative,
-    link: MeasuredLink,
-    network: MeasuredNetwork,
-    counted: tuple[float, float] | None,
+    row: Mapping[str, Any], alternative: Alternative, link: MeasuredLink, network: MeasuredNetwork
 ) -> dict[str, Any]:
     made = dict(row)
-    if counted is not None:
-        made["link_up_bytes"], made["link_down_bytes"] = counted
     up, down = made.get("link_up_bytes", 0.0), made.get("link_down_bytes", 0.0)
     made |= _divided(made, link, up, down)
     on_edge = made.get("head_steps", 0)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol
 
 import grpc
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.edge.base import edge_config
 from benchmarks.testbed.cpu_throttle import CpuThrottle, ThrottledHead
 from benchmarks.testbed.picture_files import encode
 from benchmarks.testbed.picture_server import CHANNEL, METHOD, read_answer, request_features, request_picture
-from benchmarks.testbed.schema import CLOUD, EDGE, Alternative
+from benchmarks.testbed.schema import CLOUD, EDGE, Alternative, SampleRow
 from benchmarks.testbed.whole_network import WholeNetwork
 from edge_client.build import open_edge
 from edge_client.heads.factory import open_head
@@ -25,8 +26,6 @@ from shared.errors import ConfigError
 
 LONGEST_S = 600.0
 """For one sample: float32 features over a link of 50 kbit/s take 42 s each timestep."""
-
-SampleRow = dict[str, Any]
 
 
 class SampleClassifier(Protocol):
@@ -63,13 +62,16 @@ async def open_classifier(
         ConfigError: the bundle lacks what it needs.
         CloudUnavailable, CloudRefused: there is no cloud at that address.
     """
+
+    def head() -> ThrottledHead:
+        return ThrottledHead(open_head(bundle, threads=threads), throttle)
+
     if alternative.kind == "edge":
         assert whole is not None
         yield EdgeOnly(whole, alternative.early_exit, throttle)
     elif alternative.kind == "fallback":
-        yield Fallback(bundle, ThrottledHead(open_head(bundle, threads=threads), throttle))
+        yield Fallback(bundle, head())
     elif alternative.kind == "pair":
-        head = ThrottledHead(open_head(bundle, threads=threads), throttle)
         config = edge_config(
             bundle,
             cloud,
@@ -78,16 +80,14 @@ async def open_classifier(
             local_exit=alternative.local_first,
             sample_deadline_s=LONGEST_S,
         )
-        async with open_edge(config, bundle, head=head) as network:
-            yield PairClassifier(network.classify, head, local_first=alternative.local_first)
+        throttled = head()
+        async with open_edge(config, bundle, head=throttled) as network:
+            yield PairClassifier(network.classify, throttled, local_first=alternative.local_first)
     else:
         async with grpc.aio.insecure_channel(cloud, options=CHANNEL) as channel:
             call: Any = channel.stream_stream(METHOD)()
-            yield (
-                PictureClassifier(call, alternative, throttle)
-                if alternative.kind == "picture"
-                else Float32(call, ThrottledHead(open_head(bundle, threads=threads), throttle), bundle)
-            )
+            is_picture = alternative.kind == "picture"
+            yield PictureClassifier(call, alternative, throttle) if is_picture else Float32(call, head(), bundle)
             await call.done_writing()
 
 
@@ -102,19 +102,9 @@ class EdgeOnly:
     async def classify(self, sample: Sample) -> SampleRow:
         """See `SampleClassifier`."""
         began = time.perf_counter()
-        answer = self._network.classify(sample.pixels, early_exit=self._early_exit)
+        found = self._network.classify(sample.pixels, early_exit=self._early_exit)
         self._throttle.wait()
-        spent = _ms(began)
-        steps = len(answer.confidences)
-        return {
-            "predicted": answer.prediction,
-            "answered_by": EDGE,
-            "timesteps": steps,
-            "head_steps": steps,
-            "latency_ms": spent,
-            "head_ms": spent,
-            "confidence": [float(each.max()) for each in answer.confidences],
-        }
+        return _answered_here(began, found)
 
 
 class Fallback:
@@ -131,26 +121,15 @@ class Fallback:
     async def classify(self, sample: Sample) -> SampleRow:
         """See `SampleClassifier`."""
         began = time.perf_counter()
-        run, total, seen = self._head.start(sample.pixels), np.zeros(()), []
-        answer: tuple[float, ...] = ()
+        run, total, found = self._head.start(sample.pixels), np.zeros(()), []
         for timestep in range(1, self._timesteps + 1):
             total = total + run.step()
             answer = self._exit.confidences((total / timestep).astype(np.float32))
-            seen.append(max(answer))
+            found.append(np.array(answer))
             if self._exit.policy.should_stop(answer):
                 break
         self._head.throttle.wait()
-        spent = _ms(began)
-        return {
-            "predicted": answer.index(max(answer)),
-            "answered_by": EDGE,
-            "timesteps": len(seen),
-            "head_steps": len(seen),
-            "local_exits": len(seen),
-            "latency_ms": spent,
-            "head_ms": spent,
-            "confidence": seen,
-        }
+        return {**_answered_here(began, found), "local_exits": len(found)}
 
 
 class PairClassifier:
@@ -186,17 +165,11 @@ class PairClassifier:
         if here:
             return {**row, "head_ms": latency}
         times = {
-            name: sum(getattr(step, f"{name}_s") for step in steps) * 1000
+            f"{name}_ms": sum(getattr(step, f"{name}_s") for step in steps) * 1000
             for name in ("head", "encode", "queue", "tail", "send_to_result")
         }
-        transit = max(times.pop("send_to_result") - times["queue"] - times["tail"], 0.0)
-        on_air = verdict.on_air_s * 1000 + latency - answered
-        return {
-            **row,
-            **{f"{name}_ms": spent for name, spent in times.items()},
-            "transit_ms": transit,
-            "on_air_ms": on_air,
-        }
+        transit = max(times.pop("send_to_result_ms") - times["queue_ms"] - times["tail_ms"], 0.0)
+        return {**row, **times, "transit_ms": transit, "on_air_ms": verdict.on_air_s * 1000 + latency - answered}
 
 
 class PictureClassifier:
@@ -221,9 +194,8 @@ class PictureClassifier:
         self._throttle.wait()
         latency = _ms(began)
         return {
-            "predicted": int(found[-1].argmax()),
+            **_answer(found),
             "answered_by": CLOUD,
-            "timesteps": len(found),
             "payload_bytes": len(data),
             "message_bytes": len(message),
             "latency_ms": latency,
@@ -232,7 +204,6 @@ class PictureClassifier:
             "tail_ms": computed,
             "transit_ms": max(latency - encoded - queued - computed, 0.0),
             "on_air_ms": latency - encoded,
-            "confidence": [float(each.max()) for each in found],
         }
 
 
@@ -250,8 +221,7 @@ class Float32:
         row: SampleRow = dict.fromkeys(("head_ms", "encode_ms", "queue_ms", "tail_ms", "transit_ms"), 0.0)
         row |= {"answered_by": CLOUD, "payload_bytes": 0, "message_bytes": 0}
         began = at = time.perf_counter()
-        on_air_since = 0.0
-        seen, found = [], np.zeros((1, 1), np.float32)
+        on_air_since, found = 0.0, list[NDArray[np.float32]]()
         run = self._head.start(sample.pixels)
         for timestep in range(1, self._timesteps + 1):
             features = run.step().astype(np.float32)
@@ -263,27 +233,33 @@ class Float32:
             at = time.perf_counter()
             on_air_since = on_air_since or at
             await self._call.write(message)
-            queued, computed, found = read_answer(await self._call.read())
+            queued, computed, answer = read_answer(await self._call.read())
             row["transit_ms"] += max(_ms(at) - queued - computed, 0.0)
             row["queue_ms"] += queued
             row["tail_ms"] += computed
             row["payload_bytes"] += features.nbytes
             row["message_bytes"] += len(message)
             at = time.perf_counter()
-            seen.append(float(found[0].max()))
-            if self._policy.should_stop(tuple(found[0].tolist())):
+            found.append(answer[0])
+            if self._policy.should_stop(tuple(answer[0].tolist())):
                 break
         self._head.throttle.wait()
-        steps = len(seen)
-        return {
-            **row,
-            "predicted": int(found[0].argmax()),
-            "timesteps": steps,
-            "head_steps": steps,
-            "latency_ms": _ms(began),
-            "on_air_ms": _ms(on_air_since),
-            "confidence": seen,
-        }
+        ended = {"head_steps": len(found), "latency_ms": _ms(began), "on_air_ms": _ms(on_air_since)}
+        return {**row, **_answer(found), **ended}
+
+
+def _answer(found: Sequence[NDArray[Any]] | NDArray[Any]) -> SampleRow:
+    """Of the confidences [classes] of each timestep."""
+    return {
+        "predicted": int(found[-1].argmax()),
+        "timesteps": len(found),
+        "confidence": [float(each.max()) for each in found],
+    }
+
+
+def _answered_here(began: float, found: Sequence[NDArray[Any]] | NDArray[Any]) -> SampleRow:
+    spent = _ms(began)
+    return {**_answer(found), "answered_by": EDGE, "head_steps": len(found), "latency_ms": spent, "head_ms": spent}
 
 
 def _ms(since: float) -> float:

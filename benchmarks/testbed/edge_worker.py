@@ -2,9 +2,9 @@
 
 `python -m benchmarks.testbed.edge_worker --bundle DIR --uncompressed DIR --dataset NAME`, in a checkout.
 Each line of standard input is a job: {"alternative": {...}, "cloud": "HOST:PORT", "n": 200, "seconds": 60,
-"share": 0.1, "interface": "tun0"}. The worker says {"warm": true} and waits for a line. Then it writes a line for each
-sample, and {"done": ...}. {"measure": repeats, "share": 0.1} measures this machine, held to a share of a core
-(`benchmarks.testbed.cpu_throttle`). The end of the input ends it.
+"share": 0.1, "interface": "tun0"}. The worker writes a line for each sample, and then {"done": ...}.
+{"measure": repeats, "share": 0.1} measures this machine, held to a share of a core (`benchmarks.testbed.cpu_throttle`).
+The end of the input ends it.
 """
 
 from __future__ import annotations
@@ -95,9 +95,6 @@ class TestbedEdge:
                 await asyncio.wait_for(classifier.classify(sample), limit)
                 if time.monotonic() - began > WARM_UP_SHARE * limit:
                     break
-            # A count of bytes on another machine begins here.
-            say({"warm": True})
-            sys.stdin.readline()
             before = counters.read()
             for sample in self._samples[: job["n"]]:
                 if time.monotonic() - began > limit:

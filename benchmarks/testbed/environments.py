@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from benchmarks.links import namespaces, tun
-from benchmarks.links.process import LinkProcess
 from benchmarks.links.profiles import LinkProfile
 from benchmarks.testbed.schema import LinkMeans
 from shared.errors import ConfigError
@@ -18,24 +17,16 @@ from shared.errors import ConfigError
 NO_SHAPING = "loopback"
 
 
-@dataclass
+@dataclass(frozen=True)
 class OpenLink:
-    """An open link: where the edge reaches each service of the cloud, and how the bytes on it are counted.
+    """An open link: where the edge reaches each service of the cloud.
 
-    `interface` is the edge's, whose counters it reads; "" where `counted` gives (up, down) so far instead.
+    `interface` is the edge's, whose counters say the bytes on the link; "" where nothing is counted.
     """
 
     addresses: Mapping[str, str]
     means: LinkMeans
     interface: str = ""
-    proxies: tuple[LinkProcess, ...] = ()
-
-    def counted(self) -> tuple[int, int] | None:
-        """Bytes up and down through the proxies so far; None where there are none."""
-        if not self.proxies:
-            return None
-        counts = [proxy.counted() for proxy in self.proxies]
-        return sum(each.up for each in counts), sum(each.down for each in counts)
 
 
 class Environment(Protocol):
@@ -96,7 +87,7 @@ class Namespaces:
 
 
 class Loopback:
-    """Both on this machine's loopback, for those who are not root: a TCP proxy delays and limits."""
+    """Both on this machine's loopback, for those who are not root: no link is shaped, and nothing is counted."""
 
     slows_edge = True
     listen = "127.0.0.1:0"
@@ -105,16 +96,17 @@ class Loopback:
 
     @contextlib.contextmanager
     def link(self, profile: LinkProfile, services: Mapping[str, str]) -> Iterator[OpenLink]:
-        """See `Environment`."""
-        with contextlib.ExitStack() as stack:
-            proxies = {
-                name: stack.enter_context(
-                    LinkProcess(address, profile.rtt_ms / 2e3, _bytes_s(profile.up_mbit), _bytes_s(profile.down_mbit))
-                )
-                for name, address in services.items()
-            }
-            addresses = {name: proxy.address for name, proxy in proxies.items()}
-            yield OpenLink(addresses, "proxy", proxies=tuple(proxies.values()))
+        """See `Environment`.
+
+        Raises:
+            ConfigError: it is another link than loopback.
+        """
+        if profile.name != NO_SHAPING:
+            raise ConfigError(
+                f"link {profile.name} cannot be made here: it needs root, iproute2 and {tun.DEVICE}; "
+                f"--links {NO_SHAPING} needs none of them"
+            )
+        yield OpenLink(services, "loopback")
 
 
 class Remote:
@@ -162,10 +154,6 @@ def open_environment(edge_host: str | None, here: str | None, interface: str) ->
 
 def _at(services: Mapping[str, str], host: str) -> dict[str, str]:
     return {name: f"{host}:{address.rpartition(':')[2]}" for name, address in services.items()}
-
-
-def _bytes_s(mbit: float | None) -> float | None:
-    return None if mbit is None else mbit * 1e6 / 8
 
 
 def _run(*command: str) -> bool:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edge_client.inputs.images import MODES, encoded
+from edge_client.inputs.images import encoded
+from shared.pictures import MODES
 
 CODECS = ("raw", "png", "jpeg", "webp")
 Pixels = NDArray[np.uint8]
@@ -17,7 +18,7 @@ Pixels = NDArray[np.uint8]
 
 
 def encode(pixels: Pixels, codec: str, quality: int | None) -> bytes:
-    """A picture's file at its smallest for that quality (optimised tables, slowest method).
+    """A picture's file at its smallest (optimised tables, slowest method).
 
     Args:
         pixels: [C, H, W].
@@ -35,7 +36,7 @@ def encode(pixels: Pixels, codec: str, quality: int | None) -> bytes:
 
 
 def decode(data: bytes, codec: str, shape: tuple[int, ...]) -> Pixels:
-    """The picture [C, H, W] of a file.
+    """The picture of `shape` [C, H, W] in a file.
 
     Raises:
         ValueError: it is none of that shape.
@@ -47,7 +48,4 @@ def decode(data: bytes, codec: str, shape: tuple[int, ...]) -> Pixels:
             pixels = np.asarray(picture.convert(MODES[shape[0]]), np.uint8)
     except OSError as error:
         raise ValueError(f"no {codec} file: {error}") from None
-    found = pixels[np.newaxis] if shape[0] == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    if found.shape != tuple(shape):
-        raise ValueError(f"a picture {found.shape}, {tuple(shape)} was expected")
-    return found
+    return np.ascontiguousarray(pixels.reshape(*shape[1:], shape[0]).transpose(2, 0, 1))

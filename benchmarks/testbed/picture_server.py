@@ -21,11 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.testbed.picture_files import CODECS, decode
-from benchmarks.testbed.whole_network import TailRun, WholeNetwork
+from benchmarks.testbed.whole_network import Confidences, TailRun, WholeNetwork
 from shared.bundle import Bundle
 from shared.command_line import existing_path, option, run
 
-METHOD = "/neucodex.testbed/Classify"
+SERVICE, NAME = "neucodex.testbed", "Classify"
+METHOD = f"/{SERVICE}/{NAME}"
 REQUEST = struct.Struct("<BBH")
 """What follows (an index into CODECS, or FEATURES); whether to exit early, or the timestep of features; to spare."""
 
@@ -38,53 +39,7 @@ CHANNEL = [
     ("grpc.max_send_message_length", -1),
     ("grpc.http2.bdp_probe", 0),  # as the pair does: no pings of gRPC's own among the bytes that are counted
 ]
-
-
-class PictureServer:
-    """Answers one stream after the other's messages in order, on one thread: the testbed has one edge."""
-
-    def __init__(self, bundle: Bundle, threads: int) -> None:
-        self._pool = ThreadPoolExecutor(1)
-        self._threads = threads
-        self._bundle = bundle
-        self._network: WholeNetwork | None = None
-
-    async def load(self) -> float:
-        """Load the network in its thread; the median seconds of a timestep of it."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._load)
-
-    async def classify(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
-        """The stream."""
-        features: list[TailRun] = []
-        async for request in requests:
-            came = time.perf_counter()
-            try:
-                yield await asyncio.get_running_loop().run_in_executor(
-                    self._pool, self._answer, request, came, features
-                )
-            except (ValueError, struct.error, IndexError) as error:
-                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-
-    def _load(self) -> float:
-        # torch on this side, whatever the edge's head runs on: it is what the cloud's tail is.
-        self._network = WholeNetwork(self._bundle, self._threads, "torch")
-        return self._network.step_seconds(np.ones(self._bundle.manifest.network.input_shape, np.uint8), 20)
-
-    def _answer(self, request: bytes, came: float, features: list[TailRun]) -> bytes:
-        assert self._network is not None
-        began = time.perf_counter()
-        kind, how, _ = REQUEST.unpack_from(request)
-        data = request[REQUEST.size :]
-        if kind == FEATURES:
-            if how == 1:
-                features[:] = [TailRun(self._network.tail)]
-            values = np.frombuffer(data, np.float32).reshape(self._bundle.manifest.split_shape)
-            found = np.stack([features[0].step(values)])
-        else:
-            pixels = decode(data, CODECS[kind], self._bundle.manifest.network.input_shape)
-            found = np.stack(self._network.classify(pixels, early_exit=bool(how)).confidences)
-        spent = time.perf_counter() - began
-        return ANSWER.pack(round((began - came) * 1e6), round(spent * 1e6), len(found)) + found.tobytes()
+REPEATS = 5
 
 
 def request_picture(codec: str, data: bytes, *, early_exit: bool) -> bytes:
@@ -97,26 +52,66 @@ def request_features(timestep: int, features: NDArray[np.float32]) -> bytes:
     return REQUEST.pack(FEATURES, timestep, 0) + features.tobytes()
 
 
-def read_answer(answer: bytes) -> tuple[float, float, NDArray[np.float32]]:
-    """Milliseconds queued and computed, and confidences [timesteps, classes]."""
+def read_answer(answer: bytes) -> tuple[float, float, Confidences]:
+    """Milliseconds queued and computed, and the confidences."""
     queued, computed, timesteps = ANSWER.unpack_from(answer)
     confidences = np.frombuffer(answer, np.float32, offset=ANSWER.size).reshape(timesteps, -1)
     return queued / 1000, computed / 1000, confidences
 
 
+class PictureServer:
+    """Answers one stream after the other's messages in order, on one thread: the testbed has one edge."""
+
+    def __init__(self, bundle: Bundle, threads: int) -> None:
+        self._manifest = bundle.manifest
+        self._pool = ThreadPoolExecutor(1)
+        # torch on this side, whatever the edge's head runs on: it is what the cloud's tail is.
+        self._network = self._pool.submit(WholeNetwork, bundle, threads, "torch").result()
+
+    def step_ms(self) -> float:
+        """The median milliseconds of a timestep of the whole network."""
+        return self._pool.submit(self._step_ms).result()
+
+    async def classify(self, requests: AsyncIterator[bytes], _: Any) -> AsyncIterator[bytes]:
+        """The stream."""
+        loop, features = asyncio.get_running_loop(), list[TailRun]()
+        async for request in requests:
+            yield await loop.run_in_executor(self._pool, self._answer, request, time.perf_counter(), features)
+
+    def _step_ms(self) -> float:
+        times = []
+        for _ in range(REPEATS):
+            began = time.perf_counter()
+            self._network.classify(np.ones(self._manifest.network.sample_shape, np.uint8), early_exit=False)
+            times.append(time.perf_counter() - began)
+        return 1000 * float(np.median(times)) / self._manifest.network.timesteps
+
+    def _answer(self, request: bytes, came: float, features: list[TailRun]) -> bytes:
+        began = time.perf_counter()
+        kind, how, _ = REQUEST.unpack_from(request)
+        data = request[REQUEST.size :]
+        if kind == FEATURES:
+            if how == 1:
+                features[:] = [TailRun(self._network.tail)]
+            values = np.frombuffer(data, np.float32).reshape(self._manifest.split_shape)
+            found = features[0].step(values)[np.newaxis]
+        else:
+            pixels = decode(data, CODECS[kind], self._manifest.network.input_shape)
+            found = self._network.classify(pixels, early_exit=bool(how))
+        spent = time.perf_counter() - began
+        return ANSWER.pack(round((began - came) * 1e6), round(spent * 1e6), len(found)) + found.tobytes()
+
+
 async def serve(bundle: Bundle, threads: int, listen: str, ready_file: Path) -> None:
     """Serve until cancelled; the address, and the milliseconds of a timestep, go to `ready_file` as JSON."""
     pictures = PictureServer(bundle, threads)
-    step_s = await pictures.load()
     server = grpc.aio.server(options=CHANNEL)
-    service, _, name = METHOD.lstrip("/").partition("/")
-    handlers: dict[str, Any] = {name: grpc.stream_stream_rpc_method_handler(pictures.classify)}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
-    host = listen.rpartition(":")[0]
-    port = server.add_insecure_port(listen)
+    handlers: dict[str, Any] = {NAME: grpc.stream_stream_rpc_method_handler(pictures.classify)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+    address = f"{listen.rpartition(':')[0]}:{server.add_insecure_port(listen)}"
     await server.start()
     part = ready_file.with_suffix(".partial")
-    part.write_text(json.dumps({"listen": f"{host}:{port}", "step_ms": step_s * 1000}))
+    part.write_text(json.dumps({"listen": address, "step_ms": pictures.step_ms()}))
     part.replace(ready_file)
     await server.wait_for_termination()
 

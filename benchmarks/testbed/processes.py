@@ -6,14 +6,13 @@ import contextlib
 import json
 import os
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.processes import END_S, end, start
+from benchmarks.testbed.schema import SampleRow
 from shared.errors import NeucodexError
-
-SampleRow = dict[str, Any]
 
 
 def pin(pid: int, core: int) -> None:
@@ -52,12 +51,8 @@ class EdgeWorkerProcess:
         speeds: dict[str, Any] = self._next()["done"]
         return speeds
 
-    def do(self, job: Mapping[str, Any], warm: Callable[[], None] = lambda: None) -> list[SampleRow]:
+    def do(self, job: Mapping[str, Any]) -> list[SampleRow]:
         """Run a job to its end; returns a row for each sample.
-
-        Args:
-            job: what the worker is to do.
-            warm: called before the first sample, which waits until it returns.
 
         Raises:
             NeucodexError: it failed; the text says why.
@@ -67,11 +62,7 @@ class EdgeWorkerProcess:
         while "done" not in (said := self._next()):
             if "failed" in said:
                 raise NeucodexError(f"the edge could not do it: {said['failed']}")
-            if "warm" in said:
-                warm()
-                self._tell({})
-            else:
-                rows.append(said)
+            rows.append(said)
         return rows
 
     def __enter__(self) -> EdgeWorkerProcess:

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -188,18 +188,15 @@ class TestbedRunner:
             "interface": opened.interface,
             "share": self._share(self._edges[run.edge].asked),
         }
-        before: list[tuple[int, int] | None] = []
         try:
-            rows = edge.do(job, lambda: before.append(opened.counted()))
+            rows = edge.do(job)
         except NeucodexError as error:
             self._pass_over(f"{where}: {error}")
             return
         if len(rows) < min(LEAST, run.n):
             self._pass_over(f"{where}: {len(rows)} samples in {seconds:.0f} s, no time for more")
             return
-        counted = _between(before[0], opened.counted())
-        network = self._networks[alternative.network]
-        columns = attribute(rows, alternative, self._links[run.link], network, counted)
+        columns = attribute(rows, alternative, self._links[run.link], self._networks[alternative.network])
         accuracy, found = figures(columns)
         spent = round(float(columns.latency_ms.sum()) / 1000, 1)
         made = TestbedRun(alternative.name, run.link.name, run.edge, len(columns), run.n, spent, accuracy, found)
@@ -235,8 +232,3 @@ class TestbedRunner:
             passed_over=tuple(self._passed_over),
             columns=self._columns,
         )
-
-
-def _between(before: Sequence[int] | None, after: Sequence[int] | None) -> tuple[int, int] | None:
-    """Bytes up and down between two counts; None where nothing is counted."""
-    return None if before is None or after is None else (after[0] - before[0], after[1] - before[1])

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.links.profiles import LinkProfile
+from shared.exit_policy import Threshold
 from shared.operations import Side
 
 NORMAL_95 = 1.96
@@ -21,15 +22,18 @@ NORMAL_95 = 1.96
 EDGE, CLOUD = 0, 1
 """Values of the column `answered_by`."""
 
+SampleRow = dict[str, Any]
+"""What an edge says of a sample, by the names of `Columns`."""
+
 Kind = Literal["edge", "picture", "float32", "pair", "fallback"]
 """edge: the whole network on the edge; picture: all of it in the cloud; float32: the split's features as float32; pair:
 `neucodex-edge` and `neucodex-cloud`; fallback: the pair's local exit alone."""
 
 PictureCodec = Literal["raw", "png", "jpeg", "webp"]
 
-LinkMeans = Literal["cable", "netem", "tun", "proxy", "real"]
+LinkMeans = Literal["cable", "netem", "tun", "loopback", "proxy", "real"]
 """cable: two network namespaces and nothing between them; netem, tun: shaped by the kernel or by our forwarder;
-proxy: a TCP proxy on loopback; real: whatever lies between this machine and --edge-host."""
+loopback: no link; proxy: a TCP proxy, in earlier records; real: whatever lies between this machine and --edge-host."""
 
 EdgeMeans = Literal["as it is", "paced", "another machine"]
 """paced: it waits off what it computes (cpu_throttle.py)."""
@@ -201,8 +205,7 @@ class Columns:
     @property
     def right(self) -> NDArray[np.bool_]:
         """Whether each answer is the label."""
-        right: NDArray[np.bool_] = self.predicted == self.label
-        return right
+        return np.asarray(self.predicted == self.label)
 
 
 PARTS = ("head_ms", "encode_ms", "uplink_ms", "queue_ms", "tail_ms", "downlink_ms", "other_ms")
@@ -231,6 +234,9 @@ class Figure:
     high: float | None
 
 
+UNKNOWN = Figure(None, None, None, None, None, None)
+
+
 @dataclass(frozen=True)
 class TestbedRun:
     """One alternative over one link from one edge: names of `Testbed.alternatives`, `.links`, `.edges`.
@@ -255,13 +261,11 @@ class TestbedRun:
 
     def mean(self, name: str) -> float | None:
         """The mean of one of its figures; None where it is not known."""
-        figure = self.figures.get(name)
-        return None if figure is None else figure.mean
+        return self.figures.get(name, UNKNOWN).mean
 
     def median(self, name: str) -> float | None:
         """The median of one of its figures; None where it is not known."""
-        figure = self.figures.get(name)
-        return None if figure is None else figure.median
+        return self.figures.get(name, UNKNOWN).median
 
     @property
     def joules(self) -> float | None:
@@ -313,7 +317,7 @@ class Testbed:
     dataset: str
     class_names: tuple[str, ...]
     main: tuple[str, str]
-    threshold: float
+    threshold: Threshold
     alternatives: tuple[Alternative, ...]
     links: tuple[MeasuredLink, ...]
     edges: tuple[MeasuredEdge, ...]
@@ -334,12 +338,11 @@ class Testbed:
         """Each alternative with its run on the main profile, or, where it needs no link, on any link."""
         found = []
         for alternative in self.alternatives:
-            run = self.run(alternative.name)
-            if run is None and alternative.kind in ("edge", "fallback"):
-                runs = (r for r in self.runs if r.alternative == alternative.name and r.edge == self.main[1])
-                run = next(runs, None)
-            if run is not None:
-                found.append((alternative, run))
+            here = [run for run in self.runs if (run.alternative, run.edge) == (alternative.name, self.main[1])]
+            main = [run for run in here if run.link == self.main[0]]
+            if alternative.kind in ("edge", "fallback"):
+                main += here
+            found += [(alternative, run) for run in main[:1]]
         return found
 
     def drop(self, best: TestbedRun | None, other: TestbedRun | None) -> Drop | None:
@@ -358,4 +361,5 @@ class Testbed:
 def to_results(testbed: Testbed) -> dict[str, Any]:
     """`results` of record.json."""
     results = asdict(replace(testbed, columns={}, traces=()))
-    return {name: value for name, value in results.items() if name not in ("columns", "traces")}
+    del results["columns"], results["traces"]
+    return results

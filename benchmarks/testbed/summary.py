@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
-from benchmarks.testbed.schema import DTYPES, Columns, Figure
+from benchmarks.testbed.schema import UNKNOWN, Columns, Figure
 
 CONFIDENCE = 0.95
 RESAMPLES = 999
@@ -23,7 +23,7 @@ def figure(values: NDArray[Any], *, of_median: bool) -> Figure:
     """
     known = values[np.isfinite(values)].astype(np.float64)
     if not len(known):
-        return Figure(None, None, None, None, None, None)
+        return UNKNOWN
     middle, p95, p99 = (float(value) for value in np.percentile(known, (50, 95, 99)))
     low = high = float(np.median(known) if of_median else known.mean())
     if len(known) > 1 and np.ptp(known) > 0.0:
@@ -36,23 +36,13 @@ def figure(values: NDArray[Any], *, of_median: bool) -> Figure:
             rng=np.random.default_rng(0),
         ).confidence_interval
         low, high = float(found.low), float(found.high)
-    return Figure(*(round(value, 6) for value in (float(known.mean()), middle, p95, p99, low, high)))
+    # Seven digits: joules are a millionth of a millisecond's number.
+    return Figure(*(float(f"{value:.7g}") for value in (known.mean(), middle, p95, p99, low, high)))
 
 
 def figures(columns: Columns) -> tuple[Figure, dict[str, Figure]]:
-    """Accuracy, and a figure for each column that is a quantity; joules keep all their digits."""
-    found = {}
-    for each in fields(Columns):
-        if each.name not in NOT_FIGURES:
-            values = getattr(columns, each.name)
-            scale = 1e6 if each.name.endswith("_j") else 1.0  # six decimals of microjoules
-            made = figure(values.astype(np.float64) * scale, of_median=each.name.endswith("_ms"))
-            found[each.name] = made if scale == 1.0 else Figure(*_scaled(made, 1 / scale))
-    link = columns.link_up_bytes.astype(np.float64) + columns.link_down_bytes
-    found["link_bytes"] = figure(link, of_median=False)
-    assert set(DTYPES) <= {each.name for each in fields(Columns)}
+    """Accuracy, and a figure for each column that is a quantity."""
+    quantities = {each.name: getattr(columns, each.name) for each in fields(Columns) if each.name not in NOT_FIGURES}
+    quantities["link_bytes"] = columns.link_up_bytes.astype(np.float64) + columns.link_down_bytes
+    found = {name: figure(values, of_median=name.endswith("_ms")) for name, values in quantities.items()}
     return figure(columns.right.astype(np.float64), of_median=False), found
-
-
-def _scaled(made: Figure, by: float) -> list[float | None]:
-    return [None if value is None else value * by for value in vars(made).values()]

@@ -6,9 +6,6 @@ CPU: both sides compute with the forms that the pair is measured with.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,19 +18,9 @@ from edge_client.heads.base import Head
 from edge_client.heads.factory import open_head
 from edge_client.heads.runtime import Runtime
 from shared.bundle import Bundle
-from shared.exit_policy import ExitPolicy
 
-
-@dataclass(frozen=True)
-class NetworkAnswer:
-    """Confidences [classes] of each timestep that was computed; the answer is the last one's."""
-
-    confidences: tuple[NDArray[np.float32], ...]
-
-    @property
-    def prediction(self) -> int:
-        """The class of the last timestep."""
-        return int(self.confidences[-1].argmax())
+Confidences = NDArray[np.float32]
+"""[timesteps, classes]: of each timestep that was computed; the answer is the last one's."""
 
 
 class TailRun:
@@ -64,27 +51,15 @@ class WholeNetwork:
         self.head: Head = open_head(bundle, runtime, threads)
         self.tail: Tail = make_tail(bundle, CloudConfig((bundle.path,)))
         self.tail.use_threads(threads)
-        self._spec = bundle.manifest.network
+        self._timesteps = bundle.manifest.network.timesteps
         self._policy = bundle.settings.exit_policy
-        self.classify(np.ones(self._spec.sample_shape, np.uint8), early_exit=False)
+        self.classify(np.ones(bundle.manifest.network.sample_shape, np.uint8), early_exit=False)
 
-    def classify(self, pixels: NDArray[np.uint8], *, early_exit: bool) -> NetworkAnswer:
-        """A picture [C, H, W] to its answer: at the bundle's own exit, or at T."""
-        return NetworkAnswer(tuple(self._steps(pixels, self._policy if early_exit else None)))
-
-    def step_seconds(self, pixels: NDArray[np.uint8], repeats: int) -> float:
-        """The median time of a timestep of the whole network; the first convolution's share is in it."""
-        times = []
-        for _ in range(repeats):
-            began = time.perf_counter()
-            self.classify(pixels, early_exit=False)
-            times.append((time.perf_counter() - began) / self._spec.timesteps)
-        return float(np.median(times))
-
-    def _steps(self, pixels: NDArray[np.uint8], policy: ExitPolicy | None) -> Iterator[NDArray[np.float32]]:
-        run, rest = self.head.start(pixels), TailRun(self.tail)
-        for _ in range(self._spec.timesteps):
-            confidences = rest.step(run.step())
-            yield confidences
-            if policy is not None and policy.should_stop(tuple(confidences.tolist())):
-                return
+    def classify(self, pixels: NDArray[np.uint8], *, early_exit: bool) -> Confidences:
+        """A picture [C, H, W] to its confidences: to the bundle's own exit, or to T."""
+        run, rest, found = self.head.start(pixels), TailRun(self.tail), []
+        for _ in range(self._timesteps):
+            found.append(rest.step(run.step()))
+            if early_exit and self._policy.should_stop(tuple(found[-1].tolist())):
+                break
+        return np.stack(found)

@@ -1,4 +1,4 @@
-"""Runs one batch: gather -> step -> scatter, so that a bad sample affects no other sample.
+"""Runs one batch: gather -> step -> scatter. A bad sample affects no other sample.
 
 Nothing is committed before the scatter, which comes last: a failure before it leaves every slot as it was. After a
 failure the samples are stepped one by one, and only those that fail alone are given up.
@@ -17,6 +17,7 @@ from cloud_server.engine.decoder import FrameBatch
 from cloud_server.engine.loaded_bundle import LoadedBundle
 from cloud_server.engine.requests import Answered, Failed, Outcome, StepRequest
 from cloud_server.tails.base import Confidences, DecodedFrame, buckets
+from shared.errors import BundleError
 from shared.messages import RejectionCode
 from shared.metrics import Metrics, Reading
 
@@ -81,12 +82,19 @@ class BatchRunner:
         self.seconds = self.run_silent_step(1)
 
     def run_silent_step(self, size: int) -> float:
-        """Step `size` samples without spikes, commit nothing, and return the seconds that the step took."""
+        """Step `size` samples without spikes, commit nothing, and return the seconds that the step took.
+
+        Raises:
+            BundleError: the answers are no confidences.
+        """
         frame = np.zeros(self.loaded.codec.shape, np.uint8)
         state = self.loaded.slots.fresh(size)
         began = time.perf_counter()
-        self.loaded.tail.step([frame] * size, [1] * size, state)
-        return time.perf_counter() - began
+        confidences = self.loaded.tail.step([frame] * size, [1] * size, state).confidences
+        seconds = time.perf_counter() - began
+        if len(confidences) != size or not np.isfinite(confidences).all():
+            raise BundleError(f"bundle {self.loaded.name}: its answers are not finite numbers: its weights are unsound")
+        return seconds
 
     def retry_after_ms(self) -> int:
         """When a slot may be free again: about the time of a sample's timesteps, limited to 10 ms .. 1 s."""
@@ -122,7 +130,7 @@ class BatchRunner:
         return result
 
     def give_up(self, batch: FrameBatch, began: float) -> BatchResult:
-        """The result of a batch that a bug of ours lost: every frame failed."""
+        """The result of a batch that an internal error lost: every frame failed."""
         reason = "the cloud failed computing"
         failed = {n: Failed(entry.item, RejectionCode.INTERNAL, reason) for n, entry in enumerate(batch)}
         result = BatchResult(batch, began, failed=failed)
@@ -150,7 +158,7 @@ class BatchRunner:
         self.failed_in_a_row = 0 if result.rows else self.failed_in_a_row + 1
 
     def _step(self, result: BatchResult, valid: dict[int, DecodedFrame]) -> None:
-        """Gather, step and scatter the frames at these positions. Whatever it raises, nothing is committed then."""
+        """Gather, step and scatter the frames at these positions. If it raises, nothing is committed."""
         if not valid:
             return
         slots = self.loaded.slots

@@ -76,7 +76,7 @@ def _find_context(
     request = entry.item
     timestep = request.frame.timestep
     if timestep == 1:
-        return None  # the row may still hold the last frame of its former owner
+        return None  # the row may still have the last frame of its former owner
     before = earlier.get(entry.sample)
     if not isinstance(before, DecodedFrame):
         before = loaded.slots.last_frames[request.row]

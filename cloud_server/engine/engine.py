@@ -1,9 +1,9 @@
 """The engine: a thread that owns the device and steps one batch after the other, of all bundles.
 
 A second thread, the helper, keeps the device busy: while a batch runs, it delivers the outcomes of the batch before and
-decodes the frames that the next batch is likely to hold. A batch is composed only when its step can begin, so working
-ahead never makes a batch smaller. With nothing else to do the engine's thread does all of it alone, and a lone stream
-pays for no switch between threads.
+decodes the frames that the next batch is likely to contain. A batch is composed only when its step can begin, so
+working ahead never makes a batch smaller. With nothing else to do the engine's thread does all the work alone, so a
+single stream has no thread switches.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from cloud_server.tails.base import DecodedFrame
 from shared.metrics import Metrics
 
 log = logging.getLogger(__name__)
+
+MEASURED_BATCH = 8
+"""Samples of the steps that are measured to choose a number of threads: more would take seconds of the start."""
 
 DECODE_CHUNK = 16
 """Frames that the helper decodes at once. The engine's thread never waits for more than these."""
@@ -163,7 +166,7 @@ class Engine:
         try:
             while (job := self._next_job()) is not None:
                 job()
-                del job  # it holds a bundle, which may be retired while this thread waits
+                del job  # it refers to a bundle, which may be retired while this thread waits
         finally:
             with self._lock:
                 self._ended = True
@@ -214,7 +217,7 @@ class Engine:
         """Set the number of threads of a bundle's steps; measure it if none was chosen yet."""
         loaded = runner.loaded
         if self._threads is None:
-            step = partial(runner.run_silent_step, loaded.scheduler.max_batch)
+            step = partial(runner.run_silent_step, min(MEASURED_BATCH, loaded.scheduler.max_batch))
             self._threads = choose_threads(loaded.tail.use_threads, step)
         loaded.tail.use_threads(self._threads)
 
@@ -246,7 +249,7 @@ class Engine:
             for position in result.failed:
                 scheduler.drop(result.batch[position].sample)
             scheduler.finish(result.batch, time.perf_counter())
-            # The helper pays off only if another step follows; and outcomes must be delivered in order.
+            # The helper saves time only if another step follows. Outcomes are delivered in order.
             hand_over = self._frames_wait() or self._helper_delivers or bool(self._undelivered)
             if hand_over:
                 self._undelivered.append((runner, result))

@@ -13,7 +13,7 @@ from cloud_server.engine.scheduler import Scheduler
 from cloud_server.tails.base import Slots, Tail
 from cloud_server.tails.factory import choose_runtime, make_tail
 from shared.bundle import Bundle
-from shared.errors import ConfigError
+from shared.errors import BundleError, ConfigError, NeucodexError
 from shared.execution import Execution
 from shared.spike_codec import SpikeCodec
 
@@ -61,7 +61,7 @@ def load_bundle(bundle: Bundle, name: str, config: CloudConfig) -> LoadedBundle:
     """Load a bundle's tail and allocate its slots.
 
     Args:
-        bundle: opened in the execution that is served.
+        bundle: opened in the execution that it runs in.
         name: what metrics and messages call it.
         config: of the process.
 
@@ -70,7 +70,12 @@ def load_bundle(bundle: Bundle, name: str, config: CloudConfig) -> LoadedBundle:
         ConfigError: there is not enough memory for the slots.
     """
     manifest = bundle.manifest
-    tail = make_tail(bundle, config)
+    try:
+        tail = make_tail(bundle, config)
+    except NeucodexError:
+        raise
+    except Exception as error:  # whatever a runtime raises for what does not fit
+        raise BundleError(f"bundle {bundle.path}: its tail does not run ({type(error).__name__}: {error})") from None
     try:
         slots = tail.slots(config.slots)
     except (MemoryError, RuntimeError) as error:  # torch's out-of-memory errors are RuntimeErrors

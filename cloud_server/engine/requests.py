@@ -1,4 +1,4 @@
-"""What goes into the engine and what comes out: plain values, so that streams and engine do not know each other."""
+"""Requests and outcomes of the engine: plain values, so that streams and engine do not depend on each other."""
 
 from __future__ import annotations
 

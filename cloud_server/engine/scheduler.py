@@ -1,7 +1,7 @@
 """Decides which frames are stepped together next. Pure: no torch, no gRPC, no clock; the caller passes the time in.
 
 The frames of a sample queue in order, and only the first of them can be *ready*. The next one becomes ready when the
-batch with the one before is finished, so no batch ever holds two timesteps of one sample. Streams take turns: each turn
+batch with the one before is finished, so no batch ever has two timesteps of one sample. Streams take turns: each turn
 takes the oldest ready sample of one stream. If every stream has one ready sample, the oldest goes first. A stream that
 floods the queue waits one round of turns for each further sample.
 """

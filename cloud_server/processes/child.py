@@ -14,7 +14,8 @@ import click
 
 from cloud_server.config import CloudConfig
 from shared.errors import NeucodexError
-from shared.logs import LogFormat, configure_logs
+from shared.logs import LOGGED, LogFormat, configure_logs
+from shared.plain_text import plain
 
 GO = "go"
 
@@ -75,5 +76,5 @@ def run_child(child: Child) -> None:
     try:
         asyncio.run(serve(child.config, child))
     except NeucodexError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {plain(error, LOGGED)}", err=True)
         sys.exit(error.exit_code)

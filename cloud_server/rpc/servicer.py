@@ -216,7 +216,7 @@ class CoInferenceServicer:
     def _begin(self, loaded: LoadedBundle, opened: Open, requests: AsyncIterator[bytes]) -> tuple[int, SendQueue]:
         """Create the session and start the reader. Returns the session's key, and the queue to write from.
 
-        The writer holds nothing else, so that an edge that does not read keeps no retired bundle in memory.
+        The writer refers to nothing else, so that an edge that does not read keeps no retired bundle in memory.
         """
         assert self._engine is not None
         send_queue = SendQueue(self._config.max_outgoing)

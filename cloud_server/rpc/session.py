@@ -225,7 +225,7 @@ class StreamSession:
         self._send(Rejection(number, code, reason, retry_after_ms))
 
     def _ignore(self, number: int) -> None:
-        """Ignore the sample's frames that are under way; a frame of timestep 1 starts it again."""
+        """Ignore frames of the sample that are still to arrive; a frame of timestep 1 starts it again."""
         self._rejected[number] = None
         if len(self._rejected) > 4 * self._max_open:
             self._rejected.popitem(last=False)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import grpc
 
+from shared import messages
+
 
 @dataclass(frozen=True)
 class StreamStatus:
@@ -22,7 +24,9 @@ class StreamStatus:
     metadata: tuple[tuple[str, str | bytes], ...] = ()
 
 
-WARMING_UP = StreamStatus(grpc.StatusCode.UNAVAILABLE, "warming up: try again soon, or go to another replica")
+WARMING_UP = StreamStatus(
+    grpc.StatusCode.UNAVAILABLE, f"{messages.WARMING_UP}: try again soon, or go to another replica"
+)
 DRAINING = StreamStatus(grpc.StatusCode.UNAVAILABLE, "draining: go to another replica")
 RETIRED = StreamStatus(
     grpc.StatusCode.FAILED_PRECONDITION, "this bundle is no longer served here: give the edge its successor"

@@ -127,3 +127,18 @@ def buckets(max_batch: int) -> tuple[int, ...]:
     while sizes[-1] * 2 < max_batch:
         sizes.append(sizes[-1] * 2)
     return (*sizes, max_batch) if max_batch > 1 else (1,)
+
+
+def softmax(logits: NDArray[np.float32]) -> Confidences:
+    """Softmax over the last axis, in float32."""
+    shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    confidences: Confidences = shares / shares.sum(axis=-1, keepdims=True)
+    return confidences
+
+
+def total_weights(leak: float, timesteps: int) -> list[float]:
+    """1, 1 + leak, 1 + leak + leak^2, ...: the divisors of the readout's sum of logits after timestep 1, 2, 3, ..."""
+    weights = [1.0]
+    while len(weights) < timesteps:
+        weights.append(1.0 + leak * weights[-1])
+    return weights

@@ -1,17 +1,25 @@
-"""Chooses a bundle's tail. A tail is imported only when it is chosen, so that `rate` on a CPU needs no torch."""
+"""Chooses a bundle's tail. A tail is imported only when it is chosen, so that a CPU needs no torch."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 
 from cloud_server.config import CloudConfig, TailRuntime
 from cloud_server.tails.base import Tail
 from shared.bundle import Bundle
 from shared.errors import ConfigError
+from shared.execution import Execution
 from shared.manifest import Extra
 
 log = logging.getLogger(__name__)
+
+GRAPHS: Mapping[Execution, Sequence[tuple[Extra, TailRuntime]]] = {
+    "rate": (("tail-rate-int8", "onnx-int8"), ("tail-rate", "onnx")),
+    "spiking": (("tail-step", "onnx"),),
+}
+"""What onnxruntime can run, best first."""
 
 
 def make_tail(bundle: Bundle, config: CloudConfig) -> Tail:
@@ -24,7 +32,7 @@ def make_tail(bundle: Bundle, config: CloudConfig) -> Tail:
     runtime = choose_runtime(bundle, config)
     log.info("bundle %s: the %s tail runs on %s", bundle.manifest.name, bundle.execution, runtime)
     if bundle.execution == "spiking":
-        return _spiking(bundle, config)
+        return _spiking_on_torch(bundle, config) if runtime == "torch" else _spiking_on_onnxruntime(bundle)
     if runtime == "torch":
         return _rate_on_torch(bundle, config)
     from cloud_server.tails.rate import RateTail  # noqa: PLC0415
@@ -40,34 +48,40 @@ def choose_runtime(bundle: Bundle, config: CloudConfig) -> TailRuntime:
     Raises:
         ConfigError: neither is possible, or --runtime names one that has no tail for this execution.
     """
-    if bundle.execution == "spiking":
-        if config.runtime in ("onnx", "onnx-int8"):
-            raise ConfigError(
-                f"--runtime {config.runtime} has no tail for execution spiking: leave it at auto or torch"
-            )
-        return _torch(bundle)
+    spiking = bundle.execution == "spiking"
+    if spiking and config.runtime == "onnx-int8":
+        raise ConfigError("--runtime onnx-int8 has no tail for execution spiking: leave it at auto, or say onnx")
     if config.runtime == "torch" or config.device == "cuda":
+        return _torch(bundle)
+    if config.precision != "fp32" and spiking:
+        if config.runtime == "onnx":
+            raise ConfigError(f"--precision {config.precision} needs torch: leave --runtime at auto, or precision fp32")
         return _torch(bundle)
     if config.runtime != "auto":
         return config.runtime
     if find_spec("onnxruntime"):
-        if bundle.has("tail-rate-int8"):
-            return "onnx-int8"
-        if bundle.has("tail-rate"):
-            return "onnx"
+        for part, runtime in GRAPHS[bundle.execution]:
+            if bundle.has(part):
+                return runtime
     return _torch(bundle)
 
 
 def _torch(bundle: Bundle) -> TailRuntime:
     if not find_spec("torch"):
         raise ConfigError(
-            f"bundle {bundle.path}: execution {bundle.execution} needs torch here: pip install '.[cloud]' in a "
-            "checkout, or serve a bundle with a graph for onnxruntime"
+            f"bundle {bundle.path}: execution {bundle.execution} needs torch here: pip install '.[cloud-torch]' in a "
+            "checkout, or serve a bundle with a graph for onnxruntime on a CPU"
         )
     return "torch"
 
 
-def _spiking(bundle: Bundle, config: CloudConfig) -> Tail:
+def _spiking_on_onnxruntime(bundle: Bundle) -> Tail:
+    from cloud_server.tails.spiking_onnx import OnnxSpikingTail  # noqa: PLC0415  needs onnxruntime
+
+    return OnnxSpikingTail(bundle)
+
+
+def _spiking_on_torch(bundle: Bundle, config: CloudConfig) -> Tail:
     from cloud_server.tails.torch_device import torch_device  # noqa: PLC0415  needs torch
 
     device = torch_device(config.device)
@@ -76,9 +90,9 @@ def _spiking(bundle: Bundle, config: CloudConfig) -> Tail:
 
         return CudaGraphTail(bundle, device, config.precision, min(config.max_batch, config.slots))
     from cloud_server.tails.invariant import InvariantTail  # noqa: PLC0415
-    from cloud_server.tails.traced import TracedTail  # noqa: PLC0415
+    from cloud_server.tails.spiking import SpikingTail  # noqa: PLC0415
 
-    form = InvariantTail if config.batch_invariant else TracedTail
+    form = InvariantTail if config.batch_invariant else SpikingTail
     return form(bundle, device, config.precision)
 
 

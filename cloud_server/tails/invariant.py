@@ -1,4 +1,4 @@
-"""A `spiking` tail whose answer to a sample has the same bits in every batch.
+"""A `spiking` tail in torch whose answer to a sample has the same bits in every batch.
 
 On one thread oneDNN computes the same bits for a sample in any batch of two or more. A single sample runs through other
 kernels, for small convolutions and for the readout, which add in another order; sometimes that flips a spike. So this
@@ -13,13 +13,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from cloud_server.tails.spiking import Compute, SpikingStep
-from cloud_server.tails.traced import TracedTail
+from cloud_server.tails.spiking import Compute, SpikingStep, SpikingTail
 from shared.models.layers import State
 
 
-class InvariantTail(TracedTail):
-    """A `TracedTail` that never steps a batch of one. Its steps must run on one thread."""
+class InvariantTail(SpikingTail):
+    """A `SpikingTail` that never steps a batch of one. Its steps must run on one thread."""
 
     def _prepare(self, step: SpikingStep) -> Compute:
         return partial(_compute_as_two, super()._prepare(step))

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud_server.tails.base import Confidences, StepOutput
+from cloud_server.tails.base import StepOutput, softmax
 from cloud_server.tails.frame_sums import FrameSumSlots, Sums
 from shared.bundle import Bundle
 from shared.spike_codec import Spikes
@@ -47,10 +47,3 @@ class RateTail:
         state += np.stack(frames)
         logits = self._network.logits(state, np.array(timesteps, np.uint8))
         return StepOutput(state, softmax(logits / self._temperature))
-
-
-def softmax(logits: NDArray[np.float32]) -> Confidences:
-    """Softmax over the last axis, in float32."""
-    shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    confidences: Confidences = shares / shares.sum(axis=-1, keepdims=True)
-    return confidences

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cloud_server.config import Precision
-from cloud_server.tails.base import StepOutput
+from cloud_server.tails.base import StepOutput, total_weights
 from cloud_server.tails.membranes import MembraneSlots, SpikingState
 from cloud_server.tails.torch_device import DTYPES
 from shared.bundle import Bundle
@@ -20,7 +20,7 @@ from shared.models.split import CloudNetwork
 from shared.spike_codec import Spikes
 
 Compute = Callable[[Tensor, Tensor, State, Tensor], Tensor]
-"""What a step runs on the device: `SpikingStep.forward`, or a recording."""
+"""What a step runs on the device: `SpikingStep.forward`, or what stands around it."""
 
 
 class SpikingStep(nn.Module):
@@ -105,11 +105,3 @@ class SpikingTail:
         """The total weight of the logits up to these timesteps, float32 [B, 1] on the device."""
         weights = [self._weights[timestep - 1] for timestep in timesteps]
         return torch.tensor(weights, dtype=torch.float32, device=self.device).unsqueeze(1)
-
-
-def total_weights(leak: float, timesteps: int) -> list[float]:
-    """1, 1 + leak, 1 + leak + leak^2, ...: the divisors of the readout's sum of logits after timestep 1, 2, 3, ..."""
-    weights = [1.0]
-    while len(weights) < timesteps:
-        weights.append(1.0 + leak * weights[-1])
-    return weights

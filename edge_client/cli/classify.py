@@ -28,7 +28,7 @@ from edge_client.session import Session
 from shared.bundle import Bundle
 from shared.certificates import CertificateExpiry
 from shared.command_line import INTERRUPTED, join_address
-from shared.errors import NeucodexError
+from shared.errors import NeucodexError, OutputError
 from shared.manifest import Manifest
 from shared.metric_table import EDGE_METRICS, class_labels
 from shared.metrics import Metrics
@@ -42,6 +42,13 @@ log = logging.getLogger(__name__)
 async def run_classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputConfig, out: TextIO, err: TextIO) -> int:
     """Classify `inputs` as `config` says; results go to `out` in the form of `outputs`, everything else to `err`.
 
+    Args:
+        config: the edge's settings.
+        inputs: the source of samples.
+        outputs: the form of the results.
+        out: receives the results.
+        err: receives messages for people.
+
     Returns:
         The exit code: 0, 1 when a sample failed or could not be read, 130 when interrupted.
 
@@ -52,11 +59,12 @@ async def run_classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputC
     policy = config.exit_policy(bundle.settings.exit_policy)
     with contextlib.ExitStack() as opened:
         results = opened.enter_context(_results(config, inputs, outputs, bundle))
-        meter = opened.enter_context(_power_meter(outputs))
-        opened.enter_context(beating(outputs.heartbeat))
-        # A camera's frames do not come again: what it shows now is done by no earlier run.
+        # First: a path that is mistyped is said before anything else. A camera's frames do not come again: no earlier
+        # run has done what it shows now.
         skip = nothing_done if results is None or inputs.of_camera else results.skip
         source = open_source(inputs, bundle.manifest, skip)
+        meter = opened.enter_context(_power_meter(outputs))
+        opened.enter_context(beating(outputs.heartbeat))
         metrics = _serve_metrics(config, outputs, bundle)
         if meter is not None:
             metrics.declare_label_values("meter", meter.kind)
@@ -221,7 +229,10 @@ def _summarise(
     if outputs.summary_file is None:
         report.summary(figures)
     else:
-        outputs.summary_file.write_text(json.dumps(figures, indent=2) + "\n")
+        try:
+            outputs.summary_file.write_text(json.dumps(figures, indent=2) + "\n")
+        except OSError as error:
+            raise OutputError(f"--summary-file {outputs.summary_file}: cannot be written ({error.strerror})") from None
 
 
 @contextlib.contextmanager

@@ -11,11 +11,19 @@ from typing import Any
 import click
 
 from edge_client.link.security import LinkSecurity
-from shared.command_line import HostPort, execution_option, existing_path, log_options, option
+from shared.command_line import (
+    HostPort,
+    execution_option,
+    existing_path,
+    log_options,
+    option,
+    warn_of_unknown_variables,
+)
 from shared.errors import ConfigError
 from shared.execution import Execution
 from shared.flags import flags_of, from_flags
 from shared.logs import LogFormat, configure_logs
+from shared.plain_text import plain
 
 
 @click.command()
@@ -40,12 +48,13 @@ def doctor(
     log_level: str,
     **credentials: Any,
 ) -> int:
-    """Check the way to a cloud step by step, and say what to do where it ends.
+    """Check the connection to a cloud step by step, and say what to do if a step fails.
 
     Exit codes: 0 all is well, else that of the first check that failed: 5 no cloud, 6 it refuses this edge, 2 and 3 the
     configuration or the bundle here.
     """
     configure_logs(log_format, log_level)
+    warn_of_unknown_variables()
     if not deadline > 0.0:
         raise ConfigError(f"--deadline is {deadline}: it must be positive, in seconds")
     security = from_flags(LinkSecurity, credentials)
@@ -59,7 +68,7 @@ def doctor(
     async def run() -> list[Finding]:
         findings = []
         async for finding in examine(asked):
-            click.echo(json.dumps(asdict(finding)) if as_json else "\n".join(lines(finding)))
+            click.echo(json.dumps(asdict(finding)) if as_json else "\n".join(map(plain, lines(finding))))
             findings.append(finding)
         return findings
 

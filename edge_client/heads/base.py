@@ -1,4 +1,4 @@
-"""What a head is: a sample's pixels in, the spikes of one timestep after another out. In numpy, whatever runs it."""
+"""The interface of a head: it takes a sample's pixels and returns the spikes of each timestep, as numpy arrays."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ InputArray = NDArray[np.uint8]
 
 
 class HeadRun(Protocol):
-    """One sample in a head: it alone holds the sample's membranes."""
+    """One sample in a head. Only this object has the sample's membranes."""
 
     def step(self) -> Spikes:
         """The spikes [C', H', W'] of the next timestep, zeros and ones. At most T times."""
 
 
 class Head(Protocol):
-    """A loaded head. Any number of samples may be under way at once, each with its own state."""
+    """A loaded head. Any number of samples may run at once, each with its own state."""
 
     def start(self, pixels: InputArray) -> HeadRun:
-        """A sample before its first timestep."""
+        """Start a sample: its state before the first timestep."""
 
 
 def normalise(pixels: InputArray, normalisation: Normalisation) -> NDArray[np.float32]:
-    """(pixel * scale - mean) / std for each channel, the third axis from the end; float32 of the same shape."""
+    """Return (pixel * scale - mean) / std as float32 of the same shape; channels are the third axis from the end."""
     mean = np.array(normalisation.mean, np.float32)[:, np.newaxis, np.newaxis]
     std = np.array(normalisation.std, np.float32)[:, np.newaxis, np.newaxis]
     scaled = pixels.astype(np.float32) * np.float32(normalisation.scale)

@@ -1,4 +1,4 @@
-"""The first convolution of a sample: once for a picture, once for each event frame when it is due, not for empty ones.
+"""Runs the first convolution of a sample: once for a picture, once for each event frame that is not empty.
 
 It has no memory, so equal frames have equal currents. A picture is the same at every timestep, and an empty event frame
 is like any other empty one, whose current is computed when the head is loaded (only the normalisation's folded bias is
@@ -20,10 +20,10 @@ Current = TypeVar("Current")
 
 
 class Embedding(Generic[Current]):
-    """The first convolution of a head, in whatever a runtime computes with.
+    """The first convolution of a head. `Current` is the runtime's array type.
 
     Args:
-        manifest: says what a sample looks like.
+        manifest: of the bundle; it has the shape of a sample.
         embed: one normalised frame, float32 [1, C, H, W], to the current of the first neuron.
     """
 
@@ -36,7 +36,7 @@ class Embedding(Generic[Current]):
         self._of_empty = self._current(np.zeros(spec.input_shape, np.uint8))
 
     def of(self, pixels: InputArray) -> Callable[[], Current]:
-        """A function that returns the current of the sample's next timestep."""
+        """Return a function that computes the current of the sample's next timestep."""
         assert pixels.shape == self._shape, (pixels.shape, self._shape)
         if self._static:
             current = self._current(pixels)

@@ -1,4 +1,4 @@
-"""Which runtime runs a bundle's head and encoder: torch (`torch_head.py`) or onnxruntime (`onnx_head.py`).
+"""Chooses the runtime of a bundle's head and encoder: torch (`torch_head.py`) or onnxruntime (`onnx_head.py`).
 
 Each is imported only when it is chosen, so an edge needs one of them.
 """
@@ -13,8 +13,9 @@ import numpy as np
 from edge_client.heads.base import Head
 from edge_client.heads.runtime import Runtime
 from shared.bundle import Bundle
-from shared.errors import ConfigError
+from shared.errors import BundleError, ConfigError, NeucodexError
 from shared.network_spec import NetworkSpec
+from shared.spike_codec import Spikes
 
 WARM_UP = 2
 """Timesteps of an empty sample."""
@@ -23,31 +24,44 @@ log = logging.getLogger(__name__)
 
 
 def open_head(bundle: Bundle, runtime: Runtime = "auto", threads: int = 1) -> Head:
-    """The head of a bundle, warm: its first sample does not pay for a runtime's first allocations.
+    """Load the head of a bundle and run it once, so that the first sample does not pay for a runtime's first
+    allocations.
 
     Args:
         bundle: the head's files are read, the tail's is not.
-        runtime: what runs it; "auto" takes onnxruntime where it is installed and the bundle has graphs, else torch.
+        runtime: the library that runs it; "auto" takes onnxruntime where it is installed and the bundle has graphs,
+            else torch.
         threads: of the runtime's operations.
 
     Raises:
-        BundleError: a file of the head is missing or damaged.
+        BundleError: a file of the head is missing or damaged, or does not fit the manifest.
         ConfigError: the runtime is not installed, or the bundle has no graphs for it.
     """
     runtime = choose_runtime(bundle, runtime)
-    head = (
-        _open_rate(bundle, runtime, threads) if bundle.execution == "rate" else _open_spiking(bundle, runtime, threads)
-    )
-    log.info("the %s head runs on %s, %d thread%s", bundle.execution, runtime, threads, "" if threads == 1 else "s")
-    warm_up(head, bundle.manifest.network)
+    open_one = _open_rate if bundle.execution == "rate" else _open_spiking
+    try:
+        head = open_one(bundle, runtime, threads)
+        log.info("the %s head runs on %s, %d thread%s", bundle.execution, runtime, threads, "" if threads == 1 else "s")
+        spikes = warm_up(head, bundle.manifest.network)
+    except NeucodexError:
+        raise
+    except Exception as error:  # whatever a runtime raises for a graph that does not fit
+        raise BundleError(f"bundle {bundle.path}: its head does not run ({type(error).__name__}: {error})") from None
+    if spikes.shape != bundle.manifest.frame_shape:
+        raise BundleError(
+            f"bundle {bundle.path}: its head gives frames of {spikes.shape}, the manifest says "
+            f"{bundle.manifest.frame_shape}; copy the bundle again"
+        )
     return head
 
 
-def warm_up(head: Head, spec: NetworkSpec) -> None:
-    """Step a sample through `head`; not an empty one, whose embedding may be skipped."""
+def warm_up(head: Head, spec: NetworkSpec) -> Spikes:
+    """Step a sample through `head`, and return its last spikes.
+
+    The sample is not empty, since the embedding of an empty one may be skipped.
+    """
     run = head.start(np.ones(spec.sample_shape, np.uint8))
-    for _ in range(min(WARM_UP, spec.timesteps)):
-        run.step()
+    return [run.step() for _ in range(min(WARM_UP, spec.timesteps))][-1]
 
 
 def choose_runtime(bundle: Bundle, asked: Runtime) -> Runtime:

@@ -1,7 +1,7 @@
-"""The exit that the edge has to itself: a small classifier on the encoder's spikes, for when there is no cloud.
+"""The edge's local exit: a small classifier on the encoder's spikes, for use without a cloud.
 
 It needs neither torch nor another runtime: numpy alone, a few hundred thousand multiplications. training/local_exit.py
-trains it and draws it.
+trains it and has a diagram.
 """
 
 from __future__ import annotations
@@ -24,24 +24,23 @@ KERNEL = 3
 
 
 class LocalExit(Protocol):
-    """A classifier on the spikes that would cross the link. It keeps nothing between calls.
-
-    `policy` says from which confidences on its answer stands by itself.
+    """A classifier on the spikes that would cross the link. It keeps no state. `policy` decides when its answer counts
+    without the cloud.
     """
 
     @property
     def policy(self) -> ExitPolicy:
-        """Calibrated for this exit, not for the cloud's."""
+        """The exit policy, calibrated for this exit and not for the cloud's."""
 
     def confidences(self, mean_spikes: NDArray[np.float32]) -> tuple[float, ...]:
-        """Of all classes in order, from the mean [C', H', W'] of the encoder's spikes over the timesteps so far."""
+        """The confidences of all classes from the mean [C', H', W'] of the encoder's spikes so far."""
 
 
 class NumpyLocalExit:
     """A bundle's local exit: pooling, convolution, pooling, two layers.
 
     Args:
-        spec: how it pools, its temperature, and its policy.
+        spec: its pooling, temperature and policy.
         weights: of the layers `features`, `hidden` and `readout`.
         shape: of the mean spikes.
         classes: how many.
@@ -60,7 +59,7 @@ class NumpyLocalExit:
                 for layer in ("features", "hidden", "readout")
             )
             found = len(self.confidences(np.zeros(shape, np.float32)))
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, TypeError, IndexError, OverflowError) as error:
             raise BundleError(f"the local exit does not fit the manifest: {error}; copy the bundle again") from None
         if found != classes:
             raise BundleError(f"the local exit knows {found} classes, the manifest {classes}; copy the bundle again")
@@ -102,7 +101,7 @@ def pooled(maps: Float32Array, side: int) -> Float32Array:
 
 
 def open_local_exit(bundle: Bundle) -> LocalExit | None:
-    """The local exit of a bundle; None for a bundle without.
+    """Load the local exit of a bundle; None if it has none.
 
     Raises:
         BundleError: its weights are missing, damaged, or do not fit.

@@ -1,4 +1,4 @@
-"""The head run by onnxruntime on the CPU, from the bundle's graphs: what a small device has instead of torch.
+"""Runs the head by onnxruntime on the CPU, from the bundle's graphs. A small device needs no torch.
 
 Membranes go from one step's outputs to the next one's inputs as onnxruntime's own values; they are never copied.
 """
@@ -43,7 +43,7 @@ class OnnxHead:
         self._embed_session = open_session(bundle, "head-embed", threads)
         self._step = StepGraph(open_session(bundle, "head-step-int8" if int8 else "head-step", threads))
         membrane = bundle.manifest.network.neuron.initial_membrane
-        # Never written to, so all samples start from the same ones.
+        # never written, so all samples start from the same arrays
         self._initial = [self._value(np.full(shape, membrane, np.float32)) for shape in self._step.membranes]
         self._embedding = Embedding(bundle.manifest, self._embed)
 

@@ -22,7 +22,7 @@ class RateHead:
 
     Args:
         manifest: of the bundle.
-        currents: what runs the layers: a normalised input, float32 [1, C, H, W], to the currents of the neurons.
+        currents: runs the layers. It takes a normalised input, float32 [1, C, H, W], and returns the neurons' currents.
     """
 
     def __init__(self, manifest: Manifest, currents: Callable[[NDArray[np.float32]], Currents]) -> None:

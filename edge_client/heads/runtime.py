@@ -1,4 +1,4 @@
-"""Which runtimes a head can be run by."""
+"""The runtimes of a head."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The head run by torch on the CPU, in the form for inference. The only module of the edge that imports torch."""
+"""Runs the head by torch on the CPU, in inference form. The only module of the edge that imports torch."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _check_installed() -> None:
 
 
 class TorchHeadRun:
-    """One sample in a `TorchHead`. Its steps overwrite the state they are given, which is this object's alone."""
+    """One sample in a `TorchHead`. Its steps overwrite the state, which only this object has."""
 
     def __init__(self, network: EdgeNetwork, current: Callable[[], Tensor]) -> None:
         import torch  # noqa: PLC0415

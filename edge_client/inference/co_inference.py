@@ -1,7 +1,7 @@
 """Classifies samples with a head here and a tail in the cloud, or with the local exit alone.
 
-Knows no gRPC and no torch: head and link are interfaces, the clock is handed in. `in_flight.py` has a sample's way
-through the cloud.
+It does not depend on gRPC or torch: head and link are interfaces, the clock is a parameter. `in_flight.py` classifies
+one sample with the cloud.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ from shared.spike_codec import SpikeCodec
 WAIT = LinkLossPolicy("wait")
 
 LocalExitReason = Literal["sure", "fallback"]
-"""Why the local exit answered: it was sure before anything was sent, or there was no answer from a cloud."""
+"""Why the local exit answered: it was sure before a byte was sent, or no cloud answered."""
 
 
 class CoInference:
-    """Takes samples to their verdicts.
+    """Classifies samples.
 
     Args:
         head: starts samples and steps them.
         codec: of the bundle's frames.
-        link: where streams come from.
+        link: opens the streams.
         policy: when to stop.
         timesteps: T of the bundle.
         lookahead: how far ahead of the answers frames are produced and sent. The verdict is the same for all: that of
             the first certain timestep.
         full_t: go on to timestep T even when certain; the verdict is then that of T.
         sample_deadline_s: from a sample's input to its verdict, in seconds.
-        link_loss: what becomes of a sample without a cloud.
+        link_loss: what happens to a sample without a cloud.
         local_exit: answers here; needed where `link_loss` falls back.
         local_first: ask the local exit before anything is sent, and stop there if it is sure.
-        in_flight: samples that may be under way at once.
+        in_flight: samples that may be classified at once.
         top_k: classes that a verdict names.
-        on_rejection: called with each rejection, before it is dealt with.
+        on_rejection: called with each rejection, before it is handled.
         on_local_exit: called for each verdict of the local exit, with the reason.
         clock: seconds, for durations and deadlines.
         wall_clock: seconds since 1970, for the moment of an answer.
@@ -104,12 +104,12 @@ class CoInference:
         self._on_local_exit = on_local_exit
 
     async def classify(self, sample: Sample) -> Verdict:
-        """One sample to its verdict. Several may be under way at once, as tasks.
+        """Classify one sample. Several tasks may do so at once.
 
         Raises:
             SampleRejected: the cloud gave the sample up, or there was no verdict within the sample's deadline.
-            WireError: the cloud answered something that was not asked; other samples may fare better.
-            CloudUnavailable, CloudRefused: there is no cloud, and no other sample will fare better.
+            WireError: the cloud sent an answer that does not fit; other samples may succeed.
+            CloudUnavailable, CloudRefused: there is no cloud, so other samples will fail too.
         """
         flight = SampleInFlight(self._context, sample)
         try:

@@ -1,4 +1,4 @@
-"""Produces a sample's frames as they go over the wire: head, then codec, in the head's thread or in this one."""
+"""Produces a sample's encoded frames: it runs head and codec, in the head's thread or in the caller's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class EncodedFrame:
-    """The spikes of one timestep as they go over the wire, and the seconds that head and codec took."""
+    """The encoded spikes of one timestep, and the seconds that head and codec took."""
 
     codec: int
     spikes: bytes
@@ -46,7 +46,7 @@ class HeadExecutor:
         return self._single_sample and self._busy == 0
 
     def run(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Do `work` in the thread, after what was submitted before."""
+        """Run `work` in the thread, after earlier work."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="head")
         self._busy += 1
@@ -55,7 +55,7 @@ class HeadExecutor:
         return done
 
     def close(self) -> None:
-        """End the thread after the step that it is at."""
+        """End the thread after its current step."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
@@ -64,7 +64,7 @@ class HeadExecutor:
 
 
 class FrameProducer:
-    """The frames of one sample. It alone holds the sample's membranes and codec past.
+    """The frames of one sample. Only this object has the sample's membranes and codec context.
 
     Args:
         head: starts the sample when the first frame is produced, whose time includes the start.
@@ -94,12 +94,12 @@ class FrameProducer:
         self._clock = clock
         self._run: HeadRun | None = None
         self._context: CodecContext | None = None
-        """Of the last frame, as the codec wants it."""
+        """The codec's context of the last frame."""
         self._last_spikes: Spikes | None = None
         self._spike_sums: NDArray[np.float32] | None = None
         self._prefetch = 0
         self.pending: asyncio.Future[EncodedFrame | None] | None = None
-        """The frame that the head's thread is at, or will be."""
+        """The frame that the head's thread produces now or next."""
         self._closed = False
         self._failure: BaseException | None = None
 
@@ -138,8 +138,8 @@ class FrameProducer:
     def close(self) -> None:
         """Produce no more frames. One that is being produced is the last, and `on_encoded` is not called for it.
 
-        `on_encoded` usually belongs to an object that holds this one. It is dropped here, so that a sample's membranes
-        are freed with its verdict, and not when the garbage collector runs.
+        `on_encoded` usually belongs to an object that refers to this one. The reference is dropped here, so that a
+        sample's membranes are freed with its verdict, and not when the garbage collector runs.
         """
         self._closed = True
         self._on_encoded = None
@@ -152,7 +152,7 @@ class FrameProducer:
 
     def _take(self, done: asyncio.Future[EncodedFrame | None]) -> None:
         self.pending = None
-        if done.cancelled():  # the executor was closed before it came to this frame
+        if done.cancelled():  # the executor was closed before this frame's turn
             return
         self._failure = done.exception()
         if self._failure is not None:

@@ -1,4 +1,4 @@
-"""One sample between its input and its verdict: sends frames, receives answers, and starts again where it must.
+"""One sample between its input and its verdict: it sends frames, receives answers, and starts again after a loss.
 
 Each frame is kept until the verdict (tens of bytes each), so a sample whose stream or state is lost is sent again
 without running the head.
@@ -23,6 +23,7 @@ from edge_client.link.base import Link, SampleStream, Transport
 from shared.errors import CloudRefused, CloudUnavailable, SampleRejected, WireError
 from shared.exit_policy import ExitPolicy
 from shared.messages import Frame, Rejection, RejectionCode, StepResult, Stop
+from shared.plain_text import plain
 from shared.spike_codec import SpikeCodec
 from shared.wire import FRAMING_BYTES, PACKET_BYTES, message_bytes
 
@@ -30,12 +31,12 @@ RESTARTED = (RejectionCode.STATE_LOST, RejectionCode.IDLE)
 """Rejections after which a sample starts again from its first frame, once on each stream."""
 
 LEAST_RETRY_S = 0.005
-"""The least wait for a slot, should a cloud ask for none."""
+"""The shortest wait for a slot, in case the cloud asks for none."""
 
 
 @dataclass(frozen=True)
 class SampleContext:
-    """What all samples of a run share; `CoInference` and `LinkLossPolicy` document each field."""
+    """Values that all samples of a run share; `CoInference` and `LinkLossPolicy` document each field."""
 
     head: Head
     codec: SpikeCodec
@@ -59,7 +60,7 @@ class SampleContext:
 class SentFrame:
     """A frame that was sent: when, how large it is on the wire, and how many frames were encoded by then.
 
-    `alone`: no other frame of the sample was under way when it was sent, and none followed before its answer.
+    `alone`: no other frame of the sample was unanswered when it was sent, and none followed before its answer.
     """
 
     at: float
@@ -69,7 +70,7 @@ class SentFrame:
 
 
 class SampleInFlight:
-    """One sample on its way; `close` it.
+    """One sample between input and verdict; `close` it.
 
     A start sends all frames from the first one on. `_sent` and `_answered` belong to the present start. The results of
     all starts are in `_steps`.
@@ -94,8 +95,9 @@ class SampleInFlight:
         self._restarted = False
         """Whether the sample has started again on this transport because its state was lost."""
         self._silent_since = self._began
-        """Since when the cloud's silence counts: since the last answer, since there is a stream, or since there is the
-        frame that the sample waited for."""
+        """When the wait for the cloud began: at the last answer, when the stream opened, or when the awaited frame was
+        ready.
+        """
         self._sent: list[SentFrame] = []
         self._answered = 0
         self._steps: list[Step] = []
@@ -152,7 +154,13 @@ class SampleInFlight:
         self.stop()
 
     def verdict(self, answer: StepResult, by: AnsweredBy, now: float) -> Verdict:
-        """The verdict by this answer, with what the sample has taken until `now`."""
+        """The verdict by an answer, with the sample's bytes and durations until `now`.
+
+        Args:
+            answer: at which the sample stopped.
+            by: who answered: the cloud or the edge.
+            now: the time of the verdict, on the run's clock.
+        """
         top_k = answer.best(self._context.top_k)
         prediction, confidence = top_k[0]
         return Verdict(
@@ -214,9 +222,9 @@ class SampleInFlight:
                 self._send_ahead(self._stream)
 
     def _send_ahead(self, stream: SampleStream) -> None:
-        """Send the encoded frames that the plan allows, but none once an answer is here: it may end the sample.
+        """Send the encoded frames that the plan allows, but none if an answer has arrived: it may end the sample.
 
-        Then have the head prefetch. What is sent leaves first: where one core does all, the head would delay it.
+        Then have the head prefetch. Frames are sent first: on a single core the head would delay them.
         """
         timesteps, known, encoded = self._context.timesteps, len(self._steps), len(self.producer.encoded)
         available = min(self._plan.sendable(known, timesteps), encoded)
@@ -290,7 +298,7 @@ class SampleInFlight:
             self._restarted = True
         else:
             raise SampleRejected(
-                f"{self._sample.name}: rejected by the cloud ({rejection.code.name}): {rejection.reason}"
+                f"{self._sample.name}: rejected by the cloud ({rejection.code.name}): {plain(rejection.reason)}"
             )
 
     def _answer_by(self) -> float:

@@ -1,4 +1,4 @@
-"""What becomes of a sample when the cloud is gone, or silent."""
+"""What happens to a sample when the cloud is gone or silent."""
 
 from __future__ import annotations
 

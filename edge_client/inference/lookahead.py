@@ -1,4 +1,5 @@
-"""How far ahead of the cloud's answers a sample's frames are encoded and sent. Pure: times and counts in, a plan out.
+"""How far ahead of the cloud's answers a sample's frames are encoded and sent. Pure: it computes a plan from times and
+counts.
 
 Sending ahead buys latency with bytes, prefetching buys it with the head's work. Neither changes an answer: the verdict
 is that of the first certain timestep whatever was sent beyond it.
@@ -26,7 +27,7 @@ ESTIMATE_FRAMES = 9
 
 MEASURE_EVERY = 16
 """One sample in this many begins in lockstep where the plan does not. Only a frame that nothing follows before its
-answer says what the link takes. Frames that wait for each other would make the plan send ever more."""
+answer measures the link. Frames that wait for each other would make the plan send ever more."""
 
 PRIOR_SAMPLES = 20.0
 """After this many samples of its own, an edge's exits outweigh those of the bundle's test."""
@@ -42,7 +43,7 @@ REPLAN_EVERY = 8
 class Plan:
     """How far ahead to go with one sample, in frames.
 
-    `initial_window` frames may be under way before the first result, `window` frames beyond the last result afterwards.
+    `initial_window` frames may be sent before the first result, `window` frames beyond the last result afterwards.
     `prefetch` frames are encoded beyond those that may be sent.
     """
 
@@ -63,9 +64,9 @@ class Plan:
 class Costs:
     """What a timestep takes, in seconds, and what bytes cost.
 
-    `round_trip_s` is the way there and back, `queue_s` and `tail_s` what the cloud reports, `head_s` the head with the
-    encoder and codec. `frame_bytes` is a frame with all that carries it. `busy_s` is how much later an answer is seen
-    if the head works meanwhile: nothing where there is a core to spare, much where head and link share one.
+    `round_trip_s` is the time to the cloud and back, `queue_s` and `tail_s` what the cloud reports, `head_s` the head
+    with the encoder and codec. `frame_bytes` is a frame with all that carries it. `busy_s` is how much later an answer
+    is seen if the head works meanwhile: nothing where there is a core to spare, much where head and link share one.
     """
 
     round_trip_s: float
@@ -167,7 +168,7 @@ class Lookahead(Protocol):
         Args:
             step: the timestep's durations.
             frame_bytes: of the frame with all that carries it.
-            alone: no other frame of the sample was under way meanwhile.
+            alone: no other frame of the sample was unanswered meanwhile.
             head_idle: the head worked on no other frame meanwhile.
         """
 
@@ -192,7 +193,7 @@ class FixedLookahead:
 
 
 class AutoLookahead:
-    """The plan that is cheapest by what was measured so far. It begins in lockstep, which measures best.
+    """The cheapest plan by the measurements so far. It begins in lockstep, which measures best.
 
     Args:
         timesteps: T.
@@ -238,8 +239,9 @@ class AutoLookahead:
         return replace(self.plan, initial_window=1, prefetch=0) if self._planned % MEASURE_EVERY == 0 else self.plan
 
     def observe_step(self, step: Step, frame_bytes: float, alone: bool, head_idle: bool = True) -> None:
-        """Frames that were alone while the head was idle say what link and cloud take. Those that were alone while it
-        worked say how much longer an answer then takes."""
+        """Frames that were alone while the head was idle measure link and cloud. Those that were alone while it worked
+        measure how much longer an answer then takes.
+        """
         self._work.append((step.head_s + step.encode_s, frame_bytes))
         if not alone:
             return

@@ -1,4 +1,4 @@
-"""The answer to a sample, and what it took."""
+"""The answer to a sample, with its durations and bytes."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from edge_client.heads.base import InputArray
 from edge_client.inference.sample import Sample
 
 
@@ -22,6 +23,22 @@ class Unreadable:
 
 Item = Sample | Unreadable
 
+
+@dataclass(frozen=True)
+class Part:
+    """One sample of a file that is not read yet.
+
+    Attributes:
+        name: the same in every run over the same file.
+        time_s: where it begins in the file, in seconds; None where the file is one sample.
+        read: its array; raises SourceError where it cannot be read.
+    """
+
+    name: str
+    time_s: float | None
+    read: Callable[[], InputArray]
+
+
 Skip = Callable[[str], bool]
 """Whether the sample of this name is done already; asked once for each, before it is read."""
 
@@ -34,11 +51,13 @@ class Source(Protocol):
     """An iterable of samples, iterated in a thread of its own: it may wait for its input.
 
     `count` is how many there are, unreadable and skipped ones included; None while it is not known. `simulated` is true
-    when events were computed from pictures and no camera recorded them.
+    when events were computed from pictures and no camera recorded them. `read_ahead` is false where a sample is worth
+    most when it is new: it is asked for when there is room for it, and not before.
     """
 
     count: int | None = None
     simulated: bool = False
+    read_ahead: bool = True
 
     def __iter__(self) -> Iterator[Item]: ...
 

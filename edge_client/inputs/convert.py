@@ -9,15 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client.heads.base import InputArray
-from edge_client.inputs.images import from_array, from_image, read_picture
-from edge_client.inputs.pictures import picture_shape
+from edge_client.inputs.images import from_array
+from edge_client.inputs.pictures import PictureReader
 from edge_client.inputs.recordings import RecordingReader, whole_counts
 from shared.binning import Binning
-from shared.datasets.events import make_events
+from shared.datasets.event_collector import Recording, collect_arrays
 from shared.errors import SourceError
 from shared.manifest import Manifest
 from shared.network_spec import Shape
 from shared.picture_fit import PictureFit
+from shared.pictures import from_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
 class PictureConverter:
     """For a bundle of pictures; each becomes as large as the manifest's `fit` says."""
 
-    def __init__(self, shape: Shape, fit: PictureFit) -> None:
-        self.shape: tuple[int, ...] = shape
-        self._shape = shape
+    def __init__(self, reader: PictureReader, fit: PictureFit, max_pixels: int | None) -> None:
+        self.shape: tuple[int, ...] = reader.shape
+        self._shape: Shape = reader.shape
+        self._reader = reader
         self._fit = fit
+        self._max_pixels = max_pixels
 
     def pixels(self, given: Input) -> InputArray:
         """uint8 [C, H, W].
@@ -41,13 +44,13 @@ class PictureConverter:
         """
         if isinstance(given, (str, Path)):
             try:
-                return read_picture(Path(given), self._shape, self._fit)
+                return self._reader.read(Path(given))
             except SourceError as error:
                 raise SourceError(f"{given}: {error}") from None
         if not isinstance(given, np.ndarray):
             if not hasattr(given, "convert"):
                 raise SourceError(f"{type(given).__name__} is no picture: give an array, a Pillow picture or a path")
-            return from_image(given, self._shape, self._fit)
+            return from_image(given, self._shape, self._fit, max_pixels=self._max_pixels)
         if given.dtype == np.uint8 and given.shape == self._shape:
             return np.ascontiguousarray(given)
         return from_array(given, self._shape, self._fit)
@@ -83,16 +86,18 @@ class RecordingConverter:
 Converter = PictureConverter | RecordingConverter
 
 
-def converter(manifest: Manifest, binning: Binning = "count") -> Converter:
-    """The converter for a bundle."""
+def converter(
+    manifest: Manifest, binning: Binning = "count", max_pixels: int | None = None, most_bytes: int | None = None
+) -> Converter:
+    """The converter for a bundle. `max_pixels` and `most_bytes` bound a picture and a recording in memory."""
     if manifest.network.input_kind == "events":
-        return RecordingConverter(RecordingReader(manifest, binning))
-    return PictureConverter(picture_shape(manifest), manifest.fit)
+        return RecordingConverter(RecordingReader(manifest, binning, most_bytes=most_bytes))
+    return PictureConverter(PictureReader(manifest, max_pixels), manifest.fit, max_pixels)
 
 
-def _events(given: NDArray[Any]) -> NDArray[np.void]:
+def _events(given: NDArray[Any]) -> Recording:
     names = given.dtype.names or ()
     polarity = next((name for name in ("polarity", "p") if name in names), None)
     if polarity is None or not {"x", "y", "t"} <= set(names):
         raise SourceError(f"events with the fields {', '.join(names)}: x, y, t (us) and polarity (or p) are needed")
-    return make_events(given["x"], given["y"], given[polarity], given["t"])
+    return collect_arrays(given["x"], given["y"], given[polarity], given["t"])

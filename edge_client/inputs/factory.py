@@ -33,7 +33,16 @@ def _open_once(inputs: InputConfig, manifest: Manifest, skip: Skip) -> Source:
     if inputs.dataset is not None:
         return DatasetSource(inputs, manifest, skip)
     if inputs.video is not None:
-        return VideoSource(inputs.video, inputs.every, picture_shape(manifest), manifest.fit, skip, inputs.limit)
+        return VideoSource(
+            inputs.video,
+            inputs.every,
+            picture_shape(manifest),
+            manifest.fit,
+            skip,
+            inputs.limit,
+            reconnect=inputs.reconnect,
+            latest=inputs.latest,
+        )
     if inputs.watch is not None:
         of_events = manifest.network.input_kind == "events"
         return WatchedFolder(inputs.watch, _reader(inputs, manifest, of_events), skip, inputs.limit)
@@ -41,10 +50,10 @@ def _open_once(inputs: InputConfig, manifest: Manifest, skip: Skip) -> Source:
     reader = _reader(inputs, manifest, bool(inputs.events))
     if names == (STANDARD_INPUT,):
         return ListedFiles(standard_input(), reader, skip, inputs.limit)
-    return NamedFiles(names, reader, skip, inputs.limit)
+    return NamedFiles(names, reader, skip, inputs.limit, one_each=inputs.window is None)
 
 
 def _reader(inputs: InputConfig, manifest: Manifest, of_events: bool) -> FileReader:
     if of_events:
-        return RecordingReader(manifest, inputs.binning, inputs.sensor)
-    return PictureReader(manifest)
+        return RecordingReader(manifest, inputs.binning, inputs.sensor, inputs.window, inputs.most_bytes)
+    return PictureReader(manifest, inputs.max_pixels)

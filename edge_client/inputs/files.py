@@ -10,14 +10,16 @@ from __future__ import annotations
 import glob
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from os.path import exists, isdir, isfile
+from itertools import islice
+from os.path import exists, isdir, isfile, lexists
 from pathlib import Path
 from typing import Protocol
 
 from edge_client.inference.sample import Sample
-from edge_client.inputs.base import Item, Skip, Source, Unreadable
+from edge_client.inputs.base import Item, Part, Skip, Source, Unreadable
 from shared.command_line import existing_path
 from shared.errors import SourceError
+from shared.folders import LeftOut, visible_files
 
 
 class FileReader(Protocol):
@@ -31,8 +33,16 @@ class FileReader(Protocol):
     def suffixes(self) -> Collection[str]:
         """Which endings they have."""
 
-    def sample(self, number: int, path: Path) -> Sample:
-        """The file as sample `number`, named by its path; its label is the name of its folder, where that is a class.
+    @property
+    def class_names(self) -> Sequence[str]:
+        """The classes of the bundle."""
+
+    def parts(self, path: Path, *, torn: bool = True) -> Iterator[Part]:
+        """The samples of a file, in order.
+
+        Args:
+            path: of the file.
+            torn: take one that lacks its last bytes, where what is there can be shown.
 
         Raises:
             SourceError: it cannot be read.
@@ -47,31 +57,61 @@ def written_at(path: Path) -> float | None:
         return None
 
 
-def read_item(reader: FileReader, number: int, path: Path) -> Item:
-    """The sample, or that it cannot be read."""
+def read_items(reader: FileReader, number: int, path: Path, skip: Skip, *, torn: bool = True) -> Iterator[Item | None]:
+    """What a file holds: its samples, numbered from `number`, None for one that is done, or why it cannot be read.
+
+    A sample's label is the name of the folder that holds the file, where that is a class.
+    """
+    folder = path.absolute().parent.name
+    label = reader.class_names.index(folder) if folder in reader.class_names else None
     try:
-        return reader.sample(number, path)
+        for part in reader.parts(path, torn=torn):
+            yield (
+                None
+                if skip(part.name)
+                else Sample(number, part.name, label, part.read(), part.time_s, written_at(path))
+            )
+            number += 1
     except SourceError as error:
-        return Unreadable(str(path), str(error).removeprefix(f"{path}: "))
+        yield Unreadable(str(path), str(error).removeprefix(f"{path}: "))
+    except MemoryError:
+        yield Unreadable(str(path), "it needs more memory than there is")
 
 
 class NamedFiles(Source):
     """Files, folders (searched to the bottom) and glob patterns, in the order named.
 
+    Args:
+        names: of them.
+        reader: of the files.
+        skip, limit: as of other sources.
+        one_each: whether a file is one sample, so that it is known how many there are.
+
     Raises:
-        SourceError: a folder holds nothing of this kind.
+        SourceError: a name stands for nothing, or a folder holds nothing of this kind.
     """
 
-    def __init__(self, names: Sequence[str], reader: FileReader, skip: Skip, limit: int | None) -> None:
-        self._paths = find_files(names, reader.suffixes, reader.what)[:limit]
+    def __init__(
+        self, names: Sequence[str], reader: FileReader, skip: Skip, limit: int | None, *, one_each: bool = True
+    ) -> None:
+        self._left_out = LeftOut()
+        found = find_files(names, reader.suffixes, reader.what, self._left_out)[:limit]
+        self._paths = [_known(path) for path in found]
         self._reader = reader
         self._skip = skip
-        self.count = len(self._paths)
+        self._limit = limit
+        self.count = len(self._paths) if one_each else limit
 
     def __iter__(self) -> Iterator[Item]:
-        for number, path in enumerate(self._paths):
-            if not self._skip(str(path)):
-                yield read_item(self._reader, number, path)
+        yield from not_done(self._items(), self._limit)
+        self._left_out.tell()
+
+    def _items(self) -> Iterator[Item | None]:
+        number = 0
+        for path in self._paths:
+            for item in read_items(self._reader, number, path, self._skip):
+                yield item
+                number += 1
 
 
 class ListedFiles(Source):
@@ -81,26 +121,39 @@ class ListedFiles(Source):
         self._lines = lines
         self._reader = reader
         self._skip = skip
+        self._left_out = LeftOut()
         self.count = limit
 
     def __iter__(self) -> Iterator[Item]:
+        yield from not_done(self._items(), self.count)
+        self._left_out.tell()
+
+    def _items(self) -> Iterator[Item | None]:
         number = 0
         for line in self._lines:
             name = line.rstrip("\r\n")
             for path in self._found(name) if name else ():
-                if isinstance(path, Unreadable):
-                    yield path
-                elif not self._skip(str(path)):
-                    yield read_item(self._reader, number, path)
-                number += 1
-                if number == self.count:
-                    return
+                found = [path] if isinstance(path, Unreadable) else read_items(self._reader, number, path, self._skip)
+                for item in found:
+                    yield item
+                    number += 1
 
     def _found(self, name: str) -> Sequence[Path | Unreadable]:
         try:
-            return find_files([name], self._reader.suffixes, self._reader.what)
+            return find_files([name], self._reader.suffixes, self._reader.what, self._left_out)
         except SourceError as error:
             return [Unreadable(name, str(error))]
+
+
+def not_done(items: Iterator[Item | None], limit: int | None) -> Iterator[Item]:
+    """The first `limit` items without those that are done already; nothing is read beyond them."""
+    return (item for item in islice(items, limit) if item is not None)
+
+
+def _known(path: Path) -> Path:
+    if not lexists(path):
+        raise SourceError(f"{path}: no such file, and no pattern that matches one")
+    return path
 
 
 def standard_input() -> Iterator[str]:
@@ -109,11 +162,13 @@ def standard_input() -> Iterator[str]:
         yield from lines
 
 
-def find_files(names: Sequence[str], suffixes: Collection[str], what: str) -> list[Path]:
+def find_files(
+    names: Sequence[str], suffixes: Collection[str], what: str, left_out: LeftOut | None = None
+) -> list[Path]:
     """Files, folders and glob patterns to the files they stand for, each once, folders and patterns sorted.
 
-    In a folder those count that have one of `suffixes`. A name that stands for nothing is kept: it will be reported as
-    unreadable in its place.
+    In a folder those count that have one of `suffixes` and are not hidden; `left_out` hears of the others. A name that
+    stands for nothing is kept: it will be reported as unreadable in its place.
 
     Raises:
         SourceError: a folder holds none at all; `what` are the files, for people.
@@ -122,7 +177,7 @@ def find_files(names: Sequence[str], suffixes: Collection[str], what: str) -> li
     for name in names:
         path = existing_path(name)
         if isdir(path):
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and isfile(p))
+            inside = visible_files(path, suffixes, left_out)
             if not inside:
                 raise SourceError(f"no {what} in folder {name}: it holds none of {', '.join(sorted(suffixes))}")
             found.update(dict.fromkeys(inside))

@@ -1,78 +1,22 @@
-"""Pictures from disk to what a head takes, and how small ordinary formats make them. Pillow is imported when needed."""
+"""Arrays as pictures of the shape that a head takes, and how small ordinary formats make them."""
 
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ConfigError, SourceError
 from shared.network_spec import Shape
-from shared.picture_fit import PictureFit, fit_picture
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-"""What counts as a picture in a folder; a file that is named itself is tried whatever its suffix."""
+from shared.picture_fit import PictureFit
+from shared.pictures import MODES, from_image
 
 JPEG = {"quality": 90, "optimize": True}
-MODES = {1: "L", 3: "RGB"}
 CHANNELS = (1, 3, 4)
 """Of pictures as arrays: grey, RGB, RGBA."""
-
-
-def read_picture(path: Path, shape: Shape, fit: PictureFit = "cut") -> NDArray[np.uint8]:
-    """A picture as uint8 of `shape` [C, H, W]: grey for one channel, RGB for three.
-
-    Turned upright as its EXIF data say, and made H x W as `fit` says.
-
-    Raises:
-        SourceError: it cannot be read; the text says why and does not repeat the path.
-    """
-    pillow = _pillow()
-    try:
-        with pillow.open(path) as picture:
-            return _fitted(picture, shape, fit)
-    except FileNotFoundError:
-        raise SourceError("no such file, and no pattern that matches one") from None
-    except pillow.UnidentifiedImageError:
-        raise SourceError("no picture in a format that is known here") from None
-    except Exception as error:
-        raise _damaged(error) from None
-
-
-def from_image(picture: Image, shape: Shape, fit: PictureFit = "cut") -> NDArray[np.uint8]:
-    """A Pillow picture, whose pixels may not be read yet, as uint8 of `shape` [C, H, W], see `read_picture`.
-
-    Raises:
-        SourceError: it cannot be read.
-    """
-    try:
-        return _fitted(picture, shape, fit)
-    except Exception as error:
-        raise _damaged(error) from None
-
-
-def _damaged(error: Exception) -> SourceError:
-    """A damaged file makes Pillow's readers raise nearly anything: SyntaxError, struct.error, IndexError..."""
-    return SourceError(f"damaged or too large: {getattr(error, 'strerror', None) or error}")
-
-
-def _fitted(picture: Image, shape: Shape, fit: PictureFit) -> NDArray[np.uint8]:
-    from PIL import Image, ImageOps  # noqa: PLC0415  the extra `edge`
-
-    channels, height, width = shape
-    upright = ImageOps.exif_transpose(picture)
-    if upright.mode.startswith("I;16"):  # convert() would cut off everything above 255
-        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-    converted = upright.convert(MODES[channels])
-    pixels = np.asarray(fit_picture(converted, width, height, fit), np.uint8)
-    return np.ascontiguousarray(pixels[np.newaxis] if channels == 1 else pixels.transpose(2, 0, 1))
 
 
 def from_array(pixels: NDArray[Any], shape: Shape, fit: PictureFit = "cut") -> NDArray[np.uint8]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from edge_client.inference.sample import Sample
-from edge_client.inputs.files import written_at
-from edge_client.inputs.images import SUFFIXES, read_picture
+from edge_client.heads.base import InputArray
+from edge_client.inputs.base import Part
 from shared.errors import SourceError
 from shared.manifest import Manifest
 from shared.network_spec import Shape
+from shared.picture_formats import SUFFIXES
+from shared.pictures import default_max_pixels, read_picture
 
 
 class PictureReader:
     """Pictures from disk as samples of a bundle.
 
-    A picture's label is the name of the folder that holds it, where that is one of the bundle's class names.
+    Args:
+        manifest: of the bundle.
+        max_pixels: that a picture may have; None: what there is memory for.
 
     Raises:
         SourceError: the bundle takes no pictures.
@@ -24,19 +28,23 @@ class PictureReader:
     what = "picture"
     suffixes = SUFFIXES
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: Manifest, max_pixels: int | None = None) -> None:
         self.shape = picture_shape(manifest)
+        self.class_names = manifest.class_names
         self._fit = manifest.fit
-        self._labels = {name: index for index, name in enumerate(manifest.class_names)}
+        self._max_pixels = default_max_pixels() if max_pixels is None else max_pixels
 
-    def sample(self, number: int, path: Path) -> Sample:
-        """The picture as sample `number`, named by its path.
+    def parts(self, path: Path, *, torn: bool = True) -> Iterator[Part]:
+        """The picture, named by its path, see `FileReader`."""
+        yield Part(str(path), None, lambda: self.read(path, torn=torn))
+
+    def read(self, path: Path, *, torn: bool = True) -> InputArray:
+        """uint8 [C, H, W].
 
         Raises:
             SourceError: it cannot be read; the text says why and does not repeat the path.
         """
-        pixels = read_picture(path, self.shape, self._fit)
-        return Sample(number, str(path), self._labels.get(path.absolute().parent.name), pixels, written_at(path))
+        return read_picture(path, self.shape, self._fit, max_pixels=self._max_pixels, torn=torn)
 
 
 def picture_shape(manifest: Manifest) -> Shape:

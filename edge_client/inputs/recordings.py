@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client.heads.base import InputArray
-from edge_client.inference.sample import Sample
-from edge_client.inputs.files import written_at
+from edge_client.inputs.base import Part
+from edge_client.inputs.cuts import Cut, cuts
+from edge_client.windows import Window
 from shared.binning import Binning
-from shared.datasets.event_files import DVS128, READERS, events_among, read_arrays, read_events
-from shared.datasets.events import NUMBERS, Events, bin_events, extent
+from shared.datasets.event_collector import Recording
+from shared.datasets.event_files import READERS, read_recording
+from shared.datasets.event_numbers import NUMBERS
+from shared.datasets.event_type import Sensor
+from shared.datasets.events import bin_events, extent
+from shared.datasets.formats.npz import events_among, read_arrays
 from shared.errors import SourceError
 from shared.manifest import Manifest
+from shared.memory import available_bytes
 
-Sensor = tuple[int, int]
-"""(height, width) of a camera in pixels."""
+MEMORY_SHARE = 4
+"""By default the events of one recording take at most this part of the memory at hand; sorting them takes it again."""
+
+log = logging.getLogger(__name__)
 
 
 class RecordingReader:
@@ -28,8 +38,10 @@ class RecordingReader:
     Args:
         manifest: of the bundle.
         binning: frames of equal event count, or of equal time.
-        sensor: of the camera. None: what is known of the format; else the bundle's own size where all events lie within
-            it; else what the events reach.
+        sensor: of the camera. None: what the file or its format says; else the bundle's own size where all events lie
+            within it; else what the events reach.
+        window: how a recording is cut into samples. None: it is one.
+        most_bytes: that a recording may take in memory. None: a share of what there is.
 
     Raises:
         SourceError: the bundle takes no recordings.
@@ -38,61 +50,106 @@ class RecordingReader:
     what = "recording"
     suffixes = frozenset(READERS)
 
-    def __init__(self, manifest: Manifest, binning: Binning = "count", sensor: Sensor | None = None) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        binning: Binning = "count",
+        sensor: Sensor | None = None,
+        window: Window | None = None,
+        most_bytes: int | None = None,
+    ) -> None:
         spec = manifest.network
         if spec.input_kind != "events" or spec.input_shape[0] != 2:
             raise SourceError(f"bundle {manifest.name} takes no recordings of events: use --images or --dataset")
         self.shape = (spec.timesteps, *spec.input_shape)
+        self.class_names = manifest.class_names
         self._binning = binning
         self._sensor = sensor
-        self._labels = {name: index for index, name in enumerate(manifest.class_names)}
+        self._window = window
+        self._most_bytes = available_bytes() // MEMORY_SHARE if most_bytes is None else most_bytes
+        self._overridden: set[Sensor] = set()
 
-    def sample(self, number: int, path: Path) -> Sample:
-        """The recording as sample `number`, named by its path; its label is the name of the folder that holds it.
+    def parts(self, path: Path, *, torn: bool = True) -> Iterator[Part]:  # noqa: ARG002  of pictures
+        """The samples of a recording, see `FileReader`; without a window it is one, named by its path.
 
         Raises:
             SourceError: it cannot be read, or does not fit.
         """
-        label = self._labels.get(path.absolute().parent.name)
-        return Sample(number, str(path), label, self.read(path), written_at(path))
+        if self._window is None:
+            yield Part(str(path), None, partial(self.read, path))
+            return
+        recording = self._open(path)
+        if not isinstance(recording, Recording):
+            raise SourceError(f"{path}: it holds frames, which --window cannot cut")
+        sensor = self._sensor_of(recording, path)
+        for number, cut in enumerate(cuts(recording.events, self._window)):
+            bin_cut = partial(self._bin_named, path, cut, sensor)
+            yield Part(f"{path}#{number}", cut.start_us / 1e6, bin_cut)
 
     def read(self, path: Path) -> InputArray:
-        """uint8 [T, 2, H, W] of a recording; an .npz file may also hold the frames themselves.
+        """uint8 [T, 2, H, W] of a whole recording; an .npz file may also hold the frames themselves.
 
         Raises:
             SourceError: it cannot be read, or does not fit.
         """
-        suffix = path.suffix.lower()
-        if suffix == ".npz":
-            arrays = read_arrays(path)
+        recording = self._open(path)
+        if not isinstance(recording, Recording):
+            return recording
+        (cut,) = cuts(recording.events, None)
+        return self._bin_named(path, cut, self._sensor_of(recording, path))
+
+    def bin(self, recording: Recording) -> InputArray:
+        """uint8 [T, 2, H, W] of a recording that is no file.
+
+        Raises:
+            SourceError: it holds no events, or they do not fit.
+        """
+        for note in recording.notes:
+            log.warning("events: %s", note)
+        (cut,) = cuts(recording.events, None)
+        return self._bin(cut, self._sensor_of(recording, "the events"))
+
+    def _open(self, path: Path) -> Recording | InputArray:
+        """The recording, or the frames of an .npz file, which are taken as they are."""
+        if path.suffix.lower() == ".npz":
+            arrays = read_arrays(path, self._most_bytes)
             if "x" not in arrays:
                 return _frames_among(arrays, path, self.shape)
-            events = events_among(arrays, path)
+            recording = events_among(arrays, path, self._most_bytes)
         else:
-            events = read_events(path)
+            recording = read_recording(path, self._most_bytes)
+        for note in recording.notes:
+            log.warning("%s: %s", path, note)
+        return recording
+
+    def _sensor_of(self, recording: Recording, what: Path | str) -> Sensor:
+        said, asked = recording.sensor, self._sensor
+        if asked and said and asked != said and said not in self._overridden:
+            self._overridden.add(said)
+            sizes = f"{asked[1]} x {asked[0]} stands for the {said[1]} x {said[0]}"
+            log.warning("--sensor: %s pixels that %s says (and others that say the same)", sizes, what)
+        if (sensor := asked or said) is not None:
+            return sensor
+        height, width = self.shape[2:]
+        rows, columns = extent(recording.events)
+        return (height, width) if rows <= height and columns <= width else (rows, columns)
+
+    def _bin_named(self, path: Path, cut: Cut, sensor: Sensor) -> InputArray:
         try:
-            return self.bin(events, (DVS128, DVS128) if suffix == ".aedat" else None)
+            return self._bin(cut, sensor)
         except SourceError as error:
             raise SourceError(f"{path}: {error}") from None
 
-    def bin(self, events: Events, known: Sensor | None = None) -> InputArray:
-        """uint8 [T, 2, H, W] of events; `known` is the sensor that the format implies.
-
-        Raises:
-            SourceError: there are none, or they do not fit.
-        """
+    def _bin(self, cut: Cut, sensor: Sensor) -> InputArray:
+        events, span = cut.events, cut.span
         if not len(events):
             raise SourceError("it holds no events")
         timesteps, _, height, width = self.shape
-        rows, columns = extent(events)
-        sensor = self._sensor or known
-        if sensor is None:
-            sensor = (height, width) if rows <= height and columns <= width else (rows, columns)
         if sensor == (height, width):
-            return bin_events(events, timesteps, sensor, by=self._binning)
+            return bin_events(events, timesteps, sensor, by=self._binning, span=span)
         if height != width:
             raise SourceError(f"a sensor of {sensor[1]} x {sensor[0]} is not scaled to {width} x {height}, no square")
-        return bin_events(events, timesteps, sensor, size=height, by=self._binning)
+        return bin_events(events, timesteps, sensor, size=height, by=self._binning, span=span)
 
 
 def _frames_among(arrays: Mapping[str, NDArray[Any]], path: Path, shape: tuple[int, ...]) -> InputArray:
@@ -113,7 +170,9 @@ def whole_counts(counts: NDArray[Any], what: str) -> InputArray:
     Raises:
         SourceError: they are no whole numbers in 0..255.
     """
-    whole = counts.astype(np.uint8) if counts.dtype.kind in NUMBERS else None
+    # Comparisons with NaN are false; what is out of range is not cast.
+    fits = counts.dtype.kind in NUMBERS and bool(np.all((counts >= 0) & (counts <= 255)))
+    whole = counts.astype(np.uint8) if fits else None
     if whole is None or not np.array_equal(whole, counts):
         raise SourceError(f"{what}: event counts must be whole numbers in 0..255")
     return whole

@@ -50,13 +50,16 @@ class Paced(Source):
         self._closed = threading.Event()
         self.count = source.count
         self.simulated = source.simulated
+        self.read_ahead = source.read_ahead
 
     def __iter__(self) -> Iterator[Item]:
-        due = self._clock()
-        for item in self._source:
-            if self._closed.wait(max(0.0, due - self._clock())):
+        items, due = iter(self._source), self._clock()
+        # The pause comes first: a camera's frame is not to wait once it is taken.
+        while not self._closed.wait(max(0.0, due - self._clock())):
+            try:
+                yield next(items)
+            except StopIteration:
                 return
-            yield item
             due = max(due + self._gap, self._clock())
 
     def close(self) -> None:

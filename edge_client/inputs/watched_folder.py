@@ -6,12 +6,14 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_client.inputs.base import Item, Skip, Source, Unreadable
-from edge_client.inputs.files import FileReader
+from edge_client.inputs.files import FileReader, read_items
 from shared.errors import ConfigError, SourceError
+from shared.folders import is_hidden
 
 if TYPE_CHECKING:
     from watchfiles import Change
@@ -31,7 +33,7 @@ class Waiting:
     """A file that is not read yet: unchanged since a moment, and whether reading it has failed since."""
 
     since: float
-    failed: str = ""
+    failed: bool = False
 
 
 class WatchedFolder(Source):
@@ -75,29 +77,31 @@ class WatchedFolder(Source):
             taken.difference_update(path for path in changed if not path.exists())
             waiting.update((path, Waiting(now)) for path in changed if path not in taken)
             for path in [path for path, file in waiting.items() if now - file.since >= SETTLE_S]:
-                if self._skip(str(path)):
-                    item = None
-                elif (item := self._read(number, path, waiting[path], now)) is None:
+                if (found := self._read(number, path, waiting[path], now)) is None:
                     continue
                 del waiting[path]
-                number += 1
-                # What could not be read may be put right; what was read is done with.
-                if not isinstance(item, Unreadable):
-                    taken.add(path)
-                if item is not None:
-                    yield item
-                if number == self.count:
-                    return
+                for item in found:
+                    number += 1
+                    # What could not be read may be put right; what was read is done with.
+                    if not isinstance(item, Unreadable):
+                        taken.add(path)
+                    if item is not None:
+                        yield item
+                    if number == self.count:
+                        return
             waiting = {path: file for path, file in waiting.items() if path.exists()}
 
-    def _read(self, number: int, path: Path, file: Waiting, now: float) -> Item | None:
-        """The file's item; None while it may still be on its way."""
-        if not file.failed:
-            try:
-                return self._reader.sample(number, path)
-            except SourceError as error:
-                file.failed = str(error).removeprefix(f"{path}: ")
-        return Unreadable(str(path), file.failed) if now - file.since >= GIVE_UP_S and path.exists() else None
+    def _read(self, number: int, path: Path, file: Waiting, now: float) -> Iterator[Item | None] | None:
+        """What the file holds; None while it may still be on its way, and then a file without its end is none."""
+        last_try = now - file.since >= GIVE_UP_S and path.exists()
+        if file.failed and not last_try:
+            return None
+        items = read_items(self._reader, number, path, self._skip, torn=last_try)
+        first = next(items, None)
+        if isinstance(first, Unreadable) and not last_try:
+            file.failed = True
+            return None
+        return chain([first], items)
 
     def _changes(self) -> Iterator[list[Path]]:
         """Changed files, every moment; first those that are there, as soon as no later change can be missed."""
@@ -133,4 +137,5 @@ class WatchedFolder(Source):
                 raise SourceError(f"--watch {self._folder}: cannot be watched ({error})") from None
 
     def _counts(self, path: Path) -> bool:
-        return path.suffix.lower() in self._reader.suffixes and not path.name.startswith(".") and not path.is_dir()
+        counts = path.suffix.lower() in self._reader.suffixes and not is_hidden(path, self._folder)
+        return counts and not path.is_dir()

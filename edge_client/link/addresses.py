@@ -7,8 +7,9 @@ import random
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from shared.command_line import Address, join_address
+from shared.command_line import Address, join_address, split_address
 from shared.errors import CloudUnavailable
 
 
@@ -18,6 +19,16 @@ class Target:
 
     address: str
     named: str
+
+    @property
+    def host(self) -> str:
+        """The host as the user wrote it, without a zone: a zone means something on this machine alone."""
+        return split_address(self.named)[0].partition("%")[0]
+
+    @property
+    def authority(self) -> str:
+        """HOST:PORT by which the server knows itself."""
+        return join_address((self.host, split_address(self.named)[1]))
 
 
 async def resolve(addresses: Sequence[Address], chance: random.Random) -> list[Target]:
@@ -55,5 +66,11 @@ async def resolve_name(address: Address) -> list[Target]:
         infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:  # unknown, or no name at all
         raise CloudUnavailable(str(getattr(error, "strerror", None) or error)) from None
-    machines = dict.fromkeys(join_address((str(info[4][0]), port)) for info in infos)
+    machines = dict.fromkeys(join_address((_number(info[4]), port)) for info in infos)
     return [Target(machine, join_address(address)) for machine in machines]
+
+
+def _number(found: tuple[Any, ...]) -> str:
+    """A socket's address without its port; a link-local one with its zone, as each interface has such a network."""
+    host, zone = found[0], found[3] if len(found) > 3 else 0
+    return f"{host}%{zone}" if zone and "%" not in host else str(host)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from edge_client.link.patience import AnswerPatience
 from shared.errors import CloudUnavailable, NeucodexError
 from shared.messages import Frame, Ready, Rejection, StepResult, Stop
 
@@ -62,12 +63,13 @@ class SampleStream(Protocol):
 class Transport(Protocol):
     """One stream to one cloud. It is opened once and does not come back after it is lost."""
 
-    async def open(self, on_lost: Callable[[NeucodexError], None]) -> Ready:
+    async def open(self, on_lost: Callable[[NeucodexError], None], patience: AnswerPatience | None) -> Ready:
         """Connect and agree on the bundle; call it once, before anything else.
 
         Args:
             on_lost: called once, with the reason, when the stream is lost or closed after `open` has returned, and
                 before any sample raises it. The exception is never raised itself, only copies of it.
+            patience: the stream is lost, too, when an answer is due for longer than this; None waits for it.
 
         Raises:
             CloudUnavailable: the cloud did not answer within the deadline.
@@ -103,7 +105,11 @@ class Link(Protocol):
 
     @property
     def down_since(self) -> float | None:
-        """When the last stream was lost, or the link was made, by the loop's clock; None while a stream is open."""
+        """When the last stream was lost, or the link was created, by the loop's clock; None while a stream is open."""
 
-    def unavailable_error(self) -> CloudUnavailable:
-        """Why there is no stream, for people. A new exception on each call, ready to be raised."""
+    def unavailable_error(self, waited_s: float | None = None) -> CloudUnavailable:
+        """Why there is no stream, for people. A new exception on each call, ready to be raised.
+
+        Args:
+            waited_s: for how long, if not for the connection's deadline.
+        """

@@ -16,7 +16,10 @@ from edge_client.link.addresses import Target, resolve
 from edge_client.link.backoff import Backoff
 from edge_client.link.base import Transport
 from edge_client.link.errors import closed, not_there
+from edge_client.link.patience import AnswerPatience
+from edge_client.link.tries import OpenStream, Outcome, Tries
 from shared.command_line import Address, join_address
+from shared.deadline import within
 from shared.errors import CloudRefused, CloudUnavailable, NeucodexError
 
 log = logging.getLogger(__name__)
@@ -39,6 +42,7 @@ class CloudLink:
         connect: makes an unopened transport to one machine; the number is how many seconds the try may take.
         connect_deadline_s: seconds for one round over all machines. Each try has at least `LEAST_TRY_S`.
         backoff: pauses between tries.
+        patience: how long a cloud may owe an answer before it is left, where there is another one; None: for ever.
         on_change: called with True when a stream is open, and with False when it is lost.
         clock: seconds, as the loop has them.
         sleep: pauses.
@@ -51,6 +55,7 @@ class CloudLink:
         connect_deadline_s: float,
         backoff: Backoff,
         *,
+        patience: AnswerPatience | None = None,
         on_change: Callable[[bool], None] = lambda _: None,
         clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -59,6 +64,7 @@ class CloudLink:
         self._connect = connect
         self._connect_deadline_s = connect_deadline_s
         self._backoff = backoff
+        self._patience = patience
         self._on_change = on_change
         self._clock = clock
         self._sleep = sleep
@@ -95,14 +101,18 @@ class CloudLink:
                 raise self._refused.fresh_copy()
             if self._task is not None and self._task.done():
                 self._task.result()  # raises the unforeseen error that ended it
-            try:
-                await asyncio.wait_for(self._settled.wait(), until - self._clock())
-            except (asyncio.TimeoutError, TimeoutError):  # one and the same from Python 3.11 on
-                raise TimeoutError from None
+            await within(until - self._clock(), self._settled.wait())
 
-    def unavailable_error(self) -> CloudUnavailable:
+    @property
+    def starting(self) -> CloudUnavailable | None:
+        """Why the last try failed, if there may be a cloud soon: it warms up, or nothing listens there yet."""
+        failed = self._failed
+        return failed if isinstance(failed, CloudUnavailable) and failed.starting else None
+
+    def unavailable_error(self, waited_s: float | None = None) -> CloudUnavailable:
         named = [join_address(address) for address in self._addresses]
-        why = not_there(named, self._connect_deadline_s) if self._lost is None else self._lost.fresh_copy()
+        within_s = self._connect_deadline_s if waited_s is None else waited_s
+        why = not_there(named, within_s) if self._lost is None else self._lost.fresh_copy()
         return why if self._failed is None else CloudUnavailable(f"{why}; the last try: {self._failed}")
 
     async def close(self) -> None:
@@ -116,7 +126,7 @@ class CloudLink:
             self._task = None
 
     async def _keep_open(self) -> None:
-        while True:
+        while not self._closing:
             try:
                 targets = await resolve(self._addresses, self._backoff.chance)
             except CloudUnavailable as error:
@@ -124,21 +134,34 @@ class CloudLink:
                 self._warn(error)
                 await self._pause()
                 continue
-            failures: list[NeucodexError] = []
-            try_s = max(self._connect_deadline_s / len(targets), min(self._connect_deadline_s, LEAST_TRY_S))
-            for target in targets:
-                why = await self._visit(target, try_s)
+            await self._go_round(targets)
+
+    async def _go_round(self, targets: Sequence[Target]) -> None:
+        """Try each machine. Where a stream opens, stay until it is lost, and go on with the next machine."""
+        failures: list[NeucodexError] = []
+        try_s = max(self._connect_deadline_s / len(targets), min(self._connect_deadline_s, LEAST_TRY_S))
+        patience = self._patience if len(targets) > 1 else None
+        tries = Tries(targets, lambda target: self._open_stream(target, try_s, patience))
+        try:
+            while (outcome := await tries.next_outcome()) is not None:
+                if isinstance(outcome, OpenStream):
+                    why = await self._stay(outcome, tries)
+                else:
+                    why = self._failed = outcome
                 failures.append(why)
                 # Before the first stream the caller of `transport` gets this as an exception.
                 if self._lost is not None or (isinstance(why, CloudRefused) and len(targets) > 1):
                     self._warn(why)
                 self._note_refusal(why if len(failures) == len(targets) and _all_refused(failures) else None)
-                # A busy cloud's request to wait is heeded only where there is no other cloud to ask first.
-                busy_s = why.retry_after_s if isinstance(why, CloudUnavailable) and target is targets[-1] else 0.0
-                await self._pause(busy_s)
+                if not tries.under_way:
+                    # A busy cloud's request to wait is heeded only where there is no other cloud to ask first.
+                    busy_s = why.retry_after_s if isinstance(why, CloudUnavailable) and tries.all_begun else 0.0
+                    await self._pause(busy_s)
+        finally:
+            await tries.close()
 
-    async def _visit(self, target: Target, within_s: float) -> NeucodexError:
-        """Open a stream to one machine and stay until it is lost. Returns why it was lost, or could not be opened."""
+    async def _open_stream(self, target: Target, within_s: float, patience: AnswerPatience | None) -> Outcome:
+        """One try. Returns why it failed."""
         transport = self._connect(target, within_s)
         lost: asyncio.Future[NeucodexError] = asyncio.get_running_loop().create_future()
 
@@ -149,17 +172,26 @@ class CloudLink:
                 lost.set_result(why)
 
         try:
-            await transport.open(on_lost)
-            self._note_open(transport, target)
-            return await lost
-        except NeucodexError as error:
-            self._failed = error
-            return error
+            await transport.open(on_lost, patience)
+            return OpenStream(target, transport, lost)
+        except BaseException as error:
+            await transport.close()
+            if isinstance(error, NeucodexError):
+                return error
+            raise
+
+    async def _stay(self, stream: OpenStream, tries: Tries) -> NeucodexError:
+        """Use this stream until it is lost. Returns why."""
+        try:
+            if not stream.lost.done():
+                self._note_open(stream.transport, stream.target)
+            await tries.go_on_after(stream.target)
+            return await stream.lost
         finally:
-            if self.current is transport:  # the link is being closed
+            if self.current is stream.transport:  # the link is being closed
                 self.current = None
                 self._on_change(False)
-            await transport.close()
+            await stream.transport.close()
 
     def _note_open(self, transport: Transport, target: Target) -> None:
         if self._lost is not None:

@@ -11,9 +11,14 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
 from shared.errors import CloudRefused, CloudUnavailable, NeucodexError
+from shared.messages import WARMING_UP
+from shared.plain_text import plain
 
 MOST_RETRY_S = 60.0
 """The longest time that a cloud can keep an edge away by asking."""
+
+NOBODY_LISTENS = "Connection refused"
+"""What gRPC's text says then, in the words of the operating system."""
 
 _REFUSALS = {
     grpc.StatusCode.INVALID_ARGUMENT: "run the same version of NeuCODEX on both sides",
@@ -34,7 +39,8 @@ def not_there(addresses: Sequence[str], deadline_s: float) -> CloudUnavailable:
     """No cloud answered in time at any of the addresses, as the user wrote them."""
     return CloudUnavailable(
         f"no cloud at {' or '.join(addresses)} within {deadline_s:g} s: start `neucodex-cloud --listen {addresses[0]}` "
-        "there, check --cloud, use TLS on both sides or on none (--insecure), or raise --deadline"
+        "there, check --cloud, use TLS on both sides or on none (--insecure), or raise --deadline; "
+        f"`neucodex-edge doctor --cloud {addresses[0]}` finds out which"
     )
 
 
@@ -45,7 +51,17 @@ def not_in_time(address: str, deadline_s: float) -> CloudUnavailable:
 
 def not_reached(address: str, details: str) -> CloudUnavailable:
     """One try failed: no server listens there, or it takes no streams now; `details` says so."""
-    return CloudUnavailable(f"no stream to {address} ({' '.join(details.split())})")
+    error = CloudUnavailable(f"no stream to {address} ({plain(' '.join(details.split()))})")
+    error.starting = details.startswith(WARMING_UP) or NOBODY_LISTENS in details
+    return error
+
+
+def silent(address: str, seconds: float) -> CloudUnavailable:
+    """A cloud owed an answer for too long, and there is another one."""
+    return CloudUnavailable(
+        f"the cloud at {address} has owed an answer for {seconds:.1f} s (--leave-after): it is stopped, frozen or "
+        "overloaded"
+    )
 
 
 def closed() -> CloudUnavailable:
@@ -74,7 +90,7 @@ def retry_after_s(trailing: Iterable[tuple[str, str | bytes]]) -> float:
 
 def from_status(address: str, code: grpc.StatusCode, details: str) -> NeucodexError:
     """The exception for the status with which the stream ended; `details` is the server's own message, or gRPC's."""
-    said = f"{code.name}: {' '.join(details.split())}" if details else code.name
+    said = f"{code.name}: {plain(' '.join(details.split()))}" if details else code.name
     if code in _REFUSALS:
         return CloudRefused(f"the cloud at {address} refused ({said}): {_REFUSALS[code]}")
     if code is grpc.StatusCode.OK:

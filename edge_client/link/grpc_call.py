@@ -14,6 +14,7 @@ from edge_client.link.errors import from_status, not_in_time, not_reached, retry
 from edge_client.link.security import LinkSecurity
 from protos import co_inference_pb2 as pb
 from protos import co_inference_pb2_grpc as pb_grpc
+from shared.deadline import within
 from shared.errors import CloudUnavailable, NeucodexError, WireError
 from shared.messages import EdgeMessage, Open, Ready, Stop
 from shared.wire import cloud_from_wire, edge_to_wire
@@ -70,12 +71,12 @@ class GrpcCall:
             CloudRefused: the cloud does not serve this edge.
         """
         # The name, not the number: some proxies choose by it.
-        options = (*CHANNEL_OPTIONS, ("grpc.default_authority", self._target.named))
+        options = (*CHANNEL_OPTIONS, ("grpc.default_authority", self._target.authority))
         self._channel = self._security.channel(self._target, options)
         stub: pb_grpc.CoInferenceAsyncStub = pb_grpc.CoInferenceStub(self._channel)  # type: ignore[assignment]
         try:
-            return await asyncio.wait_for(self._handshake(stub), self._connect_deadline_s)
-        except (asyncio.TimeoutError, TimeoutError):  # one and the same from Python 3.11 on
+            return await within(self._connect_deadline_s, self._handshake(stub))
+        except TimeoutError:
             await self.close()
             raise not_in_time(self.address, self._connect_deadline_s) from None
         except NeucodexError:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from edge_client.link.addresses import Target
 from edge_client.link.base import Reply
+from edge_client.link.errors import silent
 from edge_client.link.grpc_call import GrpcCall
+from edge_client.link.patience import AnswerPatience
 from edge_client.link.security import LinkSecurity
 from shared.bundle import Bundle
 from shared.errors import CloudUnavailable, NeucodexError
@@ -23,6 +24,10 @@ from shared.exit_policy import ExitPolicy
 from shared.messages import EdgeMessage, Frame, Open, Ready, Rejection, Stop
 
 log = logging.getLogger(__name__)
+
+TICK_S = 0.1
+"""How often the edge looks for an answer that is due. It counts these, and no clock: while this process itself stands
+still, the cloud is not silent."""
 
 PROBE_S = 5.0
 """After this silence while an answer is due, the edge sends a message that the cloud ignores. Sent bytes must be
@@ -65,6 +70,7 @@ class GrpcTransport:
     def __init__(self, call: Call, probe_s: float = PROBE_S) -> None:
         self._call = call
         self._probe_s = probe_s
+        self._tick_s = min(TICK_S, probe_s)
         self._samples: dict[int, GrpcSampleStream] = {}
         self._last_number = 0
         self._frames: deque[Frame] = deque()
@@ -73,7 +79,10 @@ class GrpcTransport:
         """Runs while every Stop may wait for a frame."""
         self._work = asyncio.Event()
         """Set while there may be something to write."""
-        self._last_answer_at = 0.0
+        self._owed = asyncio.Event()
+        """Set while there may be an answer due."""
+        self._answers = 0
+        """How many have come."""
         self.close_reason: NeucodexError | None = None
         """Why the stream is lost; None while it lives. It is never raised itself, only copies of it."""
         self._on_lost: Callable[[NeucodexError], None] | None = None
@@ -89,14 +98,25 @@ class GrpcTransport:
         connect_deadline_s: float,
         top_k: int = 1,
     ) -> GrpcTransport:
-        """A transport for this bundle. It asks the cloud for `top_k` confidences, or as many as `policy` decides by."""
+        """A transport for this bundle. It asks the cloud for `top_k` confidences, or as many as `policy` needs.
+
+        Args:
+            bundle: the edge's bundle.
+            policy: decides how many confidences an answer needs.
+            target: the cloud's address.
+            security: TLS and token.
+            connect_deadline_s: seconds until the cloud must have accepted the stream.
+            top_k: classes that a verdict names.
+        """
         opening = Open(bundle.fingerprint, bundle.execution, policy.confidences_asked(top_k))
         return cls(GrpcCall(target, security, opening, bundle.manifest.network.classes, connect_deadline_s))
 
-    async def open(self, on_lost: Callable[[NeucodexError], None] | None = None) -> Ready:
+    async def open(
+        self, on_lost: Callable[[NeucodexError], None] | None = None, patience: AnswerPatience | None = None
+    ) -> Ready:
         ready = await self._call.open()
         self._on_lost = on_lost
-        work = {"answers": self._read_all(), "frames": self._write_all(), "probes": self._probe()}
+        work = {"answers": self._read_all(), "frames": self._write_all(), "silence": self._watch(patience)}
         self._tasks = [asyncio.create_task(coroutine, name=name) for name, coroutine in work.items()]
         for task in self._tasks:
             task.add_done_callback(self._check)
@@ -129,6 +149,7 @@ class GrpcTransport:
         """Write this frame after those that are queued."""
         self._frames.append(frame)
         self._work.set()
+        self._owed.set()
 
     def withdraw(self, sample: GrpcSampleStream) -> list[Frame]:
         """Forget a sample that has ended. Returns its frames that were queued, and now never leave."""
@@ -181,20 +202,35 @@ class GrpcTransport:
         try:
             while True:
                 answer = await self._call.read()
-                self._last_answer_at = time.monotonic()
+                self._answers += 1
                 sample = self._samples.get(answer.sample)
                 if sample is not None:
                     sample.put(answer)
         except NeucodexError as error:
             self._lose(error)
 
-    async def _probe(self) -> None:
+    async def _watch(self, patience: AnswerPatience | None) -> None:
+        """Count how long answers are due and none comes. Between two samples nothing is due, and nothing counted."""
+        silent_s = probed_s = 0.0
         while True:
-            asked_at = time.monotonic()
-            await asyncio.sleep(self._probe_s)
-            silent = self._last_answer_at < asked_at and any(sample.unanswered > 0 for sample in self._samples.values())
+            if not any(sample.unanswered > 0 for sample in self._samples.values()):
+                self._owed.clear()
+                await self._owed.wait()
+            before = self._answers
+            await asyncio.sleep(self._tick_s)
+            if self._answers != before:
+                if patience is not None:
+                    patience.answered(silent_s)
+                silent_s = probed_s = 0.0
+                continue
+            silent_s += self._tick_s
+            if patience is not None and silent_s >= patience.seconds:
+                patience.left()
+                self._lose(silent(self._call.address, silent_s))
+                return
             # One probe at a time: one that could not be written yet is still in the queue.
-            if silent and Stop(NO_SAMPLE) not in self._stops:
+            if silent_s - probed_s >= self._probe_s and Stop(NO_SAMPLE) not in self._stops:
+                probed_s = silent_s
                 self.queue_stop(Stop(NO_SAMPLE), at_once=True)
 
     def _check(self, task: asyncio.Task[None]) -> None:

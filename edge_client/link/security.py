@@ -10,11 +10,22 @@ from typing import Annotated, Any
 import grpc
 import grpc.aio
 
+from edge_client.link import forks
 from edge_client.link.addresses import Target
-from shared.command_line import Address, join_address
+from shared.command_line import Address, join_address, split_address
 from shared.errors import ConfigError
 from shared.flags import Flag
-from shared.security import AUTHORIZATION, bearer, check_authority, check_pair, is_loopback, read_secret, read_tokens
+from shared.proxy import WITHOUT_PROXY, Proxy, proxy_to
+from shared.security import (
+    AUTHORIZATION,
+    bearer,
+    check_authority,
+    check_pair,
+    is_loopback,
+    read_secret,
+    read_tokens,
+    system_authorities,
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,8 @@ class LinkSecurity:
                     )
         if self.ca is not None:
             check_authority(self.ca, "--tls-ca")
+        elif not self.insecure:
+            system_authorities()
         if self.certificate is not None and self.key is not None:
             check_pair(self.certificate, self.key, "--tls-cert, --tls-key")
         if self.token_file is not None:
@@ -70,10 +83,13 @@ class LinkSecurity:
         Raises:
             ConfigError: a file cannot be read any more.
         """
+        forks.note_use()
+        if self.proxy(target) is None:
+            options = (*options, WITHOUT_PROXY)
         if self.insecure:
             return grpc.aio.insecure_channel(target.address, options=options)
         credentials = grpc.ssl_channel_credentials(
-            None if self.ca is None else read_secret(self.ca, "--tls-ca"),
+            system_authorities() if self.ca is None else read_secret(self.ca, "--tls-ca"),
             None if self.key is None else read_secret(self.key, "--tls-key"),
             None if self.certificate is None else read_secret(self.certificate, "--tls-cert"),
         )
@@ -84,7 +100,11 @@ class LinkSecurity:
 
     def server_name(self, target: Target) -> str:
         """The name that the cloud's certificate must have."""
-        return self.name or target.named.rpartition(":")[0].strip("[]")
+        return self.name or target.host
+
+    def proxy(self, target: Target) -> Proxy | None:
+        """The proxy that a channel to this machine goes by, as the environment says."""
+        return proxy_to(target.host, split_address(target.address)[0])
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """The metadata that a stream begins with: the token, if there is one.

@@ -62,4 +62,5 @@ def _begin(sample: Sample, class_names: Sequence[str], at: float) -> dict[str, A
         "time": rfc3339(at),
         "input_time": None if sample.taken_at is None else rfc3339(sample.taken_at),
         "label": None if sample.label is None else class_names[sample.label],
+        **({} if sample.time_s is None else {"time_s": sample.time_s}),
     }

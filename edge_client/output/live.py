@@ -22,6 +22,7 @@ from edge_client.inference.verdict import Step, Verdict
 from edge_client.inputs.base import Unreadable
 from edge_client.output.report import Report
 from edge_client.output.summary import Summary
+from shared.plain_text import plain
 
 SHOWN = 8
 """Samples."""
@@ -34,6 +35,18 @@ PACE_S = 10.0
 
 PER_SECOND = 8
 """How often the terminal is drawn. Drawing takes time from the head: the view is for looking, not for measuring."""
+
+NAME_WIDTH, LEAST_NAME, CLASS_WIDTH = 32, 12, 16
+"""Characters of a sample's name, at most and at least, and of its class."""
+
+GAP = 2
+"""Between two columns."""
+
+STEP_WIDTH = GAP + len("# 100%")
+NUMBERS_WIDTH = GAP + len("bytes") + GAP + len("99999.9")
+
+BY_EDGE = " (edge)"
+"""After the class, where the local exit answered."""
 
 BARS = " ▁▂▃▄▅▆▇█"
 ASCII_BARS = " .:-=+*%#"
@@ -61,7 +74,7 @@ class LiveView:
     ) -> None:
         self._class_names = class_names
         self._timesteps = timesteps
-        self._title = title
+        self._title = plain(title)
         self._done = done
         self._total = total
         self._clock = clock
@@ -101,7 +114,7 @@ class LiveView:
     def __rich_console__(self, console: Console, _: object) -> Iterator[RenderableType]:
         bars = BARS if console.encoding.startswith("utf") else ASCII_BARS
         with self._lock:
-            yield Group(self._head(), self._samples(bars), self._figures())
+            yield Group(self._head(), self._samples(bars, console.width), self._figures())
 
     def _count(self) -> None:
         self._done += 1
@@ -116,20 +129,28 @@ class LiveView:
             line.append(f", {self._streams - 1} times opened again")
         return line
 
-    def _samples(self, bars: str) -> Table:
+    def _samples(self, bars: str, width: int) -> Table:
+        """The last samples, in columns that fit into the width: numbers whole, names as far as there is room."""
+        longest = max(map(len, self._class_names)) + len(BY_EDGE) * (self._here > 0)
+        class_width = max(len("class"), min(CLASS_WIDTH, longest))
+        room = width - class_width - GAP - NUMBERS_WIDTH
+        by_timestep = room - self._timesteps * STEP_WIDTH >= LEAST_NAME
+        room -= self._timesteps * STEP_WIDTH if by_timestep else self._timesteps + STEP_WIDTH
+        name_width = max(LEAST_NAME, min(NAME_WIDTH, room - GAP))
         table = Table(box=None, pad_edge=False, expand=False)
-        table.add_column("sample", no_wrap=True, overflow="ellipsis", max_width=32)
-        table.add_column("class", no_wrap=True, max_width=16)
-        for timestep in range(1, self._timesteps + 1):
-            table.add_column(f"t={timestep}", justify="right", no_wrap=True)
+        table.add_column("sample", no_wrap=True, max_width=name_width)
+        table.add_column("class", no_wrap=True, overflow="ellipsis", max_width=class_width)
+        for title in [f"t={t}" for t in range(1, self._timesteps + 1)] if by_timestep else [f"t=1..{self._timesteps}"]:
+            table.add_column(title, justify="right" if by_timestep else "left", no_wrap=True)
         table.add_column("bytes", justify="right", no_wrap=True)
         table.add_column("ms", justify="right", no_wrap=True)
         for sample, verdict in list(self._last)[-SHOWN:]:
             steps = {step.timestep: step for step in verdict.steps}
+            confidences = [_confidence(steps.get(timestep), bars) for timestep in range(1, self._timesteps + 1)]
             table.add_row(
-                Text(sample.name[-32:]),
+                Text(plain(sample.name[-name_width:])),
                 self._class(sample, verdict),
-                *(_confidence(steps.get(timestep), bars) for timestep in range(1, self._timesteps + 1)),
+                *(confidences if by_timestep else [_confidences_in_short(verdict.steps, bars)]),
                 str(verdict.payload_bytes),
                 f"{verdict.latency_s * 1e3:.1f}",
             )
@@ -137,8 +158,8 @@ class LiveView:
 
     def _class(self, sample: Sample, verdict: Verdict) -> Text:
         colour = "" if sample.label is None else "green" if verdict.prediction == sample.label else "red"
-        name = self._class_names[verdict.prediction]
-        return Text(f"{name} (edge)" if verdict.answered_by == "edge" else name, colour)
+        name = plain(self._class_names[verdict.prediction])
+        return Text(f"{name}{BY_EDGE}" if verdict.answered_by == "edge" else name, colour)
 
     def _figures(self) -> Text:
         now = self._clock()
@@ -209,5 +230,14 @@ def shown(view: LiveView, console: Console) -> Iterator[None]:
 def _confidence(step: Step | None, bars: str) -> Text:
     if step is None:
         return Text("")
-    bar = bars[round(step.confidence * (len(bars) - 1))]
-    return Text(f"{bar} {step.confidence:4.0%}", "bold" if step.certain else "dim")
+    return Text(f"{_bar(step, bars)} {step.confidence:4.0%}", "bold" if step.certain else "dim")
+
+
+def _confidences_in_short(steps: Sequence[Step], bars: str) -> Text:
+    """A bar for each timestep, and the last confidence."""
+    bar = "".join(_bar(step, bars) for step in steps)
+    return Text(f"{bar} {steps[-1].confidence:4.0%}" if steps else "")
+
+
+def _bar(step: Step, bars: str) -> str:
+    return bars[round(step.confidence * (len(bars) - 1))]

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from edge_client.inference.sample import Sample
 from edge_client.inference.verdict import Verdict
 from edge_client.inputs.base import Unreadable
 from edge_client.output.lines import Line, failed_line, summary_line, verdict_line
 from edge_client.output.summary import Summary
+from shared.errors import OutputError
+from shared.plain_text import plain
+
+SHOWN_NAME = 60
+"""Characters of a class name in a line for people."""
+
+SAID = 2000
+"""Characters of a line on standard error."""
 
 
 class Report(Protocol):
@@ -55,8 +65,7 @@ class JsonReport:
         self._line(summary_line(figures))
 
     def _line(self, value: Line) -> None:
-        self._out.write(json.dumps(value) + "\n")
-        self._out.flush()
+        write(self._out, json.dumps(value) + "\n")
 
 
 class Reports:
@@ -87,10 +96,10 @@ class TextReport:
 
     def __init__(self, out: TextIO, class_names: Sequence[str], timesteps: int, show: int) -> None:
         self._out = out
-        self._class_names = class_names
+        self._class_names = [plain(name, SHOWN_NAME) for name in class_names]
         self._timesteps = timesteps
         self._left = show
-        self._width = max(len(name) for name in class_names)
+        self._width = max(map(len, self._class_names))
 
     def classified(self, sample: Sample, verdict: Verdict) -> None:
         if self._left <= 0:
@@ -100,7 +109,7 @@ class TextReport:
         label = "?" if sample.label is None else self._class_names[sample.label]
         mark = "-" if sample.label is None else "right" if verdict.prediction == sample.label else "wrong"
         self._line(
-            f"{mark:5}  {sample.name}  label {label:<{width}}  "
+            f"{mark:5}  {plain(sample.name)}  label {label:<{width}}  "
             f"prediction {self._class_names[verdict.prediction]:<{width}}  "
             f"confidence {verdict.confidence:6.1%}  exit t={verdict.timesteps}/{self._timesteps}  "
             f"{verdict.payload_bytes} bytes  {verdict.latency_s * 1000:.1f} ms"
@@ -116,8 +125,7 @@ class TextReport:
         print_table(summary_table(figures), self._out)
 
     def _line(self, text: str) -> None:
-        self._out.write(text + "\n")
-        self._out.flush()
+        write(self._out, text + "\n")
 
 
 class StatusLine:
@@ -152,7 +160,8 @@ class StatusLine:
 
     def say(self, text: str) -> None:
         """One line, above the bar if there is one."""
-        self.console.print(text)
+        with contextlib.suppress(OSError):  # a full disk behind standard error
+            self.console.print(plain(text, SAID))
 
     def progress(self) -> str:
         """How many of how many, where that is known."""
@@ -179,7 +188,7 @@ class StatusLine:
 
 def summary_table(figures: Summary) -> Table:
     """The figures of a run for people."""
-    table = Table(title=f"Summary: {figures['bundle']}", title_justify="left", show_header=False)
+    table = Table(title=Text(f"Summary: {plain(figures['bundle'])}"), title_justify="left", show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     for name, value in summary_rows(figures):
@@ -221,8 +230,8 @@ def summary_rows(figures: Summary) -> list[tuple[str, str]]:
         ("  as messages / with gRPC and HTTP/2 framing", _sent(figures)),
         ("float32 feature map : frame, per timestep", _show(figures["ratio_float32_feature_map"], ",.0f", "x")),
         ("packed spikes of the split : bytes sent", _show(figures["ratio_packed_spikes"], ",.1f", "x")),
-        ("same picture as PNG : bytes sent", _picture(figures, "png")),
-        ("same picture as JPEG (q90) : bytes sent", _picture(figures, "jpeg")),
+        (f"{figures['picture_size']} picture as PNG : bytes sent", _picture(figures, "png")),
+        (f"{figures['picture_size']} picture as JPEG (q90) : bytes sent", _picture(figures, "jpeg")),
         (
             "latency p50 / p99",
             f"{_show(figures['latency_ms_p50'], '.1f')} / {_show(figures['latency_ms_p99'], '.1f', ' ms')}",
@@ -248,8 +257,38 @@ def _energy_rows(figures: Summary) -> list[tuple[str, str]]:
 
 
 def print_table(table: Table, out: TextIO) -> None:
-    """A table in plain characters, coloured only on a terminal."""
-    Console(file=out, highlight=False).print(table)
+    """A table in plain characters, coloured only on a terminal.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    console = Console(file=out, highlight=False)
+    with _standard_output():
+        # Captured: by itself rich ends the process where nobody reads.
+        with console.capture() as drawn:
+            console.print(table)
+        out.write(drawn.get())
+        out.flush()
+
+
+def write(out: TextIO, text: str) -> None:
+    """Write results to standard output, at once.
+
+    Raises:
+        OutputError: its disk is full, or nobody reads it any more.
+    """
+    with _standard_output():
+        out.write(text)
+        out.flush()
+
+
+@contextlib.contextmanager
+def _standard_output() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ValueError: it was closed
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise OutputError(f"standard output cannot be written ({why}): the results after this are lost") from None
 
 
 def _sent(figures: Summary) -> str:

@@ -31,10 +31,10 @@ class ResultsFile:
     """The results file of a run, open; close it.
 
     Args:
-        path: made if it is not there.
+        path: created if it is not there.
         identity: of this run.
         class_names: of the bundle.
-        resume: go on with what the file holds. Without it the file must be new or empty.
+        resume: continue the file. Without it the file must be new or empty.
 
     Raises:
         ConfigError: the file holds something else, or is in use, or cannot be opened.

@@ -11,6 +11,7 @@ from typing import Any, get_args
 import numpy as np
 
 from edge_client.inference.verdict import AnsweredBy, Step, Verdict, exit_step
+from shared.exit_policy import Threshold
 from shared.manifest import Manifest
 from shared.network_spec import FLOAT_BITS
 
@@ -39,11 +40,11 @@ class RunFacts:
     full_t: bool
     simulated: bool
     measure: str
-    threshold: float
+    threshold: Threshold
     reconnects: int = 0
     radio: str = "none"
     forgotten: int = 0
-    """Verdicts before the last ones, which alone the figures are made from."""
+    """Verdicts before the last ones; the figures cover only the last ones."""
 
 
 def summarise(done: Sequence[Classified], manifest: Manifest, facts: RunFacts) -> Summary:
@@ -103,7 +104,7 @@ def _bytes(done: Sequence[Classified], manifest: Manifest) -> Summary:
 
     Per timestep the paper's ratio is bits of the float32 feature map at the split to bits of a frame. The others are
     ratios of sums over the run: of the split's spikes as plain bits for the timesteps used, and of the same pictures as
-    PNG and JPEG, to the encoded spikes that were really sent.
+    PNG and JPEG, to the encoded spikes that were really sent. `picture_size` says how large those pictures are.
     """
     sent = sum(sample.verdict.payload_bytes for sample in done)
     packed = prod(manifest.split_shape) / 8 * sum(sample.verdict.timesteps for sample in done)
@@ -114,6 +115,7 @@ def _bytes(done: Sequence[Classified], manifest: Manifest) -> Summary:
         "payload_bytes_per_sample": _ratio(sent, len(done)),
         "message_bytes_per_sample": _ratio(sum(sample.verdict.message_bytes for sample in done), len(done)),
         "wire_bytes_per_sample": _ratio(sum(sample.verdict.wire_bytes for sample in done), len(done)),
+        "picture_size": " x ".join(map(str, manifest.network.input_shape[1:])),
         "png_bytes_per_sample": _ratio(png, len(compared)),
         "jpeg_bytes_per_sample": _ratio(jpeg, len(compared)),
         "ratio_float32_feature_map": FLOAT_BITS * prod(manifest.split_shape) / prod(manifest.frame_shape),

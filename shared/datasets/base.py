@@ -1,4 +1,4 @@
-"""The words every data set is described in: what was asked for, what a set is, what comes back.
+"""The types that describe data sets: a request, a set, and the samples that are read.
 
 numpy only: the edge classifies data sets too, and must not need torch or 441 MB of readers for it.
 """
@@ -62,7 +62,7 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Request:
-    """What a reader is asked for.
+    """A request to a reader.
 
     `size` is the side of the square samples in pixels; `timesteps` and `binning` are for events, `fit` for pictures.
     """
@@ -79,7 +79,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Piece:
-    """One file to decode; `label` where the file holds one sample and its folder names the class."""
+    """One file to decode; `label` if the file is one sample and its folder names the class."""
 
     path: Path
     label: int = -1
@@ -87,11 +87,11 @@ class Piece:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What there is to know of a set before reading it, and the two functions that read it.
+    """Describes a set before it is read, and has the two functions that read it.
 
     `list_pieces` finds the files of the part asked for and raises SourceError when some are missing;
     `decode` turns one of them into a Split and raises SourceError, naming the file, when it is damaged.
-    `recordings` is the official number of samples (train, test); `layout` says what is expected below the data folder.
+    `recordings` is the official number of samples (train, test); `layout` describes the files below the data folder.
     """
 
     name: str
@@ -129,6 +129,13 @@ def find_folder(request: Request, *names: str) -> Path:
 
 def check_complete(request: Request, where: Path, found: int, expected: int, what: str) -> None:
     """Refuse a set with fewer files than the publisher's, unless a partial one was allowed.
+
+    Args:
+        request: says whether a partial set is allowed.
+        where: the folder, for the message.
+        found: how many files are there.
+        expected: how many the publisher's set has.
+        what: what the files are, for the message.
 
     Raises:
         SourceError: nothing is there, or fewer than `expected` and `allow_partial` is not set.

@@ -10,22 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.datasets.base import DatasetInfo, Part, Piece, Request, Split, check_complete, find_folder, single
 from shared.errors import SourceError
-from shared.picture_fit import PictureFit, fit_picture
-
-if TYPE_CHECKING:
-    from PIL import Image
+from shared.folders import files_here
+from shared.picture_fit import PictureFit
+from shared.picture_formats import SUFFIXES
+from shared.pictures import read_picture
 
 FOLDER = "101_ObjectCategories"
 SIZE = 64
 TEST_SHARE = 5
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 
 # fmt: off
 COUNTS: dict[str, int] = {
@@ -75,13 +73,20 @@ def list_class_files(
 ) -> list[Piece]:
     """The files of the part asked for, one of each class in turn, after checking that every class is complete.
 
+    Args:
+        request: says which part, and whether a partial set is allowed.
+        folder: has one subfolder for each class.
+        counts: the official number of files by class name, in label order.
+        suffixes: of the files.
+        what: what the files are, for the message.
+
     Raises:
         SourceError: a class has fewer files than `counts` says (unless a partial set is allowed), or all are empty.
     """
     ranked: list[tuple[int, Piece]] = []
     for label, (name, expected) in enumerate(counts.items()):
         where = folder / name
-        paths = sorted(p for p in where.iterdir() if p.suffix.lower() in suffixes) if where.is_dir() else []
+        paths = files_here(where, suffixes) if where.is_dir() else []
         if not (request.allow_partial and not paths):
             check_complete(request, where, len(paths), expected, what)
             ranked += [(rank, Piece(path, label)) for rank, path in enumerate(part_of(paths, request.part))]
@@ -90,27 +95,16 @@ def list_class_files(
     return [piece for _, piece in sorted(ranked, key=lambda r: (r[0], r[1].label))]
 
 
-def open_picture(path: Path) -> Image.Image:
-    """The picture in `path`, decoded, as RGB, turned upright as its EXIF data say.
+def read_square(path: Path, size: int, fit: PictureFit = "cut", channels: int = 3) -> NDArray[np.uint8]:
+    """The picture as uint8 [channels, size, size], see `read_picture`.
 
     Raises:
-        SourceError: Pillow is not installed, or the file is damaged or no picture.
+        SourceError: the file is damaged or no picture; the text names it.
     """
     try:
-        from PIL import Image, ImageOps  # noqa: PLC0415 - only sets of compressed pictures need Pillow
-    except ImportError:
-        raise SourceError("reading compressed pictures needs Pillow: pip install '.[edge]' in a checkout") from None
-    try:
-        with Image.open(path) as picture:
-            return ImageOps.exif_transpose(picture).convert("RGB")
-    except Exception as error:  # a damaged file makes Pillow's readers raise nearly anything
-        raise SourceError(f"{path}: damaged or not a picture ({error}): replace the file") from None
-
-
-def read_square(path: Path, size: int, fit: PictureFit = "cut") -> NDArray[np.uint8]:
-    """The picture as uint8 [3, size, size], see `open_picture` and `fit_picture`."""
-    fitted = fit_picture(open_picture(path), size, size, fit)
-    return np.ascontiguousarray(np.asarray(fitted).transpose(2, 0, 1))
+        return read_picture(path, (channels, size, size), fit)
+    except SourceError as error:
+        raise SourceError(f"{path}: {error}: replace the file") from None
 
 
 def _list_pieces(request: Request) -> Sequence[Piece]:

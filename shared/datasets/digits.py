@@ -5,7 +5,7 @@ E. Alpaydin and C. Kaynak, UCI Machine Learning Repository, doi 10.24432/C50P49,
 
     python -c "from shared.datasets.digits import write_npz; write_npz()"
 
-which needs scikit-learn; a test holds the file equal to its load_digits().
+which needs scikit-learn; a test compares the file with its load_digits().
 """
 
 from __future__ import annotations

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from shared.datasets import caltech101
 from shared.datasets.base import DatasetInfo, Piece, Request, Split, check_complete, find_folder, single
 from shared.datasets.cifar10 import CLASSES as CIFAR10_CLASSES
-from shared.datasets.event_files import read_events
-from shared.datasets.events import Events, bin_events, extent, make_events
+from shared.datasets.event_collector import make_events
+from shared.datasets.event_files import read_recording
+from shared.datasets.event_type import Events
+from shared.datasets.events import bin_events, extent
 from shared.errors import SourceError
+from shared.folders import files_here
+
+log = logging.getLogger(__name__)
 
 BIN = frozenset({".bin"})
+AEDAT = frozenset({".aedat", ".aedat4"})
 NMNIST_COUNTS = {"train": 60_000, "test": 10_000}
 NMNIST_SENSOR = (34, 34)
 CIFAR10DVS_SENSOR = (128, 128)
 CIFAR10DVS_PER_CLASS = 1000
 CIFAR10DVS_TEST_BELOW = 100
+
+
+def _events(piece: Piece) -> Events:
+    recording = read_recording(piece.path)
+    for note in recording.notes:
+        log.warning("%s: %s", piece.path, note)
+    return recording.events
 
 
 def _frames(events: Events, sensor: tuple[int, int], piece: Piece, request: Request) -> Split:
@@ -30,13 +44,13 @@ def _frames(events: Events, sensor: tuple[int, int], piece: Piece, request: Requ
 
 def _list_nmnist(request: Request) -> Sequence[Piece]:
     folder = find_folder(request, "N-MNIST", "NMNIST") / request.part.capitalize()
-    pieces = [Piece(path, digit) for digit in range(10) for path in (folder / str(digit)).glob("*.bin")]
+    pieces = [Piece(path, digit) for digit in range(10) for path in files_here(folder / str(digit), BIN)]
     check_complete(request, folder, len(pieces), NMNIST_COUNTS[request.part], "recordings")
-    return sorted(pieces, key=lambda piece: (piece.path.name, piece.label))  # names are places in MNIST: classes mixed
+    return sorted(pieces, key=lambda piece: (piece.path.name, piece.label))  # by position in MNIST: classes mixed
 
 
 def _decode_nmnist(piece: Piece, request: Request) -> Split:
-    return _frames(read_events(piece.path), NMNIST_SENSOR, piece, request)
+    return _frames(_events(piece), NMNIST_SENSOR, piece, request)
 
 
 NMNIST = DatasetInfo(
@@ -71,7 +85,7 @@ def _list_ncaltech(request: Request) -> Sequence[Piece]:
 
 
 def _decode_ncaltech(piece: Piece, request: Request) -> Split:
-    events = read_events(piece.path)
+    events = _events(piece)
     # recordings are as large as their picture, and no file says how large: what the events reach is
     return _frames(events, extent(events), piece, request)
 
@@ -97,7 +111,7 @@ def _list_cifar10dvs(request: Request) -> Sequence[Piece]:
     folder = find_folder(request, "CIFAR10-DVS", "CIFAR10DVS")
     numbered: list[tuple[int, int, Path]] = []
     for label, name in enumerate(CIFAR10_CLASSES):
-        found = [(_number(path), label, path) for path in (folder / name).glob("*.aedat*")]
+        found = [(_number(path), label, path) for path in files_here(folder / name, AEDAT)]
         if found or not request.allow_partial:
             check_complete(request, folder / name, len(found), CIFAR10DVS_PER_CLASS, "recordings")
         numbered += found
@@ -116,7 +130,7 @@ def _number(path: Path) -> int:
 
 
 def _decode_cifar10dvs(piece: Piece, request: Request) -> Split:
-    events = read_events(piece.path)
+    events = _events(piece)
     if piece.path.suffix.lower() == ".aedat":
         # the camera lay on its side. Turned by 90 degrees the objects stand upright, and are not mirrored: seen on
         # the recording of airplane 0, whose picture is number 8537 of CIFAR-10's test part (docs/datasets.md)
@@ -134,7 +148,7 @@ CIFAR10DVS = DatasetInfo(
     recordings=(9_000, 1_000),
     split_note="ours (there is no official one): files 0-99 of each class are test, 100-999 train",
     layout="CIFAR10-DVS/<class>/cifar10_<class>_N.aedat (or .aedat4), N = 0..999, 128 x 128 pixels",
-    how_to_get="unpack the ten zip files of the publisher into DIR/CIFAR10-DVS (.aedat4 needs tonic and aedat)",
+    how_to_get="unpack the ten zip files of the publisher into DIR/CIFAR10-DVS (.aedat4 needs the package aedat)",
     licence="CC BY 4.0, Li et al., Front. Neurosci. 11:309, 2017",
     list_pieces=_list_cifar10dvs,
     decode=_decode_cifar10dvs,

@@ -1,4 +1,4 @@
-"""Every data set by name, and the ways to read one: a part, both parts, or file by file."""
+"""Every data set by name. A set can be read in one part, in both parts, or file by file."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def list_pieces(request: Request) -> Sequence[Piece]:
 
 
 def stream(request: Request, progress: OnProgress | None = None) -> Iterator[Split]:
-    """Decode one part lazily, file by file, in the set's own order; each Split holds one sample or many.
+    """Decode one part lazily, file by file, in the set's own order; each Split has one sample or many.
 
     Raises:
         SourceError: files missing (which, where, how to get them), or a damaged file (named).
@@ -148,12 +148,12 @@ def load_split(
 
     Args:
         name: a key of `DATASETS`.
-        root: the folder that holds the set's folder, or that folder itself; None for a set inside the package.
+        root: the folder that contains the set's folder, or that folder itself; None for a set inside the package.
         part: "train" or "test".
         size: side of the square samples in pixels; None for the set's own.
         timesteps: frames an event recording is binned into; None for `DEFAULT_TIMESTEPS`; pictures ignore it.
         binning: frames of equal event count, or of equal time; pictures ignore it.
-        allow_partial: read what is there although the publisher's set has more.
+        allow_partial: read the files that are there even if the publisher's set has more.
         fit: how pictures become square; recordings ignore it.
         progress: called after each file.
 

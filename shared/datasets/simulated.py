@@ -1,8 +1,8 @@
 """Frames of simulated events, as `neucodex-train data simulate` writes them: for sets whose recordings are not at hand.
 
 No camera recorded them. `DatasetInfo.simulated` and `DataSet.simulated` say so, and every figure from them must too.
-A file holds one part at one size and number of timesteps: <name>/<part>_<size>x<size>_T<timesteps>_<binning>.npz with
-uint8 `frames` [N, T, 2, size, size] and uint8 `labels` [N].
+A file contains one part at one size and number of timesteps: <name>/<part>_<size>x<size>_T<timesteps>_<binning>.npz
+with uint8 `frames` [N, T, 2, size, size] and uint8 `labels` [N].
 """
 
 from __future__ import annotations
@@ -25,7 +25,14 @@ RECORDINGS: dict[str, dict[Part, int]] = {
 
 
 def file_name(part: Part, size: int, timesteps: int, binning: Binning) -> str:
-    """The name of the file that holds one part."""
+    """The name of the file with one part.
+
+    Args:
+        part: "train" or "test".
+        size: side of the frames in pixels.
+        timesteps: frames of a recording.
+        binning: how events were binned.
+    """
     return f"{part}_{size}x{size}_T{timesteps}_{binning}.npz"
 
 

@@ -1,4 +1,4 @@
-"""The learned compressor at the split: into a few binary channels on the edge, back again in the cloud."""
+"""The learned compressor at the split: the edge encodes into a few binary channels, the cloud decodes them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.network_spec import LightHeadSpec, NetworkSpec, NeuronSpec, Shape
 def build_encoder(in_shape: Shape, spec: NetworkSpec) -> SpikingModule:
     """Convolution to the bottleneck's channels, strided as it asks, normalisation, neuron. Identity without one.
 
-    Behind a light head it is 1 x 1: that head has looked around already.
+    Behind a light head it is 1 x 1: that head's convolutions have seen the neighbours already.
     """
     bottleneck = spec.bottleneck
     if bottleneck is None:

@@ -1,4 +1,4 @@
-"""The form of a network for inference: the same functions with less work.
+"""The inference form of a network: the same functions with fewer operations.
 
 Batch normalisation is folded into the convolution before it, weights are laid out channels last, and neurons overwrite
 their membrane. The folding rounds differently, so currents differ in their last bits. A spike may differ where a
@@ -29,7 +29,7 @@ def inference_form(network: _Network, dtype: torch.dtype = torch.float32) -> _Ne
     Args:
         network: in float32.
         dtype: of convolutions and spikes, hence of the inputs too. Membranes keep the type they are given in, and the
-            readout float32: what adds up over space and time is not rounded on the way. Below float32 weights and
+            readout float32: sums over space and time are not rounded. Below float32 weights and
             currents are rounded, so some spikes differ.
     """
     fast = copy.deepcopy(network).eval().requires_grad_(False)
@@ -59,7 +59,7 @@ def in_place_recurrence(currents: Tensor, membrane: Tensor, spec: NeuronSpec) ->
         fired = torch.gt(membrane, spec.threshold, out=torch.empty_like(membrane))
         if spec.leak != 1.0:
             membrane.mul_(spec.leak)
-        # The types are made equal first, where they differ: on the CPU mixed ones are added three times slower.
+        # Convert to one type first: on the CPU mixed types are added three times slower.
         membrane.add_(current.to(membrane.dtype)).sub_(fired, alpha=spec.threshold)
         spikes.append(torch.gt(membrane, spec.threshold, out=fired).to(current.dtype))
     return (spikes[0].unsqueeze(0) if len(spikes) == 1 else torch.stack(spikes)), membrane

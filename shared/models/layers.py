@@ -1,4 +1,4 @@
-"""The blocks every backbone is made of: pure functions of (input, state), time as the first axis.
+"""The building blocks of all backbones: pure functions of (input, state), time as the first axis.
 
 A block takes x [T, B, C, H, W] and the state of its neurons, and returns (out [T, B, C', H', W'], new state). The state
 is a flat tuple of membranes [B, C, H, W] in the order in which the neurons fire. One timestep is T = 1, so stepping and
@@ -176,7 +176,7 @@ class Charge(nn.Module):
 
 
 class Gain(nn.Module):
-    """Multiply by one learned number: what spikes of 0 and 1 are worth as a current."""
+    """Multiply by one learned number, which turns spikes of 0 and 1 into a current."""
 
     def __init__(self) -> None:
         super().__init__()

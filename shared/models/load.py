@@ -1,17 +1,19 @@
-"""From a bundle's weights to a network in inference mode, and back."""
+"""Loads a bundle's weights into a network in inference mode, and reads a network's weights."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from shared.bundle import Bundle, Weights
 from shared.errors import BundleError
 from shared.manifest import Half
 from shared.models.split import CloudNetwork, EdgeNetwork, SplitNetwork
+from shared.network_spec import NetworkSpec
 
 _Network = TypeVar("_Network", bound=nn.Module)
 
@@ -25,7 +27,7 @@ def load_edge(bundle: Bundle) -> EdgeNetwork:
     Raises:
         BundleError: the file is missing or damaged, or does not fit the manifest's network.
     """
-    return _load(EdgeNetwork(bundle.manifest.network), bundle, "head")
+    return _load(EdgeNetwork, bundle, "head")
 
 
 def load_cloud(bundle: Bundle) -> CloudNetwork:
@@ -34,7 +36,7 @@ def load_cloud(bundle: Bundle) -> CloudNetwork:
     Raises:
         BundleError: the file is missing or damaged, or does not fit the manifest's network.
     """
-    return _load(CloudNetwork(bundle.manifest.network), bundle, "tail")
+    return _load(CloudNetwork, bundle, "tail")
 
 
 def load_network(bundle: Bundle) -> SplitNetwork:
@@ -43,7 +45,7 @@ def load_network(bundle: Bundle) -> SplitNetwork:
     Raises:
         BundleError: a file is missing or damaged, or does not fit the manifest's network.
     """
-    with torch.device("meta"):  # its own halves are not wanted
+    with torch.device("meta"):  # its own halves are not used
         network = SplitNetwork(bundle.manifest.network)
     network.edge, network.cloud = load_edge(bundle), load_cloud(bundle)
     return network.eval()
@@ -58,19 +60,24 @@ def export_weights(network: nn.Module) -> Weights:
     }
 
 
-def _load(network: _Network, bundle: Bundle, half: Half) -> _Network:
+def _load(build: Callable[[NetworkSpec], _Network], bundle: Bundle, half: Half) -> _Network:
     weights = {
         name: torch.from_numpy(np.asarray(value, dtype=np.float32)) for name, value in bundle.weights(half).items()
     }
-    try:
-        found = network.load_state_dict(weights, strict=False)
-    except RuntimeError as error:
-        raise BundleError(f"bundle {bundle.path}: {half} does not fit its manifest's network: {error}") from None
-    missing = [name for name in found.missing_keys if not name.endswith(COUNTER)]
-    if missing or found.unexpected_keys:
-        wrong = (missing or found.unexpected_keys)[0]
-        raise BundleError(
-            f"bundle {bundle.path}: {half} does not fit its manifest's network: "
-            f"{'lacks' if missing else 'has unknown'} {wrong}"
-        )
+    with torch.device("meta"):  # for its shapes: a manifest that asks for more than its file holds takes no memory
+        _check_fit(build(bundle.manifest.network), weights, f"bundle {bundle.path}: {half}")
+    network = build(bundle.manifest.network)
+    network.load_state_dict(weights, strict=False)
     return network.eval().requires_grad_(False)
+
+
+def _check_fit(network: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
+    wanted = {name: value.shape for name, value in network.state_dict().items() if not name.endswith(COUNTER)}
+    unlike = f"{where} does not fit its manifest's network"
+    for name, shape in wanted.items():
+        if name not in weights:
+            raise BundleError(f"{unlike}: lacks {name}")
+        if weights[name].shape != shape:
+            raise BundleError(f"{unlike}: {name} is {tuple(weights[name].shape)}, it must be {tuple(shape)}")
+    if unknown := [name for name in weights if name not in wanted and not name.endswith(COUNTER)]:
+        raise BundleError(f"{unlike}: has unknown {unknown[0]}")

@@ -1,4 +1,4 @@
-"""The one neuron of this project, with its membrane handed in and out.
+"""The neuron of this project. Its membrane is an argument and a result.
 
 The recurrence is snnTorch's `Leaky` with its default delayed reset by subtraction,
 
@@ -34,7 +34,7 @@ class Neuron(nn.Module):
     """
 
     recurrence: Recurrence | None
-    """What runs the T timesteps instead of the plain loops below; training puts its own here."""
+    """A function that replaces the plain loops below; training sets its own."""
 
     def __init__(self, shape: Shape, spec: NeuronSpec) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class Neuron(nn.Module):
         return inference_recurrence(currents, membrane, self.spec)
 
     def as_snntorch(self) -> snntorch.Leaky:
-        """The `snn.Leaky` with the same behaviour, for those who build on snnTorch and as this module's reference.
+        """The `snn.Leaky` with the same behaviour, for users of snnTorch, and as this module's reference.
 
         Its membrane starts at zero by itself: hand it `initial_state`.
         """

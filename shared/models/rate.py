@@ -1,9 +1,9 @@
-"""The network in its `rate` execution: mean spike counts in place of spikes, but for the neurons that make the frames.
+"""The network in its `rate` execution: mean spike counts replace spikes, except in the encoder's neurons.
 
 An integrate-and-fire neuron that sees a constant current x over L timesteps, its membrane starting at half the
 threshold, fires clip(floor(x L / threshold + 1/2), 0, L) times (Bu et al., "Optimal ANN-SNN Conversion for
 High-accuracy and Ultra-low-latency Spiking Neural Networks", ICLR 2022). A layer whose neurons answer with that count
-over L at once needs no memory and no timesteps. The sum of frames of 0 and 1 is all that the cloud keeps of a sample.
+over L at once needs no memory and no timesteps. The cloud keeps only the sum of a sample's frames of 0 and 1.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from shared.network_spec import NetworkSpec, NeuronSpec
 
 
 def mean_count(levels: int) -> Recurrence:
-    """What stands in a neuron's place: its mean spike count over `levels` timesteps of the current. No gradient.
+    """Replaces a neuron by its mean spike count over `levels` timesteps of the current. No gradient.
 
     Currents [T, B, C, H, W] of any memory format -> values 0, 1/levels, ... 1 of the same shape; the membrane passes
     through.
@@ -63,7 +63,7 @@ class RateEdge(nn.Module):
 
 
 class EncoderNeurons:
-    """The encoder's integrate-and-fire neurons alone, which make the frames of the `rate` execution.
+    """The encoder's integrate-and-fire neurons, which emit the frames of the `rate` execution.
 
     Args:
         edge: whose neurons they are.

@@ -112,14 +112,14 @@ class SplitNetwork(nn.Module):
         return self.answers(self.spikes(frames))
 
     def spikes(self, frames: Tensor) -> Tensor:
-        """What the edge sends at all T timesteps, [T, B, C', H', W']; inputs are those of `forward`."""
+        """The frames [T, B, C', H', W'] that the edge sends; inputs as in `forward`."""
         currents = self.currents(frames)
         spikes: Tensor
         spikes, _ = self.edge(currents, self.edge.initial_state(currents.shape[1], device=currents.device))
         return spikes
 
     def answers(self, spikes: Tensor) -> Tensor:
-        """What the cloud computes from the spikes of all timesteps: logits [T, B, classes]."""
+        """The cloud's logits [T, B, classes] from the spikes of all timesteps."""
         logits: Tensor
         logits, _ = self.cloud(spikes, self.cloud.initial_state(spikes.shape[1], device=spikes.device))
         return logits
@@ -133,7 +133,7 @@ class SplitNetwork(nn.Module):
 
 
 def split_shape(spec: NetworkSpec) -> Shape:
-    """The shape of the backbone's features at the split, whatever the edge computes in their place."""
+    """The shape of the backbone's features at the split, also with a light head."""
     with torch.device("meta"):  # for its shape alone
         _, head = _backbone_head(spec)
     return head.out_shape

@@ -111,7 +111,7 @@ class SpikeCodec:
         """Decode bytes from the network to a frame [C, H, W] of zeros and ones.
 
         Each codec has one canonical form of every frame. Other bytes are refused, even if they would decode. (zstd is
-        the exception: there are many ways to compress the same bits.)
+        the exception: the same bits can be compressed in many forms.)
 
         Args:
             codec: a `Codec`, or any other number.

@@ -1,10 +1,10 @@
-"""How likely each spike of a frame is, from what both sides know when it is coded.
+"""Computes the probability of each spike of a frame from what both sides know when it is coded.
 
-A position's level is a sum of integers: one for its place and its own past, one for each spike around it in the frame
-before, and one for each spike around it in this frame that is coded already. So a frame is coded in passes: the
-channels of one group at the positions of one colour of a checkerboard. Within a pass nothing depends on anything else,
-so a pass is one matrix product. It is computed in float32, on integers small enough that every sum is exact, whatever
-the order of the additions.
+A position's level is a sum of integers: one for its location and its own past, one for each spike around it in the
+frame before, and one for each spike around it in this frame that is coded already. So a frame is coded in passes: the
+channels of one group at the positions of one colour of a checkerboard. The positions of a pass do not depend on each
+other, so a pass is one matrix product. It is computed in float32, on integers small enough that every sum is exact,
+whatever the order of the additions.
 
 An encoder knows all spikes and computes all passes in one product. A decoder computes one pass after the other, each
 for many samples at once.
@@ -25,7 +25,7 @@ from shared.spike_codec.range_coder import Bits, Levels
 from shared.spike_codec.tables import Int8, ModelTables
 
 _Floats = NDArray[np.float32]
-"""They hold integers."""
+"""Their values are integers."""
 
 CodecContext = NDArray[np.uint8]
 """[C, H, W], the past of each neuron: its spikes as binary digits, the latest in the lowest, after a leading 1."""
@@ -36,9 +36,9 @@ ReadPass = Callable[[Levels], NDArray[np.integer[Any]]]
 
 @dataclass(frozen=True, eq=False)
 class _Pass:
-    """Consecutive positions in coding order: S places, and at each the g channels of a group.
+    """Consecutive positions in coding order: S sites, and at each the g channels of a group.
 
-    `taps` [t, S] are the indices of the spikes that count at each place, and `weights` [t, g] what they add; t may
+    `taps` [t, S] are the indices of the spikes that count at each site, and `weights` [t, g] what they add; t may
     be 0.
     """
 
@@ -52,7 +52,7 @@ class _Passes:
     """The passes of a sample's first frame, or of a later one: one by one, and all in one product.
 
     For that product, `taps` [P, t, S] and `weights` [P, t, g] are padded to the largest pass with silent spikes, and
-    `found` [n] holds where in the product [P, S, g] each position is.
+    `found` [n] has the index of each position in the product [P, S, g].
     """
 
     each: Sequence[_Pass]
@@ -221,7 +221,7 @@ def _together(passes: Sequence[_Pass], silent: int) -> _Passes:
 def _neighbours(
     tables: ModelTables, shape: Shape, order: NDArray[np.intp]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Indices of the spikes around each place, in this frame and in the frame before: [H W, C', K, K] each."""
+    """Indices of the spikes around each site, in this frame and in the frame before: [H W, C', K, K] each."""
     count = prod(shape)
     size = tables.first.shape[-1]
     reach = size // 2

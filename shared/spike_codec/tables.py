@@ -1,4 +1,4 @@
-"""What a bundle stores for its codec: only integers, so that every machine computes the same chances from them.
+"""The codec tables of a bundle. They are integers, so that every machine computes the same chances.
 
 Range-coded frames need `ModelTables`, zstd frames need a dictionary. A bundle may have one, both or neither.
 """
@@ -20,7 +20,7 @@ DEPTH_LIMIT = 6
 """A neuron's past, up to 6 spikes and a leading 1, fits into a byte even while the next spike is shifted in."""
 
 SUM_LIMIT = 1 << 24
-"""float32 holds every integer up to this: smaller sums are exact in any order of additions."""
+"""float32 represents every integer up to this, so smaller sums are exact in any order of additions."""
 
 Int8 = NDArray[np.int8]
 Arrays = Mapping[str, NDArray[Any]]
@@ -32,8 +32,8 @@ class ModelTables:
 
     chances: uint32 [L], the chance of a spike at each level, in 1/2^24; a sum of 0 is level L // 2.
     base: int8 [2^(D+1) - 1, C, H / a, W / b]. The first axis is the neuron's past minus 1 (see `CodecContext`), with
-        up to D spikes (with D = 0 every frame counts as a first one); the other axes are its place, in cells of a x b
-        positions.
+        up to D spikes (with D = 0 every frame counts as a first one); the other axes are its location, in cells of a x
+        b positions.
     group: uint8 [C]. Channels of a lower group are coded before those of a higher one; within a group first the
         positions whose row and column add up to an even number (colour 0), then the others (colour 1).
     first, later: int8 [C, 2, C', K, K], what a spike of channel C' adds to the level of channel C at a position of
@@ -56,7 +56,7 @@ class ModelTables:
 
 @dataclass(frozen=True, eq=False)
 class CodecTables:
-    """All that a bundle's codec file holds."""
+    """The contents of a bundle's codec file."""
 
     model: ModelTables | None = None
     dictionary: bytes | None = None

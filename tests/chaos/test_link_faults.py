@@ -13,13 +13,14 @@ from benchmarks.edge.cuts import Trouble, compare, run
 from benchmarks.links.proxy import CUTS, Cut, Proxy
 from edge_client.build import open_edge
 from edge_client.config import EdgeConfig, InputConfig
+from edge_client.inference.link_loss import OnLoss
 from edge_client.inference.sample import Sample
 from edge_client.inputs.factory import open_source
 from shared.bundle import Bundle
 from shared.execution import EXECUTIONS, Execution
 from shared.messages import RejectionCode
 from tests.support.bundles import make_bundle
-from tests.support.edges import Line, edge_here, rename_classes
+from tests.support.edges import Line, edge_here, rename_classes, with_default_execution
 from tests.support.processes import CloudProcess, cloud_process, wait_for
 
 SHIPPED = Bundle.open(Path(__file__).resolve().parents[2] / "models" / "resnet18-digits")
@@ -52,9 +53,11 @@ def assert_undisturbed(whole: list[Line], disturbed: list[Line]) -> None:
     assert [line["sample"] for line in disturbed] == [line["sample"] for line in whole]
 
 
-def test_cuts_of_every_kind_and_a_killed_cloud_cost_no_sample(
-    bundle: Bundle, whole: list[Line], tmp_path: Path
+@pytest.mark.parametrize("execution", EXECUTIONS)
+async def test_cuts_of_every_kind_and_a_killed_cloud_cost_no_sample(
+    bundle: Bundle, cloud: CloudProcess, execution: Execution, tmp_path: Path
 ) -> None:
+    whole = (await edge_here(bundle.run_as(execution), cloud.listen, DIGITS)).lines
     troubles = [
         Trouble(5, "closed", 0.2),
         Trouble(15, "stalled", 0.2),
@@ -63,10 +66,12 @@ def test_cuts_of_every_kind_and_a_killed_cloud_cost_no_sample(
         Trouble(50, "closed", 0.1),
     ]
     flags = ["--dataset", "digits", "--limit", str(SAMPLES), "--lookahead", "2"]
-    disturbed = run(bundle.path, flags, troubles, tmp_path)
+    flags += ["--execution", execution]
+    alone = with_default_execution(bundle, execution, tmp_path / "bundle")
+    disturbed = await asyncio.to_thread(run, alone, flags, troubles, tmp_path / "run")
     assert_undisturbed(whole, disturbed.samples)
     assert disturbed.summary["reconnects"] >= 4, "all but the stalled link, which only waits"
-    assert "Traceback" not in (tmp_path / "edge.log").read_text()
+    assert "Traceback" not in (tmp_path / "run" / "edge.log").read_text()
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
@@ -96,6 +101,55 @@ async def test_a_cloud_that_drains_is_left_for_the_next_one(
     assert_undisturbed(whole, done.lines)
     assert done.summary["reconnects"] == 1
     assert "draining" in first.log.read_text()
+
+
+@pytest.mark.parametrize("on_loss", ["wait", "fallback"])
+async def test_a_frozen_cloud_is_left_for_the_next_one(
+    cloud: CloudProcess, on_loss: OnLoss | None, tmp_path: Path
+) -> None:
+    """Its connection stays: the kernel of a process that is stopped acknowledges all, and answers nothing."""
+    whole = (await edge_here(SHIPPED, cloud.listen, DIGITS)).lines
+    with cloud_process(tmp_path, [SHIPPED.path], "--execution", SHIPPED.execution) as first:
+        host, _, port = first.listen.rpartition(":")
+        proxy = Proxy(host, int(port), delay_s=0.005)  # slow enough to be caught in the middle
+        there = (await proxy.start(), cloud.listen)
+        running = asyncio.create_task(
+            edge_here(SHIPPED, there, DIGITS, on_loss=on_loss, sample_deadline_s=5.0, fallback_after_s=4.0)
+        )
+        await asyncio.to_thread(
+            wait_for, lambda: first.metric("neucodex_cloud_frames_total") >= 20, "the run to be on its way"
+        )
+        first.signal(signal.SIGSTOP)
+        done = await running
+        await proxy.close()
+    assert done.code == 0, done.err
+    assert_undisturbed(whole, done.lines)
+    assert done.summary["reconnects"] == 1
+    stalls = [line["latency_ms"] for line in done.lines if line["latency_ms"] > 1_000]
+    assert len(stalls) == 1
+    assert stalls[0] < 3_000
+
+
+async def test_a_frozen_cloud_is_left_although_no_sample_waits_for_it_so_long(
+    cloud: CloudProcess, tmp_path: Path
+) -> None:
+    """The local exit answers each sample after 0.1 s. All that time together is the cloud's silence."""
+    with cloud_process(tmp_path, [SHIPPED.path], "--execution", SHIPPED.execution) as first:
+        host, _, port = first.listen.rpartition(":")
+        proxy = Proxy(host, int(port), delay_s=0.01)
+        there = (await proxy.start(), cloud.listen)
+        digits = InputConfig(dataset="digits", limit=150)
+        running = asyncio.create_task(edge_here(SHIPPED, there, digits, on_loss="fallback", fallback_after_s=0.1))
+        await asyncio.to_thread(
+            wait_for, lambda: first.metric("neucodex_cloud_frames_total") >= 20, "the run to be on its way"
+        )
+        first.signal(signal.SIGSTOP)
+        done = await running
+        await proxy.close()
+    assert done.summary["reconnects"] == 1
+    by = [line["answered_by"] for line in done.lines]
+    assert 1 <= by.count("edge") <= 40
+    assert set(by[-20:]) == {"cloud"}
 
 
 async def test_a_cloud_that_retires_the_bundle_is_left_for_the_next_one(

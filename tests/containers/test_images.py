@@ -38,7 +38,7 @@ LIMIT_MB, OWN_LIMIT_MB = 600, 60
 
 OTHERS = {
     "edge": ("cloud_server", "training", "benchmarks", "torch"),
-    "cloud": ("edge_client", "training", "benchmarks"),
+    "cloud": ("edge_client", "training", "benchmarks", "torch"),
 }
 LOOK = """
 import importlib.util, json, os, platform, sys
@@ -107,8 +107,7 @@ def build(docker: Engine, side: str, architecture: Architecture = HERE) -> str:
     """The image's name; it is built as the Dockerfile says, on a stand-in for its base."""
     name = f"neucodex-{side}:{'latest' if architecture == HERE else architecture}"
     wheels = docker.folder / f"wheels-{side}-{architecture}"
-    torch = [f"torch=={version}" for version in torch_version()] if side == "cloud" else []
-    fetch_wheels(wheels, architecture, [*dependencies(side), *torch], REPOSITORY / "constraints.txt")
+    fetch_wheels(wheels, architecture, dependencies(side), REPOSITORY / "constraints.txt")
     with served(wheels) as address:
         # The base is for the architecture asked for, and so is all that is made from it: with --platform Debian's
         # engine would refuse its own intermediate images.
@@ -118,11 +117,6 @@ def build(docker: Engine, side: str, architecture: Architecture = HERE) -> str:
             "--file", REPOSITORY / f"deploy/{side}.Dockerfile", "--tag", name, REPOSITORY,
         )  # fmt: skip
     return name
-
-
-def torch_version() -> list[str]:
-    lines = (REPOSITORY / "deploy/cloud.Dockerfile").read_text().splitlines()
-    return [line.rpartition("==")[2] for line in lines if line.startswith("ARG TORCH=")]
 
 
 def examine(docker: Engine, side: str, image: str, machine: str) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from shared.bundle import Bundle
+from tests.support.edges import run_edge
 from tests.support.processes import DEADLINE, cloud_process, starting_cloud, wait_for
+from tests.support.prometheus import free_port
 from tests.support.signalled_cloud import NUMBER
 from tests.support.stalled_cloud import STALLED
 
@@ -36,6 +38,18 @@ def test_sigterm_while_it_warms_up_ends_it(tmp_path: Path, bundle: Bundle) -> No
         cloud.send_signal(signal.SIGTERM)
         assert cloud.wait(DEADLINE) == 0
         assert "Traceback" not in log.read_text()
+
+
+def test_an_edge_hears_that_it_warms_up_and_waits(tmp_path: Path, bundle: Bundle) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    with starting_cloud(tmp_path, [bundle.path], "--listen", address, module=STALLED_CLOUD) as (_, log):
+        wait_for(lambda: STALLED in log.read_text(), "the warm-up")
+        run = run_edge("--bundle", str(bundle.path), "--cloud", address, "--images", "a.png", "--deadline", "1")
+    assert run.code == 5
+    waiting, error = run.err.splitlines()
+    assert f"no stream to {address} (warming up: " in waiting
+    assert "waiting up to 6 s for a cloud to start (--start-deadline)" in waiting
+    assert f"no cloud at {address} within 6 s" in error
 
 
 def test_sigterm_while_it_imports_ends_it_as_told(

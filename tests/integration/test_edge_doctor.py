@@ -105,6 +105,20 @@ async def test_a_port_that_takes_connections_and_says_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         found = await findings(f"127.0.0.1:{mute.getsockname()[1]}", deadline_s=0.3)
     assert outline(found) == [("name", 0), ("tcp", 0), ("tls", 0), ("health", 5)]
+    assert "stopped, frozen or overloaded" in found[-1].todo
+
+
+async def test_a_frozen_cloud_and_a_second_one_that_is_well(
+    cloud: CloudProcess, bundle: Bundle, tmp_path: Path
+) -> None:
+    with cloud_process(tmp_path, [bundle.path]) as frozen:
+        frozen.signal(signal.SIGSTOP)
+        found = await findings(frozen.listen, cloud.listen, bundle=bundle, deadline_s=3.0)
+    of_frozen = [finding for finding in found if finding.of == frozen.listen]
+    assert outline(of_frozen) == [("name", 0), ("tcp", 0), ("tls", 0), ("health", 5)]
+    assert "stopped, frozen or overloaded" in of_frozen[-1].todo
+    assert outline(found)[-1] == ("head", 0)
+    assert [finding.exit_code for finding in found[4:]] == [0] * 7
 
 
 async def findings_at(server: grpc.aio.Server) -> list[Finding]:

@@ -65,7 +65,6 @@ class Forgetful(pb_grpc.CoInferenceServicer):
             right = before == list(range(before[0], before[0] + len(before)))
             confidences = (0.02, 0.98) if right and len(before) == T else (0.5, 0.5)
             result = pb.StepResult(sample=frame.sample, timestep=frame.timestep, confidences=confidences, batch_size=1)
-            await asyncio.sleep(0.005)
             await context.write(pb.CloudMessage(result=result))
             answered += 1
             if answered == self.frames and self.status is not None:

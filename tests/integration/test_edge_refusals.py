@@ -115,7 +115,7 @@ async def test_no_server_there() -> None:
 
 async def test_a_server_that_never_answers_open() -> None:
     async def script(context: Any) -> None:
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()  # for ever
 
     async with cloud(script) as (address, _), link(address, 0.3) as transport:
         with pytest.raises(CloudUnavailable, match=r"within 0\.3 s"):

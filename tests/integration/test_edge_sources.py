@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,11 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_client.cli.classify import run_classify
-from edge_client.config import EdgeConfig, InputConfig
-from edge_client.output_config import OutputConfig
 from shared.bundle import Bundle
-from shared.timestamps import rfc3339
 from tests.support.edges import edge_process, run_edge
 from tests.support.processes import DEADLINE, CloudProcess, cloud_process
 
@@ -114,22 +108,3 @@ def test_a_video(bundle: Bundle, cloud: CloudProcess, tmp_path: Path) -> None:
     assert run.code == 0, run.err
     assert [line["sample"] for line in run.lines] == [f"{clip}#0", f"{clip}#4", f"{clip}#8"]
     assert all(line["input_time"] is None for line in run.lines)
-
-
-async def test_a_camera_adds_to_its_results_and_says_when_a_frame_was_taken(
-    bundle: Bundle, cloud: CloudProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clip = clip_of(tmp_path / "clip.avi", 3)
-    # No machine here has a camera: a file stands in for it, and ends where a camera would not.
-    monkeypatch.setattr("edge_client.inputs.video._open", lambda _: (cv2.VideoCapture(str(clip)), 0))
-    out = tmp_path / "results.jsonl"
-    host, _, port = cloud.listen.rpartition(":")
-    config = EdgeConfig(bundle.path, ((host, int(port)),))
-    began = rfc3339(time.time())
-    for _ in range(2):
-        outputs = OutputConfig(json=True, results=out, resume=True)
-        code = await run_classify(config, InputConfig(video="0"), outputs, io.StringIO(), io.StringIO())
-        assert code == 0
-    _, *lines = map(json.loads, out.read_text().splitlines())
-    assert [line["sample"] for line in lines] == [f"camera0#{number}" for number in range(3)] * 2
-    assert began <= lines[0]["input_time"] <= lines[0]["time"] <= lines[3]["input_time"]

@@ -17,6 +17,7 @@ from edge_client.cli.classify import run_classify
 from edge_client.config import EdgeConfig, InputConfig
 from edge_client.output_config import OutputConfig
 from shared.bundle import Bundle, write_bundle
+from shared.execution import Execution
 from tests.support.processes import DEADLINE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,6 +72,12 @@ def rename_classes(bundle: Bundle, names: tuple[str, ...]) -> Bundle:
     """The same bundle with other class names (and so another fingerprint), written over it."""
     manifest = replace(bundle.manifest, class_names=names)
     return write_bundle(bundle.path, manifest, bundle.weights("head"), bundle.weights("tail"))
+
+
+def with_default_execution(bundle: Bundle, execution: Execution, path: Path) -> Path:
+    """Write the bundle into a new folder with this default execution, which a cloud runs without more flags."""
+    manifest = replace(bundle.manifest, default_execution=execution)
+    return write_bundle(path, manifest, bundle.weights("head"), bundle.weights("tail")).path
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Bundles with graphs of the rate execution, those that a test asks for."""
+"""Bundles with graphs for onnxruntime, those that a test asks for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from shared.manifest import Extra
 from shared.models.load import load_cloud, load_edge
 from training.onnx_rate import rate_head_graph, rate_tail_graph
 from training.onnx_rate_int8 import rate_head_int8, rate_tail_int8
+from training.onnx_tail import tail_step_graph
 
 
 def with_rate_graphs(bundle: Bundle, *parts: Extra) -> Bundle:
@@ -20,3 +21,10 @@ def with_rate_graphs(bundle: Bundle, *parts: Extra) -> Bundle:
         "tail-rate-int8": rate_tail_int8(cloud, levels[1]).SerializeToString(deterministic=True),
     }
     return write_graphs(bundle, {part: graphs[part] for part in parts})
+
+
+def with_tail_step(bundle: Bundle) -> Bundle:
+    """The bundle with the graph of its spiking tail."""
+    return write_graphs(
+        bundle, {"tail-step": tail_step_graph(load_cloud(bundle)).SerializeToString(deterministic=True)}
+    )

@@ -51,6 +51,29 @@ async def cloud(script: Script) -> AsyncIterator[tuple[str, grpc.aio.Server]]:
 
 
 @asynccontextmanager
+async def answering(*, reject: str | None = None) -> AsyncIterator[str]:
+    """A cloud that is sure of the first class, or rejects each sample for this reason. Gives its address."""
+
+    async def script(context: Any) -> None:
+        await context.read()
+        await context.write(READY)
+        while (message := await context.read()) is not grpc.aio.EOF:
+            if message.WhichOneof("kind") != "frame":
+                continue
+            number, timestep = message.frame.sample, message.frame.timestep
+            answer = pb.CloudMessage(
+                result=pb.StepResult(sample=number, timestep=timestep, confidences=[1.0], classes=[0])
+            )
+            if reject is not None:
+                code = pb.Rejection.CODE_INTERNAL
+                answer = pb.CloudMessage(rejection=pb.Rejection(sample=number, code=code, reason=reject))
+            await context.write(answer)
+
+    async with cloud(script) as (address, _):
+        yield address
+
+
+@asynccontextmanager
 async def link(
     address: str, deadline_s: float = 5.0, probe_s: float = 60.0, top_k: int = 0
 ) -> AsyncIterator[GrpcTransport]:

@@ -22,14 +22,16 @@ from training.data import evenly_spaced
 from training.progress import Progress
 
 SAMPLES = 5000
-"""More than these make no better tables."""
+"""Training samples that the tables are fitted to. More samples give no better tables."""
 
 
 @click.command()
-@option("--bundle", type=existing_path, required=True, metavar="DIR", help="Gets the tables, in place of any it has.")
+@option(
+    "--bundle", type=existing_path, required=True, metavar="DIR", help="Gets the tables; they replace those it has."
+)
 @option("--dataset", metavar="NAME", help="What the bundle was trained on; it says so itself.")
 @option("--data", type=existing_path, metavar="DIR", help="Where the data set is, if it is not in the package.")
-@option("--allow-partial", is_flag=True, help="Take the data set although recordings of it are missing.")
+@option("--allow-partial", is_flag=True, help="Accept a data set that lacks recordings.")
 @option("--limit", type=click.IntRange(min=1), default=SAMPLES, help="Samples to fit to, and to measure on.")
 @option("--reach", type=click.IntRange(0, 3), help="Rows and columns around a spike that count; chosen if not given.")
 @execution_option
@@ -65,7 +67,7 @@ def add_codec(bundle: Bundle, frames: SpikeTrain, reach: int | None = None) -> B
 
 
 def show_sizes(bundle: Bundle, frames: SpikeTrain) -> None:
-    """What frames [N, T, C, H, W] take, by timestep, on standard output."""
+    """Print the bytes that frames [N, T, C, H, W] take, for each timestep."""
     codec = SpikeCodec.of(bundle)
     sizes = np.array([encoded_sizes(codec, sample) for sample in frames]).mean(0)
     table = Table(title=f"Test frames: {len(frames)} samples, {codec.spikes} positions", title_justify="left")
@@ -98,7 +100,7 @@ def encoded_sizes(codec: SpikeCodec, sample: NDArray[np.uint8]) -> list[int]:
 
 
 def zero_order_bytes(frames: NDArray[np.uint8]) -> float:
-    """The mean of n H(p) / 8 over frames [N, C, H, W], each with its own share p of spikes, which is not counted."""
+    """The mean of n H(p) / 8 over frames [N, C, H, W], each with its own share p of spikes; p itself is free."""
     share = frames.mean((1, 2, 3)).clip(1e-12, 1 - 1e-12)
     entropy = -(share * np.log2(share) + (1 - share) * np.log2(1 - share))
     return float(entropy.mean() * frames[0].size / 8)

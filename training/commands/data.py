@@ -26,7 +26,7 @@ data_folder = option(
     "root",
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
-    help="The folder that holds the data sets.",
+    help="The folder with the data sets.",
 )
 
 
@@ -53,7 +53,7 @@ def list_sets(root: Path | None) -> None:
 @data.command("download")
 @click.argument("name", type=click.Choice(list(DATASETS)))
 @data_folder
-@option("--url", help="Fetch from this mirror; the publisher's checksum still holds.")
+@option("--url", help="Fetch from this mirror; the publisher's checksum still applies.")
 def download_set(name: str, root: Path, url: str | None) -> None:
     """Fetch a data set from its publisher, check it, and unpack it into --data."""
     with _bar(f"downloading {name}", DownloadColumn()) as show:
@@ -63,7 +63,7 @@ def download_set(name: str, root: Path, url: str | None) -> None:
 
 @data.command("check")
 @click.argument("name", type=click.Choice(list(DATASETS)))
-@option("--data", "root", type=click.Path(path_type=Path, file_okay=False), help="The folder that holds the data sets.")
+@option("--data", "root", type=click.Path(path_type=Path, file_okay=False), help="The folder with the data sets.")
 @option("--size", type=click.IntRange(1), help="Side of the frames, for a simulated set of another size.")
 @option("--timesteps", type=click.IntRange(1), help="Frames of a recording, for a simulated set with another number.")
 @option("--allow-partial", is_flag=True, help="Accept fewer files than the publisher's.")

@@ -72,11 +72,11 @@ def add_executions(
     """Calibrate every execution on the held-out samples, measure it on the test samples, and choose the default.
 
     Args:
-        bundle: the one that is changed; it loses what was fitted to its executions before.
-        data: what it was made with.
-        here: where it is computed.
-        budget: accuracy that early exit may cost; None for what it was before.
-        uncompressed: the bundle of the network without a bottleneck, to be read in the same ways.
+        bundle: it is changed, and loses the parts that were fitted to its executions before.
+        data: the data set that it was trained with.
+        here: the machine that computes.
+        budget: accuracy that early exit may cost; None keeps the bundle's own.
+        uncompressed: the bundle of the network without a bottleneck, which is measured in the same executions.
     """
     manifest = bundle.manifest
     network = load_network(bundle)
@@ -107,7 +107,7 @@ def equip(bundle: Bundle, data: TrainingData, runtimes: Collection[GraphRuntime]
         if execution == "spiking":  # the other's graphs are there: it was calibrated with them
             bundle = add_graphs(bundle, runtimes, lambda: train, lambda: data.held_out)
         if bundle.manifest.network.bottleneck is None:
-            continue  # what the pair is compared with: it sends the split's own spikes, without tables
+            continue  # the network for comparison: it sends the split's own spikes, without tables
         spikes = bundle_spikes(bundle, evenly_spaced(train, local_exit.SAMPLES))  # the longest part: once for both
         bundle = codec.add_codec(bundle, evenly_spaced(spikes, codec.SAMPLES))
         bundle = local_exit.add_local_exit(bundle, data, spikes)

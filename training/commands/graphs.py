@@ -1,4 +1,4 @@
-"""`neucodex-train export --runtime`: a bundle's head for a runtime without torch, written into the bundle."""
+"""`neucodex-train export --runtime`: a bundle's spiking network for runtimes without torch, written into the bundle."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shared.bundle import Bundle, write_graphs
 from shared.errors import ConfigError
 from shared.manifest import Extra
-from shared.models.load import load_edge
+from shared.models.load import load_cloud, load_edge
 from training.collect_spikes import SpikeTrain, bundle_spikes, cloud_answers
 from training.data import Samples, bundle_data, evenly_spaced
 
@@ -21,10 +21,10 @@ GraphRuntime = Literal["onnx", "onnx-int8"]
 RUNTIMES: tuple[GraphRuntime, ...] = get_args(GraphRuntime)
 
 MEASURED = 1000
-"""Held-out samples that a quantised head is measured on."""
+"""How many held-out samples a quantised head is measured on."""
 
 MOST_LOST = 0.02
-"""Of them, that a quantised head may cost at full T, gains set off; one that costs more is not written."""
+"""How many more of them a quantised head may get wrong at full T than the float head. A worse one is not written."""
 
 log = logging.getLogger("neucodex.train")
 
@@ -35,16 +35,19 @@ def add_graphs(
     samples: Callable[[], NDArray[np.uint8]],
     held_out: Callable[[], Samples | None] = lambda: None,
 ) -> Bundle:
-    """Write the spiking head's ONNX graphs into a bundle, in place of those it may have; its fingerprint changes.
+    """Write the ONNX graphs of the spiking head and tail into a bundle. They replace those it has.
+
+    Its fingerprint changes.
 
     Args:
         bundle: the one that is changed.
         runtimes: "onnx-int8" writes the quantised step beside the plain one.
         samples: training samples, asked for if there is something to quantise.
-        held_out: what the quantised step is measured on; one that costs more than `MOST_LOST` is not written, and what
-            was measured goes into the execution's `measured["int8"]`. With none it is written as it is.
+        held_out: samples that the quantised step is measured on. It is not written if it costs more than `MOST_LOST`;
+            the measurement goes into the execution's `measured["int8"]`. Without samples it is written unmeasured.
     """
     from training.onnx_graph import embed_graph, step_graph  # noqa: PLC0415  what needs no ONNX runs without it
+    from training.onnx_tail import tail_step_graph  # noqa: PLC0415
 
     chosen, bundle = bundle.execution, bundle.run_as("spiking")
     edge = load_edge(bundle)
@@ -52,6 +55,7 @@ def add_graphs(
     graphs: dict[Extra, bytes | None] = {
         "head-embed": embed_graph(edge).SerializeToString(deterministic=True),
         "head-step": step.SerializeToString(deterministic=True),
+        "tail-step": tail_step_graph(load_cloud(bundle)).SerializeToString(deterministic=True),
     }
     if "onnx-int8" in runtimes:
         from training.onnx_int8 import SAMPLES, graph_spikes, quantised_step  # noqa: PLC0415  needs onnxruntime
@@ -69,7 +73,7 @@ def add_graphs(
 
 
 def held_out_samples(bundle: Bundle, data: Path | None) -> Samples | None:
-    """What was held out when a bundle was trained; None where it does not say."""
+    """The samples that were held out when a bundle was trained; None if the bundle does not name them."""
     try:
         return bundle_data(bundle, data).held_out
     except ConfigError as error:
@@ -80,7 +84,7 @@ def held_out_samples(bundle: Bundle, data: Path | None) -> Samples | None:
 def _cost(
     bundle: Bundle, samples: NDArray[np.uint8], labels: NDArray[np.int64], quantised: SpikeTrain
 ) -> dict[str, int | float | bool]:
-    """What the cloud makes of a quantised head's spikes, beside those of the head itself."""
+    """The cloud's accuracy with a quantised head's spikes, and with those of the head itself."""
     plain = bundle_spikes(bundle, samples)
     right, right_quantised = (int((cloud_answers(bundle, spikes) == labels).sum()) for spikes in (plain, quantised))
     written = right - right_quantised <= MOST_LOST * len(labels)

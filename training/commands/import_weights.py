@@ -1,4 +1,4 @@
-"""`neucodex-train import`: the weights of an ordinary network as the beginning of a recipe's first stage."""
+"""`neucodex-train import`: start a recipe's first stage from the weights of an ordinary network."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Colours(_Colours):
 @option("--percentile", type=click.FloatRange(50.0, 100.0), default=98.0, help="Of activations, that fires always.")
 @option("--balance", "balanced", type=click.IntRange(min=0), default=512, help="Samples to balance by; 0: none.")
 @option("--readout", type=click.IntRange(min=0), default=5000, help="Samples to fit a new classifier to; 0: none.")
-@option("--source", metavar="TEXT", help="Where FILE comes from; every bundle that is made from it will say so.")
+@option("--source", metavar="TEXT", help="Where FILE comes from; every bundle trained from it names the source.")
 @option("--licence", type=existing_path, metavar="FILE", help="The text of FILE's licence, which travels with them.")
 @option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="What to compute on.")
 @option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", help="Of the features fitted to.")
@@ -145,7 +145,7 @@ def _float_network(recipe: Recipe) -> SplitNetwork:
 
 
 def _batches(data: TrainingData, count: int, where: Machine) -> Iterator[tuple[Tensor, Tensor]]:
-    """(input, labels) of some training samples, from all over them."""
+    """(input, labels) of evenly spaced training samples."""
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:count]
     for part in torch.split(order, BATCH):
         frames = data.train.frames[part].to(where.device)

@@ -17,7 +17,7 @@ from shared.bundle import Bundle, write_local_exit
 from shared.command_line import execution_option, existing_path, option
 from shared.execution import Execution
 from training import report
-from training.calibrate import certainties
+from training.calibrate import certainties, reaches
 from training.collect_spikes import SpikeTrain, bundle_spikes, cloud_answers
 from training.data import Samples, TrainingData, bundle_data, evenly_spaced
 from training.local_exit import LocalCalibration, LocalExitNetwork, calibrate, confidences, fit, logits_by_timestep
@@ -26,14 +26,14 @@ from training.progress import Progress
 from training.provenance import commit
 
 SAMPLES = 10_000
-"""Of the training part; a larger share makes it slower, not better."""
+"""Training samples of the exit. More make it slower, not better."""
 
 MEASURED = 2_000
 """Held-out samples to calibrate on, and test samples to measure on: the cloud's half is run for them."""
 
 
 @click.command("local-exit")
-@option("--bundle", type=existing_path, required=True, metavar="DIR", help="Gets the exit, in place of any it has.")
+@option("--bundle", type=existing_path, required=True, metavar="DIR", help="Gets the exit; it replaces the one it has.")
 @option("--dataset", metavar="NAME", help="What the bundle was trained on; it says so itself.")
 @option("--data", type=existing_path, metavar="DIR", help="Where the data set is, if it is not in the package.")
 @option("--limit", type=click.IntRange(min=1), default=SAMPLES, help="Training samples.")
@@ -66,11 +66,11 @@ def local_exit(
 
 
 def add_local_exit(bundle: Bundle, data: TrainingData, spikes: SpikeTrain, budget: float | None = None) -> Bundle:
-    """Train it on the training part, calibrate it on the held-out part, measure it on the test part, write it.
+    """Train a local exit, calibrate it on the held-out part, measure it on the test part, and write it.
 
     Args:
-        bundle: gets it.
-        data: what the bundle was made with.
+        bundle: gets the exit.
+        data: the data set that the bundle was trained with.
         spikes: the bundle's, of training samples `spread` to their number, [N, T, C, H, W].
         budget: as calibrate's; else the bundle's.
     """
@@ -103,11 +103,11 @@ def _spikes(bundle: Bundle, samples: Samples) -> tuple[SpikeTrain, NDArray[np.in
 def _measure(
     bundle: Bundle, network: LocalExitNetwork, calibration: LocalCalibration, samples: Samples
 ) -> dict[str, Any]:
-    """What the exit does on test samples, beside the cloud at full T."""
+    """The exit's results on test samples, and the cloud's at full T."""
     frames, labels = _spikes(bundle, samples)
     probabilities = confidences(logits_by_timestep(network, frames), calibration.temperature)
     right = probabilities.argmax(-1) == labels
-    sure = certainties(calibration.policy.measure, probabilities[0]) >= calibration.policy.threshold
+    sure = reaches(certainties(calibration.policy.measure, probabilities[0]), calibration.policy.threshold)
     cloud_right = cloud_answers(bundle, frames) == labels
     return {
         "samples": len(labels),
@@ -128,7 +128,7 @@ def _show(calibration: LocalCalibration, test: dict[str, Any]) -> None:
     accuracies = " / ".join(f"{value:.2%}" for value in test["accuracy_by_timestep"])
     table.add_row("accuracy at t = 1, 2, ...", accuracies)
     table.add_row("accuracy of the cloud at full T", f"{test['cloud_accuracy_full_t']:.2%}")
-    table.add_row("sure when", f"{calibration.policy.measure} >= {calibration.policy.threshold:g}")
+    table.add_row("sure when", str(calibration.policy))
     table.add_row("sure after the first timestep", f"{test['answered_before_a_byte']:.2%}")
     table.add_row("  turned from right to wrong by it", f"{test['lost_by_that']:.2%}")
     table.add_row("promise", calibration.promise or report.no_promise(calibration.budget, calibration.failure))

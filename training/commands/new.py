@@ -55,7 +55,7 @@ def _own_warnings(recipe: Recipe) -> Iterator[str]:
     if held_out < least:
         yield (
             f"{held_out} held-out pictures are too few to promise what early exit costs: at a calibration.budget of "
-            f"{calibration.budget:g} it takes {least}, as of {least / MOST_HELD_OUT_SHARE:,.0f} pictures in all; "
+            f"{calibration.budget:g} it takes {least}, in a folder of {least / MOST_HELD_OUT_SHARE:,.0f} or more; "
             "with fewer, a picture stops early only where the network is fully certain"
         )
     if (Path("models") / recipe.name).exists():

@@ -37,7 +37,7 @@ log = logging.getLogger("neucodex.train")
 @option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a field of the recipe, as in TOML.")
 @option("--data", type=existing_path, metavar="DIR", help="The folder with the data sets.")
 @option("--out", type=existing_path, required=True, metavar="FILE", help="What a stage's `teacher` names: .onnx.")
-@option("--weights", type=existing_path, metavar="FILE", help="Export this state dict of it; nothing is trained.")
+@option("--weights", type=existing_path, metavar="FILE", help="Export this state dict and train nothing.")
 @option("--side", type=click.IntRange(min=32), default=128, help="Of the pictures it takes, a multiple of 32.")
 @option("--epochs", type=click.IntRange(min=1), default=2, help="Over the training pictures.")
 @option("--seed", type=click.IntRange(min=0), default=0, help="Of all that is drawn.")
@@ -69,7 +69,7 @@ def teacher(
     """Fine-tune EfficientNet-Lite0 on a recipe's data: a teacher for its stages.
 
     Its ImageNet weights come with the extra `teacher`. A run that was killed goes on from its last checkpoint. FILE
-    takes uint8 pictures of that side, holds the weights' licence, and is measured with onnxruntime.
+    takes uint8 pictures of that side, contains the weights' licence, and is measured with onnxruntime.
     """
     configure_logs(log_format, log_level)
     if out.suffix != ".onnx":
@@ -96,7 +96,7 @@ def teacher(
 
 
 def _fine_tuned(network: nn.Module, data: TrainingData, settings: FineTuning, runs: Path, where: Machine) -> None:
-    """Train it, or read what an earlier run with the same settings left."""
+    """Train the teacher, or read the result of an earlier run with the same settings."""
     decisive = json.dumps({"data": data.digest, **asdict(settings)}, sort_keys=True)
     folder = runs / "teachers" / f"{efficientnet.NAME}-{hashlib.sha256(decisive.encode()).hexdigest()[:12]}"
     done = folder / WEIGHTS
@@ -114,7 +114,7 @@ def _fine_tuned(network: nn.Module, data: TrainingData, settings: FineTuning, ru
 
 
 def _tell(path: Path, data: TrainingData, count: int | None, where: Machine) -> None:
-    """How large the file is and how much it knows, asked as a stage asks it."""
+    """Print the file's size and accuracy, measured as a stage uses it."""
     some = Samples(data.held_out.frames[:count], data.held_out.labels[:count])
     stage = StageRecipe("backbone", 1, 1.0, distill=1.0, teacher=str(path))
     asked = Classifier(stage, len(data.class_names), where.device)

@@ -18,15 +18,15 @@ CHUNK = 1 << 20
 TIMEOUT_SECONDS = 30.0
 
 OnBytes = Callable[[int, int | None], None]
-"""Called as progress(bytes so far, bytes in all or None where the server does not say)."""
+"""Called with the bytes so far, and the bytes in all or None if the server does not give them."""
 
 
 def download(known: DatasetInfo, root: Path, *, url: str | None = None, progress: OnBytes | None = None) -> None:
     """Fetch and unpack a set into `root`; a file that fails its checksum is deleted and nothing is unpacked.
 
     Args:
-        known: the set; only one with a checksum can be fetched (the others' publishers want a person to click).
-        root: the data folder; made where it is missing.
+        known: the set. It needs a checksum: the publishers of the others let only people download.
+        root: the data folder; created if it is missing.
         url: where to fetch instead of the publisher's address, such as a mirror; the checksum stays the publisher's.
         progress: called after each chunk.
 
@@ -82,7 +82,8 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> Non
 
 
 def _fetch(address: str, target: Path, progress: OnBytes | None) -> str:
-    """Write what is at `address` to `target`; its MD5 (the checksum publishers give; against damage, not malice)."""
+    """Download `address` to `target` and return its MD5, the checksum that publishers give (against damage, not
+    malice)."""
     if urllib.parse.urlsplit(address).scheme not in ("http", "https"):
         raise SourceError(f"{address}: only http and https addresses are fetched")
     digest = hashlib.md5(usedforsecurity=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +9,22 @@ import numpy as np
 from shared.datasets.base import DataSet, Split
 from shared.datasets.caltech101 import read_square
 from shared.errors import SourceError
+from shared.folders import LeftOut, files_here, visible_folders
 from shared.picture_fit import PictureFit
+from shared.picture_formats import SUFFIXES
 
 TEST_EVERY = 5
-"""Of each class's files, sorted by name, every fifth is a test picture."""
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"}
+"""Every fifth file of a class, sorted by name, is a test picture."""
 
 
 def load_folder(root: Path, size: int, channels: int, fit: PictureFit = "cut") -> DataSet:
     """Read `root/<class>/<picture>`, each fitted to a square of side `size`.
+
+    Args:
+        root: has one subfolder for each class.
+        size: side of the square in pixels.
+        channels: 3 for colour, 1 for grey.
+        fit: whether pictures are cut or stretched to a square.
 
     Returns:
         Pictures uint8 [N, channels, size, size]; the classes in the order of their names.
@@ -28,7 +33,8 @@ def load_folder(root: Path, size: int, channels: int, fit: PictureFit = "cut") -
         SourceError: no such folder, fewer than two classes, a class with fewer than `TEST_EVERY` pictures, or an
             unreadable picture.
     """
-    pictures = list_classes(root)
+    left_out = LeftOut()
+    pictures = list_classes(root, left_out)
     frames: dict[bool, list[np.ndarray]] = {False: [], True: []}
     labels: dict[bool, list[int]] = {False: [], True: []}
     for label, (name, files) in enumerate(pictures.items()):
@@ -36,26 +42,27 @@ def load_folder(root: Path, size: int, channels: int, fit: PictureFit = "cut") -
             raise SourceError(f"{root / name} has {len(files)} pictures: each class needs {TEST_EVERY} or more")
         for index, file in enumerate(files):
             part = is_test(index)
-            frames[part].append(_channels(read_square(file, size, fit), channels))
+            frames[part].append(read_square(file, size, fit, channels))
             labels[part].append(label)
+    left_out.tell()
     train, test = (Split(np.stack(frames[part]), np.array(labels[part], np.int64)) for part in (False, True))
     return DataSet(
         "folder", tuple(pictures), train, test, False, f"every {TEST_EVERY}th file of a class is for testing"
     )
 
 
-def list_classes(root: Path) -> dict[str, list[Path]]:
-    """The pictures of each class, both in the order of their names; what is hidden (".name") does not count.
+def list_classes(root: Path, left_out: LeftOut | None = None) -> dict[str, list[Path]]:
+    """The pictures of each class, both in the order of their names; `left_out` hears of what does not count.
 
     Raises:
-        SourceError: there is no such folder, or it has fewer than two subfolders.
+        SourceError: there is no such folder, it has fewer than two subfolders, or the name of one is no text.
     """
     if not root.is_dir():
         raise SourceError(f"{root} is no folder: it should hold one subfolder of pictures for each class")
-    classes = sorted(folder for folder in visible(root) if folder.is_dir())
+    classes = visible_folders(root, left_out)
     if len(classes) < 2:
         raise SourceError(f"{root} has {len(classes)} subfolders: a classifier needs two or more, one for each class")
-    return {folder.name: sorted(file for file in visible(folder) if is_picture(file)) for folder in classes}
+    return {_class_name(folder): files_here(folder, SUFFIXES, left_out) for folder in classes}
 
 
 def test_pictures(root: Path, limit: int) -> list[Path]:
@@ -67,24 +74,16 @@ def test_pictures(root: Path, limit: int) -> list[Path]:
     return [files[TEST_EVERY - 1] for files in list_classes(root).values()][:limit]
 
 
-def visible(folder: Path) -> Iterator[Path]:
-    """What is in a folder, but what systems and programs hide there (`._photo.png`, `.ipynb_checkpoints`)."""
-    return (path for path in folder.iterdir() if not path.name.startswith("."))
-
-
-def is_picture(path: Path) -> bool:
-    """Whether a file's ending is that of a picture."""
-    return path.suffix.lower() in SUFFIXES
-
-
 def is_test(index: int) -> bool:
     """Whether the picture at this place of its class is one to test on."""
     return index % TEST_EVERY == TEST_EVERY - 1
 
 
-def _channels(picture: np.ndarray, channels: int) -> np.ndarray:
-    if channels == 3:
-        return picture
-    # ITU-R 601 luma, the greyscale of most picture libraries.
-    luma = np.tensordot(np.array([0.299, 0.587, 0.114]), picture, axes=(0, 0))
-    return luma.round().astype(np.uint8)[None]
+def _class_name(folder: Path) -> str:
+    """The name of a class is written into JSON, and is shown: it must be text."""
+    name = folder.name
+    if any(letter < " " or "\x7f" <= letter <= "\x9f" or "\ud800" <= letter <= "\udfff" for letter in name):
+        raise SourceError(
+            f"{ascii(name)[1:-1]}: the name of this folder is no text, and it would be a class: rename it"
+        )
+    return name

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from shared.datasets import Binning, Part, Pixels, load_split
 from shared.datasets.base import OnProgress
-from shared.datasets.caltech101 import open_picture
 from shared.datasets.events import bin_events
 from shared.datasets.registry import list_pieces, make_request
 from shared.datasets.simulated import RECORDINGS, file_name
 from shared.errors import SourceError
+from shared.pictures import open_picture
 from training.event_simulation import CIFAR10_DVS, NCALTECH101, Camera, record
 
 Picture = NDArray[np.uint8]
@@ -50,6 +50,14 @@ def simulate_set(
 
     Beside the two .npz files lies simulation.json with the camera, the recipe and "simulated": true. The frames do not
     depend on `workers`.
+
+    Args:
+        name: a key of `CAMERAS`.
+        data: the folder of the data sets.
+        out: the folder for the new set's folder.
+        recipe: size, timesteps, binning, seed and limit.
+        workers: processes.
+        progress: called after each picture.
 
     Returns:
         The folder of the set.

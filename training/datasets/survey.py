@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.datasets.caltech101 import open_picture
 from shared.errors import SourceError
-from training.datasets.folder import TEST_EVERY, is_picture, is_test, list_classes, visible
+from shared.folders import visible_entries
+from shared.picture_formats import SUFFIXES
+from shared.pictures import open_picture
+from training.datasets.folder import TEST_EVERY, is_test, list_classes
 
 FEW = 20
 """Pictures of a class; with fewer its test part, a fifth, says little about it."""
@@ -66,12 +68,12 @@ class Survey:
         if self.unreadable:
             others = len(self.unreadable) - SHOWN
             yield (
-                f"training will stop at {len(self.unreadable)} pictures that cannot be read:\n  "
+                f"pictures that cannot be read, at which training will stop: {len(self.unreadable)}\n  "
                 + "\n  ".join(self.unreadable[:SHOWN])
                 + (f"\n  and {others} more" if others > 0 else "")
             )
         for suffix, count in self.ignored.items():
-            yield f"{count} files {suffix or 'without an ending'} are no pictures that can be read here: left out"
+            yield f"files left out, because they cannot be read here: {count} {suffix or 'without an ending'}"
 
     def _count(self, name: str) -> int:
         return self.classes[name]
@@ -94,9 +96,9 @@ def survey_folder(root: Path, progress: Callable[[int, int], None]) -> Survey:
         try:
             open_picture(file)
         except SourceError as error:
-            unreadable.append(str(error))
+            unreadable.append(f"{file}: {error}")
         progress(done, len(files))
-    others = [file for name in classes for file in visible(root / name) if not is_picture(file)]
-    others += [file for file in visible(root) if not file.is_dir()]
+    others = [file for name in classes for file in visible_entries(root / name) if file.suffix.lower() not in SUFFIXES]
+    others += visible_entries(root)
     ignored = Counter(file.suffix.lower() for file in others if file.is_file())
     return Survey(root, {name: len(pictures) for name, pictures in classes.items()}, tuple(unreadable), ignored)

@@ -1,1 +1,1 @@
-"""A teacher from outside: any picture classifier whose answers a stage imitates, and how one is made."""
+"""External teachers: any picture classifier whose answers a stage imitates, and how to train one."""

@@ -32,7 +32,7 @@ from training.weights import weights_digest
 BATCH = 64
 
 DOUBTFUL = 0.5
-"""A teacher that knows fewer of its training pictures is probably fed wrongly."""
+"""A teacher that gets fewer of its training pictures right probably receives wrong input."""
 
 log = logging.getLogger("neucodex.train")
 
@@ -40,12 +40,13 @@ Table = np.memmap[Any, np.dtype[np.float16]]
 
 
 def teacher_answers(stage: StageRecipe, data: TrainingData, runs: Path, machine: Machine) -> Answers:
-    """What a stage's teacher says of the fixed views of all training pictures; asked now, if nobody has yet.
+    """The answers of a stage's teacher to the fixed views of all training pictures. They are computed if they are not
+    stored.
 
     Args:
         stage: has a teacher.
         data: pictures, not events.
-        runs: holds the answers, in `teachers/`.
+        runs: the folder of the runs; the answers are in its `teachers/`.
         machine: where the teacher computes.
 
     Raises:
@@ -67,7 +68,7 @@ def teacher_answers(stage: StageRecipe, data: TrainingData, runs: Path, machine:
 
 
 def teacher_licence(stage: StageRecipe) -> tuple[Licence, ...]:
-    """That of a stage's teacher: `teacher_licence`, or what an ONNX file says itself under `source` and `licence`.
+    """The licence of a stage's teacher: `teacher_licence`, or an ONNX file's own metadata `source` and `licence`.
 
     Raises:
         ConfigError: the text or the teacher cannot be read.
@@ -81,13 +82,13 @@ def teacher_licence(stage: StageRecipe) -> tuple[Licence, ...]:
         return ()
     try:
         said = {entry.key: entry.value for entry in onnx.load(str(path), load_external_data=False).metadata_props}
-    except Exception as error:  # a different type for each way a file can be damaged
+    except Exception as error:  # a different type for each kind of damage
         raise ConfigError(f"teacher {path} is no ONNX file ({error})") from None
     return (Licence(said["source"], said["licence"], "teacher"),) if {"source", "licence"} <= set(said) else ()
 
 
 def _key(stage: StageRecipe, data: TrainingData) -> str:
-    """A digest of all that decides the answers."""
+    """A digest of everything that determines the answers."""
     decisive = {
         "teacher": weights_digest(Path(stage.teacher or "")),
         "input": [stage.teacher_side, stage.teacher_mean, stage.teacher_std],
@@ -123,7 +124,7 @@ def _ask_all(teacher: Classifier, views: Views, data: TrainingData, path: Path, 
 
 
 def _begin(partial: Path, shape: tuple[int, ...]) -> None:
-    """A file of NaN; under another name until all of it is."""
+    """Create a file of NaN. It has another name until it is complete."""
     partial.parent.mkdir(parents=True, exist_ok=True)
     new = partial.with_suffix(".new")
     table: Table = open_memmap(new, mode="w+", dtype=np.float16, shape=shape)

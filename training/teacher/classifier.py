@@ -1,4 +1,4 @@
-"""A picture classifier in an ONNX or TorchScript file, as a function from our pictures to logits."""
+"""Runs a picture classifier from an ONNX or TorchScript file: pictures to logits."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from training.recipe import StageRecipe
 TORCHSCRIPT = (".pt", ".ts")
 
 INPUT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
-"""What a graph may take. One that takes uint8 takes the picture itself, 0 to 255, and is not normalised for."""
+"""Input types of a graph. uint8 means the picture itself, 0 to 255, without normalisation."""
 
 LEAST_PROBABILITY = 1e-7
 
 
 @dataclass(frozen=True)
 class _Network:
-    """What a file holds.
+    """A classifier read from a file.
 
     run: a batch [B, C, H, W] of its own type to [B, classes] float32.
-    size: the height and width that it is made for; None for any.
+    size: its height and width; None for any.
     takes_bytes: uint8, not normalised.
     """
 
@@ -40,11 +40,11 @@ class _Network:
 
 
 class Classifier:
-    """A teacher that is asked.
+    """A loaded teacher.
 
     Args:
         stage: names its file, and says what it takes.
-        classes: that it must know, in the order of the data set's.
+        classes: its classes, in the order of the data set's.
         device: for TorchScript, and for ONNX where onnxruntime knows it.
 
     Raises:
@@ -94,7 +94,7 @@ class Classifier:
         return resized if self._network.takes_bytes else (resized.float() / 255.0 - mean) / std
 
     def _probe(self, classes: int) -> bool:
-        """Ask it once, about noise; returns whether it answers with probabilities."""
+        """Run it once on noise; return whether its answers are probabilities."""
         channels = len(self._stage.teacher_mean)
         noise = torch.randint(0, 256, (2, channels, 32, 32), generator=torch.Generator().manual_seed(0))
         try:
@@ -126,7 +126,7 @@ def _onnx(path: Path, device: torch.device) -> _Network:
     providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=[*providers, "CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises a different type for each way a file can be damaged
+    except Exception as error:  # onnxruntime raises a different type for each kind of damage
         raise ConfigError(f"teacher {path} is no ONNX file that onnxruntime runs ({error})") from None
     first, *others = session.get_inputs()
     if others or len(first.shape) != 4 or first.type not in INPUT_TYPES:

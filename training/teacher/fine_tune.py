@@ -26,12 +26,12 @@ log = logging.getLogger("neucodex.train")
 
 WARMUP_STEPS = 100
 SHIFT = 3 / 32
-"""Of a picture's side, either way; what comes in is its reflection."""
+"""The largest shift, as a share of a picture's side. The margin is its reflection."""
 
 
 @dataclass(frozen=True)
 class FineTuning:
-    """What decides the outcome, beside the data and the network's first weights.
+    """The settings of a fine-tuning.
 
     side: of the pictures as the network takes them, in pixels.
     learning_rate, readout_rate: at their peak, of the network and of its new classifier; half a cosine down to 0.
@@ -49,7 +49,15 @@ class FineTuning:
 
 
 def fine_tune(network: nn.Module, samples: Samples, settings: FineTuning, folder: Path, machine: Machine) -> None:
-    """Train `network` on pictures, from the checkpoint in `folder` if there is one."""
+    """Train `network` on pictures, from the checkpoint in `folder` if there is one.
+
+    Args:
+        network: it is changed.
+        samples: the training pictures.
+        settings: of the fine-tuning.
+        folder: for the checkpoint.
+        machine: device, precision and ranks.
+    """
     efficientnet.freeze(network)
     network.to(machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = _optimiser(network, settings)

@@ -30,7 +30,7 @@ class Views:
     count: int
 
     def draws(self, views: Tensor, chosen: Tensor) -> Draws:
-        """Of pictures `chosen` [B] in their views `views` [B], int64 both."""
+        """The draws for pictures `chosen` [B] in their views `views` [B], both int64."""
         drawn = self._drawn
         shift = torch.stack([rows[views, chosen] for rows in drawn.shift])
         return Draws(shift, drawn.mirrored[views, chosen], torch.zeros_like(shift, dtype=torch.float32))
@@ -42,7 +42,7 @@ class Views:
 
     @cached_property
     def _drawn(self) -> Draws:
-        """Of all pictures in all views: shift [2, K, N, 1], mirrored [K, N, 1]."""
+        """The draws for all pictures in all views: shift [2, K, N, 1], mirrored [K, N, 1]."""
         each = [draw(self.recipe, self.samples, _generator(view)) for view in range(self.count)]
         mirrored = torch.stack([drawn.mirrored for drawn in each])
         if self.recipe.alternate:
@@ -59,7 +59,7 @@ class Answers:
     logits: NDArray[np.float16]
 
     def of(self, views: Tensor, chosen: Tensor) -> Tensor:
-        """For pictures `chosen` [B] in their views `views` [B]: float32 [B, classes]."""
+        """The answers for pictures `chosen` [B] in their views `views` [B]: float32 [B, classes]."""
         return torch.from_numpy(self.logits[views.numpy(), chosen.numpy()].astype(np.float32))
 
 

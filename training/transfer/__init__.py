@@ -1,1 +1,1 @@
-"""Weights of ordinary networks (a state dict, an ONNX file) as the beginning of ours."""
+"""Starts training from the weights of ordinary networks (a state dict, an ONNX file)."""

@@ -1,7 +1,7 @@
-"""Torchvision's ResNet (of basic blocks) or VGG-16 into our backbone, normalisation and all.
+"""Converts torchvision's ResNet (of basic blocks) or VGG-16 to our backbone, with its normalisation.
 
-The result computes the same with ReLUs in the neurons' places (`neurons = "float"`). Three things are folded into the
-weights on the way: what the other network expects of its input, the threshold, by which a float neuron divides, and a
+The result computes the same if its neurons are ReLUs (`neurons = "float"`). Three things are folded into the
+weights: the other network's input normalisation, the threshold, by which a float neuron divides, and a
 convolution's bias.
 """
 
@@ -26,14 +26,14 @@ from training.transfer.foreign import StateDict
 CLASSIFIERS = ("fc", "classifier")
 
 STEM_REDUCTION = 4
-"""Of each side, by the stem for large pictures."""
+"""The stem for large pictures divides each side by this."""
 
 
 @dataclass(frozen=True)
 class Convention:
-    """What a network was trained on: (pixel * scale - mean) / std, the pixel in 0 to 1.
+    """The input normalisation of a network: (pixel * scale - mean) / std, the pixel in 0 to 1.
 
-    `mean` and `std` are in the order red, green, blue; `bgr` says that the network takes them the other way round.
+    `mean` and `std` are in the order red, green, blue; `bgr` means that the network takes them in reverse order.
     """
 
     scale: float = 1.0
@@ -53,7 +53,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Taken:
-    """What became of a file: whether its classifier fitted, and the names of the tensors that were left."""
+    """The result of an import: whether the classifier fitted, and the names of the tensors that were not used."""
 
     classifier: bool
     left: tuple[str, ...]
@@ -63,7 +63,7 @@ class Taken:
 def take_backbone(
     network: SplitNetwork, state: StateDict, convention: Convention, normalisation: Normalisation, path: Path
 ) -> Taken:
-    """Put a foreign network's weights into ours.
+    """Load another network's weights into ours.
 
     A 7 x 7 kernel becomes one of 3 x 3 where ours has the stem for small pictures. Where the other network pads its
     input with something that is not 0 in ours, the borders differ by that.
@@ -71,8 +71,8 @@ def take_backbone(
     Args:
         network: without a bottleneck.
         state: the tensors, by torchvision's names.
-        convention: what the foreign network takes.
-        normalisation: what ours takes.
+        convention: the input normalisation of the other network.
+        normalisation: that of our network.
         path: for messages.
 
     Raises:

@@ -21,7 +21,7 @@ from shared.models.neuron import Neuron
 from shared.models.split import Entry, SplitNetwork
 
 VALUES_A_BATCH = 1024
-"""Of each channel, at most, that a percentile is taken of."""
+"""The most values of each channel that a percentile is computed from."""
 
 
 @dataclass
@@ -137,7 +137,7 @@ def _percentiles(
 
 
 def _positive_quantile(rows: Tensor, share: float) -> Tensor:
-    """Of the values above 0 of each row; 0 where there is none."""
+    """The quantile of each row's values above 0; 0 if there is none."""
     ordered = rows.sort(dim=1).values
     count = (rows > 0).sum(1)
     at = rows.shape[1] - count + (share * (count - 1).clamp(min=0)).round().long()

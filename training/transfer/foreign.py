@@ -1,4 +1,4 @@
-"""Another framework's weights file as tensors by name, whatever the file's kind."""
+"""Reads weights files of other frameworks as tensors by name."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def read_state(path: Path) -> StateDict:
             values = _unwrapped(torch.load(path, map_location="cpu", weights_only=True))
     except (SafetensorError, OSError, ConfigError) as error:
         raise ConfigError(f"{path} is no weights file ({error})") from None
-    except Exception as error:  # torch and onnx raise a different type for each way a file can be damaged
+    except Exception as error:  # torch and onnx raise a different type for each kind of damage
         raise ConfigError(f"{path} is no weights file, or holds more than weights ({error})") from None
     tensors = {name: value for name, value in values.items() if isinstance(value, Tensor) and value.is_floating_point()}
     return {name.removeprefix("module."): value.detach().float() for name, value in tensors.items()}

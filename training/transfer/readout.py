@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from shared.models.split import SplitNetwork
 
 PENALTY = 3e-3
-"""On half the squared weights of standardised features, against the mean cross-entropy."""
+"""Factor of half the squared weights of standardised features, added to the mean cross-entropy."""
 
 ITERATIONS = 100
 
 
 @torch.no_grad()
 def features(network: SplitNetwork, frames: Tensor) -> Tensor:
-    """What the readout sees of input [B, C, H, W] at the first timestep, a mean over space: [B, F]."""
+    """The readout's features [B, F] of input [B, C, H, W] at the first timestep, a mean over space."""
     edge, cloud, batch = network.edge, network.cloud, len(frames)
     currents = network.currents(frames)[:1]
     spikes, _ = edge(currents, edge.initial_state(batch))

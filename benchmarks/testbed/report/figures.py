@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from benchmarks.testbed.schema import PARTS, Alternative, Testbed, TestbedRun, Trace
+from shared.exit_policy import NEVER, Threshold
 
 LINES = (
     "edge-only", "png", "jpeg-90", "webp-75", "split-float32", "split-packed", "bottleneck-exit", "full",
@@ -136,7 +137,7 @@ def exit_histogram(axes: Axes, testbed: Testbed) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def trace(figure: Figure, found: Trace, names: Sequence[str], threshold: float) -> None:
+def trace(figure: Figure, found: Trace, names: Sequence[str], threshold: Threshold) -> None:
     """A picture, its spikes (a band for each timestep, a row for each channel) and the cloud's confidences."""
     picture, spikes, confidence = figure.subplots(1, 3, width_ratios=(1, 2, 2))
     picture.imshow(_rgb(found.picture))
@@ -149,7 +150,8 @@ def trace(figure: Figure, found: Trace, names: Sequence[str], threshold: float) 
         spikes.axhline(edge * channels - 0.5, color="black", lw=0.5)
     for index in np.argsort(-np.nanmax(found.confidences, axis=0))[:3]:
         confidence.plot(range(1, timesteps + 1), 100 * found.confidences[:, index], "o-", ms=4, label=names[index])
-    confidence.axhline(100 * threshold, color="gray", ls=":")
+    if threshold != NEVER:
+        confidence.axhline(100 * threshold, color="gray", ls=":")
     confidence.set(ylim=(-4, 104), xlabel="timestep", ylabel="confidence, %")
     confidence.xaxis.set_major_locator(MaxNLocator(integer=True))
     confidence.legend()

@@ -25,6 +25,7 @@ def test_a_summary_is_compared_with_the_scans_of_its_samples() -> None:
     sizes = bytes_of(held_out_scans()[:12])
     summary = {"samples": 12, "payload_bytes_per_sample": 10.0, "png_bytes_per_sample": 600.0, "ratio_png": 60.0}
     compared = compared_with_scans(summary)
+    assert compared["picture_size"] == "8 x 8"
     assert compared["png_bytes_per_sample"] == sizes["png"]
     assert compared["ratio_png"] == sizes["png"] / 10
     assert compared["ratio_jpeg"] == sizes["jpeg"] / 10

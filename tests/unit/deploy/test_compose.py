@@ -17,6 +17,7 @@ from edge_client.output_config import OutputConfig
 from shared.flags import from_flags
 from tests.support.prometheus import DEPLOYED, ROOT
 
+MAKEFILE = (ROOT / "Makefile").read_text()
 WHOLE = ("docker-compose.yml", "docker-compose.edge.yml")
 ALL = (*WHOLE, "docker-compose.gpu.yml", "docker-compose.tls.yml", "docker-compose.camera.yml")
 
@@ -124,14 +125,44 @@ def test_the_compose_file_and_the_image_name_the_same_extras() -> None:
     )
 
 
+def test_cuda_is_built_for_gpus_alone() -> None:
+    plain, gpu = (services(file)["cloud"]["build"]["args"] for file in ("docker-compose.yml", "docker-compose.gpu.yml"))
+    assert not {"EXTRA", "TORCH", "TORCH_INDEX"} & plain.keys()
+    assert gpu["EXTRA"] == "cloud-torch"
+    assert gpu["TORCH"] == re.sub(r".*\nTORCH \?= (\S+)\n.*", r"${TORCH:-\1}", MAKEFILE, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("file", ALL)
+def test_every_image_of_ours_may_come_from_a_registry(file: str) -> None:
+    ours = [service["image"] for service in services(file).values() if "build" in service]
+    assert all(image.startswith("${REGISTRY:-}neucodex-") for image in ours)
+    assert ours or file in ("docker-compose.tls.yml", "docker-compose.camera.yml")
+
+
+def test_prometheus_keeps_what_was_asked_for_and_finds_edges_elsewhere() -> None:
+    prometheus = services("docker-compose.yml")["prometheus"]
+    assert {flag.partition("=")[0] for flag in prometheus["command"]} >= {
+        "--storage.tsdb.retention.time", "--storage.tsdb.retention.size",
+    }  # fmt: skip
+    (edges,) = [job for job in jobs() if job["job_name"] == "neucodex-edge"]
+    (files,) = edges["file_sd_configs"]
+    assert files["files"] == ["/edges/*.yml"]
+    assert "${EDGES:-no-edges}:/edges:ro" in prometheus["volumes"]
+
+
 def test_prometheus_looks_where_metrics_are() -> None:
     pair = services("docker-compose.yml")
-    for job in yaml.safe_load((DEPLOYED / "prometheus.yml").read_text())["scrape_configs"]:
+    for job in jobs():
         (found,) = job["dns_sd_configs"]
         (name,) = found["names"]
         assert pair[name]["environment"]["NEUCODEX_METRICS"] == f"0.0.0.0:{found['port']}"
         assert "watch" in pair[name]["networks"]
         assert job["job_name"] == f"neucodex-{name}"
+
+
+def jobs() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = yaml.safe_load((DEPLOYED / "prometheus.yml").read_text())["scrape_configs"]
+    return found
 
 
 def variables(command: click.Command) -> set[str]:

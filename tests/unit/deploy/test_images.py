@@ -52,7 +52,13 @@ def test_only_its_own_dependencies_are_asked_for(side: str) -> None:
     asked = requirements(side)
     assert any(line.startswith("grpcio>=") for line in asked)
     assert not any(line.startswith(("snntorch", "matplotlib", "pytest")) for line in asked)
-    assert any(line.startswith("torch") for line in asked) == (side == "cloud")
+    assert not any(line.startswith("torch") for line in asked)
+
+
+def test_a_cloud_for_gpus_has_what_the_other_has_and_torch() -> None:
+    (torch,) = set(requirements("cloud-torch")) - set(requirements("cloud"))
+    assert torch.startswith("torch>=")
+    assert set(requirements("cloud")) < set(requirements("cloud-torch"))
 
 
 def test_an_extra_that_is_not_there_is_said() -> None:

@@ -20,7 +20,7 @@ from shared.energy import Meter
 from shared.errors import CloudUnavailable, SampleRejected, SourceError
 from shared.metric_table import EDGE_METRICS
 from shared.metrics import Metrics
-from tests.support.processes import DEADLINE
+from tests.support.processes import wait_for
 from tests.unit.edge_client.fakes import sample
 from tests.unit.edge_client.manifests import bundle_without_files, manifest
 
@@ -60,6 +60,7 @@ class Network:
         self.answers = {number: asyncio.Event() for number in held}
         self.failing = failing
         self.begun: list[int] = []
+        self.answered: list[int] = []
         self.most = 0
         self._under_way = 0
 
@@ -74,6 +75,7 @@ class Network:
                 raise SampleRejected("no")
         finally:
             self._under_way -= 1
+        self.answered.append(sample.id)
         return Verdict(sample.id, 0, 0.9, 1, 8, 0.001, "cloud", ())
 
 
@@ -95,9 +97,8 @@ class Run:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(DEADLINE):
-        while not condition():  # noqa: ASYNC110  there is no event for what others write
-            await asyncio.sleep(0.001)
+    """Wait for what the run writes and its source is asked for; a thread looks, so the loop runs on."""
+    await asyncio.to_thread(wait_for, condition, "the run")
 
 
 async def test_a_verdict_is_told_before_the_next_sample_comes() -> None:
@@ -164,7 +165,7 @@ async def test_verdicts_that_are_there_are_told_when_the_run_is_cut_off() -> Non
     going = asyncio.create_task(run.session.classify_all(source, network, 4))  # type: ignore[arg-type]
     await until(lambda: run.told() == ["sample0"] and network.begun == [0, 1, 2, 3, 4])
     network.answers[2].set()
-    await asyncio.sleep(0.01)
+    await until(lambda: 2 in network.answered)
     going.cancel()
     with pytest.raises(asyncio.CancelledError):
         await going

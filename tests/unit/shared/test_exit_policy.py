@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError
-from shared.exit_policy import ExitPolicy, certainty
+from shared.exit_policy import NEVER, ExitPolicy, certainty
+from shared.plain_data import dataclass_from
 
 MEASURES = ["max_probability", "margin", "entropy"]
 distributions = st.lists(st.floats(1e-6, 1.0), min_size=2, max_size=20).map(lambda v: [x / math.fsum(v) for x in v])
@@ -49,6 +50,22 @@ def test_the_confidences_needed_decide_as_all_do(confidences: list[float], measu
 def test_a_threshold_outside_is_refused(threshold: float) -> None:
     with pytest.raises(ConfigError, match=r"0\.\.1"):
         ExitPolicy("max_probability", threshold)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_never_does_not_stop_even_when_fully_certain(measure: str) -> None:
+    policy = ExitPolicy(measure, NEVER)
+    assert not policy.should_stop([1.0, 0.0])
+    assert ExitPolicy(measure, 1.0).should_stop([1.0, 0.0])
+    assert policy.confidences_needed == 1, "the answer's own is enough"
+    assert (str(policy), str(ExitPolicy(measure, 0.9))) == ("never", f"{measure} >= 0.9")
+
+
+@pytest.mark.parametrize("threshold", ["always", "1"])
+def test_another_word_is_refused(threshold: str) -> None:
+    values = {"measure": "margin", "threshold": threshold}
+    with pytest.raises(ConfigError, match="threshold"):
+        dataclass_from(ExitPolicy, values)
 
 
 def test_an_unknown_measure_is_refused() -> None:

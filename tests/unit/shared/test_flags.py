@@ -29,6 +29,7 @@ class Options:
     twice: Annotated[int, Flag("--twice", "Doubled.", type=lambda said: 2 * int(said))] = 0
     keys: Keys = Keys()
     unflagged: int = 7
+    kept: Annotated[bool | None, Flag("--keep/--drop", "Kept or not; neither is said.")] = None
 
 
 def run(*arguments: str, **environment: str) -> tuple[click.testing.Result, list[Options]]:
@@ -62,6 +63,18 @@ def test_the_environment_says_the_same() -> None:
     result, got = run("--place", "here:1", NEUCODEX_COUNT="9", NEUCODEX_SHARE_OF="0.25", NEUCODEX_TOKEN="t")
     assert result.exit_code == 0, result.output
     assert got == [Options((("here", 1),), count=9, share=0.25, keys=Keys(Path("t")))]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "kept"),
+    [((), {}, None), (("--keep",), {}, True), (("--drop",), {}, False), ((), {"NEUCODEX_KEEP": "0"}, False)],
+)
+def test_a_flag_may_be_said_either_way_or_not_at_all(
+    arguments: tuple[str, ...], variables: dict[str, str], kept: bool | None
+) -> None:
+    result, got = run("--place", "here:1", *arguments, **variables)
+    assert result.exit_code == 0, result.output
+    assert got[0].kept is kept
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from shared.bundle import MANIFEST, Bundle, write_codec, write_graphs, write_local_exit, write_parts
 from shared.errors import BundleError, ConfigError
-from shared.exit_policy import ExitPolicy
+from shared.exit_policy import NEVER, ExitPolicy, Threshold
 from shared.manifest import ExecutionSpec, LocalExitSpec
 from shared.models.load import load_network
 from shared.network_spec import BottleneckSpec
@@ -159,6 +160,35 @@ def test_a_wrong_manifest_of_version_1_is_refused(full: Bundle, change: Callable
     (path / MANIFEST).write_text(json.dumps(values))
     with pytest.raises(BundleError, match=named):
         Bundle.open(path)
+
+
+PROMISED = {"calibration": {"promise": "with probability at least 0.9"}}
+NOT_PROMISED = {"calibration": {"promise": None}}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    ("threshold", "measured", "read"),
+    [
+        (1.0, NOT_PROMISED, NEVER),
+        (1.0, {}, NEVER),
+        (1.0, PROMISED, 1.0),
+        (0.9, NOT_PROMISED, 0.9),
+        (NEVER, NOT_PROMISED, NEVER),
+    ],
+)
+def test_a_threshold_of_1_that_nothing_certified_is_never(
+    plain: Bundle, version: int, threshold: Threshold, measured: Values, read: Threshold
+) -> None:
+    policy = ExitPolicy("margin", threshold)
+    settings = replace(plain.settings, exit_policy=policy, measured=measured)
+    bundle = write_parts(plain, plain.manifest.with_execution("spiking", settings), {})
+    bundle = write_local_exit(bundle, replace(SPEC, exit_policy=policy), WEIGHTS, measured)
+    if version == 1:
+        bundle = Bundle.open(as_version_1(bundle))
+    assert bundle.settings.exit_policy == ExitPolicy("margin", read)
+    assert bundle.settings.local_exit is not None
+    assert bundle.settings.local_exit.exit_policy == ExitPolicy("margin", read)
 
 
 def test_an_execution_that_a_network_cannot_have_is_refused(tmp_path: Path) -> None:

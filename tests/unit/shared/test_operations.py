@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
+from shared.models import split as models
 from shared.models.split import SplitNetwork
 from shared.network_spec import SPLITS, BottleneckSpec, LightHeadSpec, NetworkSpec, Shortcut
-from shared.operations import count, dense
+from shared.operations import count, dense, frame_shape, split_shape
 
 EVERY_SPLIT = [(backbone, split) for backbone, splits in SPLITS.items() for split in splits]
 BOTTLENECKS = [None, BottleneckSpec(1, 1), BottleneckSpec(4, 2), BottleneckSpec(3, 4)]
@@ -46,6 +47,15 @@ def test_counts_are_those_of_the_built_network(
         "cloud": dense(spec, "cloud"),
     }
     assert found == hooked(spec)
+    assert_shapes(spec)
+
+
+def assert_shapes(spec: NetworkSpec) -> None:
+    """Those that are counted without torch are those of the built network."""
+    with torch.device("meta"):
+        network = SplitNetwork(spec)
+    assert frame_shape(spec) == network.edge.out_shape
+    assert split_shape(spec) == models.split_shape(spec)
 
 
 def test_the_stem_for_large_pictures() -> None:

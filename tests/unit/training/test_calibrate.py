@@ -4,8 +4,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.exit_policy import certainty
+from shared.exit_policy import NEVER, certainty
 from training.calibrate import (
+    LEAST_FOR_TEMPERATURE,
+    TEMPERATURES,
     calibrate,
     certainties,
     choose_threshold,
@@ -31,7 +33,7 @@ def population(samples: int, seed: int, timesteps: int = 4) -> tuple[np.ndarray,
 def test_the_promise_is_kept() -> None:
     """The share of held-out draws for which early exit costs more than the budget is at most the stated one."""
     budget, failure, draws = 0.02, 0.2, 300
-    logits, labels = population(200_000, seed=0)
+    logits, labels = population(50_000, seed=0)
     certain = certainties("max_probability", cloud_confidences(logits, 1.0))
     right = logits.argmax(-1) == labels
     everyone = np.arange(len(labels))
@@ -67,7 +69,38 @@ def test_too_few_samples_promise_nothing() -> None:
     logits, labels = population(20, seed=3)
     result = calibrate(logits, labels, "margin", budget=0.005, failure=0.1)
     assert result.promise is None
-    assert result.policy.threshold == 1.0
+    assert result.policy.threshold == NEVER
+
+
+@pytest.mark.parametrize("measure", ["max_probability", "margin", "entropy"])
+def test_what_is_not_certified_never_exits_however_certain(measure: str) -> None:
+    labels = np.arange(20) % CLASSES
+    logits = np.tile(300.0 * np.eye(CLASSES)[labels], (4, 1, 1))
+    assert (certainties(measure, cloud_confidences(logits, 1.0)) == 1.0).all()
+    result = calibrate(logits, labels, measure, budget=0.005, failure=0.1)
+    assert (result.policy.threshold, result.mean_timesteps) == (NEVER, 4.0)
+    assert not result.policy.should_stop([1.0, 0.0, 0.0, 0.0, 0.0])
+
+
+@pytest.mark.parametrize(("count", "fitted"), [(LEAST_FOR_TEMPERATURE - 1, False), (LEAST_FOR_TEMPERATURE, True)])
+def test_a_temperature_is_not_fitted_on_a_few_samples(count: int, fitted: bool) -> None:
+    logits, labels = population(count, seed=6)
+    assert (fit_temperature(3.0 * logits, labels) != 1.0) == fitted
+
+
+def test_a_leak_is_not_fitted_on_a_few_samples() -> None:
+    """Five times as many are held out: a fifth gives the leak."""
+    few, many = 5 * LEAST_FOR_TEMPERATURE - 1, 5 * LEAST_FOR_TEMPERATURE
+    logits, labels = steps_of(many, noise=(30.0, 3.0, 1.0, 0.3))
+    assert fit_leak(logits[:, :few], labels[:few]) == 1.0
+    assert fit_leak(logits, labels) < 1.0
+
+
+def test_a_temperature_stays_in_its_range() -> None:
+    logits, labels = population(500, seed=7)
+    always_right = 2.0 * np.eye(CLASSES)[labels][np.newaxis]
+    assert fit_temperature(always_right, labels) == pytest.approx(TEMPERATURES[0], rel=0.01)
+    assert fit_temperature(1000.0 * logits, labels) == pytest.approx(TEMPERATURES[1], rel=0.01)
 
 
 @pytest.mark.parametrize(("budget", "failure", "least"), [(0.005, 0.1, 574), (0.01, 0.1, 287), (0.3, 0.2, 6)])
@@ -87,7 +120,7 @@ def test_a_larger_budget_never_exits_later() -> None:
     assert steps == sorted(steps, reverse=True)
 
 
-@pytest.mark.parametrize("scale", [0.2, 1.0, 5.0])
+@pytest.mark.parametrize("scale", [1.0, 2.0, 8.0])
 def test_the_temperature_undoes_a_scale(scale: float) -> None:
     logits, labels = population(5000, seed=5)
     assert fit_temperature(logits * scale, labels) == pytest.approx(scale * fit_temperature(logits, labels), rel=0.02)

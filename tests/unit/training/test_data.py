@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,14 +10,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edge_client.inputs.pictures import PictureReader
 from shared.bundle import Bundle, write_bundle
-from shared.datasets.events import make_events
+from shared.datasets.event_collector import make_events
 from shared.errors import ConfigError, SourceError
 from shared.network_spec import NetworkSpec
 from tests.support.bundles import make_bundle
 from tests.support.recordings import write_bin
+from tests.unit.edge_client.manifests import manifest
 from training.collect_spikes import bundle_samples
 from training.data import TrainingData, bundle_data, load_parts
+from training.datasets.folder import load_folder
 from training.recipe import DataRecipe
 
 FOLDER = DataRecipe(name="folder", held_out=40)
@@ -103,3 +107,41 @@ def test_a_partial_set_stands_in_for_the_whole_one_where_it_may(tmp_path: Path) 
         bundle_samples(bundle, None, tmp_path)
     train, test = bundle_samples(bundle, None, tmp_path, allow_partial=True)
     assert train.shape == test.shape == (1, 4, 2, 34, 34)
+
+
+def test_hidden_files_and_folders_are_left_out(pictures: Path, caplog: pytest.LogCaptureFixture) -> None:
+    before = load(pictures).digest
+    (pictures / "cats/._000.png").write_bytes(b"\0\5\x16\7")
+    (pictures / ".ipynb_checkpoints").mkdir()
+    (pictures / "dogs/.ipynb_checkpoints").mkdir()
+    (pictures / "dogs/x.png").mkdir()
+    (pictures / "dogs/notes.txt").write_text("")
+    caplog.set_level("INFO")
+    assert load(pictures).digest == before
+    (message,) = caplog.messages
+    assert "1 hidden (" in message
+    assert "2 hidden folders (" in message
+    assert "notes.txt" in message
+
+
+def test_training_reads_a_picture_as_the_edge_does(tmp_path: Path) -> None:
+    """16 bits, and endings that Pillow reads beside the common ones."""
+    for name in ("dark", "light"):
+        (tmp_path / name).mkdir()
+        for number in range(5):
+            value = (number + 10 * (name == "light")) * 4096
+            Image.fromarray(np.full((8, 8), value, np.uint16)).save(tmp_path / name / f"{number}.png")
+    Image.fromarray(np.full((8, 8), 200, np.uint8)).save(tmp_path / "light/5.jfif", format="JPEG")
+    found = load_folder(tmp_path, 8, 1)
+    assert sorted(found.train.frames[:, 0, 0, 0].tolist()) == [0, 16, 32, 48, 160, 176, 192, 200, 208]
+    reader = PictureReader(manifest((1, 8, 8), ("dark", "light")))
+    for path in tmp_path.glob("*/*"):
+        assert reader.read(path).tolist() in [*found.train.frames.tolist(), *found.test.frames.tolist()]
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"red\x1b[31m"])
+def test_a_class_whose_name_is_no_text_is_refused(tmp_path: Path, name: bytes) -> None:
+    make_pictures(tmp_path, cats=5, dogs=5)
+    os.rename(tmp_path / "cats", os.fsencode(tmp_path) + b"/" + name)  # noqa: PTH104  bytes
+    with pytest.raises(SourceError, match=r"(caf\\udce9|red\\x1b\[31m): the name of this folder is no text"):
+        load_folder(tmp_path, 8, 1)

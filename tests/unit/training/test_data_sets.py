@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from shared.datasets import load_split
 from shared.datasets.cifar10 import FOLDER, RECORD_BYTES, RECORDS
-from shared.datasets.events import make_events
+from shared.datasets.event_collector import make_events
 from shared.errors import SourceError
 from tests.support.recordings import write_bin
 from training.commands.data import data

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from edge_client.heads.factory import open_head
 from edge_client.heads.local_exit import open_local_exit
 from shared.bundle import Bundle, write_parts
+from shared.execution import Execution
 from shared.exit_policy import ExitPolicy
 from shared.manifest import EXTRAS
 from shared.network_spec import BottleneckSpec, InputKind
@@ -44,26 +47,56 @@ def data_that(bundle: Bundle) -> TrainingData:
     return TrainingData(*parts, manifest.class_names, manifest.normalisation, simulated=False)
 
 
-@pytest.fixture(params=KINDS)
-def bundle(tmp_path: Path, request: pytest.FixtureRequest) -> Bundle:
-    return make_bundle(
-        tmp_path / "bundle", input_shape=(2, 16, 16), input_kind=request.param, bottleneck=BottleneckSpec(2, 2)
+class Calibrated(NamedTuple):
+    """A bundle with both executions calibrated, and its data, labelled with what `spiking` answers."""
+
+    bundle: Bundle
+    data: TrainingData
+
+    def copy(self, path: Path) -> Bundle:
+        """The same bundle in a folder of its own, to be changed."""
+        shutil.copytree(self.bundle.path, path)
+        return Bundle.open(path)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def calibrated(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Calibrated:
+    bundle = make_bundle(
+        tmp_path_factory.mktemp("calibrated") / "bundle",
+        input_shape=(2, 16, 16),
+        input_kind=request.param,
+        bottleneck=BottleneckSpec(2, 2),
     )
-
-
-def test_the_execution_that_is_right_more_often_is_the_default(bundle: Bundle) -> None:
-    for execution in ("spiking", "rate"):
-        written = add_executions(bundle, data_that(bundle.run_as(execution)), HERE, budget=0.5)  # type: ignore[arg-type]
-        held_out = {name: spec.measured["calibration"] for name, spec in written.manifest.executions.items()}
-        merit = {name: (found["accuracy"], -found["mean_timesteps"]) for name, found in held_out.items()}
-        assert written.manifest.default_execution == written.execution == max(merit, key=merit.__getitem__)
-        assert held_out[execution]["full_accuracy"] == max(found["full_accuracy"] for found in held_out.values())
-        bundle = written.run_as("spiking")
-
-
-def test_what_is_measured_is_what_the_pair_will_run(bundle: Bundle) -> None:
     data = data_that(bundle)
-    written = add_executions(bundle, data, HERE, budget=0.5)
+    old = write_parts(bundle, bundle.manifest, {"codec-spiking": b"old tables", "head-step": b"old graph"})
+    return Calibrated(add_executions(old, data, HERE, budget=0.5), data)
+
+
+@pytest.fixture
+def short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables and exits after a few steps: what they are good for is not looked at here."""
+    monkeypatch.setattr("training.codec_fit.STEPS", 30)
+    monkeypatch.setattr("training.codec_fit.LEAST_STEPS", 30)
+    monkeypatch.setattr("training.local_exit.EPOCHS", (2, 2))
+
+
+def assert_the_better_is_the_default(written: Bundle, right: Execution) -> None:
+    held_out = {name: spec.measured["calibration"] for name, spec in written.manifest.executions.items()}
+    merit = {name: (found["accuracy"], -found["mean_timesteps"]) for name, found in held_out.items()}
+    assert written.manifest.default_execution == max(merit, key=merit.__getitem__)
+    assert held_out[right]["full_accuracy"] == max(found["full_accuracy"] for found in held_out.values())
+
+
+def test_the_execution_that_is_right_more_often_is_the_default(calibrated: Calibrated, tmp_path: Path) -> None:
+    assert_the_better_is_the_default(calibrated.bundle, "spiking")
+    bundle = calibrated.copy(tmp_path / "bundle")
+    written = add_executions(bundle.run_as("spiking"), data_that(bundle.run_as("rate")), HERE, budget=0.5)
+    assert written.execution == written.manifest.default_execution
+    assert_the_better_is_the_default(written, "rate")
+
+
+def test_what_is_measured_is_what_the_pair_will_run(calibrated: Calibrated) -> None:
+    written, data = calibrated
     assert written.manifest.executions.keys() == {"spiking", "rate"}
     test = data.test.frames.numpy()
     for execution in written.manifest.executions:
@@ -82,10 +115,9 @@ def test_what_is_measured_is_what_the_pair_will_run(bundle: Bundle) -> None:
     assert type(execute_bundle(rate)).__name__ == "OnnxRate"
 
 
-def test_what_was_fitted_before_is_gone_until_it_is_fitted_again(bundle: Bundle) -> None:
-    data = data_that(bundle)
-    old = write_parts(bundle, bundle.manifest, {"codec-spiking": b"old tables", "head-step": b"old graph"})
-    written = add_executions(old, data, HERE, budget=0.5)
+@pytest.mark.usefixtures("short_fits")
+def test_what_was_fitted_before_is_gone_until_it_is_fitted_again(calibrated: Calibrated, tmp_path: Path) -> None:
+    written, data = calibrated.copy(tmp_path / "bundle"), calibrated.data
     assert not written.has("codec-spiking")
     assert not written.has("head-step")
     assert not (written.path / "codec-spiking.safetensors").exists()
@@ -108,17 +140,18 @@ def test_what_was_fitted_before_is_gone_until_it_is_fitted_again(bundle: Bundle)
             past = codec.next_context(past, frame)
 
 
+@pytest.mark.usefixtures("short_fits")
 def test_a_bundle_that_can_only_step_gets_that_alone(tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path, bottleneck=None)
-    written = equip(add_executions(bundle, data_that(bundle), HERE, budget=0.5), data_that(bundle), ("onnx",))
+    data = data_that(bundle)
+    written = equip(add_executions(bundle, data, HERE, budget=0.5), data, ("onnx",))
     assert list(written.manifest.executions) == ["spiking"]
     assert {part for part in EXTRAS if written.has(part)} == {"head-embed", "head-step"}
 
 
-def test_the_budget_and_measure_of_before_are_kept(bundle: Bundle) -> None:
-    data = data_that(bundle)
-    first = add_executions(bundle, data, HERE, budget=0.3)
-    again = add_executions(first, data, HERE)
+def test_the_budget_and_measure_of_before_are_kept(calibrated: Calibrated, tmp_path: Path) -> None:
+    first = calibrated.bundle
+    again = add_executions(calibrated.copy(tmp_path / "bundle"), calibrated.data, HERE)
     assert again.manifest == first.manifest
     assert again.fingerprint == first.fingerprint
     assert isinstance(again.settings.exit_policy, ExitPolicy)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edge_client.heads.local_exit import NumpyLocalExit, open_local_exit
 from shared.bundle import MANIFEST, Bundle, write_local_exit
 from shared.errors import BundleError, ConfigError
-from shared.exit_policy import ExitPolicy
+from shared.exit_policy import NEVER, ExitPolicy
 from shared.manifest import LocalExitSpec
 from shared.network_spec import BottleneckSpec, Shape
 from tests.support.bundles import make_bundle
@@ -116,7 +116,8 @@ def test_too_few_samples_give_no_promise() -> None:
     logits, labels = made_up(100, wrong_and_sure=0)
     found = calibrate(logits, np.ones(100, bool), labels, "max_probability", 0.001, 0.1)
     assert found.promise is None
-    assert found.policy.threshold == 1.0
+    assert found.policy.threshold == NEVER
+    assert found.answered == 0.0
 
 
 def with_exit(path: Path) -> Bundle:

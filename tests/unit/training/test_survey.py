@@ -43,16 +43,16 @@ def test_files_that_cannot_be_read_are_named_and_counted(tmp_path: Path) -> None
     make(tmp_path, cat=30, dog=30)
     for i in range(7):
         (tmp_path / "cat" / f"1{i}.png").write_bytes(b"no picture")
-    (tmp_path / "dog" / "photo.heic").write_bytes(b"another format")
-    (tmp_path / "photo.heic").write_bytes(b"beside the classes")
+    (tmp_path / "dog" / "photo.xyz").write_bytes(b"another format")
+    (tmp_path / "photo.xyz").write_bytes(b"beside the classes")
     (tmp_path / "dog" / ".DS_Store").write_bytes(b"hidden")
     survey = survey_folder(tmp_path, lambda *_: None)
     unreadable, ignored = warnings(survey)
-    assert "stop at 7 pictures that cannot be read" in unreadable
-    assert f"{tmp_path / 'cat' / '10.png'}: damaged or not a picture" in unreadable
+    assert "at which training will stop: 7" in unreadable
+    assert f"{tmp_path / 'cat' / '10.png'}: no picture in a format that is known here" in unreadable
     assert "and 2 more" in unreadable
     assert "15.png" not in unreadable
-    assert "2 files .heic" in ignored
+    assert "2 .xyz" in ignored
 
 
 def test_a_folder_without_classes_is_refused(tmp_path: Path) -> None:

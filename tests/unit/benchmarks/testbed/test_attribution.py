@@ -29,12 +29,12 @@ ANSWERED: dict[str, Any] = {
 
 
 def test_the_radio_listens_from_the_first_byte_to_the_verdict() -> None:
-    made = attribute([ANSWERED], PAIR, WIFI, NETWORK, None)
+    made = attribute([ANSWERED], PAIR, WIFI, NETWORK)
     assert made.radio_j[0] == pytest.approx(radio_joules(RADIOS["wifi"], 400, 200, 0.041))
 
 
 def test_the_local_exit_is_charged_where_it_was_asked() -> None:
-    made = attribute([ANSWERED, {**ANSWERED, "local_exits": 0}], PAIR, WIFI, NETWORK, None)
+    made = attribute([ANSWERED, {**ANSWERED, "local_exits": 0}], PAIR, WIFI, NETWORK)
     assert made.macs.tolist() == pytest.approx([1e6 + 5e4, 1e6])
     assert made.compute_j[0] == pytest.approx(compute_joules(1e6 + 5e4, 3 * 2e6))
 
@@ -42,10 +42,10 @@ def test_the_local_exit_is_charged_where_it_was_asked() -> None:
 def test_what_sends_nothing_has_no_radio() -> None:
     here = {**ANSWERED, "answered_by": 0, "message_bytes": 0, "link_up_bytes": 1, "link_down_bytes": 0}
     here.pop("on_air_ms")
-    assert attribute([here], PAIR, WIFI, NETWORK, None).radio_j[0] == 0.0
+    assert attribute([here], PAIR, WIFI, NETWORK).radio_j[0] == 0.0
 
 
 def test_the_parts_add_up_to_the_latency() -> None:
-    made = attribute([ANSWERED], PAIR, WIFI, NETWORK, None)
+    made = attribute([ANSWERED], PAIR, WIFI, NETWORK)
     parts = (made.head_ms, made.encode_ms, made.uplink_ms, made.queue_ms, made.tail_ms, made.downlink_ms, made.other_ms)
     assert sum(float(part[0]) for part in parts) == pytest.approx(50.0)

@@ -15,7 +15,6 @@ from benchmarks.testbed.classifiers import EdgeOnly, Fallback, Float32, PairClas
 from benchmarks.testbed.cpu_throttle import CpuThrottle, ThrottledHead
 from benchmarks.testbed.picture_server import ANSWER
 from benchmarks.testbed.schema import Alternative
-from benchmarks.testbed.whole_network import NetworkAnswer
 from edge_client.inference.sample import Sample
 from edge_client.inference.verdict import Verdict
 from shared.exit_policy import ExitPolicy
@@ -85,7 +84,7 @@ def spending(clock: Clock, answer: Any) -> Callable[..., Any]:
 
 
 async def test_the_whole_network_on_the_edge(clock: Clock, throttle: CpuThrottle) -> None:
-    network: Any = SimpleNamespace(classify=spending(clock, NetworkAnswer((UNSURE[0],))))
+    network: Any = SimpleNamespace(classify=spending(clock, UNSURE))
     row = await EdgeOnly(network, early_exit=False, throttle=throttle).classify(SAMPLE)
     assert row["predicted"] == 1
     waited_off(clock, REST_S)

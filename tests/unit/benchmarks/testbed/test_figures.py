@@ -45,7 +45,7 @@ def test_transit_is_divided_by_the_links_rates_and_parts_add_up() -> None:
         "head_ms": 10.0, "tail_ms": 5.0, "transit_ms": 80.0, "message_bytes": 50_000, "link_up_bytes": 52_000.0,
         "link_down_bytes": 500.0,
     }  # fmt: skip
-    columns = attribute([row], FULL, link, network, None)
+    columns = attribute([row], FULL, link, network)
     assert columns.uplink_ms[0] + columns.downlink_ms[0] == pytest.approx(80.0)
     assert columns.uplink_ms[0] > 3 * columns.downlink_ms[0]
     assert columns.other_ms[0] == pytest.approx(5.0)
@@ -58,9 +58,8 @@ def test_transit_is_divided_by_the_links_rates_and_parts_add_up() -> None:
 def test_parts_that_overlap_are_scaled_to_the_latency() -> None:
     made = made_testbed()
     row = {"timesteps": 2, "latency_ms": 10.0, "head_ms": 10.0, "tail_ms": 10.0, "label": 0, "predicted": 0}
-    columns = attribute([row], FULL, made.links[0], made.networks["bottleneck"], (100, 50))
+    columns = attribute([row], FULL, made.links[0], made.networks["bottleneck"])
     assert (columns.head_ms[0], columns.tail_ms[0]) == (5.0, 5.0)
-    assert (columns.link_up_bytes[0], columns.link_down_bytes[0]) == (100.0, 50.0)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -78,5 +77,5 @@ def test_a_picture_comes_back(channels: int, codec: str, quality: int | None) ->
 def test_bytes_that_are_no_picture_are_refused() -> None:
     with pytest.raises(ValueError, match="no jpeg file"):
         decode(b"nothing", "jpeg", (3, 8, 8))
-    with pytest.raises(ValueError, match="was expected"):
+    with pytest.raises(ValueError, match="cannot reshape"):
         decode(encode(np.zeros((3, 4, 4), np.uint8), "png", None), "png", (3, 8, 8))

@@ -13,12 +13,13 @@ from cloud_server.tails.factory import choose_runtime, make_tail
 from cloud_server.tails.rate import RateTail
 from cloud_server.tails.rate_onnx import OnnxRateNetwork
 from cloud_server.tails.rate_torch import TorchRateNetwork
-from cloud_server.tails.traced import TracedTail
-from shared.bundle import Bundle
-from shared.errors import ConfigError
+from cloud_server.tails.spiking import SpikingTail
+from cloud_server.tails.spiking_onnx import OnnxSpikingTail
+from shared.bundle import Bundle, write_graphs
+from shared.errors import BundleError, ConfigError
 from shared.manifest import Extra
 from tests.support.bundles import make_bundle
-from tests.support.graphs import with_rate_graphs
+from tests.support.graphs import with_rate_graphs, with_tail_step
 
 GRAPHS: tuple[Extra, ...] = ("tail-rate", "tail-rate-int8")
 
@@ -69,15 +70,45 @@ def test_rate_with_a_graph_needs_no_torch(rate: Bundle, monkeypatch: pytest.Monk
             choose_runtime(lacking, config(lacking))
 
 
-@pytest.mark.parametrize("runtime", ["onnx", "onnx-int8"])
-def test_spiking_has_no_graph_for_a_cloud(rate: Bundle, runtime: TailRuntime) -> None:
-    bundle = with_rate_graphs(rate, *GRAPHS).run_as("spiking")
-    assert type(make_tail(bundle, config(bundle))) is TracedTail
-    with pytest.raises(ConfigError, match=f"--runtime {runtime} has no tail for execution spiking"):
-        make_tail(bundle, config(bundle, runtime=runtime))
+def test_spiking_on_a_cpu_takes_onnxruntime_and_else_torch(rate: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    spiking = rate.run_as("spiking")
+    assert type(make_tail(spiking, config(spiking))) is SpikingTail
+    bundle = with_tail_step(spiking)
+    assert choose_runtime(bundle, config(bundle)) == "onnx"
+    assert type(make_tail(bundle, config(bundle))) is OnnxSpikingTail
+    for asked in ({"runtime": "torch"}, {"device": "cuda"}, {"precision": "bf16"}):
+        assert choose_runtime(bundle, config(bundle, **asked)) == "torch"
+    assert type(make_tail(bundle, config(bundle, runtime="torch"))) is SpikingTail
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert choose_runtime(bundle, config(bundle)) == "torch"
+
+
+def test_spiking_with_a_graph_needs_no_torch(rate: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = with_tail_step(rate.run_as("spiking"))
+    monkeypatch.setitem(sys.modules, "torch", None)
+    make_tail(bundle, config(bundle))
+
+
+def test_what_spiking_cannot_be_is_refused(rate: Bundle) -> None:
+    bundle = with_tail_step(rate.run_as("spiking"))
+    with pytest.raises(ConfigError, match="--runtime onnx-int8 has no tail for execution spiking"):
+        make_tail(bundle, config(bundle, runtime="onnx-int8"))
+    with pytest.raises(ConfigError, match="--precision bf16 needs torch"):
+        make_tail(bundle, config(bundle, runtime="onnx", precision="bf16"))
+
+
+def test_a_graph_for_another_tail_is_refused(tmp_path: Path) -> None:
+    bundle, wider = (with_tail_step(make_bundle(tmp_path / str(width), width=width)) for width in (4, 8))
+    graph = wider.graph("tail-step")
+    mixed = write_graphs(bundle, {"tail-step": graph})
+    with pytest.raises(BundleError, match=r"does not take tail-step\.onnx"):
+        make_tail(mixed, config(mixed))
 
 
 @pytest.mark.parametrize("runtime", ["onnx", "onnx-int8"])
 def test_a_graph_that_is_asked_for_and_missing_is_said(rate: Bundle, runtime: TailRuntime) -> None:
     with pytest.raises(ConfigError, match=rf"no tail-rate.*\.onnx for --runtime {runtime}:"):
         make_tail(rate, config(rate, runtime=runtime))
+    spiking = rate.run_as("spiking")
+    with pytest.raises(ConfigError, match=r"no tail-step\.onnx for --runtime onnx:"):
+        make_tail(spiking, config(spiking, runtime="onnx"))

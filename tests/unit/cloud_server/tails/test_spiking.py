@@ -9,13 +9,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from cloud_server.tails.base import Tail, total_weights
 from cloud_server.tails.cuda_graph import CudaGraphTail
 from cloud_server.tails.invariant import InvariantTail
-from cloud_server.tails.spiking import SpikingTail, total_weights
-from cloud_server.tails.traced import TracedTail
+from cloud_server.tails.spiking import SpikingTail
+from cloud_server.tails.spiking_onnx import OnnxSpikingTail
 from shared.bundle import Bundle
 from shared.models.load import load_cloud
 from tests.support.bundles import make_bundle, retuned
+from tests.support.graphs import with_tail_step
 from tests.support.known import SAMPLES, TOLERANCE, known_frames
 from training.executed import running_answers
 
@@ -42,13 +44,22 @@ def answers_of(bundle: Bundle, frames: NDArray[np.uint8]) -> NDArray[np.float32]
     return confidences
 
 
+def made(form: type[SpikingTail | OnnxSpikingTail], bundle: Bundle) -> Tail:
+    """A tail of that form."""
+    if issubclass(form, OnnxSpikingTail):
+        return form(bundle)
+    return CudaGraphTail(bundle, CPU, "fp32", SAMPLES) if issubclass(form, CudaGraphTail) else form(bundle, CPU)
+
+
 @pytest.mark.parametrize("leak", [0.0, 0.25, 1.0])
-@pytest.mark.parametrize("form", [SpikingTail, TracedTail, InvariantTail, CudaGraphTail])
-def test_the_readout_forgets_as_the_training_code_does(tmp_path: Path, form: type[SpikingTail], leak: float) -> None:
-    bundle = retuned(make_bundle(tmp_path), readout_leak=leak, temperature=TEMPERATURE)
+@pytest.mark.parametrize("form", [SpikingTail, InvariantTail, CudaGraphTail, OnnxSpikingTail])
+def test_the_readout_forgets_as_the_training_code_does(
+    tmp_path: Path, form: type[SpikingTail | OnnxSpikingTail], leak: float
+) -> None:
+    bundle = with_tail_step(retuned(make_bundle(tmp_path), readout_leak=leak, temperature=TEMPERATURE))
     frames = known_frames(bundle)
     expected = answers_of(bundle, frames)
-    tail = CudaGraphTail(bundle, CPU, "fp32", SAMPLES) if form is CudaGraphTail else form(bundle, CPU)
+    tail = made(form, bundle)
     slots = tail.slots(SAMPLES)
     slots.reset(range(SAMPLES))
     at = [0] * SAMPLES

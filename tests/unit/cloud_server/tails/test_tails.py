@@ -1,11 +1,7 @@
-"""Tails of other forms against the plain one: recorded and padded, and in lower precision on the bundles that ship."""
+"""Tails of other forms against the plain one: padded, by onnxruntime, and in lower precision, on bundles that ship."""
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,12 +20,11 @@ from cloud_server.tails.cuda_graph import CudaGraphTail
 from cloud_server.tails.factory import make_tail
 from cloud_server.tails.invariant import InvariantTail
 from cloud_server.tails.spiking import SpikingTail
-from cloud_server.tails.traced import TracedTail
+from cloud_server.tails.spiking_onnx import OnnxSpikingTail
 from shared.bundle import Bundle
 from shared.datasets.registry import load_split
 from shared.errors import ConfigError
 from shared.models.load import load_edge
-from tests.support.bundles import make_bundle
 from tests.support.engine import NAME, assert_answer, bundle_metrics, make_request, run_batch
 from tests.support.known import SAMPLES, TOLERANCE
 
@@ -92,7 +87,7 @@ def test_the_result_of_a_step_is_not_changed_by_the_next(bundle, frames, expecte
 
 
 def test_a_device_gets_its_tail(bundle: Bundle) -> None:
-    assert type(make_tail(bundle, CloudConfig((bundle.path,)))) is TracedTail
+    assert type(make_tail(bundle, CloudConfig((bundle.path,)))) is SpikingTail
     assert type(make_tail(bundle, CloudConfig((bundle.path,), batch_invariant=True))) is InvariantTail
 
 
@@ -109,70 +104,30 @@ def test_an_invariant_tail_answers_the_same_bits_in_batches_of_any_size(name: st
         assert np.array_equal(np.concatenate(parts, axis=1), together), size
 
 
+@pytest.mark.parametrize("name", SHIPPED)
+def test_onnxruntime_answers_the_same_bits_in_any_batch_and_on_any_number_of_threads(name: str) -> None:
+    most = 9
+    bundle = Bundle.open(MODELS / name, "spiking")
+    # Two timesteps: the second begins with membranes of the first.
+    frames, tail = random_frames(bundle, most)[:2], OnnxSpikingTail(bundle)
+    together = answers(tail, frames)
+    for threads, size in ((1, 1), (2, 5), (3, 9)):
+        tail.use_threads(threads)
+        parts = [answers(tail, frames[:, first : first + size]) for first in range(0, most, size)]
+        assert np.array_equal(np.concatenate(parts, axis=1), together), (threads, size)
+
+
 @torch.inference_mode()
-def test_company_flips_few_spikes_and_no_prediction(digits: Digits) -> None:
-    spikes = digits.spikes[:, :SOME]
-    tail, pictures = TracedTail(digits.bundle, CPU), spikes.shape[1]
-    alone = np.concatenate([answers(tail, spikes[:, one : one + 1]) for one in range(pictures)], axis=1)
-    batches = [answers(tail, spikes[:, first : first + 32]) for first in range(0, pictures, 32)]
-    together = np.concatenate(batches, axis=1)
-    assert np.array_equal(alone.argmax(-1), together.argmax(-1))
-    assert (np.abs(alone - together).max(-1) > TOLERANCE).mean() <= 0.02
+def test_onnxruntime_flips_few_spikes_and_no_prediction_of_the_bundle_that_ships(digits: Digits) -> None:
+    found = answers(OnnxSpikingTail(digits.bundle), digits.spikes)
+    assert np.array_equal(found.argmax(-1), digits.predictions)
+    assert (np.abs(found - digits.answers).max(-1) > TOLERANCE).mean() <= 0.02
 
 
 @pytest.mark.parametrize("given", [{"threads": 2}, {"device": "cuda"}])
 def test_what_is_not_invariant_is_refused(bundle: Bundle, given: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="--batch-invariant needs"):
         CloudConfig((bundle.path,), batch_invariant=True, **given)
-
-
-@pytest.mark.parametrize(("name", "precision"), [*((name, "fp32") for name in SHIPPED), (DIGITS.name, "bf16")])
-@torch.inference_mode()
-def test_a_recorded_step_is_the_plain_one_bit_for_bit(name: str, precision: Precision) -> None:
-    bundle = Bundle.open(MODELS / name, "spiking")
-    plain, traced = SpikingTail(bundle, CPU, precision), TracedTail(bundle, CPU, precision)
-    for batch in (1, 3):
-        slots = plain.slots(batch)
-        one, other = slots.fresh(batch), slots.fresh(batch)
-        for timestep, frames in enumerate(random_frames(bundle, batch), start=1):
-            expected = plain.step(list(frames), [timestep] * batch, one).confidences
-            assert np.array_equal(traced.step(list(frames), [timestep] * batch, other).confidences, expected)
-            assert torch.equal(one.block, other.block)
-
-
-@torch.inference_mode()
-def test_a_recorded_step_is_one_call(bundle: Bundle, frames: NDArray[np.uint8]) -> None:
-    calls = []
-    for tail in (SpikingTail(bundle, CPU), TracedTail(bundle, CPU)):
-        state, seen = tail.slots(1).fresh(1), list[str]()
-        sys.setprofile(lambda _, event, what, seen=seen: seen.append(str(what)) if event == "c_call" else None)
-        try:
-            tail.step([frames[0, 0]], [1], state)
-        finally:
-            sys.setprofile(None)
-        calls.append(len(seen))
-    plain, traced = calls
-    assert traced < 50 < plain
-
-
-def resident_mb() -> float:
-    """Memory that this process holds, without what waits to be freed and what malloc keeps for later."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def test_a_tail_that_is_dropped_leaves_no_weights_behind(tmp_path: Path) -> None:
-    bundle = make_bundle(tmp_path, split="layer3", width=32)
-    network = SpikingTail(bundle, CPU).network
-    weights_mb = sum(value.numel() * value.element_size() for value in network.parameters()) / 1e6
-    del network
-    assert weights_mb > 8, "a leak must be larger than what memory varies by itself"
-    TracedTail(bundle, CPU)  # libraries that the first one loads stay
-    before = resident_mb()
-    for _ in range(4):
-        TracedTail(bundle, CPU)
-    assert resident_mb() - before < 2 * weights_mb
 
 
 def test_float32_is_not_tf32(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,8 +149,13 @@ class Digits:
     spikes: NDArray[np.uint8]
     """[T, N, C, H, W]"""
     labels: NDArray[np.int64]
-    predictions: NDArray[np.int64]
-    """[T, N]"""
+    answers: NDArray[np.float32]
+    """[T, N, classes]"""
+
+    @property
+    def predictions(self) -> NDArray[np.int64]:
+        """[T, N]"""
+        return self.answers.argmax(-1)
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +172,7 @@ def digits() -> Digits:
             fired, state = edge.step(current, state)
             spikes.append(fired.numpy().astype(np.uint8))
     sent = np.stack(spikes)
-    return Digits(bundle, sent, np.asarray(test.labels), answers(SpikingTail(bundle, CPU), sent).argmax(-1))
+    return Digits(bundle, sent, np.asarray(test.labels), answers(SpikingTail(bundle, CPU), sent))
 
 
 # Of 360 predictions bf16 changed 4, 3, 0, 0 at timesteps 1 to 4, fp16 2, 0, 0, 0 (torch 2.13, AVX512-BF16). A CPU

@@ -14,9 +14,10 @@ from edge_client.inference.sample import Sample
 from edge_client.inputs.base import Unreadable
 from edge_client.inputs.convert import converter
 from edge_client.inputs.factory import open_source
-from edge_client.inputs.images import encoded_sizes, read_picture
+from edge_client.inputs.images import encoded_sizes
 from shared.errors import ConfigError, SourceError
 from shared.manifest import Manifest
+from shared.pictures import read_picture
 from tests.unit.edge_client.manifests import manifest
 
 RGB = manifest((3, 16, 16), ("cat", "dog"))
@@ -60,16 +61,22 @@ def test_damaged_pictures_are_named_and_the_rest_goes_on(tmp_path: Path) -> None
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "2.jpg")
     raw = (tmp_path / "2.jpg").read_bytes()
-    (tmp_path / "2.jpg").write_bytes(raw[: len(raw) // 2])
+    (tmp_path / "2.jpg").write_bytes(raw[:200])  # before its first pixel
     (tmp_path / "3.png").write_bytes(b"")
     (tmp_path / "4.png").write_text("no picture at all")
     (tmp_path / "5.png").write_bytes(whole.read_bytes()[:40])
     save(tmp_path / "6.png")
-    found = take(InputConfig((str(tmp_path), str(tmp_path / "7.png"))))
-    assert [isinstance(item, Sample) for item in found] == [True, False, False, False, False, True, False]
-    assert [Path(item.name).name for item in found] == [*(p.name for p in sorted(tmp_path.iterdir())), "7.png"]
+    found = take(InputConfig((str(tmp_path),)))
+    assert [isinstance(item, Sample) for item in found] == [True, False, False, False, False, True]
+    assert [Path(item.name).name for item in found] == [p.name for p in sorted(tmp_path.iterdir())]
     assert all(item.reason and "\n" not in item.reason for item in found if isinstance(item, Unreadable))
-    assert found[-1] == Unreadable(str(tmp_path / "7.png"), "no such file, and no pattern that matches one")
+
+
+@pytest.mark.parametrize("name", ["7.png", "*.gif", "folder/7.png"])
+def test_a_name_that_stands_for_nothing_is_an_error_before_anything_is_read(tmp_path: Path, name: str) -> None:
+    save(tmp_path / "1.png")
+    with pytest.raises(SourceError, match="no such file, and no pattern that matches one"):
+        take(InputConfig((str(tmp_path), str(tmp_path / name))))
 
 
 def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:

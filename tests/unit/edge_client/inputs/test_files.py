@@ -11,10 +11,11 @@ from PIL import Image
 from edge_client.config import InputConfig
 from edge_client.inference.sample import Sample
 from edge_client.inputs.base import Unreadable, nothing_done
+from edge_client.inputs.factory import open_source
 from edge_client.inputs.files import ListedFiles
 from edge_client.inputs.pictures import PictureReader
 from edge_client.inputs.recordings import RecordingReader
-from shared.errors import ConfigError
+from shared.errors import ConfigError, SourceError
 from tests.unit.edge_client.manifests import manifest
 
 
@@ -90,3 +91,28 @@ def test_the_list_stands_alone() -> None:
             InputConfig(**given)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="--repeat"):
         InputConfig(images=("-",), repeat=2)
+
+
+def test_hidden_files_are_no_pictures(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    (folder / "._a.png").write_bytes(b"\0\5\x16\7")
+    (folder / ".ipynb_checkpoints").mkdir()
+    (folder / "b.png").rename(folder / ".ipynb_checkpoints/b.png")
+    (folder / "notes.txt").write_text("")
+    (folder / "x.png").mkdir()
+    found = list(open_source(InputConfig(images=(str(folder),)), manifest()))
+    names = [str(Path(item.name).relative_to(folder)) for item in found]
+    assert names == ["a.png", "more/c.png", "more/d.png", "with space.png"]
+    assert all(isinstance(item, Sample) for item in found)
+    (message,) = [message for message in caplog.messages if "left out" in message]
+    assert "1 hidden (" in message
+    assert "1 of another kind (" in message
+
+
+def test_a_name_that_stands_for_nothing_is_said_at_once(folder: Path) -> None:
+    with pytest.raises(SourceError, match=r"typo\.png: no such file, and no pattern that matches one$"):
+        open_source(InputConfig(images=(f"{folder}/typo.png",)), manifest())
+    with pytest.raises(SourceError, match="nor do the 1 other names"):
+        open_source(InputConfig(images=(f"{folder}/typo.png", f"{folder}/*.gif")), manifest())
+    found = list(open_source(InputConfig(images=(f"{folder}/typo.png", f"{folder}/a.png")), manifest()))
+    assert [type(item) for item in found] == [Unreadable, Sample]

@@ -13,14 +13,17 @@ from hypothesis import strategies as st
 from edge_client.config import InputConfig
 from edge_client.inference.sample import Sample
 from edge_client.inputs.base import Item, Unreadable
+from edge_client.inputs.convert import converter
 from edge_client.inputs.factory import open_source
 from edge_client.inputs.recordings import RecordingReader
+from shared.binning import Binning
+from shared.datasets.event_collector import collect_arrays, make_events
 from shared.datasets.event_files import read_events
-from shared.datasets.events import bin_events, make_events
+from shared.datasets.events import bin_events
 from shared.errors import ConfigError, SourceError
 from shared.manifest import Manifest
 from tests.support.real_data import ROOT
-from tests.support.recordings import write_bin
+from tests.support.recordings import write_bin, write_dat
 from tests.unit.edge_client.manifests import manifest
 
 SAMPLES = ROOT / "events" / "samples"
@@ -66,7 +69,7 @@ def test_frames_of_equal_count_or_of_equal_time(tmp_path: Path) -> None:
 
 
 def test_what_is_larger_than_the_bundles_input_is_scaled(tmp_path: Path) -> None:
-    large = make_events([0, 99, 50], [0, 0, 49], [1, 1, 0], [0, 1, 2])
+    large = collect_arrays([0, 99, 50], [0, 0, 49], [1, 1, 0], [0, 1, 2])
     reader = RecordingReader(of(10, 1))
     assert np.argwhere(reader.bin(large)[0]).tolist() == [[0, 2, 0], [0, 2, 9], [1, 7, 5]]
     # Of a camera that is larger than what its events reach.
@@ -74,7 +77,7 @@ def test_what_is_larger_than_the_bundles_input_is_scaled(tmp_path: Path) -> None
         [0, 0, 0], [0, 0, 4], [1, 2, 2],
     ]  # fmt: skip
     # What fits is taken as it is.
-    assert reader.bin(make_events([3], [9], [1], [0]))[0, 0, 9, 3] == 1
+    assert reader.bin(collect_arrays([3], [9], [1], [0]))[0, 0, 9, 3] == 1
     with pytest.raises(SourceError, match="lies outside"):
         RecordingReader(of(10, 1), sensor=(20, 20)).bin(large)
     with pytest.raises(SourceError, match="no square"):
@@ -103,11 +106,11 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path: Path) -> No
     (tmp_path / "clip.xyz").write_bytes(b"12345")
     write_bin(tmp_path / "none.bin", events(0))
     write_bin(tmp_path / "whole.bin", events())
-    names = ("torn.bin", "empty.npz", "clip.xyz", "none.bin", "missing.dat", "whole.bin")
+    names = ("torn.bin", "empty.npz", "clip.xyz", "none.bin", "whole.bin")
     *wrong, whole = take(InputConfig(events=tuple(str(tmp_path / name) for name in names)), of())
     assert isinstance(whole, Sample)
-    assert whole.id == 5
-    for item, name, reason in zip(wrong, names, ("damaged", "npz", "no reader", "", "cannot be read"), strict=False):
+    assert whole.id == 4
+    for item, name, reason in zip(wrong, names, ("damaged", "npz", "no reader", ""), strict=False):
         assert isinstance(item, Unreadable)
         assert item.name == str(tmp_path / name)
         assert reason in item.reason
@@ -199,9 +202,75 @@ def test_real_frames() -> None:
 @needs_samples
 def test_aedat4_with_and_without_its_reader() -> None:
     (item,) = take(InputConfig(events=(str(SAMPLES / "generic_320x240.aedat4"),)), of(32))
-    if find_spec("aedat") and find_spec("tonic"):
+    if find_spec("aedat"):
         assert isinstance(item, Sample)
         assert item.pixels.sum() > 0
     else:
         assert isinstance(item, Unreadable)
-        assert "pip install '.[events]' aedat" in item.reason
+        assert "pip install '.[events]'" in item.reason
+
+
+def test_what_the_file_says_of_its_sensor_wins_and_the_flag_over_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    corner = make_events([0, 33], [0, 33], [1, 1], [0, 1])
+    for name in ("a", "b"):
+        write_dat(tmp_path / f"{name}.dat", corner, header="% Width 304\n% Height 240\n")
+    said = RecordingReader(of(34, 1)).read(tmp_path / "a.dat")
+    # The longer side is 304, and the picture lies in the middle of the rows.
+    assert np.argwhere(said[0, 0]).tolist() == [[3, 0], [7, 3]]
+    assert "--sensor" not in caplog.text
+    reader = RecordingReader(of(34, 1), sensor=(34, 34))
+    assert [np.argwhere(reader.read(tmp_path / f"{name}.dat")[0, 0]).tolist() for name in "ab"] == [
+        [[0, 0], [33, 33]]
+    ] * 2
+    assert caplog.text.count("--sensor: 34 x 34 stands for the 304 x 240 pixels that") == 1
+
+
+@pytest.mark.parametrize("binning", ["count", "time"])
+def test_a_clock_that_was_set_leaves_no_frame_empty(
+    tmp_path: Path, binning: Binning, caplog: pytest.LogCaptureFixture
+) -> None:
+    jumping = events(4000)
+    jumping["t"][40:] += 3_000_000_000
+    write_dat(tmp_path / "x.dat", jumping)
+    frames = RecordingReader(of(), binning).read(tmp_path / "x.dat")
+    assert frames.sum(axis=(1, 2, 3)).min() > 300
+    assert "x.dat: its clock jumps ahead by 3,000." in caplog.text
+    assert "at event 41" in caplog.text
+
+
+def test_too_large_a_recording_is_one_failed_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_bin(tmp_path / "a.bin", events(100_000))
+    write_bin(tmp_path / "b.bin", events(500))
+    names = tuple(str(tmp_path / name) for name in ("a.bin", "b.bin"))
+    large, small = take(InputConfig(events=names, max_recording=1), of())
+    assert isinstance(large, Unreadable)
+    assert "100,000 events or more, 2 MB in memory: more than --max-recording 1 MB" in large.reason
+    assert isinstance(small, Sample)
+
+    def no_memory(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("edge_client.inputs.recordings.read_recording", no_memory)
+    for item in take(InputConfig(events=names), of()):
+        assert isinstance(item, Unreadable)
+        assert item.reason == "it needs more memory than there is"
+
+
+def test_arrays_go_through_the_same_gate() -> None:
+    given = np.zeros(3, [("x", "f8"), ("y", "i8"), ("t", "i8"), ("p", "i1")])
+    given["p"] = [-1, 1, -1]
+    convert = converter(of(34, 1)).pixels
+    assert convert(given)[0].sum(axis=(1, 2)).tolist() == [1, 2]
+    for field, value, message in (("x", np.nan, "x is nan"), ("y", -1, "y is -1"), ("p", 3, "polarity is 3")):
+        wrong = given.copy()
+        wrong[field][1] = value
+        with pytest.raises(SourceError, match=f"{message} in row 1"):
+            convert(wrong)
+    frames = np.zeros((1, 2, 34, 34))
+    assert not convert(frames).any()
+    for number in (np.nan, -1, 256, 0.5, np.inf):
+        frames[0, 0, 0, 0] = number
+        with pytest.raises(SourceError, match=r"whole numbers in 0\.\.255"):
+            convert(frames)

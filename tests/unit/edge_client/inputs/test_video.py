@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from edge_client.config import InputConfig
 from edge_client.inference.sample import Sample
 from edge_client.inputs.base import Skip, nothing_done
+from edge_client.inputs.capture import Capture
 from edge_client.inputs.factory import open_source
 from edge_client.inputs.video import VideoSource
 from shared.errors import ConfigError, SourceError
@@ -63,15 +63,17 @@ def test_no_frame_is_waited_for_beyond_the_limit(video: Path) -> None:
     class Counted:
         grabbed = 0
 
-        def __init__(self, capture: Any) -> None:
-            self.retrieve, self.release, self._capture = capture.retrieve, capture.release, capture
+        def __init__(self, capture: Capture) -> None:
+            self.picture, self.release, self._capture = capture.picture, capture.release, capture
+            self.frames, self.live = capture.frames, capture.live
 
         def grab(self) -> bool:
             self.grabbed += 1
-            return bool(self._capture.grab())
+            return self._capture.grab()
 
     source = open_source(InputConfig(video=str(video), every=3, limit=2), RGB)
     assert isinstance(source, VideoSource)
+    assert source._capture is not None
     source._capture = counted = Counted(source._capture)  # type: ignore[assignment]
     assert len(list(source)) == 2
     assert counted.grabbed == 4
@@ -82,7 +84,7 @@ def test_what_is_no_video(tmp_path: Path) -> None:
     for wrong in (tmp_path / "x.mp4", tmp_path / "missing.avi"):
         with pytest.raises(SourceError, match=r"--video .*(x\.mp4|missing\.avi): cannot be opened"):
             take(wrong)
-    with pytest.raises(SourceError, match=r"camera 97 cannot be opened: see that it is plugged in"):
+    with pytest.raises(SourceError, match=r"camera97: cannot be opened: see that it is plugged in"):
         open_source(InputConfig(video="97"), RGB)
     with pytest.raises(SourceError, match="takes recordings of events"):
         open_source(InputConfig(video="x.avi"), manifest((2, 16, 16), input_kind="events"))

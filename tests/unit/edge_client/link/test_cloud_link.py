@@ -13,6 +13,7 @@ import pytest
 from edge_client.link.addresses import Target, resolve
 from edge_client.link.backoff import Backoff
 from edge_client.link.cloud_link import CloudLink
+from edge_client.link.patience import AnswerPatience
 from shared.errors import CloudRefused, CloudUnavailable, ConfigError, NeucodexError
 from shared.messages import Ready
 from tests.unit.edge_client.fakes import Clock
@@ -26,13 +27,15 @@ class Scripted:
     def __init__(self, target: Target, refusal: NeucodexError | None) -> None:
         self.target = target
         self.closed = False
+        self.patience: AnswerPatience | None = None
         self._refusal = refusal
         self._on_lost: Callable[[NeucodexError], None] = print
 
-    async def open(self, on_lost: Callable[[NeucodexError], None]) -> Ready:
+    async def open(self, on_lost: Callable[[NeucodexError], None], patience: AnswerPatience | None) -> Ready:
         if self._refusal is not None:
             raise self._refusal
         self._on_lost = on_lost
+        self.patience = patience
         return Ready(1, 1000)
 
     def end(self, why: NeucodexError) -> None:
@@ -66,11 +69,19 @@ async def link(
     deadline_s: float = 5.0,
     clock: Clock | None = None,
     on_change: Callable[[bool], None] = print,
+    patience: AnswerPatience | None = None,
 ) -> AsyncIterator[CloudLink]:
     clock = clock or Clock()
     backoff = Backoff(0.1, 3.0, random.Random(0))
     made = CloudLink(
-        addresses, machines.connect, deadline_s, backoff, on_change=on_change, clock=clock, sleep=clock.sleep
+        addresses,
+        machines.connect,
+        deadline_s,
+        backoff,
+        patience=patience,
+        on_change=on_change,
+        clock=clock,
+        sleep=clock.sleep,
     )
     made.start()
     try:
@@ -107,6 +118,64 @@ async def test_a_try_is_long_enough_for_a_handshake_however_many_machines_there_
     assert machines.within == [try_s] * 21
 
 
+class Slow(Scripted):
+    """Opens when it is told to."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target, None)
+        self.answers = asyncio.Event()
+
+    async def open(self, on_lost: Callable[[NeucodexError], None], patience: AnswerPatience | None) -> Ready:
+        await self.answers.wait()
+        return await super().open(on_lost, patience)
+
+
+class SlowMachines(Machines):
+    """Those whose address is among `slow` answer when they are told to."""
+
+    def __init__(self, *slow: str) -> None:
+        super().__init__()
+        self.slow = slow
+
+    def connect(self, target: Target, within_s: float) -> Any:
+        if target.address not in self.slow:
+            return super().connect(target, within_s)
+        self.tried.append(target.address)
+        self.transports.append(Slow(target))
+        return self.transports[-1]
+
+
+async def test_a_machine_that_does_not_answer_does_not_hold_up_the_next() -> None:
+    machines, clock = SlowMachines("127.0.0.1:1"), Clock()
+    async with link(machines, ONE, TWO, clock=clock) as it:
+        assert (await it.transport(1000.0)).target.address == "127.0.0.2:2"  # type: ignore[attr-defined]
+        while not machines.transports[0].closed:  # noqa: ASYNC110  the slow try is given up
+            await asyncio.sleep(0)
+        assert clock.slept == []
+        # The round is over with the last machine: the next one begins with the first.
+        machines.slow = ()
+        machines.transports[1].end(GONE)
+        assert (await it.transport(1000.0)).target.address == "127.0.0.1:1"  # type: ignore[attr-defined]
+    assert machines.tried == ["127.0.0.1:1", "127.0.0.2:2", "127.0.0.1:1"]
+
+
+async def test_the_machine_after_the_one_that_is_lost_is_next_although_it_was_tried_beside_it() -> None:
+    machines = SlowMachines("127.0.0.1:1", "127.0.0.2:2")
+    async with link(machines, ONE, TWO) as it:
+        while len(machines.transports) < 2:  # noqa: ASYNC110  both are under way
+            await asyncio.sleep(0)
+        for transport in list(machines.transports):  # both open at once: the first is taken
+            transport.answers.set()  # type: ignore[attr-defined]
+        first = await it.transport(1000.0)
+        assert first is machines.transports[0]
+        while not machines.transports[1].closed:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        machines.slow = ()
+        machines.transports[0].end(GONE)
+        await it.transport(1000.0)
+    assert machines.tried == ["127.0.0.1:1", "127.0.0.2:2", "127.0.0.2:2"]
+
+
 async def test_a_lost_stream_is_followed_by_one_at_the_next_address() -> None:
     machines, told = Machines(), list[bool]()
     async with link(machines, ONE, TWO, on_change=told.append) as it:
@@ -121,6 +190,14 @@ async def test_a_lost_stream_is_followed_by_one_at_the_next_address() -> None:
         assert str(it.unavailable_error()) == "gone"
     assert machines.tried == ["127.0.0.1:1", "127.0.0.2:2"]
     assert told == [True, False, True, False]
+
+
+async def test_a_cloud_may_be_left_for_its_silence_only_where_there_is_another() -> None:
+    for addresses in ((ONE,), (ONE, TWO)):
+        machines, patience = Machines(), AnswerPatience()
+        async with link(machines, *addresses, patience=patience) as it:
+            await it.transport(1.0)
+        assert machines.transports[0].patience is (patience if len(addresses) > 1 else None)
 
 
 async def test_pauses_are_short_again_after_a_stream_that_lived() -> None:
@@ -153,7 +230,7 @@ async def test_a_cloud_that_asks_to_be_left_alone_is_unless_there_is_another() -
 
 async def test_no_stream_in_time_says_where_none_was() -> None:
     class Never(Scripted):
-        async def open(self, on_lost: Callable[[NeucodexError], None]) -> Ready:
+        async def open(self, on_lost: Callable[[NeucodexError], None], patience: AnswerPatience | None) -> Ready:
             await asyncio.Event().wait()
             raise AssertionError
 
@@ -213,6 +290,21 @@ async def test_a_link_that_is_closed_says_so_to_who_waits_and_who_asks(lost: boo
                     await asked
 
 
+async def test_a_link_ends_although_its_try_loses_the_cancellation() -> None:
+    class Deaf(Scripted):
+        async def open(self, on_lost: Callable[[NeucodexError], None], patience: AnswerPatience | None) -> Ready:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise GONE from None
+            raise AssertionError
+
+    async with link(Machines(), ONE, TWO) as it:
+        it._connect = lambda target, within_s: Deaf(target, None)  # type: ignore[method-assign,assignment]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+
 async def test_names_are_tried_machine_by_machine() -> None:
     targets = await resolve([("localhost", 7), ("127.0.0.1", 8)], random.Random(0))
     assert targets[-1] == Target("127.0.0.1:8", "127.0.0.1:8")
@@ -252,7 +344,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def test_what_stays_wrong_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     machines = Machines(*[REFUSED] * 20)
     async with link(machines, ONE, TWO) as it:
-        while len(machines.tried) <= 20:  # noqa: ASYNC110
+        while it.current is None:  # noqa: ASYNC110
             await asyncio.sleep(0)
         assert await it.transport(1.0)
     assert warnings(caplog) == ["another bundle"]
@@ -274,12 +366,12 @@ async def test_why_there_is_no_stream_again_is_said_once_for_each_reason_and_out
 
 @pytest.mark.parametrize("lost", [False, True])
 async def test_the_error_says_why_the_last_try_failed(lost: bool) -> None:
-    machines = Machines(*[None] * lost, GONE, ConfigError("--token-file t: cannot be read"))
+    machines = Machines(*[None] * lost, GONE, *[ConfigError("--token-file t: cannot be read")] * 100)
     async with link(machines, ONE) as it:
         if lost:
             await it.transport(1.0)
             machines.transports[0].end(CloudUnavailable("drained"))
-        while len(machines.tried) < 2 + lost:  # noqa: ASYNC110
+        while len(machines.tried) < 3 + lost:  # noqa: ASYNC110  the one before has failed by then
             await asyncio.sleep(0)
         said = str(it.unavailable_error())
     assert said.startswith("drained; " if lost else "no cloud at 127.0.0.1:1 within 5 s: ")

@@ -11,6 +11,7 @@ import pytest
 
 from edge_client.link.base import Reply
 from edge_client.link.grpc_transport import GrpcTransport
+from edge_client.link.patience import AnswerPatience
 from shared.errors import CloudUnavailable, NeucodexError
 from shared.messages import Codec, EdgeMessage, Frame, Ready, Rejection, RejectionCode, StepResult, Stop
 
@@ -244,6 +245,33 @@ async def test_a_task_that_fails_ends_the_stream() -> None:
     transport, lost = GrpcTransport(Broken()), asyncio.get_running_loop().create_future()
     await transport.open(lost.set_result)
     assert "failed here: ZeroDivisionError('unforeseen')" in str(await lost)
+    await transport.close()
+
+
+async def test_a_stream_that_owes_an_answer_for_too_long_is_lost() -> None:
+    call = ScriptedCall()
+    transport, lost = GrpcTransport(call, probe_s=0.01), asyncio.get_running_loop().create_future()
+    await transport.open(lost.set_result, AnswerPatience(0.05))
+    sample = transport.open_sample()
+    sample.send(frame(1))
+    with pytest.raises(CloudUnavailable, match=r"nowhere:1 has owed an answer for 0\.\d s \(--leave-after\)"):
+        await sample.receive(math.inf)
+    assert str(await lost) == str(transport.close_reason)
+    await transport.close()
+
+
+async def test_silence_counts_only_while_an_answer_is_due() -> None:
+    call = ScriptedCall()
+    transport, patience = GrpcTransport(call, probe_s=0.01), AnswerPatience(0.5)
+    await transport.open(print, patience)
+    for number in range(1, 4):
+        sample = transport.open_sample()
+        sample.send(frame(number))
+        call.say(answer(number))
+        await sample.receive(math.inf)
+        sample.stop()
+        await asyncio.sleep(0.3)  # three times: more than the patience in all
+    assert transport.close_reason is None
     await transport.close()
 
 

@@ -33,9 +33,9 @@ def labelled(number: int, label: int) -> Sample:
     return Sample(number, f"sample{number}", label, sample().pixels)
 
 
-def drawn(view: LiveView, encoding: str = "utf-8") -> list[str]:
+def drawn(view: LiveView, encoding: str = "utf-8", width: int = 140) -> list[str]:
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-    console = Console(file=file, width=140, record=True, force_terminal=True)
+    console = Console(file=file, width=width, record=True, force_terminal=True)
     console.print(view)
     return console.export_text().splitlines()
 
@@ -75,6 +75,29 @@ def test_the_link_and_what_went_wrong() -> None:
     assert drawn(view)[-1].strip() == "5 samples, 2.0 per second; 1 failed; 1 unreadable"
     clock.now += 60
     assert "0.0 per second" in drawn(view)[-1]
+
+
+@pytest.mark.parametrize("timesteps", [4, 10])
+def test_it_is_whole_at_80_columns(timesteps: int) -> None:
+    classes = ("grasshopper", "airplane")
+    view = LiveView(classes, timesteps, "resnet18-cifar10 with 127.0.0.1:50051", total=10_000)
+    view.link_changed(True)
+    confidences = [0.5] * (timesteps - 1) + [1.0]
+    for number in range(12):
+        name = Sample(number, f"cifar10/some-folder/with-a-long-name/test/{9000 + number}", 1, sample().pixels)
+        view.classified(name, verdict(*confidences, by="edge" if number == 10 else "cloud", latency_s=1.2345))
+    lines = drawn(view, width=80)
+    head, names, *samples = lines[:10]
+    assert head.split()[-2:] == ["link:", "connected"]
+    assert names.split()[0] == "sample"
+    assert names.split()[-2:] == ["bytes", "ms"]
+    for number, line in enumerate(samples, 4):
+        assert len(line) <= 80
+        assert f"test/{9000 + number} " in line, "the end of a name tells samples apart"
+        assert "airplane (edge)" in line or number != 10
+        assert line.split()[-3:] == ["100%", str(12 * timesteps), "1234.5"]
+        assert "▄" in line
+    assert "mean exit" in " ".join(lines[10:])
 
 
 def test_it_does_not_grow() -> None:

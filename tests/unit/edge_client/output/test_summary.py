@@ -57,6 +57,7 @@ def test_figures_of_a_run_with_early_exit() -> None:
     assert figures["payload_bytes_per_sample"] == 16.0
     assert figures["ratio_float32_feature_map"] == 32 * 16 * 32 * 32 / 64
     assert figures["ratio_packed_spikes"] == (16 * 32 * 32 / 8) / 8
+    assert figures["picture_size"] == "16 x 16"
     assert figures["png_bytes_per_sample"] == 500.0
     assert figures["ratio_png"] == 1500 / 48
     assert figures["ratio_jpeg"] == 900 / 48

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from shared.datasets.event_files import read_bin, read_events
-from shared.datasets.events import Events
+from shared.datasets.event_files import read_events, read_recording
+from shared.datasets.event_type import EVENT, Events
+from shared.datasets.events import bin_events
+from shared.datasets.formats.aedat4 import _camera
 from shared.errors import SourceError
-from tests.support.recordings import write_bin
+from tests.support.recordings import write_bin, write_dat
 from tests.unit.shared.datasets.real_data import SAMPLES, needs_samples
 from tests.unit.shared.datasets.test_events import recordings
 
@@ -21,7 +24,7 @@ def test_bin_round_trip(tmp_path: Path, events: Events) -> None:
     path = tmp_path / "events.bin"
     write_bin(path, events)
     if len(events):
-        np.testing.assert_array_equal(read_bin(path), events)
+        np.testing.assert_array_equal(read_events(path), events)
     else:
         assert path.read_bytes() == b""
 
@@ -36,7 +39,7 @@ def test_bin_layout(tmp_path: Path) -> None:
 def test_bin_clock_overflow_moves_later_events_on(tmp_path: Path) -> None:
     path = tmp_path / "events.bin"
     path.write_bytes(bytes([1, 1, 0, 0, 9, 0, 240, 0, 0, 0, 2, 2, 0, 0, 5]))
-    assert read_bin(path)["t"].tolist() == [9, 8192 + 5]
+    assert read_events(path)["t"].tolist() == [9, 8192 + 5]
 
 
 @pytest.mark.parametrize("content", [b"", b"1234", b"123456"])
@@ -62,8 +65,10 @@ def test_aedat2_bits_and_mirrors(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"plain", "not an AEDAT 2.0 file"),
-        (b"#!AER-DAT3.1\r\n", "AER-DAT3.1"),
+        (b"plain", "damaged, 5 bytes"),
+        (b"plain text", "damaged, 10 bytes"),
+        (b"plain text is no recording of events, not at all", "it has no header"),
+        (b"#!AER-DAT3.1\r\n", "AEDAT 3.1"),
         (aedat2((0, 1)) + b"x", "9 bytes of data"),
         (b"#!AER-DAT2.0\r\n", "damaged, 0 bytes"),
         (b"#!AER-DAT2.0", "damaged, 0 bytes"),
@@ -106,7 +111,7 @@ def test_unknown_and_missing_files(tmp_path: Path) -> None:
         read_events(tmp_path / "a.bin")
 
 
-def test_aedat4_without_tonic_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_aedat4_without_its_reader_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "aedat", None)
     with pytest.raises(SourceError, match=r"'\.\[events\]'"):
         read_events(tmp_path / "a.aedat4")
@@ -127,20 +132,39 @@ def test_real_recordings() -> None:
 
 
 @needs_samples
-def test_own_bin_reader_gives_what_tonics_gives() -> None:
-    tonic_io = pytest.importorskip("tonic.io")
-    path = SAMPLES / "ncaltech101_Faces_easy_image_0001.bin"
-    theirs = tonic_io.read_mnist_file(str(path), np.dtype([("x", int), ("y", int), ("t", int), ("p", int)]))
-    ours = read_events(path)
-    for name, other in (("x", "x"), ("y", "y"), ("t", "t"), ("polarity", "p")):
-        np.testing.assert_array_equal(ours[name], theirs[other])
+@pytest.mark.parametrize(
+    ("name", "count", "first", "sensor"),
+    [
+        ("generic_320x240.aedat4", 111_954, (154, 204, False, 0), (240, 320)),
+        ("davis346_clip.aedat4", 6_676, (215, 164, True, 0), (260, 346)),
+    ],
+)
+def test_aedat4(name: str, count: int, first: object, sensor: tuple[int, int]) -> None:
+    recording = read_recording(SAMPLES / name)
+    assert len(recording.events) == count
+    assert recording.events[0].tolist() == first
+    assert recording.sensor == sensor
 
 
-@needs_samples
-def test_aedat4_through_tonic() -> None:
-    pytest.importorskip("tonic")
-    pytest.importorskip("aedat")
-    events = read_events(SAMPLES / "generic_320x240.aedat4")
-    assert len(events) == 111_954
-    assert events["t"][0] == 0
-    assert events[0].tolist() == (154, 204, False, 0)
+def test_the_camera_of_an_aedat4_file() -> None:
+    """One stream of events, or a refusal that says what there is."""
+    assert _camera({0: {"type": "frame"}, 3: {"type": "events", "width": 640, "height": 480}}) == (3, (480, 640))
+    with pytest.raises(SourceError, match="no stream of events, but frame, imus"):
+        _camera({0: {"type": "frame"}, 1: {"type": "imus"}})
+    two = ((640, 480), (346, 260))
+    with pytest.raises(SourceError, match=r"2 cameras, streams 0 \(640 x 480\), 1 \(346 x 260\): write each"):
+        _camera({number: {"type": "events", "width": w, "height": h} for number, (w, h) in enumerate(two)})
+
+
+def test_a_recording_takes_less_than_three_times_its_size(tmp_path: Path) -> None:
+    path = tmp_path / "x.dat"
+    events = np.zeros(4_000_000, EVENT)
+    events["t"] = np.arange(len(events))
+    write_dat(path, events)
+    del events
+    tracemalloc.start()
+    recording = read_recording(path)
+    bin_events(recording.events, 5, (34, 34), by="time")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * path.stat().st_size

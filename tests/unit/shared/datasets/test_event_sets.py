@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from shared.datasets import DATASETS, list_pieces, load, load_split, make_request
-from shared.datasets.events import ON, make_events
+from shared.datasets.event_collector import make_events
+from shared.datasets.events import ON
 from shared.datasets.simulated import file_name
 from shared.errors import SourceError
 from tests.support.recordings import write_bin

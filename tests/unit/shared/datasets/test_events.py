@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.binning import Binning
-from shared.datasets.events import OFF, ON, Events, bin_events, extent, make_events
+from shared.datasets.event_collector import make_events
+from shared.datasets.event_type import Events
+from shared.datasets.events import OFF, ON, bin_events, extent
 from shared.errors import SourceError
 
 

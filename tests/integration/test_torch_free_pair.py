@@ -1,4 +1,4 @@
-"""An edge in a process where torch cannot be imported, with a real cloud, on the bundle that ships."""
+"""An edge and a cloud in processes where torch cannot be imported, on the bundle that ships, in both executions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ main()
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudProcess]:
-    with cloud_process(tmp_path_factory.mktemp("cloud"), [DIGITS]) as running:
+    folder = tmp_path_factory.mktemp("cloud")
+    with cloud_process(folder, [DIGITS], "--execution", "all", module="tests.support.torch_free_cloud") as running:
         yield running
 
 
@@ -47,8 +48,9 @@ def classify(cloud: str, *flags: str, torch: bool) -> EdgeRun:
     return EdgeRun(done.returncode, done.stdout, done.stderr)
 
 
-def test_it_answers_as_the_edge_with_torch_does(cloud: CloudProcess) -> None:
-    with_torch, without = ("--runtime", "torch"), ("--runtime", "onnx")
+@pytest.mark.parametrize("execution", ["rate", "spiking"])
+def test_it_answers_as_the_edge_with_torch_does(cloud: CloudProcess, execution: str) -> None:
+    with_torch, without = (("--runtime", runtime, "--execution", execution) for runtime in ("torch", "onnx"))
     runs = [classify(cloud.listen, *with_torch, torch=True), classify(cloud.listen, *without, torch=False)]
     for run in runs:
         assert run.code == 0, run.err
