@@ -58,7 +58,7 @@ def read_items(reader: FileReader, number: int, path: Path, skip: Skip, *, torn:
     label = reader.class_names.index(folder) if folder in reader.class_names else None
     try:
         for part in reader.parts(path, torn=torn):
-            yield None if skip(part.name) else Sample(number, part.name, label, part.read(), part.time_s)
+            yield None if skip(part.name) else Sample(number, part.name, label, part.read(), time_s=part.time_s)
             number += 1
     except SourceError as error:
         yield Unreadable(str(path), str(error).removeprefix(f"{path}: "))
