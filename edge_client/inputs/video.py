@@ -101,7 +101,7 @@ class VideoSource(Source):
                         name = f"{self._name}#{frame.number}"
                         taken_at = frame.taken_at if capture.live else None
                         fitted = from_array(frame.picture, self._shape, self._fit)
-                        yield Sample(self._taken - 1, name, None, fitted, taken_at)
+                        yield Sample(self._taken - 1, name, None, fitted, taken_at=taken_at)
                 if self._closed.is_set() or self._enough():
                     return
                 if not capture.live:
