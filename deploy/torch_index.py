@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
@@ -39,17 +40,26 @@ def torch_flags(requirement: str, variables: Mapping[str, str], platform: str = 
     if variables.get("CUDA") or platform != "linux" or _resolve(requirement, "--no-index") == []:
         return []
     index = variables.get("TORCH_CPU_INDEX") or CPU_INDEX
-    flags = ["--index-url", index]
-    for found, chosen in ((_resolve(requirement, *IMPATIENT, *flags), flags), (_resolve(requirement), [])):
-        if found is not None and not any(name.startswith("nvidia-") for name in found):
-            return chosen
+    with tempfile.TemporaryDirectory() as nothing:
+        # Not what pip is set up with beside its index: it would hide that this one cannot be reached.
+        alone = {**variables, "PIP_EXTRA_INDEX_URL": index, "PIP_FIND_LINKS": nothing}
+        if _needs_no_cuda(_resolve(requirement, *IMPATIENT, "--index-url", index, variables=alone)):
+            return ["--index-url", index]
+    if _needs_no_cuda(_resolve(requirement)):
+        return []
     raise SystemExit(CUDA_ONLY.format(index=index))
 
 
-def _resolve(requirement: str, *flags: str) -> list[str] | None:
-    """The names of all packages that pip would install; None where it finds no way."""
+def _needs_no_cuda(found: list[str] | None) -> bool:
+    return found is not None and not any(name.startswith("nvidia-") for name in found)
+
+
+def _resolve(requirement: str, *flags: str, variables: Mapping[str, str] | None = None) -> list[str] | None:
+    """The names of all packages that pip would install; None where it finds no way. `variables` None: ours."""
     pip = [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--report", "-"]
-    done = subprocess.run([*pip, *flags, requirement], check=False, capture_output=True, text=True)  # noqa: S603  pip
+    done = subprocess.run(  # noqa: S603  pip
+        [*pip, *flags, requirement], env=variables, check=False, capture_output=True, text=True
+    )
     if done.returncode:
         return None
     return [package["metadata"]["name"].lower().replace("_", "-") for package in json.loads(done.stdout)["install"]]

@@ -50,10 +50,10 @@ class FileReader(Protocol):
 
 
 def written_at(path: Path) -> float | None:
-    """When a file was last written, in seconds since 1970; None if it is gone."""
+    """When a file was last written, in seconds since 1970; None if there is none."""
     try:
         return path.stat().st_mtime
-    except OSError:
+    except (OSError, ValueError):  # gone, or no name that a file can have
         return None
 
 
@@ -66,11 +66,11 @@ def read_items(reader: FileReader, number: int, path: Path, skip: Skip, *, torn:
     label = reader.class_names.index(folder) if folder in reader.class_names else None
     try:
         for part in reader.parts(path, torn=torn):
-            yield (
-                None
-                if skip(part.name)
-                else Sample(number, part.name, label, part.read(), part.time_s, written_at(path))
-            )
+            if skip(part.name):
+                yield None
+            else:
+                taken_at = written_at(path)
+                yield Sample(number, part.name, label, part.read(), time_s=part.time_s, taken_at=taken_at)
             number += 1
     except SourceError as error:
         yield Unreadable(str(path), str(error).removeprefix(f"{path}: "))

@@ -76,6 +76,10 @@ class Machine:
             "TORCH_CPU_INDEX": cpu,
         }
 
+    def also_knows(self, index: str) -> Machine:
+        self._environment["PIP_EXTRA_INDEX_URL"] = index
+        return self
+
     def choose(self, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "deploy/torch_index.py", TORCH],
@@ -105,6 +109,8 @@ def test_cpu_wheels_are_taken_where_they_are_in_reach(served: str, python: Path)
 
 def test_an_index_that_has_a_cpu_build_will_do(served: str, python: Path, nowhere: str) -> None:
     assert Machine(python, f"{served}/configured-cpu", nowhere).installed() == {"torch": "2.13.0+local"}
+    machine = Machine(python, f"{served}/configured-cpu", nowhere).also_knows(f"{served}/configured-cpu")
+    assert machine.choose().stdout.strip() == "", "pip would try the other one again and again"
 
 
 def test_cuda_is_never_fetched_unasked(served: str, python: Path, nowhere: str) -> None:
