@@ -200,7 +200,7 @@ class OutputConfig:
         bool, Flag("--resume", "Go on where the run that wrote --out stopped: samples in it are done.")
     ] = False
     no_picture_sizes: Annotated[
-        bool, Flag("--no-picture-sizes", "Do not compare with the same pictures as PNG and JPEG.")
+        bool, Flag("--no-picture-sizes", "Do not compare with the same pictures as PNG, JPEG and WebP.")
     ] = False
     radio: Annotated[RadioName, Flag("--radio", "What carries the bytes, to model energy.")] = "none"
     power_meter: Annotated[
