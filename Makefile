@@ -8,10 +8,13 @@ TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 CUDA ?=
 # What `make demo` classifies: a data set, the folder that holds it (digits are inside the package), and a bundle for it.
+# `photographs` are the pictures in examples/. LIVE=1 draws the run on the terminal.
 DATASET ?= digits
 DATA_DIR ?=
 BUNDLE ?= models/resnet18-$(DATASET)
 LIMIT ?=
+LIVE ?=
+PHOTOGRAPHS = examples/photographs
 
 # Where `make certs` writes, and which names and addresses the cloud's certificate is for. EDGE=name adds an edge,
 # RENEW=name renews a certificate, REVOKE=name takes a token back, FORCE=1 replaces the authority.
@@ -160,8 +163,9 @@ audit: setup ## known vulnerabilities of the pinned packages
 	$(AUDIT_VENV)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
 
 demo: $(DEMO_VENV)/.installed ## an edge and a cloud classify the held-out pictures together
-	$(DEMO_VENV)/bin/python -m benchmarks.demo --bundle $(BUNDLE) --dataset $(DATASET) \
-		$(if $(DATA_DIR),--data $(DATA_DIR)) $(if $(LIMIT),--limit $(LIMIT))
+	$(DEMO_VENV)/bin/python -m benchmarks.demo --bundle $(BUNDLE) \
+		$(if $(filter photographs,$(DATASET)),--images $(PHOTOGRAPHS),--dataset $(DATASET)) \
+		$(if $(DATA_DIR),--data $(DATA_DIR)) $(if $(LIMIT),--limit $(LIMIT)) $(if $(LIVE),--live)
 
 bench: setup ## the benchmarks; WHAT=name runs one
 	$(BIN)/neucodex-bench $(or $(WHAT),--help)

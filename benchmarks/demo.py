@@ -1,8 +1,8 @@
-"""`make demo`: a cloud and an edge as two real processes on loopback classify a data set together.
+"""`make demo`: a cloud and an edge as two real processes on loopback classify pictures together.
 
 The edge runs twice. The first run stops samples early, and gives the lines, bytes and latency; the second takes every
-sample to the last timestep, and gives the accuracy that early exit is compared with. Of digits PNG and JPEG are
-those of the 8 x 8 scans, not of their enlargements.
+sample to the last timestep, and gives the accuracy that early exit is compared with. Of digits the picture
+files are those of the 8 x 8 scans, not of their enlargements.
 """
 
 from __future__ import annotations
@@ -29,26 +29,34 @@ START_S = 60.0
 
 @click.command()
 @option("--bundle", type=existing_path, default=Path("models/resnet18-digits"), help="The trained model.")
-@option("--dataset", default="digits", help="Its test part is classified.")
+@option(
+    "--images", type=existing_path, metavar="DIR", help="Classify the pictures in this folder, a subfolder a class."
+)
+@option("--dataset", help="Classify the test part of a data set; digits where neither is given.")
 @option("--data", type=existing_path, help="Where the data set is, if it is not embedded.")
 @option("--limit", type=int, help="Stop after so many samples.")
 @option("--threshold", type=float, help="Certainty (0..1) at which a sample stops; else the bundle's own.")
+@option("--live", is_flag=True, help="Draw the first run on the terminal while it goes on.")
 @execution_option
 @option("--record", type=existing_path, metavar="DIR", help="Also write what was measured to DIR/record.json.")
 def main(
     bundle: Path,
-    dataset: str,
+    images: Path | None,
+    dataset: str | None,
     data: Path | None,
     limit: int | None,
     threshold: float | None,
+    live: bool,
     execution: Execution | None,
     record: Path | None,
 ) -> int:
     """Start a cloud and an edge on this machine, classify, print what it took, end both."""
     end_as_ctrl_c()
     clock = Clock("demo")
-    edge = ["--bundle", str(bundle), "--dataset", dataset]
-    for flag, value in (("--data", data), ("--limit", limit), ("--threshold", threshold)):
+    dataset = dataset or (None if images else DIGITS.name)
+    edge = ["--bundle", str(bundle)]
+    given = {"--images": images, "--dataset": dataset, "--data": data, "--limit": limit, "--threshold": threshold}
+    for flag, value in given.items():
         edge += [] if value is None else [flag, str(value)]
     # One thread: the edge wants the other core of a small machine, and threads that spin for each other starve both.
     flags: list[object] = ["--threads", 1, "--log-level", "warning"]
@@ -62,8 +70,8 @@ def main(
         cloud.wait_ready(START_S)
         click.echo(f"cloud ready at {cloud.listen}, its metrics at http://{cloud.metrics_address}/metrics", err=True)
         edge += ["--cloud", cloud.listen]
-        click.echo(f"\n1 of 2: {dataset} with early exit", err=True)
-        code, early = _edge([*edge, "--metrics", ANY_PORT], Path(folder) / "early.json")
+        click.echo(f"\n1 of 2: {dataset or images} with early exit", err=True)
+        code, early = _edge([*edge, "--metrics", ANY_PORT, *(["--live"] if live else [])], Path(folder) / "early.json")
         if early is None:
             return code
         click.echo("\n2 of 2: the same samples to the last timestep", err=True)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.record import Findings
-from edge_client.inputs.images import encoded_sizes
+from edge_client.inputs.images import FORMATS, encoded_sizes
+from edge_client.output.report import PICTURE_FILES
 from edge_client.output.summary import Summary
 from shared.datasets.digits import FILE, is_test
 
@@ -33,23 +34,22 @@ def bytes_of(scans: NDArray[np.uint8]) -> dict[str, float]:
         scans: uint8 [N, 8, 8], 0..16.
     """
     white = np.rint(scans * (255 / (LEVELS - 1))).astype(np.uint8)
-    files = np.array([encoded_sizes(scan[np.newaxis]) for scan in white], float)
-    bits = ceil(log2(LEVELS))
-    return {"packed": scans[0].size * bits / 8, "png": float(files[:, 0].mean()), "jpeg": float(files[:, 1].mean())}
+    files = [encoded_sizes(scan[np.newaxis]) or {} for scan in white]
+    packed = scans[0].size * ceil(log2(LEVELS)) / 8
+    return {"packed": packed, **{form: float(np.mean([sizes[form] for sizes in files])) for form in FORMATS}}
 
 
 def compared_with_scans(figures: Summary) -> Summary:
-    """A summary of digits whose PNG and JPEG are those of the scans."""
+    """A summary of digits whose picture files are those of the scans."""
     sent = figures["payload_bytes_per_sample"]
     if not sent:
         return figures
     sizes = bytes_of(held_out_scans()[: figures["samples"]])
-    forms = ("png", "jpeg")
     return {
         **figures,
         "picture_size": "8 x 8",
-        **{f"{form}_bytes_per_sample": sizes[form] for form in forms},
-        **{f"ratio_{form}": sizes[form] / sent for form in forms},
+        **{f"{form}_bytes_per_sample": sizes[form] for form in FORMATS},
+        **{f"ratio_{form}": sizes[form] / sent for form in FORMATS},
     }
 
 
@@ -57,5 +57,5 @@ def measure() -> Findings:
     """Sizes of all held-out scans."""
     scans = held_out_scans()
     sizes = bytes_of(scans)
-    named = {"5 bits a pixel": sizes["packed"], "PNG, optimised": sizes["png"], "JPEG q90": sizes["jpeg"]}
+    named = {"5 bits a pixel": sizes["packed"], **{name: sizes[form] for form, name in PICTURE_FILES.items()}}
     return Findings(n={"scans": len(scans)}, results={"mean bytes of a scan": named})

@@ -39,7 +39,7 @@ class OutputConfig:
     ] = False
     broker: MqttOptions = NO_BROKER
     no_picture_sizes: Annotated[
-        bool, Flag("--no-picture-sizes", "Do not compare with the same pictures as PNG and JPEG.")
+        bool, Flag("--no-picture-sizes", "Do not compare with the same pictures as PNG, JPEG and WebP.")
     ] = False
     radio: Annotated[RadioName, Flag("--radio", "What carries the bytes, to model energy.")] = "none"
     power_meter: Annotated[

@@ -41,7 +41,7 @@ class Session:
         status: the line on standard error.
         metrics: of the table EDGE_METRICS, which know the bundle.
         classes: what the label `class` says for each class, see `shared.metrics.class_labels`.
-        picture_sizes: compare with the same pictures as PNG and JPEG.
+        picture_sizes: compare with the same pictures as PNG, JPEG and WebP.
         results: the file that each verdict is appended to.
         energy: charges each verdict.
         on_link: called with True when a stream is open, and with False when it is lost.

@@ -14,7 +14,12 @@ from shared.network_spec import Shape
 from shared.picture_fit import PictureFit
 from shared.pictures import MODES, from_image
 
-JPEG = {"quality": 90, "optimize": True}
+FORMATS: dict[str, dict[str, Any]] = {
+    "png": {"optimize": True},
+    "jpeg": {"quality": 90, "optimize": True},
+    "webp": {"quality": 75},
+}
+"""The files that a picture is compared with, by Pillow's names, and what they are written with."""
 CHANNELS = (1, 3, 4)
 """Of pictures as arrays: grey, RGB, RGBA."""
 
@@ -38,15 +43,15 @@ def from_array(pixels: NDArray[Any], shape: Shape, fit: PictureFit = "cut") -> N
     return from_image(_pillow().fromarray(np.ascontiguousarray(pixels)), shape, fit)
 
 
-def encoded_sizes(pixels: NDArray[np.uint8]) -> tuple[int, int] | None:
-    """The bytes of a picture [C, H, W] as PNG (optimised) and as JPEG of quality 90; None for what is no picture.
+def encoded_sizes(pixels: NDArray[np.uint8]) -> dict[str, int] | None:
+    """The bytes of a picture [C, H, W] in each of `FORMATS`; None for what is no picture.
 
     Also None without Pillow: a comparison is no reason to end a run.
     """
     if pixels.ndim != 3 or pixels.shape[0] not in MODES:
         return None
     try:
-        return len(encoded(pixels, "PNG", optimize=True)), len(encoded(pixels, "JPEG", **JPEG))
+        return {form: len(encoded(pixels, form, **options)) for form, options in FORMATS.items()}
     except ConfigError:
         return None
 

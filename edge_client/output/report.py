@@ -21,6 +21,9 @@ from edge_client.output.summary import Summary
 from shared.errors import OutputError
 from shared.plain_text import plain
 
+PICTURE_FILES = {"png": "PNG", "jpeg": "JPEG (q90)", "webp": "WebP (q75)"}
+"""How the files that pictures are compared with are called."""
+
 SHOWN_NAME = 60
 """Characters of a class name in a line for people."""
 
@@ -230,8 +233,10 @@ def summary_rows(figures: Summary) -> list[tuple[str, str]]:
         ("  as messages / with gRPC and HTTP/2 framing", _sent(figures)),
         ("float32 feature map : frame, per timestep", _show(figures["ratio_float32_feature_map"], ",.0f", "x")),
         ("packed spikes of the split : bytes sent", _show(figures["ratio_packed_spikes"], ",.1f", "x")),
-        (f"{figures['picture_size']} picture as PNG : bytes sent", _picture(figures, "png")),
-        (f"{figures['picture_size']} picture as JPEG (q90) : bytes sent", _picture(figures, "jpeg")),
+        *(
+            (f"{figures['picture_size']} picture as {name} : bytes sent", _picture(figures, form))
+            for form, name in PICTURE_FILES.items()
+        ),
         (
             "latency p50 / p99",
             f"{_show(figures['latency_ms_p50'], '.1f')} / {_show(figures['latency_ms_p99'], '.1f', ' ms')}",

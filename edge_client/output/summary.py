@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, get_args
@@ -11,6 +11,7 @@ from typing import Any, get_args
 import numpy as np
 
 from edge_client.inference.verdict import AnsweredBy, Step, Verdict, exit_step
+from edge_client.inputs.images import FORMATS
 from shared.exit_policy import Threshold
 from shared.manifest import Manifest
 from shared.network_spec import FLOAT_BITS
@@ -23,11 +24,11 @@ Summary = dict[str, Any]
 
 @dataclass(frozen=True)
 class Classified:
-    """One sample with its verdict, and the bytes of the same picture as (PNG, JPEG) where that was asked for."""
+    """One sample with its verdict, and the bytes of the same picture in each format where that was asked for."""
 
     label: int | None
     verdict: Verdict
-    picture_bytes: tuple[int, int] | None = None
+    picture_bytes: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -104,24 +105,22 @@ def _bytes(done: Sequence[Classified], manifest: Manifest) -> Summary:
 
     Per timestep the paper's ratio is bits of the float32 feature map at the split to bits of a frame. The others are
     ratios of sums over the run: of the split's spikes as plain bits for the timesteps used, and of the same pictures as
-    PNG and JPEG, to the encoded spikes that were really sent. `picture_size` says how large those pictures are.
+    files, to the encoded spikes that were really sent. `picture_size` says how large those pictures are.
     """
     sent = sum(sample.verdict.payload_bytes for sample in done)
     packed = prod(manifest.split_shape) / 8 * sum(sample.verdict.timesteps for sample in done)
-    compared = [sample for sample in done if sample.picture_bytes is not None]
-    sent_of_compared = sum(sample.verdict.payload_bytes for sample in compared)
-    png, jpeg = (sum((sample.picture_bytes or (0, 0))[form] for sample in compared) for form in (0, 1))
+    compared = [(sample.picture_bytes, sample.verdict.payload_bytes) for sample in done if sample.picture_bytes]
+    sent_of_compared = sum(payload for _, payload in compared)
+    files = {form: sum(sizes[form] for sizes, _ in compared) for form in FORMATS}
     return {
         "payload_bytes_per_sample": _ratio(sent, len(done)),
         "message_bytes_per_sample": _ratio(sum(sample.verdict.message_bytes for sample in done), len(done)),
         "wire_bytes_per_sample": _ratio(sum(sample.verdict.wire_bytes for sample in done), len(done)),
         "picture_size": " x ".join(map(str, manifest.network.input_shape[1:])),
-        "png_bytes_per_sample": _ratio(png, len(compared)),
-        "jpeg_bytes_per_sample": _ratio(jpeg, len(compared)),
+        **{f"{form}_bytes_per_sample": _ratio(total, len(compared)) for form, total in files.items()},
         "ratio_float32_feature_map": FLOAT_BITS * prod(manifest.split_shape) / prod(manifest.frame_shape),
         "ratio_packed_spikes": _ratio(packed, sent),
-        "ratio_png": _ratio(png, sent_of_compared),
-        "ratio_jpeg": _ratio(jpeg, sent_of_compared),
+        **{f"ratio_{form}": _ratio(total, sent_of_compared) for form, total in files.items()},
     }
 
 

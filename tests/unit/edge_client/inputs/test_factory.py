@@ -229,7 +229,7 @@ def test_sizes_of_the_same_picture() -> None:
     flat, rough = encoded_sizes(grey), encoded_sizes(noise)
     assert flat is not None
     assert rough is not None
-    assert flat[0] < 150
-    assert rough[0] > 3072
-    assert rough[1] < rough[0]
+    assert flat["png"] < 150
+    assert rough["png"] > 3072
+    assert rough["webp"] < rough["jpeg"] < rough["png"]
     assert encoded_sizes(np.zeros((4, 2, 32, 32), np.uint8)) is None

@@ -44,9 +44,9 @@ def verdict(predictions: list[int], certain_at: int | None = None, ms: float = 1
 
 def test_figures_of_a_run_with_early_exit() -> None:
     done = [
-        Classified(3, verdict([3], 1, ms=10.0), (400, 200)),
-        Classified(3, verdict([3, 4, 4], 3, ms=30.0), (600, 400)),
-        Classified(None, verdict([1, 1], 2, ms=20.0), (500, 300)),
+        Classified(3, verdict([3], 1, ms=10.0), {"png": 400, "jpeg": 200, "webp": 100}),
+        Classified(3, verdict([3, 4, 4], 3, ms=30.0), {"png": 600, "jpeg": 400, "webp": 300}),
+        Classified(None, verdict([1, 1], 2, ms=20.0), {"png": 500, "jpeg": 300, "webp": 200}),
     ]
     figures = summarise(done, MANIFEST, facts(failed=1, unreadable=2))
     assert figures["samples"] == 3
@@ -61,6 +61,7 @@ def test_figures_of_a_run_with_early_exit() -> None:
     assert figures["png_bytes_per_sample"] == 500.0
     assert figures["ratio_png"] == 1500 / 48
     assert figures["ratio_jpeg"] == 900 / 48
+    assert figures["ratio_webp"] == 600 / 48
     assert figures["latency_ms_p50"] == pytest.approx(20.0)
     assert figures["latency_ms_p99"] == pytest.approx(29.8)
     assert figures["stage_ms_p50"]["head"] == pytest.approx(1.5)
@@ -136,7 +137,7 @@ def test_lines_for_people_stop_after_the_first_few() -> None:
 
 def test_the_table_holds_every_figure() -> None:
     out = io.StringIO()
-    done = [Classified(3, verdict([3], 1), (400, 200))]
+    done = [Classified(3, verdict([3], 1), {"png": 400, "jpeg": 200, "webp": 100})]
     TextReport(out, NAMES, 4, 0).summary(summarise(done, MANIFEST, facts(simulated=True)))
     text = out.getvalue()
     for part in ("100.00%", "1 (SIMULATED events)", "8,192x", "256.0x", "50.0x (400 bytes)", "10.0 / 10.0 ms"):
