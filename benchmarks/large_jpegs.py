@@ -11,8 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from PIL.Image import Resampling
 
 from benchmarks.record import Findings, Goal
@@ -23,11 +21,7 @@ from shared.datasets.registry import list_pieces, request_for
 from shared.errors import ConfigError
 from shared.manifest import Manifest
 from shared.pictures import from_image, open_picture, read_picture
-from training.data import Samples
-from training.device import Machine
-from training.evaluate import step_logits
-from training.execute import execute_bundle
-from training.executed import read_answers
+from training.collect_spikes import bundle_spikes, cloud_answers
 
 SAME = {
     "airplanes": "airplane", "car_side": "automobile", "ferry": "ship", "ketch": "ship", "schooner": "ship",
@@ -58,7 +52,10 @@ def measure(bundle_path: Path, data: Path, quick: bool) -> Findings:
     pieces = list_pieces(request_for(manifest, "caltech101", data, "test", allow_partial=True))[: 20 if quick else None]
     reduced, whole = (np.stack(read) for read in zip(*_both_ways(pieces, manifest), strict=True))
     differ = (reduced != whole).any(axis=(1, 2, 3))
-    answers = {name: _answers(bundle, frames) for name, frames in (("reduced", reduced), ("whole", whole))}
+    answers = {
+        name: cloud_answers(bundle, bundle_spikes(bundle, frames))
+        for name, frames in (("reduced", reduced), ("whole", whole))
+    }
     known = [
         (number, SAME[CLASSES[piece.label]]) for number, piece in enumerate(pieces) if CLASSES[piece.label] in SAME
     ]
@@ -89,16 +86,6 @@ def _both_ways(pieces: Sequence[Piece], manifest: Manifest) -> Iterator[tuple[Pi
             size = photograph.width * ENLARGED, photograph.height * ENLARGED
             photograph.resize(size, Resampling.BICUBIC).save(file, quality=QUALITY)
             yield read_picture(file, shape, manifest.fit), from_image(open_picture(file), shape, manifest.fit)
-
-
-def _answers(bundle: Bundle, frames: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The class of each picture at the last timestep."""
-    samples = Samples(torch.from_numpy(frames), torch.zeros(len(frames), dtype=torch.int64))
-    machine = Machine(torch.device("cpu"), bfloat16=False)
-    spec = bundle.manifest.network
-    steps = step_logits(execute_bundle(bundle), samples, bundle.manifest.normalisation, spec.input_kind, machine)
-    logits = read_answers(bundle.execution, steps.double(), bundle.settings.readout_leak)
-    return np.asarray(logits[-1].argmax(-1).numpy(), np.int64)
 
 
 def _share(part: int, whole: int) -> float:

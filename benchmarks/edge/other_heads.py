@@ -2,70 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from benchmarks.snntorch_neuron import Leaky
-from edge_client.heads.base import InputArray
-from edge_client.heads.embedding import Embedding
+from edge_client.heads.torch_head import TorchHead
 from shared.bundle import Bundle
-from shared.models.inference import inference_form
 from shared.models.load import load_edge
-from shared.models.split import EdgeNetwork
-from shared.spike_codec import Spikes
 
 
-class OtherHead:
-    """A head of a torch network, whose `step` may be a compiled one."""
-
-    def __init__(self, bundle: Bundle, network: EdgeNetwork, step: Callable[..., Any]) -> None:
-        self._network = network
-        self._embedding = Embedding(bundle.manifest, self._embed)
-        self._step = step
-
-    def start(self, pixels: InputArray) -> OtherRun:
-        """Embed a picture; event frames are embedded when they are due."""
-        with torch.inference_mode():
-            state = tuple(membrane.contiguous() for membrane in self._network.initial_state(1))
-        return OtherRun(self._embedding.of(pixels), self._step, state)
-
-    def _embed(self, frame: NDArray[np.float32]) -> Tensor:
-        with torch.inference_mode():
-            return self._network.embed(torch.from_numpy(frame).unsqueeze(0))[0]
-
-
-class OtherRun:
-    """One sample in an `OtherHead`."""
-
-    def __init__(self, current: Callable[[], Tensor], step: Callable[..., Any], state: Any) -> None:
-        self._current = current
-        self._step = step
-        self._state = state
-
-    def step(self) -> Spikes:
-        """The spikes of the next timestep."""
-        with torch.inference_mode():
-            spikes, self._state = self._step(self._current(), self._state)
-            out: Spikes = spikes[0].numpy().astype(np.uint8)
-        return out
-
-
-def plain_snntorch(bundle: Bundle) -> OtherHead:
+def plain_snntorch(bundle: Bundle) -> TorchHead:
     """The modules as they were trained, `snn.Leaky` in each neuron's place, no fusing, the default memory layout."""
-    network = load_edge(bundle)
-    for neuron in network.neurons:
+    head = TorchHead(bundle)
+    head.network = load_edge(bundle)
+    for neuron in head.network.neurons:
         neuron.recurrence = Leaky(neuron)
-    return OtherHead(bundle, network, network.step)
+    return head
 
 
-def compiled(bundle: Bundle) -> OtherHead:
+def compiled(bundle: Bundle) -> TorchHead:
     """The form for inference under torch.compile, its neurons out of place so that all of it can be fused."""
-    network = inference_form(load_edge(bundle))
-    for neuron in network.neurons:
+    head = TorchHead(bundle)
+    for neuron in head.network.neurons:
         neuron.recurrence = None
-    return OtherHead(bundle, network, torch.compile(network.step, dynamic=False))
+    head.network.step = torch.compile(head.network.step, dynamic=False)  # type: ignore[method-assign]
+    return head
