@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import date
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ DIGITS = Path("models/resnet18-digits")
 RECORDS = Path("benchmarks/records")
 PATH = click.Path(path_type=Path)
 COUNT = click.IntRange(min=1)
+EDGE_PARTS = ("heads", "start-up", "overhead", "lookahead", "cuts", "dead-link")
 
 out_option = option("--out", type=PATH, help="The record's folder.")
 quick_option = option("--quick", is_flag=True, help="Less of everything: does it run, not how fast is it.")
@@ -50,7 +52,68 @@ def _record(what: str, out: Path | None, measure: Callable[[Path], Findings]) ->
     return findings
 
 
-# Each command imports what it alone needs.
+def _benchmark(name: str, what: str, *options: Callable[[Any], Any], module: str | None = None) -> None:
+    """Add a command with --out and `options` that calls `measure` of a module and writes its record.
+
+    The module is imported when the command runs: each imports what it alone needs.
+    """
+
+    def command(out: Path | None, **how: Any) -> None:
+        measure = import_module(f"benchmarks.{module or name.replace('-', '_')}").measure
+        _record(name, out, lambda _: measure(**how))
+
+    for add in (*reversed(options), out_option):
+        command = add(command)
+    main_group.command(name, help=what)(command)
+
+
+_benchmark(
+    "train",
+    "Samples a second of a training step: ours and plain snnTorch, quantised and spiking.",
+    quick_option,
+    option("--threads", type=COUNT, help="CPU threads; PyTorch's choice if not given."),
+    option("--batch", type=click.IntRange(min=2), default=64, help="Samples in a training step."),
+)
+_benchmark(
+    "codec",
+    "Bytes and times of the spike codec and of what else one could send.",
+    quick_option,
+    bundle_option,
+    data_options,
+    option("--allow-partial", is_flag=True, help="Take the data set although recordings of it are missing."),
+    option("--limit", type=COUNT, default=2000, help="Samples of each part."),
+)
+_benchmark("scans", "Bytes of the held-out digits as they were scanned.")
+_benchmark(
+    "large-jpegs",
+    "What it costs in accuracy that large JPEGs are decoded at a part of their size.",
+    quick_option,
+    option("--bundle", type=PATH, default=Path("models/resnet18-cifar10"), help="What classifies."),
+    option("--data", type=PATH, required=True, help="Holds 101_ObjectCategories."),
+)
+_benchmark("messages", "What a frame and its answer cost on the wire beyond the spikes.", quick_option, bundle_option)
+_benchmark(
+    "serving",
+    "Throughput, latency and limits of one cloud process under a fleet, beside the same tail in a bare loop.",
+    quick_option,
+    bundle_option,
+    option("--full-width", is_flag=True, help="Serve an untrained full-width ResNet-18 of CIFAR-10's size instead."),
+    data_options,
+    option("--streams", type=COUNT, multiple=True, help="Streams open at once; 1, 8, 64 and 256 if none."),
+    threads_option,
+    option("--max-batch", type=COUNT, default=32, help="Samples stepped together at most."),
+    option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="What the tails run on."),
+    option("--limit", type=COUNT, help="Pictures sent; all of the test part if not given."),
+)
+_benchmark(
+    "edge",
+    "The edge: its head by each runtime, start and memory; with a cloud: overhead, slow links, a link that is cut.",
+    quick_option,
+    bundle_option,
+    data_options,
+    option("--only", multiple=True, type=click.Choice(EDGE_PARTS), help="One measurement; all if none."),
+    module="edge.measure",
+)
 
 
 @main_group.command("event-simulation")
@@ -63,32 +126,6 @@ def event_simulation(data: Path, out: Path | None) -> None:
     _record("event-simulation", out, lambda folder: measure(folder, data))
 
 
-@main_group.command("train")
-@out_option
-@quick_option
-@option("--threads", type=COUNT, help="CPU threads; PyTorch's choice if not given.")
-@option("--batch", type=click.IntRange(min=2), default=64, help="Samples in a training step.")
-def train(out: Path | None, quick: bool, threads: int | None, batch: int) -> None:
-    """Samples a second of a training step: ours and plain snnTorch, quantised and spiking."""
-    from benchmarks.train import measure  # noqa: PLC0415
-
-    _record("train", out, lambda _: measure(threads, batch, quick))
-
-
-@main_group.command("codec")
-@out_option
-@quick_option
-@bundle_option
-@data_options
-@option("--allow-partial", is_flag=True, help="Take the data set although recordings of it are missing.")
-@option("--limit", type=COUNT, default=2000, help="Samples of each part.")
-def codec(out: Path | None, **how: Any) -> None:
-    """Bytes and times of the spike codec and of what else one could send."""
-    from benchmarks.codec import measure  # noqa: PLC0415
-
-    _record("codec", out, lambda _: measure(**how))
-
-
 @main_group.command("results")
 @option("--models", type=PATH, default=Path("models"), help="The folder with the bundles.")
 @option("--page", type=PATH, default=Path("docs/results.md"), help="The page with the table.")
@@ -97,56 +134,6 @@ def results(models: Path, page: Path) -> None:
     from benchmarks.results import rewrite  # noqa: PLC0415
 
     rewrite(page, models, RECORDS)
-
-
-@main_group.command("scans")
-@out_option
-def scans(out: Path | None) -> None:
-    """Bytes of the held-out digits as they were scanned."""
-    from benchmarks.scans import measure  # noqa: PLC0415
-
-    _record("scans", out, lambda _: measure())
-
-
-@main_group.command("large-jpegs")
-@out_option
-@quick_option
-@option("--bundle", type=click.Path(path_type=Path), default=Path("models/resnet18-cifar10"), help="What classifies.")
-@option("--data", type=click.Path(path_type=Path), required=True, help="Holds 101_ObjectCategories.")
-def large_jpegs(out: Path | None, quick: bool, bundle: Path, data: Path) -> None:
-    """What it costs in accuracy that large JPEGs are decoded at a part of their size."""
-    from benchmarks.large_jpegs import measure  # noqa: PLC0415
-
-    _record("large-jpegs", out, lambda _: measure(bundle, data, quick))
-
-
-@main_group.command("messages")
-@out_option
-@quick_option
-@bundle_option
-def messages(out: Path | None, quick: bool, bundle: Path) -> None:
-    """What a frame and its answer cost on the wire beyond the spikes."""
-    from benchmarks.messages import measure  # noqa: PLC0415
-
-    _record("messages", out, lambda _: measure(bundle, quick))
-
-
-@main_group.command("serving")
-@out_option
-@quick_option
-@bundle_option
-@option("--full-width", is_flag=True, help="Serve an untrained full-width ResNet-18 of CIFAR-10's size instead.")
-@data_options
-@option("--streams", type=COUNT, multiple=True, help="Streams open at once; 1, 8, 64 and 256 if none.")
-@threads_option
-@option("--max-batch", type=COUNT, default=32, help="Samples stepped together at most.")
-@option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="What the tails run on.")
-@option("--limit", type=COUNT, help="Pictures sent; all of the test part if not given.")
-def serving(out: Path | None, bundle: Path, full_width: bool, **settings: Any) -> None:
-    """Throughput, latency and limits of one cloud process under a fleet, beside the same tail in a bare loop."""
-    from benchmarks.serving import measure  # noqa: PLC0415
-
-    _record("serving", out, lambda _: measure(None if full_width else bundle, **settings))
 
 
 @main_group.command("soak")
@@ -158,33 +145,12 @@ def serving(out: Path | None, bundle: Path, full_width: bool, **settings: Any) -
 @option("--streams", type=COUNT, default=64, help="Open at once.")
 @option("--stretch", type=click.FloatRange(min=0.1), default=10.0, help="Seconds of load between two looks.")
 @threads_option
-def soak(out: Path | None, bundle: Path, tiny: bool, **settings: Any) -> int:
+def soak(out: Path | None, **settings: Any) -> int:
     """Send frames for a long time and see whether the cloud grows. Exit code 1 if it does."""
     from benchmarks.soak import measure  # noqa: PLC0415
 
-    findings = _record("soak", out, lambda _: measure(None if tiny else bundle, **settings))
+    findings = _record("soak", out, lambda _: measure(**settings))
     return int(any(goal.met is False for goal in findings.targets))
-
-
-@main_group.command("edge")
-@out_option
-@quick_option
-@bundle_option
-@data_options
-@option(
-    "--only",
-    multiple=True,
-    metavar="NAME",
-    help="One measurement of: heads, start-up, overhead, lookahead, cuts, dead-link.",
-)
-def edge(out: Path | None, only: tuple[str, ...], **settings: Any) -> None:
-    """The edge: its head by each runtime, start and memory; with a cloud: overhead, slow links, a link that is cut."""
-    from benchmarks.edge.measure import MEASUREMENTS, measure  # noqa: PLC0415
-
-    unknown = set(only) - set(MEASUREMENTS)
-    if unknown:
-        raise click.BadParameter(f"--only {', '.join(sorted(unknown))}: known are {', '.join(MEASUREMENTS)}")
-    _record("edge", out, lambda _: measure(only=only, **settings))
 
 
 @main_group.command("testbed")

@@ -35,15 +35,10 @@ def measure(
     limit: int = 2000,
     quick: bool = False,
 ) -> Findings:
-    """Measure all forms.
+    """Measure all forms; `neucodex-bench codec --help` says what each argument is.
 
-    Args:
-        bundle: whose spikes are taken, and whose tables, if it has some.
-        dataset: what it was trained on: the dictionary, and tables it lacks, are fitted to the training part.
-        data: where the data set is.
-        allow_partial: take the data set although recordings of it are missing.
-        limit: samples of each part.
-        quick: few samples, and no tables fitted with less context for comparison.
+    The dictionary, and tables that the bundle lacks, are fitted to the training part of its data set. `quick` takes few
+    samples, and fits no tables with less context for comparison.
     """
     opened = Bundle.open(bundle)
     limit = min(limit, 200) if quick else limit
@@ -127,6 +122,7 @@ def _goals(codec: SpikeCodec, sizes: Any, times: Any, wide: Any) -> list[Goal]:
     mean = sizes["mean"]
     ours, best = mean[CHOICE], min(mean[name] for name in OTHERS if name in mean)
     head = times["head step"][0]
+    beside = f"head {head} us"
     real = {step: times[f"{CHOICE}: {step}"][0] for step in ("encode", "decode")}
     at: dict[str, float | None] = {"encode": None, "decode": None}
     note = "not measured with --quick"
@@ -146,14 +142,7 @@ def _goals(codec: SpikeCodec, sizes: Any, times: Any, wide: Any) -> list[Goal]:
             for step, goal in (("encode", 60), ("decode", 150))
         ),
         *(
-            Goal(
-                f"{step} over a step of the head, this bundle",
-                0.05,
-                round(took / head, 3),
-                "ratio",
-                "lower",
-                f"head {head} us",
-            )
+            Goal(f"{step} over a step of the head, this bundle", 0.05, round(took / head, 3), "ratio", "lower", beside)
             for step, took in real.items()
         ),
     ]

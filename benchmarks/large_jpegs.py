@@ -37,23 +37,23 @@ QUALITY = 90
 LEAST_AGREEMENT = 0.99
 
 
-def measure(bundle_path: Path, data: Path, quick: bool) -> Findings:
+def measure(bundle: Path, data: Path, quick: bool) -> Findings:
     """Answers at the last timestep to the pictures as they are read, and to the same ones decoded whole.
 
     Raises:
         SourceError: the pictures are missing.
         ConfigError: the bundle does not take them.
     """
-    bundle = Bundle.open(bundle_path)
-    manifest = bundle.manifest
+    opened = Bundle.open(bundle)
+    manifest = opened.manifest
     spec = manifest.network
     if spec.input_kind != "static":
-        raise ConfigError(f"bundle {bundle_path} takes events: name one of pictures with --bundle")
+        raise ConfigError(f"bundle {bundle} takes events: name one of pictures with --bundle")
     pieces = list_pieces(request_for(manifest, "caltech101", data, "test", allow_partial=True))[: 20 if quick else None]
     reduced, whole = (np.stack(read) for read in zip(*_both_ways(pieces, manifest), strict=True))
     differ = (reduced != whole).any(axis=(1, 2, 3))
     answers = {
-        name: cloud_answers(bundle, bundle_spikes(bundle, frames))
+        name: cloud_answers(opened, bundle_spikes(opened, frames))
         for name, frames in (("reduced", reduced), ("whole", whole))
     }
     known = [

@@ -75,10 +75,11 @@ class ServingPlan:
 
 
 def measure(
-    bundle: Path | None,
+    bundle: Path,
     dataset: str,
     data: Path | None,
     *,
+    full_width: bool,
     streams: tuple[int, ...],
     threads: int | None,
     max_batch: int,
@@ -86,18 +87,7 @@ def measure(
     limit: int | None,
     quick: bool,
 ) -> Findings:
-    """Measure all of it.
-
-    Args:
-        bundle: the bundle's folder; None for an untrained full-width ResNet-18 of CIFAR-10's size, and noise.
-        dataset: its test part is sent.
-        data: where the data set is; None if it is in the package.
-        streams: open at once, one measurement for each; the plan's if there are none.
-        threads: of a tail step; None leaves one core to the event loop and the generators.
-        max_batch: of the cloud that batches.
-        device: of the tails.
-        limit: of the test part's pictures; None for all.
-        quick: does it run, not how fast is it.
+    """Measure all of it; `neucodex-bench serving --help` says what each argument is.
 
     Raises:
         BundleError, SourceError: the bundle cannot be served, or the data set does not fit it.
@@ -106,7 +96,7 @@ def measure(
     allow_many_files()
     plan = ServingPlan.choose(streams, limit, quick)
     with tempfile.TemporaryDirectory(prefix="neucodex-serving-") as folder:
-        if bundle is None:
+        if full_width:
             opened = untrained_bundle(Path(folder) / "full")
             pictures = list(noise_pictures(opened.manifest.network, min(plan.pictures, NOISE_PICTURES)))
         else:

@@ -53,30 +53,21 @@ GAUGES = {
 
 
 def measure(
-    bundle: Path | None,
+    bundle: Path,
     dataset: str,
     data: Path | None,
     *,
+    tiny: bool,
     frames: int,
     streams: int,
     stretch: float,
     threads: int | None,
 ) -> Findings:
-    """Send frames for a long time and see whether the cloud grows.
-
-    Args:
-        bundle: what is served; None for a tiny untrained network, whose frames cost hardly more than serving them.
-        dataset: its test part is sent.
-        data: where the data set is; None if it is in the package.
-        frames: answered ones after which it ends.
-        streams: open at once.
-        stretch: seconds of load between two looks.
-        threads: of a tail step; None leaves one core free.
-    """
+    """Send frames for a long time and see whether the cloud grows; `neucodex-bench soak --help` names the arguments."""
     allow_many_files()
     layout = Layout.choose(usable_cores(), threads, 32, streams)
     with tempfile.TemporaryDirectory(prefix="neucodex-soak-") as scratch:
-        if bundle is None:
+        if tiny:
             opened = untrained_bundle(Path(scratch) / "tiny", TINY_WIDTH, TINY_SIDE)
             pictures = list(noise_pictures(opened.manifest.network, TINY_PICTURES))
         else:

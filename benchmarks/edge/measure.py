@@ -27,15 +27,7 @@ MEASUREMENTS: dict[str, Callable[[Setup], Measurement]] = {
 
 
 def measure(bundle: Path, dataset: str, data: Path | None, only: Sequence[str], quick: bool) -> Findings:
-    """Run them one after the other.
-
-    Args:
-        bundle: of pictures; its network is what is run.
-        dataset: what the bundle was trained on; its test part is classified.
-        data: where that is.
-        only: names of measurements; all if none.
-        quick: less of everything.
-    """
+    """Run those named in `only`, or all of them, one after the other."""
     allow_many_files()
     with tempfile.TemporaryDirectory(prefix="neucodex-edge-") as folder:
         setup = Setup(bundle, dataset, data, Path(folder), quick)

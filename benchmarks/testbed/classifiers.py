@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import grpc
@@ -91,19 +92,19 @@ async def open_classifier(
             await call.done_writing()
 
 
+@dataclass
 class EdgeOnly:
     """The whole network here."""
 
-    def __init__(self, network: WholeNetwork, early_exit: bool, throttle: CpuThrottle) -> None:
-        self._network = network
-        self._early_exit = early_exit
-        self._throttle = throttle
+    network: WholeNetwork
+    early_exit: bool
+    throttle: CpuThrottle
 
     async def classify(self, sample: Sample) -> SampleRow:
         """See `SampleClassifier`."""
         began = time.perf_counter()
-        found = self._network.classify(sample.pixels, early_exit=self._early_exit)
-        self._throttle.wait()
+        found = self.network.classify(sample.pixels, early_exit=self.early_exit)
+        self.throttle.wait()
         return _answered_here(began, found)
 
 
@@ -172,26 +173,26 @@ class PairClassifier:
         return {**row, **times, "transit_ms": transit, "on_air_ms": verdict.on_air_s * 1000 + latency - answered}
 
 
+@dataclass
 class PictureClassifier:
     """The picture's file to the cloud, which runs the whole network."""
 
-    def __init__(self, call: Any, alternative: Alternative, throttle: CpuThrottle) -> None:
-        assert alternative.codec is not None
-        self._call = call
-        self._codec, self._quality = alternative.codec, alternative.quality
-        self._early_exit = alternative.early_exit
-        self._throttle = throttle
+    call: Any
+    alternative: Alternative
+    throttle: CpuThrottle
 
     async def classify(self, sample: Sample) -> SampleRow:
         """See `SampleClassifier`."""
+        asked = self.alternative
+        assert asked.codec is not None
         began = time.perf_counter()
-        data = encode(sample.pixels, self._codec, self._quality)
-        self._throttle.wait()
+        data = encode(sample.pixels, asked.codec, asked.quality)
+        self.throttle.wait()
         encoded = _ms(began)
-        message = request_picture(self._codec, data, early_exit=self._early_exit)
-        await self._call.write(message)
-        queued, computed, found = read_answer(await self._call.read())
-        self._throttle.wait()
+        message = request_picture(asked.codec, data, early_exit=asked.early_exit)
+        await self.call.write(message)
+        queued, computed, found = read_answer(await self.call.read())
+        self.throttle.wait()
         latency = _ms(began)
         return {
             **_answer(found),
@@ -207,14 +208,13 @@ class PictureClassifier:
         }
 
 
+@dataclass
 class Float32:
     """The split's features as float32, in lockstep, with the uncompressed network's exit."""
 
-    def __init__(self, call: Any, head: ThrottledHead, bundle: Bundle) -> None:
-        self._call = call
-        self._head = head
-        self._policy = bundle.settings.exit_policy
-        self._timesteps = bundle.manifest.network.timesteps
+    call: Any
+    head: ThrottledHead
+    bundle: Bundle
 
     async def classify(self, sample: Sample) -> SampleRow:
         """See `SampleClassifier`."""
@@ -222,18 +222,18 @@ class Float32:
         row |= {"answered_by": CLOUD, "payload_bytes": 0, "message_bytes": 0}
         began = at = time.perf_counter()
         on_air_since, found = 0.0, list[NDArray[np.float32]]()
-        run = self._head.start(sample.pixels)
-        for timestep in range(1, self._timesteps + 1):
+        run = self.head.start(sample.pixels)
+        for timestep in range(1, self.bundle.manifest.network.timesteps + 1):
             features = run.step().astype(np.float32)
             row["head_ms"] += _ms(at)
             at = time.perf_counter()
             message = request_features(timestep, features)
-            self._head.throttle.wait()
+            self.head.throttle.wait()
             row["encode_ms"] += _ms(at)
             at = time.perf_counter()
             on_air_since = on_air_since or at
-            await self._call.write(message)
-            queued, computed, answer = read_answer(await self._call.read())
+            await self.call.write(message)
+            queued, computed, answer = read_answer(await self.call.read())
             row["transit_ms"] += max(_ms(at) - queued - computed, 0.0)
             row["queue_ms"] += queued
             row["tail_ms"] += computed
@@ -241,9 +241,9 @@ class Float32:
             row["message_bytes"] += len(message)
             at = time.perf_counter()
             found.append(answer[0])
-            if self._policy.should_stop(tuple(answer[0].tolist())):
+            if self.bundle.settings.exit_policy.should_stop(tuple(answer[0].tolist())):
                 break
-        self._head.throttle.wait()
+        self.head.throttle.wait()
         ended = {"head_steps": len(found), "latency_ms": _ms(began), "on_air_ms": _ms(on_air_since)}
         return {**row, **_answer(found), **ended}
 

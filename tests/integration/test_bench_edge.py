@@ -34,4 +34,4 @@ def test_an_unknown_measurement_is_named() -> None:
     done = CliRunner().invoke(main_group, ["edge", "--only", "speed"])
     assert done.exit_code == 2
     assert "speed" in done.output
-    assert "overhead, lookahead, cuts, dead-link" in done.output
+    assert "'overhead', 'lookahead', 'cuts', 'dead-link'" in done.output

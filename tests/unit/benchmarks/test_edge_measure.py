@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.__main__ import EDGE_PARTS
 from benchmarks.edge import measure as all_of_them
 from benchmarks.edge.base import Measurement, Setup
 from benchmarks.record import Goal
@@ -35,3 +36,7 @@ def test_a_part_that_fails_takes_nothing_from_the_others(
     assert (missing.measured, missing.met, missing.note) == (None, None, "CloudUnavailable: nobody answers")
     assert met == TARGET
     assert "1 of 2, first: CloudUnavailable: nobody answers" in capsys.readouterr().err
+
+
+def test_the_command_names_all_of_them() -> None:
+    assert tuple(all_of_them.MEASUREMENTS) == EDGE_PARTS
