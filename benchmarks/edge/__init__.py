@@ -1,1 +1,1 @@
-"""`neucodex-bench edge`: one module for each thing that is measured, each with `measure` that gives `Measurement`s."""
+"""`neucodex-bench edge`: one module for each thing that is measured, each with a `measure` that gives `Findings`."""

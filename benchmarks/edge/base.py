@@ -1,15 +1,13 @@
-"""What one measurement adds to the record of `neucodex-bench edge`."""
+"""What the measurements of `neucodex-bench edge` share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.record import Goal
 from edge_client.config import EdgeConfig
 from edge_client.link.security import LinkSecurity
 from shared.bundle import Bundle
@@ -30,15 +28,6 @@ class Setup:
     data: Path | None
     folder: Path
     quick: bool
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """`n` and `results` stand under the measurement's name."""
-
-    n: Mapping[str, Any]
-    results: Mapping[str, Any]
-    targets: Sequence[Goal] = ()
 
 
 def edge_config(bundle: Bundle, address: str, **options: Any) -> EdgeConfig:

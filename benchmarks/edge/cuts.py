@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.edge.base import QUIET_CLOUD, Measurement, Setup
+from benchmarks.edge.base import QUIET_CLOUD, Setup
 from benchmarks.edge.pictures import write_pictures
 from benchmarks.links.process import LinkProcess
 from benchmarks.links.proxy import CUTS, Cut
 from benchmarks.processes import CloudProcess, EdgeProcess
-from benchmarks.record import Goal
+from benchmarks.record import Findings, Goal
 from edge_client.heads.local_exit import open_local_exit
 from shared.bundle import Bundle
 
@@ -52,7 +52,7 @@ def plan(samples: int, cuts: int, kills: int, seconds: tuple[float, float], chan
     ]
 
 
-def measure(setup: Setup) -> Measurement:
+def measure(setup: Setup) -> Findings:
     """The same pictures over a whole link and over one in trouble: by an edge that waits and one that falls back."""
     samples, cuts, kills, seconds = (60, 3, 1, (0.2, 0.5)) if setup.quick else (2000, 20, 5, (1.0, 10.0))
     troubles = plan(samples, cuts, kills, seconds, random.Random(SEED))  # noqa: S311  no secret
@@ -72,7 +72,7 @@ def measure(setup: Setup) -> Measurement:
             "streams opened again": summary["reconnects"],
             "latency ms p50 / p99": [round(summary[f"latency_ms_{p}"], 1) for p in ("p50", "p99")],
         }
-    return Measurement(
+    return Findings(
         n={"samples": samples, "cuts": cuts, "clouds killed": kills},
         results={"seconds of cuts": round(sum(trouble.seconds for trouble in troubles), 1), **results},
         targets=[goal for name in FLAGS for goal in _goals(name, samples, found.get(name))],

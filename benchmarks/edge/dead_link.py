@@ -6,11 +6,11 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
-from benchmarks.edge.base import QUIET_CLOUD, Measurement, Setup
+from benchmarks.edge.base import QUIET_CLOUD, Setup
 from benchmarks.edge.pictures import write_pictures
 from benchmarks.links.namespaces import cable, missing
 from benchmarks.processes import CloudProcess, EdgeProcess
-from benchmarks.record import Goal
+from benchmarks.record import Findings, Goal
 from edge_client.link.grpc_call import DEAD_LINK_S
 from edge_client.link.grpc_transport import PROBE_S
 from shared.bundle import Bundle
@@ -30,7 +30,7 @@ SENT, DUE = "frames sent into a dead link", "the link dies while an answer is du
 GOALS_S = {SENT: DEAD_LINK_S + SLACK_S, DUE: DEAD_LINK_S + PROBE_S + SLACK_S}
 
 
-def measure(setup: Setup) -> Measurement:
+def measure(setup: Setup) -> Findings:
     """Pull the cable before a frame is sent, and after one was acknowledged."""
     lacking = missing()
     wanted = [] if lacking else [SENT] if setup.quick else [SENT, DUE]
@@ -38,7 +38,7 @@ def measure(setup: Setup) -> Measurement:
     pictures = sorted(str(path) for path in folder.glob("*.png"))
     seconds = {name: round(_noticed_s(setup, pictures, name), 2) for name in wanted}
     why = lacking or "left out by --quick"
-    return Measurement(
+    return Findings(
         n={"cables pulled": len(seconds)},
         results={"seconds until it was noticed": seconds},
         targets=[

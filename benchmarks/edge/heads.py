@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.edge.base import Measurement, Setup
+from benchmarks.edge.base import Setup
 from benchmarks.edge.other_heads import compiled, plain_snntorch
-from benchmarks.record import Goal
+from benchmarks.record import Findings, Goal
 from edge_client.heads.base import Head
 from edge_client.heads.factory import open_head
 from shared.bundle import Bundle
@@ -24,7 +24,7 @@ PLAIN, OURS, INT8, COMPILED = "plain snnTorch", "onnxruntime", "onnxruntime int8
 THREADS = 1
 
 
-def measure(setup: Setup) -> Measurement:
+def measure(setup: Setup) -> Findings:
     """Steps of test samples, the heads taking turns sample by sample; then what each head's spikes are worth.
 
     A step is timed without the first convolution of a picture, which each head computes once before.
@@ -44,7 +44,7 @@ def measure(setup: Setup) -> Measurement:
     ms = {name: 1000 * np.array(values) for name, values in seconds.items()}
     times = {name: round(float(np.median(ms[PLAIN] / values)), 2) for name, values in ms.items()}
     spikes = {name: _spikes(head, worth, timesteps) for name, head in heads.items()}
-    return Measurement(
+    return Findings(
         n={"samples timed": len(samples), "timesteps of each": timesteps, "samples answered": len(worth)},
         results={
             "ms per step, median and quartiles": {

@@ -10,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 
 from benchmarks.dataset_samples import samples_of
-from benchmarks.edge.base import QUIET_CLOUD, Measurement, Setup, edge_config
+from benchmarks.edge.base import QUIET_CLOUD, Setup, edge_config
 from benchmarks.links.process import LinkProcess
 from benchmarks.processes import CloudProcess
-from benchmarks.record import Goal
+from benchmarks.record import Findings, Goal
 from edge_client.build import open_edge
 from edge_client.heads.factory import open_head
 from edge_client.inference.sample import Sample
@@ -31,7 +31,7 @@ AS_FAST = 1.05
 Figures = dict[str, Any]
 
 
-def measure(setup: Setup) -> Measurement:
+def measure(setup: Setup) -> Findings:
     """Latency and bytes of each policy over a round trip of 40 ms."""
     bundle = Bundle.open(setup.bundle)
     samples = samples_of(bundle, setup.dataset, setup.data, 12 if setup.quick else 360)
@@ -41,7 +41,7 @@ def measure(setup: Setup) -> Measurement:
             verdicts = asyncio.run(_classify(bundle, samples, link.address))
     longer = [number for number, verdict in enumerate(verdicts["1"]) if verdict.timesteps > 1]
     figures = {name: _figures(found, longer) for name, found in verdicts.items()}
-    return Measurement(
+    return Findings(
         n={"samples": len(samples), "of these with more than one timestep": len(longer)},
         results={
             "one way, ms": ONE_WAY_S * 1000,

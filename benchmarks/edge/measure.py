@@ -11,12 +11,12 @@ from pathlib import Path
 import click
 
 from benchmarks.edge import cuts, dead_link, heads, lookahead, overhead, start_up
-from benchmarks.edge.base import Measurement, Setup
+from benchmarks.edge.base import Setup
 from benchmarks.processes import allow_many_files
 from benchmarks.record import Findings, Goal
 from shared.errors import NeucodexError
 
-MEASUREMENTS: dict[str, Callable[[Setup], Measurement]] = {
+MEASUREMENTS: dict[str, Callable[[Setup], Findings]] = {
     "heads": heads.measure,
     "start-up": start_up.measure,
     "overhead": overhead.measure,
@@ -42,7 +42,7 @@ def measure(bundle: Path, dataset: str, data: Path | None, only: Sequence[str], 
     )
 
 
-def _measure_one(title: str, name: str, setup: Setup) -> Measurement:
+def _measure_one(title: str, name: str, setup: Setup) -> Findings:
     """One measurement, on standard error when it begins and ends; one that fails takes nothing from the others."""
     click.echo(f"{title} ...", err=True)
     began = time.monotonic()
@@ -50,7 +50,7 @@ def _measure_one(title: str, name: str, setup: Setup) -> Measurement:
         part = MEASUREMENTS[name](setup)
     except (NeucodexError, OSError, RuntimeError) as error:
         why = f"{type(error).__name__}: {error}"
-        part = Measurement({}, {"failed": why}, [Goal(f"{name}, measured at all", 1.0, None, "", "higher", why)])
+        part = Findings({}, {"failed": why}, [Goal(f"{name}, measured at all", 1.0, None, "", "higher", why)])
     seconds = round(time.monotonic() - began, 1)
     click.echo(f"{title}: {part.results.get('failed', 'done')}, {seconds} s", err=True)
     return replace(part, results={**part.results, "seconds": seconds})

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from benchmarks.dataset_samples import samples_of
 from benchmarks.echo import EchoServer, EchoStream
-from benchmarks.edge.base import QUIET_CLOUD, Measurement, Setup, edge_config, message_sizes
+from benchmarks.edge.base import QUIET_CLOUD, Setup, edge_config, message_sizes
 from benchmarks.processes import CloudProcess
-from benchmarks.record import Goal
+from benchmarks.record import Findings, Goal
 from benchmarks.worker import WorkerProcess
 from edge_client.build import open_edge
 from edge_client.inference.sample import Sample
@@ -28,7 +28,7 @@ ROUND_TRIPS = 20
 """Bare ones between two samples, so that both see the same machine."""
 
 
-def measure(setup: Setup) -> Measurement:
+def measure(setup: Setup) -> Findings:
     """Samples in lockstep to the last timestep, and bare round trips in between.
 
     Wall time of a timestep is a sample's latency, shared among its timesteps. The head (with what is computed once for
@@ -66,7 +66,7 @@ async def _measure(
 
 def _measurement(
     verdicts: Sequence[Verdict], bare_s: Sequence[float], of_batch: float, sizes: dict[str, int]
-) -> Measurement:
+) -> Findings:
     steps = [verdict.steps for verdict in verdicts]
     mean = {
         name: np.array([np.mean([getattr(step, f"{name}_s") for step in each]) for each in steps])
@@ -85,7 +85,7 @@ def _measurement(
     quiet, median = (round(_us(beyond, p) - _us(rows["bare gRPC round trip"], p), 1) for p in (QUIET, MEDIAN))
     name = "a timestep beyond head, tail and a bare gRPC round trip"
     note = f"medians; in the quiet tenth {quiet}; encoding, decoding and queueing are within it"
-    return Measurement(
+    return Findings(
         n={"samples": len(verdicts), "timesteps of each": len(steps[0]), "bare round trips": len(bare_s)},
         results={
             "message bytes": sizes,

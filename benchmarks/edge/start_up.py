@@ -6,11 +6,11 @@ import statistics
 import time
 from pathlib import Path
 
-from benchmarks.edge.base import QUIET_CLOUD, Measurement, Setup
+from benchmarks.edge.base import QUIET_CLOUD, Setup
 from benchmarks.edge.heads import with_graphs
 from benchmarks.edge.pictures import write_pictures
 from benchmarks.processes import CloudProcess, EdgeProcess
-from benchmarks.record import Goal
+from benchmarks.record import Findings, Goal
 from shared.errors import NeucodexError
 
 GOAL_S = 2.0
@@ -18,7 +18,7 @@ GOAL_MIB = 150.0
 RUNTIMES = ("onnx", "onnx-int8", "torch")
 
 
-def measure(setup: Setup) -> Measurement:
+def measure(setup: Setup) -> Findings:
     """Start edges one after the other, the runtimes in turn; each classifies pictures from a folder at full T."""
     starts, samples = (1, 10) if setup.quick else (7, 200)
     bundle = with_graphs(setup)
@@ -37,7 +37,7 @@ def measure(setup: Setup) -> Measurement:
     peak = {name: max(values) for name, values in mib.items()}
     first_goal = "first verdict of an edge without torch after its process start"
     peak_goal = "resident memory of an edge without torch, at most"
-    return Measurement(
+    return Findings(
         n={"starts of each": starts, "pictures of each": samples},
         results={
             "seconds from process start to first verdict, all": first_s,

@@ -8,19 +8,19 @@ import pytest
 
 from benchmarks.__main__ import EDGE_PARTS
 from benchmarks.edge import measure as all_of_them
-from benchmarks.edge.base import Measurement, Setup
-from benchmarks.record import Goal
+from benchmarks.edge.base import Setup
+from benchmarks.record import Findings, Goal
 from shared.errors import CloudUnavailable
 
 TARGET = Goal("a time", 2.0, 1.0, "s", "lower")
 
 
-def fails(_: Setup) -> Measurement:
+def fails(_: Setup) -> Findings:
     raise CloudUnavailable("nobody answers")
 
 
-def works(_: Setup) -> Measurement:
-    return Measurement({"samples": 3}, {"value": 1}, [TARGET])
+def works(_: Setup) -> Findings:
+    return Findings({"samples": 3}, {"value": 1}, [TARGET])
 
 
 def test_a_part_that_fails_takes_nothing_from_the_others(
