@@ -26,24 +26,10 @@ from shared.plain_data import dataclass_from
 BEGIN, END = "<!-- bundles: begin -->", "<!-- bundles: end -->"
 
 COLUMNS = (
-    "name",
-    "data",
-    "network",
-    "execution",
-    "cut after",
-    "ratio",
-    "uncompressed, test accuracy at T=1, 2, ...",
-    "compressed, at T=1, 2, ...",
-    "drop at full T, points",
-    "spike density on the wire",
-    "exit at",
-    "accuracy with exit",
-    "mean timesteps",
-    "seed, epochs",
-    "trained on",
-    "minutes",
-    "command",
-)
+    "name", "data", "network", "execution", "cut after", "ratio", "uncompressed, test accuracy at T=1, 2, ...",
+    "compressed, at T=1, 2, ...", "drop at full T, points", "spike density on the wire", "exit at",
+    "accuracy with exit", "mean timesteps", "seed, epochs", "trained on", "minutes", "command",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,14 @@ from typing import Any
 
 from benchmarks.testbed.samples_file import columns_of
 from benchmarks.testbed.schema import PARTS, Alternative, Columns, MeasuredLink, MeasuredNetwork
-from shared.energy import RADIOS, Radio, RadioName, compute_joules, radio_joules
-
-RADIO_OF: Mapping[str, RadioName] = {"wifi": "wifi", "lte": "lte", "3g": "3g", "lora": "lora"}
-"""Whose radio a link has; the others have none that is modelled."""
+from shared.energy import RADIOS, Radio, compute_joules, radio_joules
 
 UNKNOWN_MBIT = 1e5
 
 
 def radio_of(link: str) -> Radio:
-    """The radio of the edge on that link."""
-    return RADIOS[RADIO_OF.get(link, "none")]
+    """The radio of the edge on that link: the one of the link's name; other links have none that is modelled."""
+    return next((radio for name, radio in RADIOS.items() if name == link), RADIOS["none"])
 
 
 def attribute(
