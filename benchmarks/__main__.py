@@ -52,15 +52,18 @@ def _record(what: str, out: Path | None, measure: Callable[[Path], Findings]) ->
     return findings
 
 
-def _benchmark(name: str, what: str, *options: Callable[[Any], Any], module: str | None = None) -> None:
+def _benchmark(
+    name: str, what: str, *options: Callable[[Any], Any], module: str | None = None, leaves_files: bool = False
+) -> None:
     """Add a command with --out and `options` that calls `measure` of a module and writes its record.
 
-    The module is imported when the command runs: each imports what it alone needs.
+    The module is imported when the command runs: each imports what it alone needs. `leaves_files`: `measure` is given
+    the record's folder first.
     """
 
     def command(out: Path | None, **how: Any) -> None:
         measure = import_module(f"benchmarks.{module or name.replace('-', '_')}").measure
-        _record(name, out, lambda _: measure(**how))
+        _record(name, out, lambda folder: measure(*([folder] if leaves_files else []), **how))
 
     for add in (*reversed(options), out_option):
         command = add(command)
@@ -116,14 +119,36 @@ _benchmark(
 )
 
 
-@main_group.command("event-simulation")
-@out_option
-@option("--data", type=PATH, required=True, help="Holds events/samples and the data sets.")
-def event_simulation(data: Path, out: Path | None) -> None:
-    """Simulated events beside the two real recordings whose picture is known."""
-    from benchmarks.event_simulation import measure  # noqa: PLC0415
-
-    _record("event-simulation", out, lambda folder: measure(folder, data))
+_benchmark(
+    "event-simulation",
+    "Simulated events beside the two real recordings whose picture is known.",
+    option("--data", type=PATH, required=True, help="Holds events/samples and the data sets."),
+    leaves_files=True,
+)
+_benchmark(
+    "testbed",
+    "The pair beside its alternatives on real processes, links and edges: accuracy, bytes, latency, energy.",
+    quick_option,
+    bundle_option,
+    option("--uncompressed", type=PATH, help="The bundle without bottleneck it is compared with."),
+    data_options,
+    option("--links", multiple=True, metavar="NAME", help="Links; all of the table if none. Give it again for more."),
+    option("--edges", multiple=True, metavar="NAME", help="Edges: core, pi, weak; pi if none."),
+    option("--alternatives", multiple=True, metavar="NAME", help="Alternatives; all of them if none."),
+    option("--main-link", default="wifi", help="The link on which --n samples are measured."),
+    option("--main-edge", default="pi", help="The edge on which they are."),
+    option("--n", type=COUNT, default=1000, help="Samples of each alternative on the main profile."),
+    option("--n-others", type=COUNT, default=200, help="Samples on the others."),
+    option("--minutes", type=click.FloatRange(min=0.1), default=25.0, help="All runs may take so long together."),
+    option(
+        "--edge-host", metavar="COMMAND", help="What runs a command on the edge's machine: 'ssh pi cd neucodex &&'."
+    ),
+    option("--cloud-host", metavar="ADDRESS", help="This machine, as that one reaches it."),
+    option("--edge-interface", default="", help="Of that machine: whose bytes are counted."),
+    option("--edge-python", default=".venv/bin/python", help="On that machine."),
+    module="testbed.measure",
+    leaves_files=True,
+)
 
 
 @main_group.command("results")
@@ -151,33 +176,6 @@ def soak(out: Path | None, **settings: Any) -> int:
 
     findings = _record("soak", out, lambda _: measure(**settings))
     return int(any(goal.met is False for goal in findings.targets))
-
-
-@main_group.command("testbed")
-@out_option
-@quick_option
-@bundle_option
-@option("--uncompressed", type=PATH, help="The bundle without bottleneck it is compared with.")
-@data_options
-@option("--links", multiple=True, metavar="NAME", help="Links; all of the table if none. Give it again for more.")
-@option("--edges", multiple=True, metavar="NAME", help="Edges: core, pi, weak; pi if none.")
-@option("--alternatives", multiple=True, metavar="NAME", help="Alternatives; all of them if none.")
-@option("--main-link", default="wifi", help="The link on which --n samples are measured.")
-@option("--main-edge", default="pi", help="The edge on which they are.")
-@option("--n", type=COUNT, default=1000, help="Samples of each alternative on the main profile.")
-@option("--n-others", type=COUNT, default=200, help="Samples on the others.")
-@option("--minutes", type=click.FloatRange(min=0.1), default=25.0, help="All runs may take so long together.")
-@option("--edge-host", metavar="COMMAND", help="What runs a command on the edge's machine: 'ssh pi cd neucodex &&'.")
-@option("--cloud-host", metavar="ADDRESS", help="This machine, as that one reaches it.")
-@option("--edge-interface", default="", help="Of that machine: whose bytes are counted.")
-@option("--edge-python", default=".venv/bin/python", help="On that machine.")
-def testbed(out: Path | None, quick: bool, **settings: Any) -> None:
-    """The pair beside its alternatives on real processes, links and edges: accuracy, bytes, latency, energy."""
-    from benchmarks.testbed.measure import measure  # noqa: PLC0415
-    from benchmarks.testbed.options import options_of  # noqa: PLC0415
-
-    options = options_of(quick, settings)
-    _record("testbed", out, lambda folder: measure(folder, options))
 
 
 @main_group.command("report")

@@ -57,17 +57,17 @@ async def _count(bundle: Bundle, cloud: str, samples: list[Sample], lookahead: i
     config = edge_config(bundle, await proxy.start(), full_t=True, lookahead=lookahead)
     async with open_edge(config, bundle) as network:
         await asyncio.sleep(SETTLE_S)
-        opening = proxy.counted.up, proxy.counted.down
+        opening = proxy.counted.copy()
         verdicts = [await network.classify(sample) for sample in samples]
         await asyncio.sleep(SETTLE_S)
-        up, down = proxy.counted.up - opening[0], proxy.counted.down - opening[1]
+        up, down = (proxy.counted[way] - opening[way] for way in ("up", "down"))
     await proxy.close()
     message_bytes, wire_bytes = (sum(getattr(v, name) for v in verdicts) for name in ("message_bytes", "wire_bytes"))
     messages = (wire_bytes - message_bytes) // FRAMING_BYTES
     frames = sum(verdict.timesteps for verdict in verdicts)
     _, answer = message_sizes(bundle)
     return {
-        "opening connection and stream, bytes": {"up": opening[0], "down": opening[1]},
+        "opening connection and stream, bytes": dict(opening),
         "up: message, mean": round(message_bytes / messages, 2),
         BEYOND: round((up - wire_bytes) / messages, 1),
         "up: wire bytes for each frame, with its share of the Stop": round(up / frames, 2),

@@ -8,7 +8,7 @@ import signal
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
 Held = TypeVar("Held")
 Arguments = ParamSpec("Arguments")
@@ -33,7 +33,7 @@ class WorkerProcess(Generic[Held]):
         self._process.start()
         theirs.close()  # so that the process's death is seen as the pipe's end
 
-    def __enter__(self) -> WorkerProcess[Held]:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

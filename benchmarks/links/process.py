@@ -14,33 +14,6 @@ from benchmarks.worker import WorkerProcess
 ANSWER_S = 30.0
 
 
-class LinkProcess:
-    """A `Proxy` to `address` (HOST:PORT), told what to do from here. A context manager: its end ends the process.
-
-    Args:
-        address: where it leads.
-        delay_s: of each byte in either direction.
-    """
-
-    def __init__(self, address: str, delay_s: float = 0.0) -> None:
-        self._worker = WorkerProcess(partial(_ProxyThread, address, delay_s))
-        self.address = self._worker.call(_ProxyThread.start)
-
-    def cut(self, how: Cut) -> None:
-        """Break the link until it is mended."""
-        self._worker.call(_ProxyThread.cut, how)
-
-    def mend(self) -> None:
-        """Let bytes flow again."""
-        self._worker.call(_ProxyThread.mend)
-
-    def __enter__(self) -> LinkProcess:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._worker.__exit__(*error)
-
-
 class _ProxyThread:
     """A proxy whose event loop runs in a thread, as a `WorkerProcess` answers calls in its main one."""
 
@@ -65,3 +38,24 @@ class _ProxyThread:
             do()
 
         asyncio.run_coroutine_threadsafe(done(), self._loop).result(ANSWER_S)
+
+
+class LinkProcess(WorkerProcess[_ProxyThread]):
+    """A `Proxy` to `address` (HOST:PORT), told what to do from here. A context manager: its end ends the process.
+
+    Args:
+        address: where it leads.
+        delay_s: of each byte in either direction.
+    """
+
+    def __init__(self, address: str, delay_s: float = 0.0) -> None:
+        super().__init__(partial(_ProxyThread, address, delay_s))
+        self.address = self.call(_ProxyThread.start)
+
+    def cut(self, how: Cut) -> None:
+        """Break the link until it is mended."""
+        self.call(_ProxyThread.cut, how)
+
+    def mend(self) -> None:
+        """Let bytes flow again."""
+        self.call(_ProxyThread.mend)

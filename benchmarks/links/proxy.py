@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections import deque
-from dataclasses import dataclass
+from collections import Counter, deque
 from typing import Literal, get_args
 
 Cut = Literal["closed", "stalled", "dropped"]
@@ -19,23 +18,15 @@ CUTS: tuple[Cut, ...] = get_args(Cut)
 CHUNK = 65536
 
 
-@dataclass
-class LinkBytes:
-    """Bytes that came from either side, and connections that were not taken."""
-
-    up: int = 0
-    down: int = 0
-    refused: int = 0
-
-
 class Proxy:
     """Leads to `host:port`; each byte takes `delay_s` in either direction.
 
+    `counted` has the bytes that came from either side, "up" and "down", and the connections that were "refused".
     What TCP itself sends (handshakes, acknowledgements) is not delayed: it ends here.
     """
 
     def __init__(self, host: str, port: int, delay_s: float = 0.0) -> None:
-        self.counted = LinkBytes()
+        self.counted: Counter[str] = Counter()
         self._there = host, port
         self._delay_s = delay_s
         self._cut: Cut | None = None
@@ -79,7 +70,7 @@ class Proxy:
                 raise ConnectionError("cut")
             there_reader, there_writer = await asyncio.open_connection(*self._there)
         except OSError:
-            self.counted.refused += 1
+            self.counted["refused"] += 1
             _reset(writer)
             return
         for source, sink, name in ((reader, there_writer, "up"), (there_reader, writer, "down")):
@@ -97,7 +88,7 @@ class Proxy:
         try:
             with contextlib.suppress(ConnectionError):
                 while data := await reader.read(CHUNK):
-                    setattr(self.counted, name, getattr(self.counted, name) + len(data))
+                    self.counted[name] += len(data)
                     if self._cut != "dropped":
                         waiting.append((loop.time() + self._delay_s, data))
                         more.set()

@@ -6,6 +6,7 @@ import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -14,7 +15,7 @@ from benchmarks.record import Findings
 from benchmarks.testbed.environments import open_environment
 from benchmarks.testbed.goals import goals
 from benchmarks.testbed.networks import measure_network, trace
-from benchmarks.testbed.options import TestbedOptions
+from benchmarks.testbed.options import options_of
 from benchmarks.testbed.runner import TestbedRunner
 from benchmarks.testbed.samples_file import write_samples
 from benchmarks.testbed.schema import to_results
@@ -27,12 +28,13 @@ RATES_OF = 200
 TRACES = 6
 
 
-def measure(folder: Path, options: TestbedOptions) -> Findings:
-    """Run it; samples.npz goes into `folder`.
+def measure(folder: Path, quick: bool, **settings: Any) -> Findings:
+    """Run it with the options of `neucodex-bench testbed`; samples.npz goes into `folder`.
 
     Raises:
         ConfigError: something asked for is not there.
     """
+    options = options_of(quick, settings)
     if not hasattr(os, "sched_setaffinity"):
         raise ConfigError("the testbed gives edge and cloud a core each, which needs Linux: run it there")
     bundles = {"bottleneck": Bundle.open(options.bundle), "uncompressed": Bundle.open(options.uncompressed)}

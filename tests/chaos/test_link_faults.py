@@ -180,7 +180,7 @@ async def test_a_run_that_waits_may_begin_before_its_cloud(
     there = await proxy.start()
     proxy.cut("closed")
     running = asyncio.create_task(edge_here(bundle, there, DIGITS, on_loss="wait", connect_deadline_s=0.2))
-    await asyncio.to_thread(wait_for, lambda: proxy.counted.refused >= 2, "the edge to try")
+    await asyncio.to_thread(wait_for, lambda: proxy.counted["refused"] >= 2, "the edge to try")
     proxy.mend()
     done = await running
     await proxy.close()

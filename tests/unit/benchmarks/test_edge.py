@@ -106,17 +106,17 @@ async def test_a_proxy_delays_counts_and_is_cut_and_mended() -> None:
     began = asyncio.get_running_loop().time()
     assert await ask(first) == b"12345"
     assert asyncio.get_running_loop().time() - began >= 0.04
-    assert (proxy.counted.up, proxy.counted.down) == (5, 5)
+    assert (proxy.counted["up"], proxy.counted["down"]) == (5, 5)
 
     proxy.cut("stalled")
     waiting = asyncio.create_task(ask(first))
-    await asyncio.to_thread(wait_for, lambda: proxy.counted.up == 10, "bytes to arrive")
+    await asyncio.to_thread(wait_for, lambda: proxy.counted["up"] == 10, "bytes to arrive")
     proxy.mend()
     assert await waiting == b"12345"
 
     proxy.cut("dropped")
     waiting = asyncio.create_task(ask(first))
-    await asyncio.to_thread(wait_for, lambda: proxy.counted.up == 15, "bytes to arrive")
+    await asyncio.to_thread(wait_for, lambda: proxy.counted["up"] == 15, "bytes to arrive")
     proxy.mend()
     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
         await waiting
@@ -129,7 +129,7 @@ async def test_a_proxy_delays_counts_and_is_cut_and_mended() -> None:
     third = await asyncio.open_connection(host, int(port))
     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
         await ask(third)
-    assert proxy.counted.refused == 1
+    assert proxy.counted["refused"] == 1
     proxy.mend()
     assert await ask(await asyncio.open_connection(host, int(port))) == b"12345"
     await proxy.close()
