@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -17,36 +16,22 @@ SERVICE, NAME = "bare", "Echo"
 OPTIONS = (("grpc.http2.bdp_probe", 0),)
 """As an edge and a cloud have it."""
 
-READY_S = 30.0
-
 
 class EchoServer:
-    """Serves in a thread of this process; a `WorkerProcess` gives it a process of its own."""
+    """Serves in the loop that it is started in; a `WorkerProcess` gives it a process of its own."""
 
     def __init__(self, answer: bytes) -> None:
         self._answer = answer
-        self._port = 0
-        self._ready = threading.Event()
-        threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True).start()
+        self._server: Any = None
 
-    def address(self) -> str:
-        """The host:port where it listens.
-
-        Raises:
-            CloudUnavailable: it did not start.
-        """
-        if not self._ready.wait(READY_S):
-            raise CloudUnavailable(f"the echo server did not start within {READY_S:g} s")
-        return f"127.0.0.1:{self._port}"
-
-    async def _serve(self) -> None:
-        server = grpc.aio.server(options=OPTIONS)
+    async def start(self) -> str:
+        """Serve from now on; returns the host:port."""
+        self._server = grpc.aio.server(options=OPTIONS)
         handler: Any = grpc.stream_stream_rpc_method_handler(self._echo)
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {NAME: handler}),))
-        self._port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        self._ready.set()
-        await server.wait_for_termination()
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {NAME: handler}),))
+        port = self._server.add_insecure_port("127.0.0.1:0")
+        await self._server.start()
+        return f"127.0.0.1:{port}"
 
     async def _echo(self, requests: AsyncIterator[bytes], context: Any) -> None:
         async for _ in requests:

@@ -127,7 +127,7 @@ class ServingRig:
             echo = stack.enter_context(WorkerProcess(partial(EchoServer, samples.typical_answer())))
             self.cloud.wait_ready()
             self.alone.wait_ready()
-            self.echo = echo.call(EchoServer.address)
+            self.echo = echo.call(EchoServer.start)
             self._stack = stack.pop_all()
 
     def __enter__(self) -> ServingRig:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import signal
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from multiprocessing.connection import Connection
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
@@ -21,8 +22,10 @@ END_S = 5.0
 class WorkerProcess(Generic[Held]):
     """A process that makes one object and answers calls to it in order. A context manager: its end ends the process.
 
+    An event loop runs in it all the time; the methods are coroutines.
+
     Args:
-        make: called in the process. It, what is passed and what comes back are pickled.
+        make: called in the process, in its loop. It, what is passed and what comes back are pickled.
     """
 
     def __init__(self, make: Callable[[], Held]) -> None:
@@ -45,7 +48,7 @@ class WorkerProcess(Generic[Held]):
 
     def begin(
         self,
-        method: Callable[Concatenate[Held, Arguments], Returned],
+        method: Callable[Concatenate[Held, Arguments], Coroutine[Any, Any, Returned]],
         *args: Arguments.args,
         **named: Arguments.kwargs,
     ) -> Callable[[], Returned]:
@@ -59,7 +62,7 @@ class WorkerProcess(Generic[Held]):
 
     def call(
         self,
-        method: Callable[Concatenate[Held, Arguments], Returned],
+        method: Callable[Concatenate[Held, Arguments], Coroutine[Any, Any, Returned]],
         *args: Arguments.args,
         **named: Arguments.kwargs,
     ) -> Returned:
@@ -79,6 +82,10 @@ class WorkerProcess(Generic[Held]):
 
 def _answer_calls(connection: Connection, make: Callable[[], Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end closes the pipe
+    asyncio.run(_answer_in_loop(connection, make))
+
+
+async def _answer_in_loop(connection: Connection, make: Callable[[], Any]) -> None:
     held, broken = None, ""
     try:
         held = make()
@@ -86,9 +93,9 @@ def _answer_calls(connection: Connection, make: Callable[[], Any]) -> None:
         broken = traceback.format_exc()
     while True:
         try:
-            method, args, named = connection.recv()
+            method, args, named = await asyncio.to_thread(connection.recv)
             try:
-                reply = (False, broken) if broken else (True, method(held, *args, **named))
+                reply = (False, broken) if broken else (True, await method(held, *args, **named))
             except Exception:
                 reply = (False, traceback.format_exc())
             connection.send(reply)

@@ -41,7 +41,7 @@ def measure(setup: Setup) -> Findings:
         cloud.wait_ready()
         up, down = message_sizes(bundle)
         with WorkerProcess(partial(EchoServer, bytes(down))) as echo:
-            address = echo.call(EchoServer.address)
+            address = echo.call(EchoServer.start)
             verdicts, bare_s = asyncio.run(_measure(bundle, samples, cloud.listen, address, up))
         stages = {stage: seconds for stage, (seconds, _) in cloud.stages().items()}
     of_batch = stages["tail"] / sum(stages[stage] for stage in ("decode", "gather", "tail", "scatter"))

@@ -2,45 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from benchmarks.links.proxy import Cut, Proxy
 from benchmarks.worker import WorkerProcess
 
-ANSWER_S = 30.0
 
-
-class _ProxyThread:
-    """A proxy whose event loop runs in a thread, as a `WorkerProcess` answers calls in its main one."""
-
-    def __init__(self, address: str, delay_s: float) -> None:
-        host, _, port = address.rpartition(":")
-        self._proxy = Proxy(host, int(port), delay_s)
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
-
-    def start(self) -> str:
-        address: str = asyncio.run_coroutine_threadsafe(self._proxy.start(), self._loop).result(ANSWER_S)
-        return address
-
-    def cut(self, how: Cut) -> None:
-        self._in_loop(lambda: self._proxy.cut(how))
-
-    def mend(self) -> None:
-        self._in_loop(self._proxy.mend)
-
-    def _in_loop(self, do: Callable[[], Any]) -> None:
-        async def done() -> None:
-            do()
-
-        asyncio.run_coroutine_threadsafe(done(), self._loop).result(ANSWER_S)
-
-
-class LinkProcess(WorkerProcess[_ProxyThread]):
+class LinkProcess(WorkerProcess[Proxy]):
     """A `Proxy` to `address` (HOST:PORT), told what to do from here. A context manager: its end ends the process.
 
     Args:
@@ -49,13 +17,14 @@ class LinkProcess(WorkerProcess[_ProxyThread]):
     """
 
     def __init__(self, address: str, delay_s: float = 0.0) -> None:
-        super().__init__(partial(_ProxyThread, address, delay_s))
-        self.address = self.call(_ProxyThread.start)
+        host, _, port = address.rpartition(":")
+        super().__init__(partial(Proxy, host, int(port), delay_s))
+        self.address = self.call(Proxy.start)
 
     def cut(self, how: Cut) -> None:
         """Break the link until it is mended."""
-        self.call(_ProxyThread.cut, how)
+        self.call(Proxy.cut, how)
 
     def mend(self) -> None:
         """Let bytes flow again."""
-        self.call(_ProxyThread.mend)
+        self.call(Proxy.mend)

@@ -41,14 +41,14 @@ class Proxy:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
-    def cut(self, how: Cut) -> None:
+    async def cut(self, how: Cut) -> None:
         """Break the link until it is mended."""
         self._cut = how
         self._mended.clear()
         if how == "closed":
             self._reset_all()
 
-    def mend(self) -> None:
+    async def mend(self) -> None:
         """Let bytes flow again."""
         if self._cut == "dropped":
             self._reset_all()

@@ -68,7 +68,7 @@ class _Carrier:
         self._ends = [_device(NEAR, near, 2, 1), _device(FAR, far, 1, 2)]
         self._ways = directions(profile)
 
-    def start(self) -> None:
+    async def start(self) -> None:
         threading.Thread(target=self._carry, daemon=True).start()
 
     def _carry(self) -> None:

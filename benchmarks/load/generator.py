@@ -40,23 +40,25 @@ class Generator:
 
     def __init__(self, samples: LoadSamples) -> None:
         self._samples = samples
-        # One loop for all calls: gRPC's poller belongs to the first loop it sees.
-        self._loop = asyncio.new_event_loop()
-        asyncio.set_event_loop(self._loop)
         self._streams: list[EdgeStream] = []
 
-    def open(self, address: str, streams: int) -> float:
+    async def open(self, address: str, streams: int) -> float:
         """Open streams; returns the seconds it took."""
-        return self._run(self._open(address, streams))
+        began = time.monotonic()
+        for first in range(0, streams, CONNECTING):
+            fresh = [EdgeStream(address, self._samples) for _ in range(min(CONNECTING, streams - first))]
+            self._streams += fresh
+            await asyncio.wait_for(_all(stream.open() for stream in fresh), ANSWER_S)
+        return time.monotonic() - began
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Cut all streams."""
-        self._run(_all(stream.close() for stream in self._streams))
+        await _all(stream.close() for stream in self._streams)
         self._streams = []
         gc.collect()  # a channel that Python still holds keeps its connection
-        self._run(asyncio.sleep(CLOSING_S))
+        await asyncio.sleep(CLOSING_S)
 
-    def drive(self, start: float, seconds: float, stop_chance: float = 0.0, pause_s: float = 0.0) -> Load:
+    async def drive(self, start: float, seconds: float, stop_chance: float = 0.0, pause_s: float = 0.0) -> Load:
         """Every stream: frame, result, next frame, sample after sample, from now to the window's end.
 
         Args:
@@ -65,22 +67,20 @@ class Generator:
             stop_chance: that a sample stops early, after each of its results.
             pause_s: the mean of a random pause before each frame. Many streams with long pauses send at random times.
         """
-        window = Window(self._loop, start, seconds)
-        self._run(
-            _all(
-                self._drive(stream, number, window, stop_chance, pause_s) for number, stream in enumerate(self._streams)
-            )
+        window = Window(asyncio.get_running_loop(), start, seconds)
+        await _all(
+            self._drive(stream, number, window, stop_chance, pause_s) for number, stream in enumerate(self._streams)
         )
         return window.load()
 
-    def answers(self, pictures: Sequence[int]) -> tuple[dict[int, NDArray[np.float32]], Load]:
+    async def answers(self, pictures: Sequence[int]) -> tuple[dict[int, NDArray[np.float32]], Load]:
         """Confidences [T, classes] of pictures, the streams sharing the work; without those that were rejected."""
-        window = Window(self._loop, time.monotonic(), ANSWER_S * 100)
+        window = Window(asyncio.get_running_loop(), time.monotonic(), ANSWER_S * 100)
         todo, found = deque(pictures), dict[int, NDArray[np.float32]]()
-        self._run(_all(self._answer(stream, todo, found, window) for stream in self._streams))
+        await _all(self._answer(stream, todo, found, window) for stream in self._streams)
         return found, window.load()
 
-    def round_trips(self, echo: str, trips: int) -> dict[str, NDArray[np.float64]]:
+    async def round_trips(self, echo: str, trips: int) -> dict[str, NDArray[np.float64]]:
         """One stream in lockstep, then an echo of a typical frame as often; microseconds.
 
         Returns:
@@ -88,18 +88,21 @@ class Generator:
             "echo after a pause" [trips], each after a wait as long as the cloud's last step: machines that slept for
             some milliseconds answer later.
         """
-        return self._run(self._round_trips(echo, trips))
-
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self._loop.run_until_complete(work)
-
-    async def _open(self, address: str, streams: int) -> float:
-        began = time.monotonic()
-        for first in range(0, streams, CONNECTING):
-            fresh = [EdgeStream(address, self._samples) for _ in range(min(CONNECTING, streams - first))]
-            self._streams += fresh
-            await asyncio.wait_for(_all(stream.open() for stream in fresh), ANSWER_S)
-        return time.monotonic() - began
+        stream, cloud = self._streams[0], []
+        for picture in self._pictures(0):
+            for raw in self._samples.frames[picture]:
+                began = time.perf_counter()
+                result = await stream.step(raw)
+                cloud.append(((time.perf_counter() - began) * 1e6, result.queue_us, result.compute_us))
+            await stream.finish(picture)
+            if len(cloud) >= trips:
+                break
+        bounce, message = EchoStream(echo), self._samples.typical_frame
+        back_to_back = await bounce.round_trips_s(message, len(cloud))
+        rested = await bounce.round_trips_s(message, len(cloud), pause_s=cloud[-1][2] / 1e6)
+        await bounce.close()
+        echoes = {"echo": back_to_back, "echo after a pause": rested}
+        return {"cloud": np.array(cloud), **{name: np.array(taken) * 1e6 for name, taken in echoes.items()}}
 
     def _pictures(self, number: int) -> Iterable[int]:
         """All pictures in turn; each stream begins elsewhere."""
@@ -137,23 +140,6 @@ class Generator:
             else:
                 await stream.finish(picture)
                 found[picture] = np.array(steps, np.float32)
-
-    async def _round_trips(self, echo: str, trips: int) -> dict[str, NDArray[np.float64]]:
-        stream, cloud = self._streams[0], []
-        for picture in self._pictures(0):
-            for raw in self._samples.frames[picture]:
-                began = time.perf_counter()
-                result = await stream.step(raw)
-                cloud.append(((time.perf_counter() - began) * 1e6, result.queue_us, result.compute_us))
-            await stream.finish(picture)
-            if len(cloud) >= trips:
-                break
-        bounce, message = EchoStream(echo), self._samples.typical_frame
-        back_to_back = await bounce.round_trips_s(message, len(cloud))
-        rested = await bounce.round_trips_s(message, len(cloud), pause_s=cloud[-1][2] / 1e6)
-        await bounce.close()
-        echoes = {"echo": back_to_back, "echo after a pause": rested}
-        return {"cloud": np.array(cloud), **{name: np.array(taken) * 1e6 for name, taken in echoes.items()}}
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -45,9 +46,9 @@ class OfflineLoop:
         # A thread beside the main one, as the cloud's engine: the allocator and OpenMP treat the two differently.
         self._thread = ThreadPoolExecutor(1, initializer=self._tail.use_threads, initargs=(threads,))
 
-    def rate(self, batches: Mapping[int, float], seconds: float) -> float:
+    async def rate(self, batches: Mapping[int, float], seconds: float) -> float:
         """Steps a second at these batch sizes, each as often as `batches` says; the sizes take turns for `seconds`."""
-        return self._thread.submit(self._rate, batches, seconds).result()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._rate, batches, seconds)
 
     def _rate(self, batches: Mapping[int, float], seconds: float) -> float:
         for size in batches:

@@ -178,10 +178,10 @@ async def test_a_run_that_waits_may_begin_before_its_cloud(
     host, _, port = cloud.listen.rpartition(":")
     proxy = Proxy(host, int(port))
     there = await proxy.start()
-    proxy.cut("closed")
+    await proxy.cut("closed")
     running = asyncio.create_task(edge_here(bundle, there, DIGITS, on_loss="wait", connect_deadline_s=0.2))
     await asyncio.to_thread(wait_for, lambda: proxy.counted["refused"] >= 2, "the edge to try")
-    proxy.mend()
+    await proxy.mend()
     done = await running
     await proxy.close()
     assert done.code == 0
@@ -221,9 +221,9 @@ async def test_fallback_answers_while_the_link_is_cut_and_asks_the_cloud_again_a
     observer = Observer()
     async with open_edge(there(await proxy.start()), SHIPPED, observer) as network:
         before = [await network.classify(sample) for sample in samples[:5]]
-        proxy.cut(how)
+        await proxy.cut(how)
         cut_off = [await network.classify(sample) for sample in samples[5:8]]
-        proxy.mend()
+        await proxy.mend()
         if how != "stalled":  # a link that only stood still was never lost
             await asyncio.to_thread(wait_for, lambda: observer.streams == 2, "the link to be lost and up again")
         after = [await network.classify(sample) for sample in samples[8:]]

@@ -108,29 +108,29 @@ async def test_a_proxy_delays_counts_and_is_cut_and_mended() -> None:
     assert asyncio.get_running_loop().time() - began >= 0.04
     assert (proxy.counted["up"], proxy.counted["down"]) == (5, 5)
 
-    proxy.cut("stalled")
+    await proxy.cut("stalled")
     waiting = asyncio.create_task(ask(first))
     await asyncio.to_thread(wait_for, lambda: proxy.counted["up"] == 10, "bytes to arrive")
-    proxy.mend()
+    await proxy.mend()
     assert await waiting == b"12345"
 
-    proxy.cut("dropped")
+    await proxy.cut("dropped")
     waiting = asyncio.create_task(ask(first))
     await asyncio.to_thread(wait_for, lambda: proxy.counted["up"] == 15, "bytes to arrive")
-    proxy.mend()
+    await proxy.mend()
     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
         await waiting
 
     second = await asyncio.open_connection(host, int(port))
     assert await ask(second) == b"12345"
-    proxy.cut("closed")
+    await proxy.cut("closed")
     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
         await ask(second)
     third = await asyncio.open_connection(host, int(port))
     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
         await ask(third)
     assert proxy.counted["refused"] == 1
-    proxy.mend()
+    await proxy.mend()
     assert await ask(await asyncio.open_connection(host, int(port))) == b"12345"
     await proxy.close()
     server.close()

@@ -182,14 +182,14 @@ class Adder:
     def __init__(self) -> None:
         self.total = 0
 
-    def add(self, value: int) -> tuple[int, int]:
+    async def add(self, value: int) -> tuple[int, int]:
         self.total += value
         return self.total, os.getpid()
 
-    def fail(self) -> None:
+    async def fail(self) -> None:
         raise ValueError("on purpose")
 
-    def end(self) -> None:
+    async def end(self) -> None:
         os._exit(7)
 
 
