@@ -48,14 +48,10 @@ class ResultsRow:
         return " ".join(["neucodex-train all", recipe, *(changes if self.set else ()), "--data DIR"])
 
 
-@dataclass(frozen=True)
-class _Rows:
-    rows: tuple[ResultsRow, ...]
-
-
 def read_rows() -> tuple[ResultsRow, ...]:
     """The networks that belong in the table whether anybody has trained them or not."""
-    return dataclass_from(_Rows, tomllib.loads(Path(__file__).with_name("rows.toml").read_text())).rows
+    listed = tomllib.loads(Path(__file__).with_name("rows.toml").read_text())["rows"]
+    return tuple(dataclass_from(ResultsRow, row) for row in listed)
 
 
 def read_manifests(models: Path, records: Path) -> list[Manifest]:
@@ -77,7 +73,7 @@ def table(manifests: list[Manifest], rows: tuple[ResultsRow, ...]) -> str:
         for manifest in manifests
         for execution in manifest.executions
     ]
-    lines += [_empty(row) for row in rows if row.name not in trained]
+    lines += [[row.name, *[""] * (len(COLUMNS) - 2), f"`{row.command}`"] for row in rows if row.name not in trained]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (COLUMNS, ["---"] * len(COLUMNS), *lines))
 
 
@@ -142,10 +138,6 @@ def _origins(origin: Mapping[str, Any]) -> list[str]:
     return named + [
         f"teacher: {name}" for name in dict.fromkeys(stage.get("teacher") for stage in origin["stages"]) if name
     ]
-
-
-def _empty(row: ResultsRow) -> list[str]:
-    return [row.name, *[""] * (len(COLUMNS) - 2), f"`{row.command}`"]
 
 
 def _percent(accuracies: list[float]) -> str:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from benchmarks.dataset_samples import write_pictures
 from benchmarks.edge.base import QUIET_CLOUD, Setup
-from benchmarks.edge.pictures import write_pictures
 from benchmarks.links.process import LinkProcess
 from benchmarks.links.proxy import CUTS, Cut
 from benchmarks.processes import CloudProcess, EdgeProcess

@@ -6,8 +6,8 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
+from benchmarks.dataset_samples import write_pictures
 from benchmarks.edge.base import QUIET_CLOUD, Setup
-from benchmarks.edge.pictures import write_pictures
 from benchmarks.links.namespaces import cable, missing
 from benchmarks.processes import CloudProcess, EdgeProcess
 from benchmarks.record import Findings, Goal

@@ -6,9 +6,9 @@ import statistics
 import time
 from pathlib import Path
 
+from benchmarks.dataset_samples import write_pictures
 from benchmarks.edge.base import QUIET_CLOUD, Setup
 from benchmarks.edge.heads import with_graphs
-from benchmarks.edge.pictures import write_pictures
 from benchmarks.processes import CloudProcess, EdgeProcess
 from benchmarks.record import Findings, Goal
 from shared.errors import NeucodexError

@@ -59,7 +59,7 @@ class EdgeStream:
     async def close(self) -> None:
         """Cut the stream and the connection, whatever is under way."""
         self._call.cancel()
-        await self._call.code()  # the loop rests when this returns: what gRPC still has to do must be done by then
+        await self._call.code()  # what gRPC still has to do must be done before the channel goes
         await self._channel.close(None)
 
     async def _ask(self, raw: bytes) -> tuple[str | None, Any]:
