@@ -104,6 +104,9 @@ def build_network(recipe: Recipe, stage: StageRecipe, machine: Machine) -> Split
         "spiking": fused_recurrence,
     }
     use(network, recurrences[stage.neurons])
+    if stage.other_levels is not None:
+        use(network, ClipFloorShift(*stage.other_levels))
+        use(network.edge.encoder, ClipFloorShift(*stage.levels))
     return network.to(machine.device)
 
 
