@@ -296,7 +296,7 @@ def uncompressed(recipe: Recipe) -> Recipe:
         raise ConfigError(
             f"recipe {recipe.name} does not begin with a backbone stage: it leaves no uncompressed network"
         )
-    network = replace(recipe.network, bottleneck=None)
+    network = recipe.network.uncompressed
     return replace(recipe, name=f"{recipe.name}-uncompressed", network=network, stages=stages)
 
 
