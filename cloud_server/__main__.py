@@ -22,6 +22,7 @@ from shared.command_line import (
 )
 from shared.execution import EXECUTIONS
 from shared.logs import LogFormat, configure_logs
+from shared.metrics_page import PageSecurity
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -30,6 +31,10 @@ from shared.logs import LogFormat, configure_logs
 @option("--bundles-dir", type=existing_path, help="Folder whose every subfolder with a bundle is served.")
 @option("--listen", type=HostPort(), default="127.0.0.1:50051", help="Where edges connect; port 0 takes a free one.")
 @option("--metrics", type=HostPort(), default="127.0.0.1:9464", help="Where Prometheus reads; port 0 takes a free one.")
+@option("--metrics-tls-cert", type=existing_path, metavar="FILE", help="Certificate of the metrics page, PEM.")
+@option("--metrics-tls-key", type=existing_path, metavar="FILE", help="Its key.")
+@option("--metrics-tls-client-ca", type=existing_path, metavar="FILE", help="Readers must show a certificate of it.")
+@option("--metrics-users", type=existing_path, metavar="FILE", help="Readers must be one of these NAME:PASSWORD.")
 @option("--health", type=HostPort(), help="Where health checks are answered in clear, and nothing else; for probes.")
 @option("--tls-cert", type=existing_path, metavar="FILE", help="This server's certificate, PEM; renewed in place.")
 @option("--tls-key", type=existing_path, metavar="FILE", help="Its key.")
@@ -72,6 +77,10 @@ from shared.logs import LogFormat, configure_logs
 def command(
     bundles: tuple[str, ...],
     max_wait_ms: float,
+    metrics_tls_cert: Path | None,
+    metrics_tls_key: Path | None,
+    metrics_tls_client_ca: Path | None,
+    metrics_users: Path | None,
     tls_cert: Path | None,
     tls_key: Path | None,
     tls_client_ca: Path | None,
@@ -95,6 +104,7 @@ def command(
     config = CloudConfig(
         tuple(existing_path(path) for path in bundles),
         max_wait=max_wait_ms / 1000,
+        metrics_security=PageSecurity(metrics_tls_cert, metrics_tls_key, metrics_tls_client_ca, metrics_users),
         security=ServerSecurity(tls_cert, tls_key, tls_client_ca, token_file, insecure, insecure_anywhere),
         **settings,
     )

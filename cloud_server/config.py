@@ -9,6 +9,7 @@ from typing import Literal
 from cloud_server.security import PLAINTEXT, ServerSecurity
 from shared.errors import ConfigError
 from shared.execution import Execution
+from shared.metrics_page import OPEN_PAGE, PageSecurity
 from shared.security import is_loopback
 
 Device = Literal["cpu", "cuda"]
@@ -24,6 +25,7 @@ class CloudConfig:
         bundles: folders of the bundles to serve.
         bundles_dir: every bundle in a subfolder of this folder is served. At SIGHUP it and `bundles` are read again.
         listen, metrics: (host, port); port 0 takes a free port.
+        metrics_security: who may read the metrics, and whether the page is encrypted.
         health: (host, port) that answers health checks without TLS, and nothing else; None for no such port.
         security: who may connect, and whether the connection is encrypted.
         execution: of the bundles; None for each bundle's default.
@@ -56,6 +58,7 @@ class CloudConfig:
     bundles_dir: Path | None = None
     listen: tuple[str, int] = ("127.0.0.1", 50051)
     metrics: tuple[str, int] = ("127.0.0.1", 9464)
+    metrics_security: PageSecurity = OPEN_PAGE
     health: tuple[str, int] | None = None
     security: ServerSecurity = PLAINTEXT
     execution: Execution | Literal["all"] | None = None

@@ -85,9 +85,11 @@ async def serve(config: CloudConfig, child: ChildProcess | None = None) -> None:
         if child is not None and not child.early:
             await _unless_stopped(stop_signals, manager.load_all())
         addresses = {"listen": bind(server, config.listen, config.security, "--listen")}
+        servicer.guard.start(addresses["listen"][1])
         if config.health is not None:
             addresses["health"] = await health.listen(config.health, shared=config.processes > 1)
-        addresses["metrics"] = (config.metrics[0], 0 if child else metrics.serve(*config.metrics))
+        page = 0 if child else metrics.serve(*config.metrics, config.metrics_security)
+        addresses["metrics"] = (config.metrics[0], page)
         await server.start()
         if child is None or child.early:
             await _unless_stopped(stop_signals, manager.load_all())
