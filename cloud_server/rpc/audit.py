@@ -7,6 +7,7 @@ all of them. With `--log-format json` each field is a field of the object.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -58,6 +59,7 @@ class Audit:
     def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
         self._metrics = metrics
         self._clock = clock
+        self._lock = threading.Lock()
         self._of_all: dict[tuple[str, str], _Allowance] = {}
         self._of_one: OrderedDict[tuple[str, str, str], _Allowance] = OrderedDict()
         self._left_out: dict[tuple[str, str], int] = {}
@@ -94,15 +96,22 @@ class Audit:
         who = {**_whose(peer, identity), "limit": limit}
         self._write(logging.WARNING, "limited", limit, str(identity), "an edge has used up its share", who)
 
+    def connection_ended(self, peer: str, reason: str) -> None:
+        """A connection was ended before a stream of it was accepted. Any thread may call it."""
+        self._metrics.count("neucodex_cloud_ended_connections_total", reason=reason)
+        fields: dict[str, str | int | float] = {"peer": peer, "reason": reason}
+        self._write(logging.WARNING, "connection_ended", reason, _key(peer, None), "a connection was ended", fields)
+
     def _write(
         self, level: int, event: str, reason: str, who: str, text: str, fields: dict[str, str | int | float]
     ) -> None:
         kind = event, reason
-        if not self._allows(kind, who):
-            self._left_out[kind] = self._left_out.get(kind, 0) + 1
-            return
-        if left_out := self._left_out.pop(kind, 0):
-            fields = {**fields, "left_out": left_out}
+        with self._lock:
+            if not self._allows(kind, who):
+                self._left_out[kind] = self._left_out.get(kind, 0) + 1
+                return
+            if left_out := self._left_out.pop(kind, 0):
+                fields = {**fields, "left_out": left_out}
         said = " ".join(f"{name}={value!r}" for name, value in fields.items())
         log.log(level, "%s: %s", text, said, extra={"event": event, **fields})
 

@@ -18,6 +18,7 @@ from cloud_server.engine.requests import Outcome
 from cloud_server.rpc.admission import Admission
 from cloud_server.rpc.audit import Audit
 from cloud_server.rpc.authentication import Authentication
+from cloud_server.rpc.connection_guard import ConnectionGuard
 from cloud_server.rpc.handshake import choose_bundle, read_open
 from cloud_server.rpc.identity import Identity, address_of
 from cloud_server.rpc.send_queue import SendQueue
@@ -69,6 +70,8 @@ class CoInferenceServicer:
         self._admission = Admission(config.max_streams, config.max_streams_per_peer)
         self._authentication = Authentication(config.security.gate())
         self._audit = Audit(metrics)
+        self.guard = ConnectionGuard(self._audit.connection_ended)
+        """Watches connections of which no stream was accepted. To be started with the port."""
         self._draining = False
         self._empty = asyncio.Event()
         self._empty.set()
@@ -132,7 +135,8 @@ class CoInferenceServicer:
         return True
 
     def close(self) -> None:
-        """Stop the idle timer."""
+        """Stop the idle timer and the guard."""
+        self.guard.stop()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None
@@ -214,6 +218,7 @@ class CoInferenceServicer:
         stream.reader = asyncio.create_task(self._read(stream, requests))
         self._streams[session.key] = stream
         self._empty.clear()
+        self.guard.admit(peer)
         self._audit.connected(peer, identity, loaded.name, opened, _agent(context))
         if self._idle_timer is None:
             self._start_idle_timer(self._idle_period)
