@@ -27,8 +27,9 @@ PeerKey = tuple[str, int]
 """A peer's address in its shortest form, and its port."""
 
 INTERVAL_S = 0.25
-MAX_BYTES = 256 * 1024
-"""That a connection may send before a stream of it is accepted. A handshake and the first headers are some KB."""
+MAX_BYTES, BYTES_PER_S = 256 * 1024, 1024
+"""That a connection may send before a stream of it is accepted: at once, and with each second. A handshake and the first
+headers are some KB; a balancer's health checks, twice a second for days, are less than the second."""
 PATIENCE_S = 10.0
 """Seconds in which a connection may have no stream, however many others there are."""
 MAX_OF_ADDRESS, MAX_IN_ALL = 64, 256
@@ -84,12 +85,11 @@ class ConnectionGuard:
 
     def look(self) -> None:
         """Look at all connections once, and end those beyond the limits."""
-        unknown = self._without_stream()
+        unknown, now = self._without_stream(), self._clock()
         for connection in list(unknown):
-            if _bytes_received(connection) > MAX_BYTES:
+            if _bytes_received(connection) > MAX_BYTES + BYTES_PER_S * (now - connection.since):
                 unknown.remove(connection)
                 self._end(connection, "bytes")
-        now = self._clock()
         in_all, of_address = len(unknown), Counter(address_of(connection.peer) for connection in unknown)
         for connection in sorted(unknown, key=lambda each: each.since):
             address = address_of(connection.peer)

@@ -14,7 +14,8 @@ import pytest
 import trustme
 
 from shared.errors import ConfigError
-from shared.metrics import CLOUD_METRICS, Metrics
+from shared.metric_table import CLOUD_METRICS
+from shared.metrics import Metrics
 from shared.metrics_page import CONNECTIONS, OPEN_PAGE, PageSecurity
 from tests.support.certificates import authority_file, issue
 
