@@ -167,7 +167,7 @@ class _BoundedServer(WSGIServer):
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = self.server_address[:2]
+        self.server_name, self.server_port = self.socket.getsockname()[:2]
         self.setup_environ()
 
     def process_request(self, request: Any, client_address: Any) -> None:
