@@ -53,6 +53,9 @@ class Scheduler(Generic[T]):
         max_batch: most frames of a batch.
         max_waiting: most frames that may wait; `submit` refuses more.
         max_wait: seconds that a batch that is not full waits for more frames; 0 never waits.
+
+    Attributes:
+        waiting: how many frames wait, ready or not. Those of a running batch do not count.
     """
 
     def __init__(self, max_batch: int, max_waiting: int, max_wait: float = 0.0) -> None:
@@ -67,11 +70,7 @@ class Scheduler(Generic[T]):
         stream its ready samples."""
         self._ready_since: OrderedDict[Hashable, float] = OrderedDict()
         self._waiting = Shares(max_waiting)
-
-    @property
-    def waiting(self) -> int:
-        """How many frames wait, ready or not. Those of a running batch do not count."""
-        return self._waiting.in_use
+        self.waiting = 0
 
     @property
     def ready(self) -> int:
@@ -102,6 +101,7 @@ class Scheduler(Generic[T]):
             queue = self._samples[sample] = _SampleQueue(owner, stream)
         queue.waiting.append(Queued(owner, stream, sample, item, now))
         self._waiting.take(owner)
+        self.waiting += 1
         if queue.running is None and len(queue.waiting) == 1:
             self._make_ready(sample, queue, now)
         return True
@@ -128,6 +128,7 @@ class Scheduler(Generic[T]):
             queue.running = queue.waiting.popleft()
             self._waiting.give_back(owner)
             batch.append(queue.running)
+        self.waiting -= len(batch)
         return tuple(batch)
 
     def upcoming(self, running: Iterable[Queued[T]] = ()) -> list[Queued[T]]:
@@ -167,6 +168,7 @@ class Scheduler(Generic[T]):
             return 0
         if queue.waiting:
             self._waiting.give_back(queue.owner, len(queue.waiting))
+            self.waiting -= len(queue.waiting)
         if self._ready_since.pop(sample, None) is not None:
             streams = self._turns[queue.owner]
             del streams[queue.stream][sample]

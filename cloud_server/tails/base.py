@@ -55,6 +55,7 @@ class Slots(ABC, Generic[S]):
 
     Attributes:
         count: number of rows.
+        in_use: how many rows belong to a sample.
         last_frames: for each row, the last frame of its owner that is committed; None before the first one.
     """
 
@@ -64,17 +65,14 @@ class Slots(ABC, Generic[S]):
         self._free = list(range(count - 1, -1, -1))
         self._owners: list[Hashable] = [None] * count
         self._shares = Shares(count)
-
-    @property
-    def in_use(self) -> int:
-        """How many rows belong to a sample."""
-        return self._shares.in_use
+        self.in_use = 0
 
     def allocate(self, owner: Hashable) -> int | None:
         """A row for a new sample; None if all are in use, or as many as `owner` may have beside the others."""
         if not self._shares.has_room(owner):
             return None
         self._shares.take(owner)
+        self.in_use += 1
         row = self._free.pop()
         self._owners[row] = owner
         return row
@@ -82,6 +80,7 @@ class Slots(ABC, Generic[S]):
     def free(self, row: int) -> None:
         """Take a row back. The row that was freed last is used first, because its memory is still in the cache."""
         self._shares.give_back(self._owners[row])
+        self.in_use -= 1
         self._free.append(row)
 
     @property
