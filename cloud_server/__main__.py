@@ -22,6 +22,7 @@ from shared.command_line import (
 )
 from shared.execution import EXECUTIONS
 from shared.logs import LogFormat, configure_logs
+from shared.metrics_page import PageSecurity
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -30,6 +31,10 @@ from shared.logs import LogFormat, configure_logs
 @option("--bundles-dir", type=existing_path, help="Folder whose every subfolder with a bundle is served.")
 @option("--listen", type=HostPort(), default="127.0.0.1:50051", help="Where edges connect; port 0 takes a free one.")
 @option("--metrics", type=HostPort(), default="127.0.0.1:9464", help="Where Prometheus reads; port 0 takes a free one.")
+@option("--metrics-tls-cert", type=existing_path, metavar="FILE", help="Certificate of the metrics page, PEM.")
+@option("--metrics-tls-key", type=existing_path, metavar="FILE", help="Its key.")
+@option("--metrics-tls-client-ca", type=existing_path, metavar="FILE", help="Readers must show a certificate of it.")
+@option("--metrics-users", type=existing_path, metavar="FILE", help="Readers must be one of these NAME:PASSWORD.")
 @option("--health", type=HostPort(), help="Where health checks are answered in clear, and nothing else; for probes.")
 @option("--tls-cert", type=existing_path, metavar="FILE", help="This server's certificate, PEM; renewed in place.")
 @option("--tls-key", type=existing_path, metavar="FILE", help="Its key.")
@@ -51,15 +56,16 @@ from shared.logs import LogFormat, configure_logs
 @option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="What the tails run on.")
 @option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", help="Of the convolutions.")
 @option("--batch-invariant", is_flag=True, help="Answers have the same bits in every batch; on the CPU.")
-@option("--slots", type=int, default=256, help="Samples in flight at once, for each bundle.")
+@option("--slots", type=int, default=288, help="Samples in flight at once, for each bundle; of one edge, 8/9 of them.")
 @option("--max-batch", type=int, default=32, help="Samples stepped together at most.")
 @option("--max-wait-ms", type=float, default=0.0, help="Wait of a batch that is not full; 0 never waits.")
 @option("--max-queue", type=int, help="Frames of a bundle that may wait; as many as its slots can have by default.")
-@option("--max-streams", type=int, default=1024, help="Streams open at once; an edge has one.")
+@option("--max-streams", type=int, default=1152, help="Streams open at once; of one edge, 8/9 of them.")
 @option("--max-streams-per-peer", type=int, help="Streams open from one address; no limit by default.")
 @option("--max-open-samples", type=int, default=32, help="Samples that one stream may have in flight.")
 @option("--max-outgoing", type=int, default=64, help="Messages that wait for a slow reader before it is held back.")
 @option("--sample-idle-timeout", type=float, default=30.0, help="Seconds without a frame until a sample is given up.")
+@option("--stream-idle-timeout", type=float, default=60.0, help="Seconds without a sample until a stream may end.")
 @option("--keepalive", type=float, default=20.0, help="Seconds of silence until a peer is pinged.")
 @option("--drain-timeout", type=float, default=10.0, help="Seconds that open samples may take after SIGTERM.")
 @option("--processes", type=int, default=1, help="Engines behind the one port, each with its share of the cores.")
@@ -71,6 +77,10 @@ from shared.logs import LogFormat, configure_logs
 def command(
     bundles: tuple[str, ...],
     max_wait_ms: float,
+    metrics_tls_cert: Path | None,
+    metrics_tls_key: Path | None,
+    metrics_tls_client_ca: Path | None,
+    metrics_users: Path | None,
     tls_cert: Path | None,
     tls_key: Path | None,
     tls_client_ca: Path | None,
@@ -94,6 +104,7 @@ def command(
     config = CloudConfig(
         tuple(existing_path(path) for path in bundles),
         max_wait=max_wait_ms / 1000,
+        metrics_security=PageSecurity(metrics_tls_cert, metrics_tls_key, metrics_tls_client_ca, metrics_users),
         security=ServerSecurity(tls_cert, tls_key, tls_client_ca, token_file, insecure, insecure_anywhere),
         **settings,
     )

@@ -9,6 +9,7 @@ from typing import Literal
 from cloud_server.security import PLAINTEXT, ServerSecurity
 from shared.errors import ConfigError
 from shared.execution import Execution
+from shared.metrics_page import OPEN_PAGE, PageSecurity
 from shared.security import is_loopback
 
 Device = Literal["cpu", "cuda"]
@@ -24,6 +25,7 @@ class CloudConfig:
         bundles: folders of the bundles to serve.
         bundles_dir: every bundle in a subfolder of this folder is served. At SIGHUP it and `bundles` are read again.
         listen, metrics: (host, port); port 0 takes a free port.
+        metrics_security: who may read the metrics, and whether the page is encrypted.
         health: (host, port) that answers health checks without TLS, and nothing else; None for no such port.
         security: who may connect, and whether the connection is encrypted.
         execution: of the bundles; None for each bundle's default.
@@ -35,11 +37,14 @@ class CloudConfig:
         max_batch: most samples that are stepped together.
         max_wait: seconds that a batch that is not full waits for more frames; 0 never waits.
         max_queue: frames of a bundle that may wait for a batch; None for slots x T.
-        max_streams: streams open at once; an edge has one.
+        max_streams: streams open at once; an edge has one. One identity gets at most 8/9 of them, as of the slots and
+            the queue; see `Shares`.
         max_streams_per_peer: streams open from one address; None for no such limit.
         max_open_samples: samples that one stream may have in flight.
         max_outgoing: messages that may wait to be written to a stream before nothing more is read from it.
         sample_idle_timeout: seconds without a frame after which a sample is rejected, or a stream without Open ends.
+        stream_idle_timeout: seconds without a sample after which a stream ends while more than half of `max_streams`
+            are open.
         keepalive: seconds of silence after which a peer is pinged; it has half as long to answer.
         drain_timeout: seconds after SIGTERM in which open samples may finish.
         threads: CPU threads of a tail step; None for the fastest number, measured at start.
@@ -53,6 +58,7 @@ class CloudConfig:
     bundles_dir: Path | None = None
     listen: tuple[str, int] = ("127.0.0.1", 50051)
     metrics: tuple[str, int] = ("127.0.0.1", 9464)
+    metrics_security: PageSecurity = OPEN_PAGE
     health: tuple[str, int] | None = None
     security: ServerSecurity = PLAINTEXT
     execution: Execution | Literal["all"] | None = None
@@ -60,15 +66,16 @@ class CloudConfig:
     runtime: TailRuntime | Literal["auto"] = "auto"
     precision: Precision = "fp32"
     batch_invariant: bool = False
-    slots: int = 256
+    slots: int = 288
     max_batch: int = 32
     max_wait: float = 0.0
     max_queue: int | None = None
-    max_streams: int = 1024
+    max_streams: int = 1152
     max_streams_per_peer: int | None = None
     max_open_samples: int = 32
     max_outgoing: int = 64
     sample_idle_timeout: float = 30.0
+    stream_idle_timeout: float = 60.0
     keepalive: float = 20.0
     drain_timeout: float = 10.0
     threads: int | None = None
@@ -97,8 +104,10 @@ class CloudConfig:
         for name in ("max_wait", "drain_timeout"):
             if not 0.0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"--{name.replace('_', '-')} is {getattr(self, name)}: a time of 0 or more")
-        if not 0.001 <= self.sample_idle_timeout <= 86_400:
-            raise ConfigError(f"--sample-idle-timeout is {self.sample_idle_timeout} s: it must lie in 0.001..86400")
+        for name in ("sample_idle_timeout", "stream_idle_timeout"):
+            if not 0.001 <= getattr(self, name) <= 86_400:
+                flag = f"--{name.replace('_', '-')}"
+                raise ConfigError(f"{flag} is {getattr(self, name)} s: it must lie in 0.001..86400")
         if not 1.0 <= self.keepalive <= 86_400:
             raise ConfigError(f"--keepalive is {self.keepalive} s: it must lie in 1..86400")
         if self.max_message_bytes is not None and self.max_message_bytes < 64:

@@ -15,7 +15,17 @@ import grpc
 from shared.certificates import CertificateExpiry
 from shared.command_line import join_address
 from shared.errors import ConfigError
-from shared.security import AUTHORIZATION, bearer, check_authority, check_pair, is_loopback, read_secret, read_tokens
+from shared.security import (
+    AUTHORIZATION,
+    bearer,
+    check_authority,
+    check_pair,
+    is_loopback,
+    read_named_tokens,
+    read_secret,
+    read_tokens,
+    warn_if_others_can_read,
+)
 
 log = logging.getLogger(__name__)
 
@@ -68,10 +78,12 @@ class ServerSecurity:
             )
         if self.certificate is not None and self.key is not None:
             check_pair(self.certificate, self.key, "--tls-cert, --tls-key")
+            warn_if_others_can_read(self.key, "--tls-key")
         if self.client_ca is not None:
             check_authority(self.client_ca, "--tls-client-ca")
         if self.token_file is not None:
             read_tokens(self.token_file, "--token-file")
+            warn_if_others_can_read(self.token_file, "--token-file")
 
     def bind(self, server: grpc.aio.Server, address: str) -> int:
         """Listen on an address.
@@ -157,14 +169,17 @@ class TokenGate:
         self._states = file_states((path,))
         self._expected = self._read()
 
-    def admits(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> bool:
-        """Whether a stream's metadata hold a token. It compares with every token, each in constant time."""
+    def name_of(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> str | None:
+        """The name of the token that a stream's metadata hold; None if they hold none that is known.
+
+        It compares with every token, each in constant time.
+        """
         self._read_if_changed()
         values = [value for key, value in metadata or () if key == AUTHORIZATION]
         sent = values[0] if len(values) == 1 else b""
         raw = sent.encode("utf-8", "replace") if isinstance(sent, str) else sent
-        matches = [hmac.compare_digest(raw, expected) for expected in self._expected]
-        return any(matches)
+        matches = [name for expected, name in self._expected if hmac.compare_digest(raw, expected)]
+        return matches[0] if matches else None
 
     def _read_if_changed(self) -> None:
         now = file_states((self._path,))
@@ -178,8 +193,9 @@ class TokenGate:
         self._states = now
         log.info("%d tokens from %s are in use from now on", len(self._expected), self._path)
 
-    def _read(self) -> list[bytes]:
-        return [bearer(token).encode() for token in read_tokens(self._path, "--token-file")]
+    def _read(self) -> list[tuple[bytes, str]]:
+        named = read_named_tokens(self._path, "--token-file")
+        return [(bearer(token).encode(), name) for token, name in named.items()]
 
 
 def file_states(files: Iterable[Path]) -> FileStates | None:

@@ -74,10 +74,7 @@ async def serve(config: CloudConfig, child: ChildProcess | None = None) -> None:
     servicer = CoInferenceServicer(config, metrics)
     manager = BundleManager(config, servicer, metrics)
     health = HealthServicer((SERVICE,))
-    server = grpc.aio.server(options=server_options(config, manager.longest_message))
-    server.add_generic_rpc_handlers((servicer.handler(), health.handler()))
-    if config.reflection_enabled:
-        reflection.enable_server_reflection((SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
+    server = _make_server(config, manager.longest_message, servicer, health)
     stop_signals = _signals(signal.SIGTERM) if child else _signals(signal.SIGTERM, signal.SIGINT)
     reload_signals = _signals(signal.SIGHUP)
     background = [asyncio.create_task(_sample_gauges(metrics, manager))]
@@ -85,9 +82,11 @@ async def serve(config: CloudConfig, child: ChildProcess | None = None) -> None:
         if child is not None and not child.early:
             await _unless_stopped(stop_signals, manager.load_all())
         addresses = {"listen": bind(server, config.listen, config.security, "--listen")}
+        servicer.guard.start(addresses["listen"][1])
         if config.health is not None:
             addresses["health"] = await health.listen(config.health, shared=config.processes > 1)
-        addresses["metrics"] = (config.metrics[0], 0 if child else metrics.serve(*config.metrics))
+        page = 0 if child else metrics.serve(*config.metrics, config.metrics_security)
+        addresses["metrics"] = (config.metrics[0], page)
         await server.start()
         if child is None or child.early:
             await _unless_stopped(stop_signals, manager.load_all())
@@ -114,6 +113,16 @@ async def serve(config: CloudConfig, child: ChildProcess | None = None) -> None:
         await manager.close()
         remove_ready_file(config.ready_file)
     log.info("stopped")
+
+
+def _make_server(
+    config: CloudConfig, longest_message: int, servicer: CoInferenceServicer, health: HealthServicer
+) -> grpc.aio.Server:
+    server = grpc.aio.server(options=server_options(config, longest_message))
+    server.add_generic_rpc_handlers((servicer.handler(), health.handler()))
+    if config.reflection_enabled:
+        reflection.enable_server_reflection((SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
+    return server
 
 
 async def _sample_gauges(metrics: Metrics, manager: BundleManager) -> None:

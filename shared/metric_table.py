@@ -47,8 +47,10 @@ REJECTION_REASONS = ("invalid_frame", "state_lost", "no_slot", "internal", "idle
 
 REFUSAL_REASONS = (
     *("protocol", "fingerprint", "execution", "unauthenticated"),
-    *("too_many", "peer_cap", "warming_up", "draining"),
+    *("too_many", "share", "peer_cap", "penalty", "warming_up", "draining"),
 )
+
+END_REASONS = ("protocol", "idle", "failed")
 
 BUILD_INFO = Metric(
     "neucodex_build_info",
@@ -177,6 +179,27 @@ CLOUD_METRICS = (
         "Streams refused when they opened, by reason.",
         {"reason": REFUSAL_REASONS},
     ),
+    Metric(
+        "neucodex_cloud_ended_streams_total",
+        "counter",
+        "Open streams that the cloud ended: for bytes that are no message, for having no sample while streams were "
+        "scarce, or for a failure of its own.",
+        {"reason": END_REASONS},
+    ),
+    Metric(
+        "neucodex_cloud_limited_total",
+        "counter",
+        "Times that an edge got no more of something because it had its share of it, and what the edge is known by.",
+        {"limit": ("streams", "slots", "queue"), "by": ("certificate", "token", "address")},
+    ),
+    Metric(
+        "neucodex_cloud_ended_connections_total",
+        "counter",
+        "Connections that the cloud ended before a stream of theirs was accepted, for the bytes that they sent or for "
+        "being too many for long.",
+        {"reason": ("bytes", "crowd")},
+    ),
+    Metric("neucodex_cloud_connected_total", "counter", "Streams that were opened."),
 )
 
 

@@ -12,11 +12,10 @@ from prometheus_client import (
     Histogram,
     ProcessCollector,
     disable_created_metrics,
-    start_http_server,
 )
 
-from shared.errors import ConfigError
 from shared.metric_table import Metric
+from shared.metrics_page import OPEN_PAGE, PageSecurity, serve_page
 
 # A `_created` for each series would nearly double their number; nothing reads it.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -89,16 +88,9 @@ class Metrics:
             else:
                 child.inc(value)
 
-    def serve(self, host: str, port: int) -> int:
-        """Export at http://host:port/metrics from a daemon thread; port 0 takes a free port.
-
-        Returns:
-            The port.
-
-        Raises:
-            ConfigError: the port is taken, or the host is not an address of this machine.
-        """
-        return export(self.registry, host, port)
+    def serve(self, host: str, port: int, security: PageSecurity = OPEN_PAGE) -> int:
+        """Export at http://host:port/metrics; see `serve_page`."""
+        return serve_page(self.registry, host, port, security)
 
     def _create(self, known: Mapping[str, tuple[str, ...]]) -> None:
         for metric in self._table:
@@ -109,17 +101,6 @@ class Metrics:
     def _child(self, name: str, labels: Mapping[str, str]) -> Any:
         metric, known = self._metrics[name], self._fixed[name]
         return metric.labels(**{**known, **labels}) if labels or known else metric
-
-
-def export(registry: CollectorRegistry, host: str, port: int) -> int:
-    """Export any registry, as `Metrics.serve` does."""
-    try:
-        server, _ = start_http_server(port, addr=host, registry=registry)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot serve metrics on {host}:{port} ({error.strerror}); choose another address with --metrics"
-        ) from None
-    return int(server.server_port)
 
 
 def _combinations(metric: Metric, known: Mapping[str, tuple[str, ...]]) -> list[tuple[str, ...]]:

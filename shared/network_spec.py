@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from shared.errors import SpecError
@@ -182,6 +182,11 @@ class NetworkSpec:
                 raise SpecError(f"{name} is {getattr(self, name)}: it must lie in 1..{limit}")
         if math.prod(self.sample_shape) > SAMPLE_LIMIT:
             raise SpecError(f"a sample of {self.sample_shape} values is larger than {SAMPLE_LIMIT} bytes")
+
+    @property
+    def uncompressed(self) -> NetworkSpec:
+        """The same network without a bottleneck, and so without a light head."""
+        return replace(self, bottleneck=None, light=None)
 
     @property
     def sample_shape(self) -> Shape | tuple[int, int, int, int]:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import logging
+import os
 import ssl
+import stat
 from pathlib import Path
 
 from shared.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 AUTHORIZATION = "authorization"
 """The metadata key that carries a token, as HTTP has it."""
@@ -44,21 +49,40 @@ def read_secret(path: Path, flag: str) -> bytes:
 
 
 def read_tokens(path: Path, flag: str) -> tuple[str, ...]:
-    """The tokens of a file, one a line; empty lines and lines that begin with # do not count.
+    """The tokens of a file, as `read_named_tokens` finds them."""
+    return tuple(read_named_tokens(path, flag))
+
+
+def read_named_tokens(path: Path, flag: str) -> dict[str, str]:
+    """The tokens of a file, one a line, and the name of each: the comment (# NAME) on the line before it.
+
+    A token without such a line is called by its place in the file. Empty lines do not count. Two tokens may have one
+    name, as while an edge moves from one to the other.
 
     Raises:
         ConfigError: the file cannot be read, has no token, or one that is too short or not printable ASCII.
     """
-    lines = [line.strip() for line in read_secret(path, flag).decode("utf-8", "replace").splitlines()]
-    tokens = tuple(line for line in lines if line and not line.startswith("#"))
-    if not tokens:
+    named: dict[str, str] = {}
+    comment = ""
+    for line in read_secret(path, flag).decode("utf-8", "replace").splitlines():
+        text = line.strip()
+        if text and not text.startswith("#"):
+            named.setdefault(text, comment or str(len(named) + 1))
+        comment = text.lstrip("# ") if text.startswith("#") else ""
+    if not named:
         raise ConfigError(f"{flag} {path}: there is no token in it; write one a line")
-    for number, token in enumerate(tokens, 1):
+    for number, token in enumerate(named, 1):
         if len(token) < LEAST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
             raise ConfigError(
                 f"{flag} {path}: token {number} must be {LEAST_TOKEN} or more printable ASCII characters without spaces"
             )
-    return tokens
+    return named
+
+
+def warn_if_others_can_read(path: Path, flag: str) -> None:
+    """Log a warning if every user of this machine can read a file with a secret. On Windows it says nothing."""
+    if os.name == "posix" and path.stat().st_mode & stat.S_IROTH:
+        log.warning("%s %s: every user of this machine can read it; `chmod o-r` keeps it to its owner", flag, path)
 
 
 def check_pair(certificate: Path, key: Path, flags: str) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,7 @@ def uncompressed_accuracy(recipe: Recipe, data: TrainingData, runs: Path, machin
     folder = stage_folder(runs, recipe, data, backbones[-1])
     kept = folder / EVALUATION
     if not kept.exists():
-        network = _rounded(replace(recipe.network, bottleneck=None), folder / WEIGHTS, machine)
+        network = _rounded(recipe.network.uncompressed, folder / WEIGHTS, machine)
         _write(kept, {"samples": len(data.test), "accuracy_by_timestep": read_uncompressed(network, data, machine)})
     measured: Readings = json.loads(kept.read_text())["accuracy_by_timestep"]
     return measured

@@ -112,6 +112,8 @@ class StageRecipe:
     epochs: 0 takes the weights of `init` as they are.
     levels: of the quantised activation. Of several each sample of a batch takes the next in turn: 1 is what the spiking
         network does at its first timestep, so [1, 4] trains its first answer and its last.
+    other_levels: of all neurons but the encoder's; as many as `levels`, whose turns they share. `rate` runs head and
+        tail with more levels than a frame has: [1, 4] with [8, 8] trains its first answer and its last. None: `levels`.
     resolutions: ((epoch, side), ...): from this epoch on pictures are reduced to this side; not in spiking stages.
     average: decay of the exponential moving average of the weights, whose result is kept; 0 for none.
     init: a weights.safetensors of another run, or a bundle's folder, from which the stage starts, instead of the
@@ -148,6 +150,7 @@ class StageRecipe:
     average: float = 0.0
     part: float = 1.0
     levels: tuple[int, ...] = (4,)
+    other_levels: tuple[int, ...] | None = None
     augment: AugmentRecipe = field(default_factory=AugmentRecipe)
     resolutions: tuple[tuple[int, int], ...] = ()
     init: str | None = None
@@ -160,6 +163,7 @@ class StageRecipe:
             raise ConfigError("epochs is 0: that takes the weights of init as they are, and init is not given")
         if self.epochs < 0 or self.batch_size < 2 or not self.levels or min(self.levels) < 1:
             raise ConfigError("epochs must not be negative, levels must be at least 1, batch_size at least 2")
+        self._check_other_levels()
         if not 0.0 < self.part <= 1.0:
             raise ConfigError(f"part is {self.part}: it must lie in (0, 1]")
         if not self.learning_rate > 0.0:
@@ -179,6 +183,14 @@ class StageRecipe:
             raise ConfigError(
                 f"neurons 'float' belong to backbone stages: a {self.kind} stage trains what sends spikes"
             )
+
+    def _check_other_levels(self) -> None:
+        if self.other_levels is None:
+            return
+        if self.kind == "backbone" or self.neurons != "quantised":
+            raise ConfigError("other_levels belongs to quantised stages with a bottleneck: only they have an encoder")
+        if len(self.other_levels) != len(self.levels) or min(self.other_levels) < 1:
+            raise ConfigError("other_levels has one value of at least 1 for each of levels")
 
     def _check_teacher(self) -> None:
         defaults = {field.name: field.default for field in fields(self) if field.name.startswith("teacher_")}
@@ -284,7 +296,7 @@ def uncompressed(recipe: Recipe) -> Recipe:
         raise ConfigError(
             f"recipe {recipe.name} does not begin with a backbone stage: it leaves no uncompressed network"
         )
-    network = replace(recipe.network, bottleneck=None)
+    network = recipe.network.uncompressed
     return replace(recipe, name=f"{recipe.name}-uncompressed", network=network, stages=stages)
 
 

@@ -91,7 +91,7 @@ def _chosen(settings: DataclassInstance) -> dict[str, Any]:
 
 def build_network(recipe: Recipe, stage: StageRecipe, machine: Machine) -> SplitNetwork:
     """The network that a stage trains: the backbone alone or with its bottleneck, its neurons as the stage asks."""
-    spec = replace(recipe.network, bottleneck=None, light=None) if stage.kind == "backbone" else recipe.network
+    spec = recipe.network.uncompressed if stage.kind == "backbone" else recipe.network
     if stage.neurons != "spiking":
         spec = replace(spec, timesteps=1, input_kind="static")
     network = SplitNetwork(spec)
@@ -104,6 +104,9 @@ def build_network(recipe: Recipe, stage: StageRecipe, machine: Machine) -> Split
         "spiking": fused_recurrence,
     }
     use(network, recurrences[stage.neurons])
+    if stage.other_levels is not None:
+        use(network, ClipFloorShift(*stage.other_levels))
+        use(network.edge.encoder, ClipFloorShift(*stage.levels))
     return network.to(machine.device)
 
 
@@ -182,7 +185,7 @@ def _check_resolutions(recipe: Recipe) -> None:
 
 def _poolings(spec: NetworkSpec) -> int:
     with torch.device("meta"):  # for its shape alone
-        network = SplitNetwork(replace(spec, bottleneck=None))
+        network = SplitNetwork(spec.uncompressed)
     return sum(isinstance(module, MaxPool) for module in network.modules())
 
 

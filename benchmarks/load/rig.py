@@ -22,6 +22,7 @@ IDLE_TIMEOUT_S = 300
 """Streams may be left alone while others are measured."""
 
 SLOTS_TO_SPARE = 64
+"""Beside those for all streams: one address gets 8/9 of the slots and streams of a cloud."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Layout:
         """
         threads = threads if threads is not None else max(1, cores - 1)
         precision: Precision = "fp16" if device == "cuda" else "fp32"
-        return cls(threads, max(1, min(8, cores // 4)), max_batch, device, precision, slots + SLOTS_TO_SPARE)
+        slots += slots // 8 + SLOTS_TO_SPARE
+        return cls(threads, max(1, min(8, cores // 4)), max_batch, device, precision, slots)
 
     def cloud(self, bundle: Path, folder: Path, max_batch: int) -> CloudProcess:
         """Start a cloud; `folder` receives its ready file."""

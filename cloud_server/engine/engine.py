@@ -129,11 +129,14 @@ class Engine:
         with self._lock:
             del self._bundles[loaded]
 
-    def submit(self, loaded: LoadedBundle, stream: Hashable, sample: Hashable, request: StepRequest) -> bool:
+    def submit(
+        self, loaded: LoadedBundle, owner: Hashable, stream: Hashable, sample: Hashable, request: StepRequest
+    ) -> bool:
         """Queue the next frame of a sample.
 
         Args:
             loaded: the bundle of the stream.
+            owner: who gets a turn for it, with all of its streams.
             stream: different for every stream.
             sample: different for every sample, also of other streams.
             request: the frame.
@@ -142,7 +145,7 @@ class Engine:
             False if the bundle's queue is full.
         """
         with self._lock:
-            accepted = loaded.scheduler.submit(stream, sample, request, time.perf_counter())
+            accepted = loaded.scheduler.submit(owner, stream, sample, request, time.perf_counter())
             if self._running is None:
                 self._wake_engine.notify()
             else:

@@ -1,22 +1,24 @@
 """Decides which frames are stepped together next. Pure: no torch, no gRPC, no clock; the caller passes the time in.
 
 The frames of a sample queue in order, and only the first of them can be *ready*. The next one becomes ready when the
-batch with the one before is finished, so no batch ever has two timesteps of one sample. Streams take turns: each turn
-takes the oldest ready sample of one stream. If every stream has one ready sample, the oldest goes first. A stream that
-floods the queue waits one round of turns for each further sample.
+batch with the one before is finished, so no batch ever has two timesteps of one sample. Owners take turns, and in an
+owner's turn its streams do: each turn takes the oldest ready sample of one stream. If every owner has one ready sample,
+the oldest goes first. An owner that floods the queue, by however many streams, waits one round of turns for each
+further sample.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Generic, TypeVar
 
-T = TypeVar("T")
+from cloud_server.shares import Shares
 
-_NONE = object()
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,11 +26,12 @@ class Queued(Generic[T]):
     """One frame that waits.
 
     Attributes:
-        stream, sample: whose frame it is.
+        owner, stream, sample: whose frame it is.
         item: what the engine needs to step it.
         arrived: when it was submitted, in seconds of the caller's clock.
     """
 
+    owner: Hashable
     stream: Hashable
     sample: Hashable
     item: T
@@ -37,6 +40,7 @@ class Queued(Generic[T]):
 
 @dataclass(eq=False)
 class _SampleQueue(Generic[T]):
+    owner: Hashable
     stream: Hashable
     waiting: deque[Queued[T]] = field(default_factory=deque)
     running: Queued[T] | None = None
@@ -61,9 +65,11 @@ class Scheduler(Generic[T]):
         self.max_waiting = max_waiting
         self.max_wait = max_wait
         self._samples: dict[Hashable, _SampleQueue[T]] = {}
-        self._turns: OrderedDict[Hashable, OrderedDict[Hashable, None]] = OrderedDict()
-        """The streams that have ready samples, in the order of their turns, each with its ready samples."""
+        self._turns: OrderedDict[Hashable, OrderedDict[Hashable, OrderedDict[Hashable, None]]] = OrderedDict()
+        """The owners that have ready samples, in the order of their turns; of each its streams in theirs, and of each
+        stream its ready samples."""
         self._ready_since: OrderedDict[Hashable, float] = OrderedDict()
+        self._waiting = Shares(max_waiting)
         self.waiting = 0
 
     @property
@@ -71,11 +77,16 @@ class Scheduler(Generic[T]):
         """How many samples could have a frame in the next batch."""
         return len(self._ready_since)
 
-    def submit(self, stream: Hashable, sample: Hashable, item: T, now: float) -> bool:
+    def has_room(self, owner: Hashable) -> bool:
+        """Whether an owner may begin one more sample: it has not used up its share of the queue."""
+        return self._waiting.has_room(owner)
+
+    def submit(self, owner: Hashable, stream: Hashable, sample: Hashable, item: T, now: float) -> bool:
         """Queue the next frame of a sample.
 
         Args:
-            stream: the stream that sent it.
+            owner: who gets a turn for it.
+            stream: the owner's stream that sent it.
             sample: different from every other sample's, also on other streams.
             item: what the engine needs to step it.
             now: the time, in seconds.
@@ -87,11 +98,12 @@ class Scheduler(Generic[T]):
             return False
         queue = self._samples.get(sample)
         if queue is None:
-            queue = self._samples[sample] = _SampleQueue(stream)
-        queue.waiting.append(Queued(stream, sample, item, now))
+            queue = self._samples[sample] = _SampleQueue(owner, stream)
+        queue.waiting.append(Queued(owner, stream, sample, item, now))
+        self._waiting.take(owner)
         self.waiting += 1
         if queue.running is None and len(queue.waiting) == 1:
-            self._make_ready(sample, queue.stream, now)
+            self._make_ready(sample, queue, now)
         return True
 
     def take(self, now: float) -> tuple[Queued[T], ...]:
@@ -104,13 +116,17 @@ class Scheduler(Generic[T]):
             return ()
         batch: list[Queued[T]] = []
         while self._turns and len(batch) < self.max_batch:
-            stream, samples = self._turns.popitem(last=False)
+            owner, streams = self._turns.popitem(last=False)
+            stream, samples = streams.popitem(last=False)
             sample, _ = samples.popitem(last=False)
             if samples:
-                self._turns[stream] = samples  # at the end: the other streams have their turn first
+                streams[stream] = samples  # at the end: the other streams have their turn first
+            if streams:
+                self._turns[owner] = streams
             del self._ready_since[sample]
             queue = self._samples[sample]
             queue.running = queue.waiting.popleft()
+            self._waiting.give_back(owner)
             batch.append(queue.running)
         self.waiting -= len(batch)
         return tuple(batch)
@@ -121,12 +137,8 @@ class Scheduler(Generic[T]):
         Args:
             running: the batch that runs; the next frames of its samples come last.
         """
-        found: list[Queued[T]] = []
-        turns = [iter(samples) for samples in islice(self._turns.values(), self.max_batch)]
-        while turns and len(found) < self.max_batch:
-            chosen = [(turn, sample) for turn in turns if (sample := next(turn, _NONE)) is not _NONE]
-            found += [self._samples[sample].waiting[0] for _, sample in chosen]
-            turns = [turn for turn, _ in chosen]
+        ready = _in_turn(_in_turn(map(iter, streams.values())) for streams in self._turns.values())
+        found = [self._samples[sample].waiting[0] for sample in islice(ready, self.max_batch)]
         for entry in running:
             queue = self._samples.get(entry.sample)
             if queue is not None and queue.running is entry and queue.waiting:
@@ -141,7 +153,7 @@ class Scheduler(Generic[T]):
                 continue  # it was dropped while it ran
             queue.running = None
             if queue.waiting:
-                self._make_ready(entry.sample, queue.stream, now)
+                self._make_ready(entry.sample, queue, now)
             else:
                 del self._samples[entry.sample]
 
@@ -154,12 +166,16 @@ class Scheduler(Generic[T]):
         queue = self._samples.pop(sample, None)
         if queue is None:
             return 0
-        self.waiting -= len(queue.waiting)
+        if queue.waiting:
+            self._waiting.give_back(queue.owner, len(queue.waiting))
+            self.waiting -= len(queue.waiting)
         if self._ready_since.pop(sample, None) is not None:
-            samples = self._turns[queue.stream]
-            del samples[sample]
-            if not samples:
-                del self._turns[queue.stream]
+            streams = self._turns[queue.owner]
+            del streams[queue.stream][sample]
+            if not streams[queue.stream]:
+                del streams[queue.stream]
+            if not streams:
+                del self._turns[queue.owner]
         return len(queue.waiting)
 
     def wait_time(self, now: float) -> float | None:
@@ -171,6 +187,17 @@ class Scheduler(Generic[T]):
         oldest = next(iter(self._ready_since.values()))
         return max(0.0, oldest + self.max_wait - now)
 
-    def _make_ready(self, sample: Hashable, stream: Hashable, now: float) -> None:
+    def _make_ready(self, sample: Hashable, queue: _SampleQueue[T], now: float) -> None:
         self._ready_since[sample] = now
-        self._turns.setdefault(stream, OrderedDict())[sample] = None
+        streams = self._turns.setdefault(queue.owner, OrderedDict())
+        streams.setdefault(queue.stream, OrderedDict())[sample] = None
+
+
+def _in_turn(queues: Iterable[Iterator[U]]) -> Iterator[U]:
+    """One item of each queue after the other, until all are empty."""
+    turns = deque(queues)
+    while turns:
+        queue = turns.popleft()
+        for item in islice(queue, 1):
+            yield item
+            turns.append(queue)

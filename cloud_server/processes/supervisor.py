@@ -32,7 +32,7 @@ from cloud_server.processes.metrics import JointMetrics, ProcessMetrics
 from cloud_server.ready import announce_ready, remove_ready_file
 from cloud_server.rpc.grpc_server import cannot_listen
 from shared.logs import LogFormat
-from shared.metrics import export
+from shared.metrics_page import serve_page
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def supervise(config: CloudConfig, logs: tuple[LogFormat, str]) -> int:
         registry.register(JointMetrics(Path(folder)))
         registry.register(ProcessMetrics(supervisor.pids))
         registry.register(config.security.expiry())
-        addresses["metrics"] = (config.metrics[0], export(registry, *config.metrics))
+        addresses["metrics"] = (config.metrics[0], serve_page(registry, *config.metrics, config.metrics_security))
         try:
             return supervisor.run(lambda bundles: announce_ready(config.ready_file, addresses, bundles))
         finally:

@@ -16,6 +16,13 @@ SPARE_STREAMS = 32
 """Streams of one connection beyond `max_streams`, for health checks and for streams that are refused."""
 
 
+SPARE_CONNECTIONS = 512
+"""Connections beyond `max_streams`, for those that have no stream yet."""
+
+HANDSHAKE_MS = 10_000
+"""For TLS and HTTP/2's settings; by default gRPC waits two minutes."""
+
+
 def server_options(config: CloudConfig, longest_message: int) -> list[tuple[str, int]]:
     """gRPC's settings.
 
@@ -37,6 +44,9 @@ def server_options(config: CloudConfig, longest_message: int) -> list[tuple[str,
         # Edges ping to check the link; by default gRPC refuses a third ping within five minutes.
         ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
         ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.max_allowed_incoming_connections", config.max_streams + SPARE_CONNECTIONS),
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
         ("grpc.http2.bdp_probe", 0),  # frames are small and sparse: pings that probe the bandwidth would add to them
     ]
 

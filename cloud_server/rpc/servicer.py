@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,13 +16,18 @@ from cloud_server.engine.engine import Engine
 from cloud_server.engine.loaded_bundle import BundleKey, LoadedBundle
 from cloud_server.engine.requests import Outcome
 from cloud_server.rpc.admission import Admission
+from cloud_server.rpc.audit import Audit
+from cloud_server.rpc.authentication import Authentication
+from cloud_server.rpc.connection_guard import ConnectionGuard
 from cloud_server.rpc.handshake import choose_bundle, read_open
+from cloud_server.rpc.identity import Identity, address_of
 from cloud_server.rpc.send_queue import SendQueue
 from cloud_server.rpc.session import OpenSample, StreamSession
+from cloud_server.rpc.stream import Stream
 from cloud_server.rpc.stream_status import (
     DRAINING,
+    IDLE,
     RETIRED,
-    UNKNOWN_TOKEN,
     WARMING_UP,
     StreamRefused,
     StreamStatus,
@@ -44,49 +48,6 @@ _BROKEN_STREAM = (grpc.aio.InternalError, grpc.aio.UsageError)
 """What gRPC raises when it reads or writes a stream whose connection broke: the edge can no longer be answered."""
 
 
-@dataclass(eq=False)
-class _Stream:
-    """An open stream. After its end is decided only its send queue is left.
-
-    Attributes:
-        session: what its messages do.
-        send_queue: its answers.
-        forget: removes it from the servicer.
-        reader: the task that reads its messages.
-        half_closed: whether the edge has sent its last message. What it sent is still answered.
-        end_when_done: the status with which it ends once its open samples are done; None for not yet.
-        ended: set when its end is decided.
-    """
-
-    session: StreamSession
-    send_queue: SendQueue
-    forget: Callable[[], None]
-    reader: asyncio.Task[None] = field(init=False)
-    half_closed: bool = False
-    end_when_done: StreamStatus | None = None
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def end(self, status: StreamStatus) -> None:
-        """Decide the end. Slots are free at once and nothing more is read; the queued messages are still written."""
-        self.send_queue.end(status)
-        self.reader.cancel()
-        self.session.close()
-        self.forget()
-        self.ended.set()
-
-    def drain(self, status: StreamStatus) -> None:
-        """Take no new samples, and end with `status` when the open ones are done."""
-        self.end_when_done = status
-        self.session.draining = True
-        self.end_if_done()
-
-    def end_if_done(self) -> None:
-        if self.end_when_done is not None and self.session.open_samples == 0:
-            self.end(self.end_when_done)
-        elif self.half_closed and not self.session.has_unanswered_frames:
-            self.end(StreamStatus())
-
-
 class CoInferenceServicer:
     """All streams of the process. Everything runs in the event loop's thread.
 
@@ -98,13 +59,19 @@ class CoInferenceServicer:
     def __init__(self, config: CloudConfig, metrics: Metrics) -> None:
         self._config = config
         self._metrics = metrics
-        self._tokens = config.security.gate()
         self._bundles: dict[BundleKey, LoadedBundle] = {}
         self._engine: Engine | None = None
+        self._stream_idle_timeout = config.stream_idle_timeout
+        self._idle_period = min(config.sample_idle_timeout, config.stream_idle_timeout)
+        """Seconds after which idle samples and streams are looked for again, if none is due before."""
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, Stream] = {}
         """By the keys of their sessions."""
         self._admission = Admission(config.max_streams, config.max_streams_per_peer)
+        self._authentication = Authentication(config.security.gate())
+        self._audit = Audit(metrics)
+        self.guard = ConnectionGuard(self._audit.connection_ended)
+        """Watches connections of which no stream was accepted. To be started with the port."""
         self._draining = False
         self._empty = asyncio.Event()
         self._empty.set()
@@ -168,43 +135,50 @@ class CoInferenceServicer:
         return True
 
     def close(self) -> None:
-        """Stop the idle timer."""
+        """Stop the idle timer and the guard."""
+        self.guard.stop()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None
 
     async def infer(self, requests: AsyncIterator[bytes], context: Context) -> None:
         """Serve one stream, from its Open to its end."""
-        peer = context.peer()
+        peer, identity = context.peer(), None
+        address = address_of(peer)
         try:
-            self._admission.enter(peer)
+            identity = await self._authentication.identify(context)
+            self._enter(peer, identity, address)
         except StreamRefused as refused:
-            await self._refuse(refused, context)
+            await self._refuse(refused, context, identity)
             return
-        self._metrics.set("neucodex_cloud_streams", self._admission.streams)
         try:
-            self._authenticate(context)
-            key, send_queue = self._begin(*await self._read_open(requests), requests)
+            key, send_queue = self._begin(*await self._read_open(requests), requests, context, identity)
             try:
                 await _write(send_queue, context)
             finally:
                 if key in self._streams:
                     self._streams[key].end(StreamStatus())
         except StreamRefused as refused:
-            await self._refuse(refused, context)
+            await self._refuse(refused, context, identity)
         except _BROKEN_STREAM as error:
             log.debug("a stream broke: %s", error)
         finally:
-            self._admission.leave(peer)
+            self._admission.leave(identity, address)
             self._metrics.set("neucodex_cloud_streams", self._admission.streams)
 
-    async def _refuse(self, refused: StreamRefused, context: Context) -> None:
-        self._metrics.count("neucodex_cloud_refused_streams_total", reason=refused.reason)
+    async def _refuse(self, refused: StreamRefused, context: Context, identity: Identity | None) -> None:
+        self._audit.refused(context.peer(), identity, refused.reason, refused.status.details)
         await _abort(refused.status, context)
 
-    def _authenticate(self, context: Context) -> None:
-        if self._tokens is not None and not self._tokens.admits(context.invocation_metadata()):
-            raise StreamRefused("unauthenticated", UNKNOWN_TOKEN)
+    def _enter(self, peer: str, identity: Identity, address: str) -> None:
+        """Count a stream. Raises `StreamRefused`."""
+        try:
+            self._admission.enter(identity, address)
+        except StreamRefused as refused:
+            if refused.reason == "share":
+                self._audit.limited(peer, identity, "streams")
+            raise
+        self._metrics.set("neucodex_cloud_streams", self._admission.streams)
 
     async def _read_open(self, requests: AsyncIterator[bytes]) -> tuple[LoadedBundle, Open]:
         """Read Open and choose the bundle. Raises `StreamRefused`."""
@@ -213,27 +187,41 @@ class CoInferenceServicer:
         self._refuse_unless_serving()  # it may have changed while Open was awaited
         return choose_bundle(opened, self._bundles), opened
 
-    def _begin(self, loaded: LoadedBundle, opened: Open, requests: AsyncIterator[bytes]) -> tuple[int, SendQueue]:
+    def _begin(
+        self,
+        loaded: LoadedBundle,
+        opened: Open,
+        requests: AsyncIterator[bytes],
+        context: Context,
+        identity: Identity,
+    ) -> tuple[int, SendQueue]:
         """Create the session and start the reader. Returns the session's key, and the queue to write from.
 
         The writer refers to nothing else, so that an edge that does not read keeps no retired bundle in memory.
         """
         assert self._engine is not None
         send_queue = SendQueue(self._config.max_outgoing)
+        peer = context.peer()
         session = StreamSession(
             loaded,
             self._engine,
+            owner=identity,
             top_k=opened.top_k,
             max_open=self._config.max_open_samples,
             idle_timeout=self._config.sample_idle_timeout,
             metrics=self._metrics,
             send=send_queue.put,
+            on_limited=partial(self._audit.limited, peer, identity),
             clock=time.monotonic,
         )
-        stream = _Stream(session, send_queue, partial(self._forget, session.key))
+        stream = Stream(peer, identity, session, send_queue, partial(self._forget, session.key))
         stream.reader = asyncio.create_task(self._read(stream, requests))
         self._streams[session.key] = stream
         self._empty.clear()
+        self.guard.admit(peer)
+        self._audit.connected(peer, identity, loaded.name, opened, _agent(context))
+        if self._idle_timer is None:
+            self._start_idle_timer(self._idle_period)
         send_queue.put(Ready(self._config.max_open_samples, round(self._config.sample_idle_timeout * 1000)))
         return session.key, send_queue
 
@@ -242,28 +230,31 @@ class CoInferenceServicer:
         if not self._streams:
             self._empty.set()
 
-    async def _read(self, stream: _Stream, requests: AsyncIterator[bytes]) -> None:
+    async def _read(self, stream: Stream, requests: AsyncIterator[bytes]) -> None:
         """Handle the edge's messages. While its send queue is full, nothing is read, and gRPC holds the edge back."""
         try:
             async for raw in requests:
                 for message in parse(raw):
                     self._handle_message(stream, message)
-                if self._idle_timer is None:  # one timer for all samples; none is due before it
-                    self._start_idle_timer(self._config.sample_idle_timeout)
                 await stream.send_queue.room.wait()
             stream.half_closed = True
             stream.end_if_done()
         except WireError as error:
-            stream.end(StreamStatus(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
+            self._end(stream, "protocol", StreamStatus(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
         except (grpc.aio.AbortError, *_BROKEN_STREAM) as error:
             # The connection broke, or the stream was aborted before.
             log.debug("a stream cannot be read any more: %s", error)
             stream.end(StreamStatus(grpc.StatusCode.INTERNAL, "the stream cannot be read any more"))
         except Exception:
             log.exception("a message of a stream could not be handled")
-            stream.end(StreamStatus(grpc.StatusCode.INTERNAL, "the cloud failed: open another stream"))
+            self._end(stream, "failed", StreamStatus(grpc.StatusCode.INTERNAL, "the cloud failed: open another stream"))
 
-    def _handle_message(self, stream: _Stream, message: EdgeMessage) -> None:
+    def _end(self, stream: Stream, reason: str, status: StreamStatus) -> None:
+        """End a stream for a reason of the cloud's own."""
+        self._audit.ended(stream.peer, stream.identity, reason, status.details)
+        stream.end(status)
+
+    def _handle_message(self, stream: Stream, message: EdgeMessage) -> None:
         if isinstance(message, Frame):
             stream.session.handle_frame(message)
         elif isinstance(message, Stop):
@@ -273,25 +264,39 @@ class CoInferenceServicer:
         stream.end_if_done()
 
     def _start_idle_timer(self, seconds: float) -> None:
-        self._idle_timer = asyncio.get_running_loop().call_later(seconds, self._expire_samples)
+        self._idle_timer = asyncio.get_running_loop().call_later(seconds, self._expire_idle)
 
-    def _expire_samples(self) -> None:
-        """Give up idle samples, and start the timer again for the sample that is due next."""
-        self._idle_timer = None
-        due = []
+    def _expire_idle(self) -> None:
+        """Give up idle samples, end idle streams while streams are scarce, and start the timer again."""
+        now = time.monotonic()
+        due = [now + self._idle_period]
         for stream in list(self._streams.values()):
             next_due = stream.session.expire_idle()
             stream.end_if_done()
             if next_due is not None:
                 due.append(next_due)
-        if due:
-            self._start_idle_timer(max(0.0, min(due) - time.monotonic()))
+        for stream in self._idle_streams(now)[: self._admission.excess]:
+            self._end(stream, "idle", IDLE)
+        self._idle_timer = None
+        if self._streams:
+            self._start_idle_timer(max(0.0, min(due) - now))
+
+    def _idle_streams(self, now: float) -> list[Stream]:
+        """The streams that had no sample for too long, the longest first."""
+        since = {stream: stream.session.idle_since for stream in self._streams.values()}
+        idle = {stream: at for stream, at in since.items() if at is not None and now - at >= self._stream_idle_timeout}
+        return sorted(idle, key=idle.__getitem__)
 
     def _refuse_unless_serving(self) -> None:
         if self._draining:
             raise StreamRefused("draining", DRAINING)
         if self._engine is None:
             raise StreamRefused("warming_up", WARMING_UP)
+
+
+def _agent(context: Context) -> str:
+    """The library with which an edge connects, as it says itself."""
+    return next((str(value) for key, value in context.invocation_metadata() or () if key == "user-agent"), "")
 
 
 async def _write(send_queue: SendQueue, context: Context) -> None:

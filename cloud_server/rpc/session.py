@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from cloud_server.engine.loaded_bundle import LoadedBundle
 from cloud_server.engine.requests import Answered, Outcome, StepRequest
@@ -23,7 +23,7 @@ _keys = itertools.count()
 class EngineInterface(Protocol):
     """The methods of the engine that a session calls; see `Engine`."""
 
-    def submit(self, loaded: LoadedBundle, stream: int, sample: int, request: StepRequest) -> bool: ...
+    def submit(self, loaded: LoadedBundle, owner: Hashable, stream: int, sample: int, request: StepRequest) -> bool: ...
 
     def drop(self, loaded: LoadedBundle, sample: int) -> None: ...
 
@@ -61,11 +61,13 @@ class StreamSession:
     Args:
         loaded: the bundle that the edge asked for.
         engine: steps the frames.
+        owner: whose stream it is; slots, places in the queue and turns go by it.
         top_k: classes in an answer; 0 for all.
         max_open: samples that may have a slot at once.
         idle_timeout: seconds without a frame or an answer after which a sample is rejected.
         metrics: of the process.
         send: called with every answer, in order; must not block.
+        on_limited: called when a sample is rejected because the owner has used up its share of "slots" or "queue".
         clock: monotonic seconds.
     """
 
@@ -74,23 +76,28 @@ class StreamSession:
         loaded: LoadedBundle,
         engine: EngineInterface,
         *,
+        owner: Hashable,
         top_k: int,
         max_open: int,
         idle_timeout: float,
         metrics: Metrics,
         send: Callable[[CloudMessage], None],
+        on_limited: Callable[[Literal["slots", "queue"]], None],
         clock: Callable[[], float],
     ) -> None:
         self.loaded = loaded
         self.draining = False
         self.key = next(_keys)
         self._engine = engine
+        self._owner = owner
         self._top_k = top_k
         self._max_open = max_open
         self._idle_timeout = idle_timeout
         self._metrics = metrics
         self._send = send
+        self._on_limited = on_limited
         self._clock = clock
+        self._without_sample_since = clock()
         self._samples: dict[int, OpenSample] = {}
         self._finished: OrderedDict[int, None] = OrderedDict()
         self._rejected: OrderedDict[int, None] = OrderedDict()
@@ -100,6 +107,11 @@ class StreamSession:
     def open_samples(self) -> int:
         """How many samples have a slot: begun, neither stopped nor at their last timestep."""
         return len(self._samples) - len(self._finished)
+
+    @property
+    def idle_since(self) -> float | None:
+        """Since when no sample had a slot, in seconds of `clock`; None while one has."""
+        return None if self.open_samples else self._without_sample_since
 
     @property
     def has_unanswered_frames(self) -> bool:
@@ -195,10 +207,12 @@ class StreamSession:
             self._begin(frame)
 
     def _begin(self, frame: Frame) -> None:
-        row = self.loaded.slots.allocate()
+        if not self.loaded.scheduler.has_room(self._owner):
+            self._reject_beyond_share(frame.sample, "queue")
+            return
+        row = self.loaded.slots.allocate(self._owner)
         if row is None:
-            reason = f"all {self.loaded.slots.count} slots of this replica are in use: try again or go to another"
-            self._reject_for_now(frame.sample, reason)
+            self._reject_beyond_share(frame.sample, "slots")
             return
         self._rejected.pop(frame.sample, None)
         sample = self._samples[frame.sample] = OpenSample(self, frame.sample, row)
@@ -207,12 +221,27 @@ class StreamSession:
 
     def _accept(self, sample: OpenSample, frame: Frame) -> None:
         assert sample.row is not None, "a finished sample has all its results"
-        if not self._engine.submit(self.loaded, self.key, sample.key, StepRequest(sample, sample.row, frame)):
-            reason = f"{self.loaded.scheduler.max_waiting} frames wait already: try again or go to another replica"
-            self._reject_for_now(frame.sample, reason)
+        request = StepRequest(sample, sample.row, frame)
+        if not self._engine.submit(self.loaded, self._owner, self.key, sample.key, request):
+            self._reject_for_now(frame.sample, self._all_in_use("queue"))
             return
         sample.received = frame.timestep
         sample.active_at = self._clock()
+
+    def _reject_beyond_share(self, number: int, limit: Literal["slots", "queue"]) -> None:
+        """Reject a new sample: all places are taken, or the owner has as many as it may have beside the others."""
+        slots, scheduler = self.loaded.slots, self.loaded.scheduler
+        if slots.in_use == slots.count or scheduler.waiting >= scheduler.max_waiting:
+            self._reject_for_now(number, self._all_in_use(limit))
+            return
+        self._on_limited(limit)
+        reason = f"the {limit} of this replica are shared, and you have your share: try again or go to another"
+        self._reject_for_now(number, reason)
+
+    def _all_in_use(self, limit: Literal["slots", "queue"]) -> str:
+        if limit == "queue":
+            return f"{self.loaded.scheduler.max_waiting} frames wait already: try again or go to another replica"
+        return f"all {self.loaded.slots.count} slots of this replica are in use: try again or go to another"
 
     def _reject_for_now(self, number: int, reason: str) -> None:
         """Reject a sample because the cloud is full, and say when to try again."""
@@ -245,6 +274,7 @@ class StreamSession:
         self._engine.drop(self.loaded, sample.key)
         self.loaded.slots.free(sample.row)
         sample.row = None
+        self._without_sample_since = self._clock()
         self._show_slots()
 
     def _show_slots(self) -> None:

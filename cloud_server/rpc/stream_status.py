@@ -31,6 +31,9 @@ DRAINING = StreamStatus(grpc.StatusCode.UNAVAILABLE, "draining: go to another re
 RETIRED = StreamStatus(
     grpc.StatusCode.FAILED_PRECONDITION, "this bundle is no longer served here: give the edge its successor"
 )
+IDLE = StreamStatus(
+    grpc.StatusCode.UNAVAILABLE, "streams are scarce here and this one had no sample for long: open another when needed"
+)
 UNKNOWN_TOKEN = StreamStatus(
     grpc.StatusCode.UNAUTHENTICATED, "no token that is known here: see --token-file on both sides"
 )

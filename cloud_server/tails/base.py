@@ -6,13 +6,14 @@ A tail keeps no state of a sample; its `Slots` do. This file needs neither torch
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cloud_server.shares import Shares
 from shared.spike_codec import CodecContext, Spikes
 
 S = TypeVar("S")
@@ -60,19 +61,25 @@ class Slots(ABC, Generic[S]):
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self.in_use = 0
         self.last_frames: list[DecodedFrame | None] = [None] * count
         self._free = list(range(count - 1, -1, -1))
+        self._owners: list[Hashable] = [None] * count
+        self._shares = Shares(count)
+        self.in_use = 0
 
-    def allocate(self) -> int | None:
-        """A row for a new sample; None if all are in use."""
-        if not self._free:
+    def allocate(self, owner: Hashable) -> int | None:
+        """A row for a new sample; None if all are in use, or as many as `owner` may have beside the others."""
+        if not self._shares.has_room(owner):
             return None
+        self._shares.take(owner)
         self.in_use += 1
-        return self._free.pop()
+        row = self._free.pop()
+        self._owners[row] = owner
+        return row
 
     def free(self, row: int) -> None:
         """Take a row back. The row that was freed last is used first, because its memory is still in the cache."""
+        self._shares.give_back(self._owners[row])
         self.in_use -= 1
         self._free.append(row)
 

@@ -25,6 +25,7 @@ from shared.security import (
     read_secret,
     read_tokens,
     system_authorities,
+    warn_if_others_can_read,
 )
 
 
@@ -74,8 +75,10 @@ class LinkSecurity:
             system_authorities()
         if self.certificate is not None and self.key is not None:
             check_pair(self.certificate, self.key, "--tls-cert, --tls-key")
+            warn_if_others_can_read(self.key, "--tls-key")
         if self.token_file is not None:
             read_tokens(self.token_file, "--token-file")
+            warn_if_others_can_read(self.token_file, "--token-file")
 
     def channel(self, target: Target, options: Sequence[tuple[str, Any]]) -> grpc.aio.Channel:
         """A channel to one machine.

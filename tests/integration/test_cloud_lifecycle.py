@@ -220,7 +220,7 @@ def test_the_cloud_needs_no_head(bundle, tmp_path):
     shutil.copytree(bundle.path, half)
     (half / "head.safetensors").unlink()
     with cloud_process(tmp_path, [half]) as cloud:
-        assert cloud.metric("neucodex_cloud_slots") == 256
+        assert cloud.metric("neucodex_cloud_slots") == 288
 
 
 @pytest.mark.parametrize(

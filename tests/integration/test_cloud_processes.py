@@ -63,7 +63,7 @@ async def test_they_share_the_load_and_one_that_dies_is_replaced(cloud, folder, 
         assert_close((await edge.step(0, 1, frames[0, sample])).confidences, expected, sample, 1)
     await until(lambda: cloud.metric("neucodex_cloud_streams") == EDGES, "the streams of both to be counted")
     assert cloud.metric("neucodex_cloud_frames_total") == EDGES
-    assert cloud.metric("neucodex_cloud_slots") == 2 * 256
+    assert cloud.metric("neucodex_cloud_slots") == 2 * 288
 
     before = children(cloud)
     assert len(before) == 2
@@ -80,7 +80,7 @@ async def test_they_share_the_load_and_one_that_dies_is_replaced(cloud, folder, 
             lost += 1
         await edge.close()
     assert 0 < lost < EDGES
-    await until(lambda: cloud.metric("neucodex_cloud_slots") == 2 * 256, "another to take its place")
+    await until(lambda: cloud.metric("neucodex_cloud_slots") == 2 * 288, "another to take its place")
     assert before[1] in children(cloud)
     assert cloud.metric("neucodex_cloud_frames_total") == 2 * EDGES - lost, "what a dead one has counted is kept"
     assert "another takes its place" in cloud.log.read_text()

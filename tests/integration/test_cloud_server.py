@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from numpy.typing import NDArray
 
+from cloud_server.shares import largest_share
 from protos import co_inference_pb2 as pb
 from shared.bundle import Bundle
 from shared.messages import Codec, Frame, Open, RejectionCode, StepResult
@@ -218,7 +219,7 @@ async def test_no_slot_says_when_to_try_again(cloud, bundle, frames, expected):
         assert (rejection.sample, rejection.code) == (99, RejectionCode.NO_SLOT)
         assert "this stream" in rejection.reason
         assert rejection.retry_after_ms > 0
-        for sample in range(SLOTS - MAX_OPEN):
+        for sample in range(largest_share(SLOTS) - MAX_OPEN):
             await two.step(sample, 1, frames[0, 0])
         await two.send_frame(99, 1, frames[0, 0])
         rejection = await two.rejection()

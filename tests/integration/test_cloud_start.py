@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from shared.bundle import Bundle
 from tests.support.edges import run_edge
@@ -42,9 +43,11 @@ def test_sigterm_while_it_warms_up_ends_it(tmp_path: Path, bundle: Bundle) -> No
 
 def test_an_edge_hears_that_it_warms_up_and_waits(tmp_path: Path, bundle: Bundle) -> None:
     address = f"127.0.0.1:{free_port()}"
+    picture = tmp_path / "a.png"
+    Image.new("RGB", (32, 32)).save(picture)
     with starting_cloud(tmp_path, [bundle.path], "--listen", address, module=STALLED_CLOUD) as (_, log):
         wait_for(lambda: STALLED in log.read_text(), "the warm-up")
-        run = run_edge("--bundle", str(bundle.path), "--cloud", address, "--images", "a.png", "--deadline", "1")
+        run = run_edge("--bundle", str(bundle.path), "--cloud", address, "--images", str(picture), "--deadline", "1")
     assert run.code == 5
     waiting, error = run.err.splitlines()
     assert f"no stream to {address} (warming up: " in waiting

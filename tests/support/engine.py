@@ -43,7 +43,7 @@ def make_request(
 
 def queued(*requests: StepRequest) -> list[Queued[StepRequest]]:
     """As the scheduler hands them out."""
-    return [Queued("s", request.token, request, 0.0) for request in requests]
+    return [Queued("o", "s", request.token, request, 0.0) for request in requests]
 
 
 def run_batch(runner: BatchRunner, *requests: StepRequest) -> list[Outcome]:

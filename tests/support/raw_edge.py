@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from protos import co_inference_pb2 as pb
 from shared.bundle import Bundle
 from shared.messages import CloudMessage, EdgeMessage, Frame, Open, Ready, Rejection, StepResult, Stop
+from shared.security import AUTHORIZATION, bearer
 from shared.spike_codec import SpikeCodec
 from shared.wire import cloud_from_wire, edge_to_wire
 from tests.support.processes import DEADLINE
@@ -29,10 +30,12 @@ OPTIONS = [
 class RawEdge:
     """One channel with one stream. As a context manager it has sent Open and has read Ready.
 
-    `timeout` is the stream's gRPC deadline in seconds.
+    `timeout` is the stream's gRPC deadline in seconds, `token` the one that it sends.
     """
 
-    def __init__(self, address: str, bundle: Bundle, top_k: int = 0, timeout: float | None = None) -> None:
+    def __init__(
+        self, address: str, bundle: Bundle, top_k: int = 0, timeout: float | None = None, token: str | None = None
+    ) -> None:
         self.bundle = bundle
         self.codec = SpikeCodec(bundle.manifest.frame_shape)
         self.ready: Ready | None = None
@@ -41,7 +44,7 @@ class RawEdge:
         infer: Any = self.channel.stream_stream(
             METHOD, request_serializer=None, response_deserializer=pb.CloudMessage.FromString
         )
-        self.call: Any = infer(timeout=timeout)
+        self.call: Any = infer(timeout=timeout, metadata=[(AUTHORIZATION, bearer(token))] if token else None)
 
     async def __aenter__(self) -> RawEdge:
         await self.send(Open(self.bundle.fingerprint, self.bundle.execution, self._top_k))

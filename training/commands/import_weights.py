@@ -137,7 +137,7 @@ def _licences(source: str | None, text: Path | None) -> tuple[Licence, ...]:
 
 
 def _float_network(recipe: Recipe) -> SplitNetwork:
-    spec = replace(recipe.network, bottleneck=None, timesteps=1, input_kind="static")
+    spec = replace(recipe.network.uncompressed, timesteps=1, input_kind="static")
     torch.manual_seed(recipe.seed)
     network = SplitNetwork(spec)
     use(network, rectify)

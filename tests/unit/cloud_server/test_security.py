@@ -39,9 +39,10 @@ def test_in_clear_on_loopback_alone() -> None:
 
 def test_a_token_lets_in_and_nothing_else_does(tmp_path: Path) -> None:
     path = tmp_path / "tokens"
-    path.write_text(f"{ONE}\n{TWO}\n")
+    path.write_text(f"{ONE}\n# the hall\n{TWO}\n")
     gate = TokenGate(path)
-    assert gate.admits([("user-agent", "x"), ("authorization", f"Bearer {TWO}")])
+    assert gate.name_of([("user-agent", "x"), ("authorization", f"Bearer {TWO}")]) == "the hall"
+    assert gate.name_of([("authorization", f"Bearer {ONE}")]) == "1", "a token without a name has a number"
     for metadata in (
         None,
         [],
@@ -51,7 +52,7 @@ def test_a_token_lets_in_and_nothing_else_does(tmp_path: Path) -> None:
         [("authorization", f"Bearer {ONE}"), ("authorization", f"Bearer {TWO}")],
         [("authorization", "Bearer \udcff")],
     ):
-        assert not gate.admits(metadata)
+        assert gate.name_of(metadata) is None
 
 
 def test_tokens_are_renewed_in_place(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -61,15 +62,15 @@ def test_tokens_are_renewed_in_place(tmp_path: Path, caplog: pytest.LogCaptureFi
     new = tmp_path / "new"
     new.write_text(f"{TWO}\n")
     new.replace(path)
-    assert gate.admits([("authorization", f"Bearer {TWO}")])
-    assert not gate.admits([("authorization", f"Bearer {ONE}")])
+    assert gate.name_of([("authorization", f"Bearer {TWO}")])
+    assert not gate.name_of([("authorization", f"Bearer {ONE}")])
     new.write_text("short\n")
     new.replace(path)
     with caplog.at_level(logging.WARNING):
-        assert gate.admits([("authorization", f"Bearer {TWO}")])
+        assert gate.name_of([("authorization", f"Bearer {TWO}")])
     assert "stay in use" in caplog.text
     path.unlink()
-    assert gate.admits([("authorization", f"Bearer {TWO}")])
+    assert gate.name_of([("authorization", f"Bearer {TWO}")])
 
 
 def test_a_half_renewed_certificate_is_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

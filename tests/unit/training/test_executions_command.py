@@ -146,7 +146,7 @@ def test_a_bundle_that_can_only_step_gets_that_alone(tmp_path: Path) -> None:
     data = data_that(bundle)
     written = equip(add_executions(bundle, data, HERE, budget=0.5), data, ("onnx",))
     assert list(written.manifest.executions) == ["spiking"]
-    assert {part for part in EXTRAS if written.has(part)} == {"head-embed", "head-step"}
+    assert {part for part in EXTRAS if written.has(part)} == {"head-embed", "head-step", "tail-step"}
 
 
 def test_the_budget_and_measure_of_before_are_kept(calibrated: Calibrated, tmp_path: Path) -> None:

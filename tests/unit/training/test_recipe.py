@@ -172,6 +172,13 @@ def test_the_uncompressed_network_shares_the_backbone_stage(tmp_path: Path, data
     assert stage_folder(tmp_path, plain, data, 0) == stage_folder(tmp_path, recipe, data, 0)
 
 
+def test_the_uncompressed_network_has_no_light_head() -> None:
+    recipe = read_recipe(RECIPES / "resnet18-cifar10-light.toml")
+    assert recipe.network.light is not None
+    plain = uncompressed(recipe)
+    assert (plain.network.bottleneck, plain.network.light) == (None, None)
+
+
 def test_a_recipe_without_a_backbone_leaves_no_uncompressed_network() -> None:
     recipe = read_recipe(RECIPES / "resnet18-digits.toml", ("stages.2.distill=0.0",))
     with pytest.raises(ConfigError, match="backbone"):

@@ -2,15 +2,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from shared.errors import ConfigError
 from shared.licences import Licence
+from shared.models.neuron import Neuron
+from training.activations import ClipFloorShift
 from training.data import TrainingData
 from training.device import machine
-from training.recipe import Neurons, Recipe, read_recipe
+from training.recipe import Neurons, Recipe, StageRecipe, read_recipe
 from training.stages import WEIGHTS, _teacher, build_network, stage_folder, train_stage
 from training.weights import licences_of, save_weights
 
@@ -81,3 +85,33 @@ def test_licences_go_on_from_stage_to_stage(tmp_path: Path, data: TrainingData) 
         save_weights(build_network(recipe, first, where), tmp_path / "theirs.safetensors", theirs)
         for index in range(2):
             assert licences_of(train_stage(recipe, index, data, tmp_path, where)) == theirs
+
+
+def test_the_encoder_has_levels_and_all_others_have_other_levels() -> None:
+    recipe = read_recipe(RECIPES / "resnet18-digits.toml", ("network.width=4",))
+    index = next(i for i, stage in enumerate(recipe.stages) if stage.kind == "finetune")
+    stage = replace(recipe.stages[index], neurons="quantised", levels=(1, 2), other_levels=(8, 4))
+    with machine("cpu") as where:
+        network = build_network(recipe, stage, where)
+
+    def levels(part: nn.Module) -> set[tuple[int, ...]]:
+        neurons = [module for module in part.modules() if isinstance(module, Neuron)]
+        return {neuron.recurrence.levels for neuron in neurons if isinstance(neuron.recurrence, ClipFloorShift)}
+
+    assert levels(network.edge.encoder) == {(1, 2)}
+    assert levels(network.edge.head) == levels(network.cloud) == {(8, 4)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"kind": "backbone"}, "only they have an encoder"),
+        ({"neurons": "spiking"}, "only they have an encoder"),
+        ({"other_levels": (8,)}, "one value of at least 1 for each"),
+        ({"other_levels": (8, 0)}, "one value of at least 1 for each"),
+    ],
+)
+def test_other_levels_that_fit_nothing_are_refused(changes: dict[str, Any], named: str) -> None:
+    stage = StageRecipe("finetune", 1, learning_rate=0.1, neurons="quantised", levels=(1, 2), other_levels=(8, 8))
+    with pytest.raises(ConfigError, match=named):
+        replace(stage, **changes)

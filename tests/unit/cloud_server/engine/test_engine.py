@@ -28,6 +28,7 @@ from tests.support.engine import NAME, Running, assert_answer, bundle_metrics, m
 from tests.support.processes import DEADLINE, wait_for
 
 SAMPLES = 5
+OWNER = "an edge"
 
 
 @pytest.fixture(scope="module", params=EXECUTIONS)
@@ -150,7 +151,9 @@ def test_the_engine_answers_lookahead_in_order_and_delivers_once_a_batch(loaded,
     with Running([loaded], bundle_metrics()) as running:
         for timestep in range(1, 5):
             for sample in range(SAMPLES):
-                assert running.engine.submit(loaded, sample % 2, sample, make_request(loaded, frames, sample, timestep))
+                assert running.engine.submit(
+                    loaded, OWNER, sample % 2, sample, make_request(loaded, frames, sample, timestep)
+                )
         outcomes = running.wait(4 * SAMPLES)
         for outcome in outcomes:
             assert_answer(outcome, expected)
@@ -161,10 +164,10 @@ def test_the_engine_answers_lookahead_in_order_and_delivers_once_a_batch(loaded,
 
 def test_a_failed_samples_waiting_frames_are_dropped(loaded, frames, expected):
     with Running([loaded], bundle_metrics()) as running:
-        running.engine.submit(loaded, 0, 0, StepRequest(0, 0, Frame(0, 1, Codec.PACKED_BITS, b"no")))
+        running.engine.submit(loaded, OWNER, 0, 0, StepRequest(0, 0, Frame(0, 1, Codec.PACKED_BITS, b"no")))
         for timestep in (2, 3):
-            running.engine.submit(loaded, 0, 0, make_request(loaded, frames, 0, timestep))
-        running.engine.submit(loaded, 0, 1, make_request(loaded, frames, 1, 1))
+            running.engine.submit(loaded, OWNER, 0, 0, make_request(loaded, frames, 0, timestep))
+        running.engine.submit(loaded, OWNER, 0, 1, make_request(loaded, frames, 1, 1))
         running.wait(2)
     failed = [outcome for outcome in running.outcomes if isinstance(outcome, Failed)]
     assert failed[0].code is RejectionCode.INVALID_FRAME
@@ -177,10 +180,10 @@ def test_the_engine_outlives_its_own_mistakes(loaded, frames, expected, caplog):
     with Running([loaded], bundle_metrics()) as running:
         runner = running.engine._bundles[loaded]
         sound, runner.step = runner.step, lambda *_: 1 / 0  # type: ignore[method-assign]
-        running.engine.submit(loaded, 0, 0, make_request(loaded, frames, 0, 1))
+        running.engine.submit(loaded, OWNER, 0, 0, make_request(loaded, frames, 0, 1))
         assert isinstance(running.wait(1)[0], Failed)
         runner.step = sound  # type: ignore[method-assign]
-        running.engine.submit(loaded, 0, 1, make_request(loaded, frames, 1, 1))
+        running.engine.submit(loaded, OWNER, 0, 1, make_request(loaded, frames, 1, 1))
         assert_answer(running.wait(2)[1], expected)
 
 
@@ -190,7 +193,7 @@ def test_a_bundle_that_cannot_be_stepped_any_more_is_reported(loaded, frames, ca
         loaded.tail.step = lambda *_: 1 / 0  # type: ignore[assignment,method-assign]
         for sample in range(MAX_FAILED_BATCHES):
             assert not running.broken
-            running.engine.submit(loaded, 0, sample, make_request(loaded, frames, sample, 1))
+            running.engine.submit(loaded, OWNER, 0, sample, make_request(loaded, frames, sample, 1))
             running.wait(sample + 1)
         running.wait_until_broken()
     assert running.broken == [loaded]
@@ -201,9 +204,9 @@ def test_samples_that_break_their_own_steps_alone_are_no_broken_bundle(loaded, f
     with Running([loaded], bundle_metrics()) as running:
         Breaks(loaded, frames[0, 1])
         for count in range(3 * MAX_FAILED_BATCHES):
-            running.engine.submit(loaded, 0, count, make_request(loaded, frames, 1, 1))
+            running.engine.submit(loaded, OWNER, 0, count, make_request(loaded, frames, 1, 1))
             assert isinstance(running.wait(count + 1)[-1], Failed)
-        running.engine.submit(loaded, 0, "sound", make_request(loaded, frames, 0, 1))
+        running.engine.submit(loaded, OWNER, 0, "sound", make_request(loaded, frames, 0, 1))
         assert_answer(running.wait(3 * MAX_FAILED_BATCHES + 1)[-1], expected)
     assert not running.broken
 
@@ -265,7 +268,7 @@ def test_while_a_batch_runs_the_next_is_decoded_and_the_last_delivered(loaded, f
             for sample in range(SAMPLES)
         }
         for (sample, _), each in requests.items():
-            running.engine.submit(loaded, sample, sample, each)
+            running.engine.submit(loaded, OWNER, sample, sample, each)
         assert gate.entered.acquire(timeout=DEADLINE)  # a batch runs: of one sample, or of as many as had come
         gate.let_through(1)
         assert gate.entered.acquire(timeout=DEADLINE)
@@ -287,7 +290,7 @@ def test_frames_that_are_dropped_wait_no_more(loaded, frames):
         gate.close()
         for timestep in (1, 2):
             for sample in range(SAMPLES):
-                running.engine.submit(loaded, sample, sample, make_request(loaded, frames, sample, timestep))
+                running.engine.submit(loaded, OWNER, sample, sample, make_request(loaded, frames, sample, timestep))
         gate.let_through(1)
         running.wait(1)
         assert loaded.scheduler.waiting
@@ -312,7 +315,7 @@ def test_threads_that_wait_hold_no_bundle_that_was_removed(bundle, frames):
         for timestep in (1, 2):
             for sample in range(SAMPLES):
                 running.engine.submit(
-                    loaded_bundles[0], sample, sample, make_request(loaded_bundles[0], frames, sample, timestep)
+                    loaded_bundles[0], OWNER, sample, sample, make_request(loaded_bundles[0], frames, sample, timestep)
                 )
         gate.let_through(2 * SAMPLES)
         running.wait(2 * SAMPLES)
@@ -325,7 +328,7 @@ def test_threads_that_wait_hold_no_bundle_that_was_removed(bundle, frames):
 def test_with_nothing_else_to_do_the_engine_delivers_itself(loaded, frames, expected):
     with Running([loaded], bundle_metrics()) as running:
         for timestep in range(1, 5):
-            running.engine.submit(loaded, 0, 0, make_request(loaded, frames, 0, timestep))
+            running.engine.submit(loaded, OWNER, 0, 0, make_request(loaded, frames, 0, timestep))
             assert_answer(running.wait(timestep)[-1], expected, 1)
     assert running.delivered_by == {"engine"}
 
@@ -335,7 +338,7 @@ def test_outcomes_not_delivered_when_the_engine_stops_are_still_delivered(loaded
     with Running([loaded], bundle_metrics()) as running:
         gate.close()
         for sample in range(SAMPLES):
-            running.engine.submit(loaded, sample, sample, make_request(loaded, frames, sample, 1))
+            running.engine.submit(loaded, OWNER, sample, sample, make_request(loaded, frames, sample, 1))
         assert gate.entered.acquire(timeout=DEADLINE)
         gate.let_through(SAMPLES)
     assert running.outcomes

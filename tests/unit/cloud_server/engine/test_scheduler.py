@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -11,7 +13,9 @@ from cloud_server.engine.scheduler import Scheduler
 
 BOUND = 12
 MAX_BATCH = 4
-STREAMS = 3
+STREAMS = 5
+OWNERS = 3
+"""Of stream s it is s % OWNERS."""
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -32,6 +36,9 @@ class SchedulerMachine(RuleBasedStateMachine):
     def waiting(self) -> int:
         return sum(self.sent[sample] - self.taken[sample] for sample in self.sent)
 
+    def owner_of(self, sample: int) -> int:
+        return self.stream_of[sample] % OWNERS
+
     def ready_samples(self) -> set[int]:
         return {s for s in self.sent if self.sent[s] > self.taken[s] and s not in self.running_samples}
 
@@ -51,14 +58,16 @@ class SchedulerMachine(RuleBasedStateMachine):
     def submit(self, sample: int) -> None:
         full = self.waiting() >= BOUND
         number = self.sent[sample]
-        assert self.scheduler.submit(self.stream_of[sample], sample, number, self.now) is not full
+        assert (
+            self.scheduler.submit(self.owner_of(sample), self.stream_of[sample], sample, number, self.now) is not full
+        )
         self.sent[sample] += not full
 
     @rule(pause=st.floats(0, 2))
     def take(self, pause: float) -> None:
         self.now += pause
         ready = self.ready_samples()
-        ready_streams = {self.stream_of[sample] for sample in ready}
+        ready_owners = {self.owner_of(sample) for sample in ready}
         coming = self.scheduler.upcoming()
         batch = self.scheduler.take(self.now)
         assert list(batch) == coming, "what was foretold"
@@ -70,9 +79,13 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert entry.item == self.taken[entry.sample], "frames of a sample run in order"
             self.taken[entry.sample] += 1
             self.running_samples.add(entry.sample)
-        served = {self.stream_of[sample] for sample in samples}
-        if len(batch) >= len(ready_streams):
-            assert served == ready_streams, "a stream was left out while another got a second turn"
+        turns = Counter(map(self.owner_of, samples))
+        if len(batch) >= len(ready_owners):
+            assert turns.keys() == ready_owners, "an owner was left out while another got a second turn"
+        for owner, count in turns.items():
+            streams = {self.stream_of[sample] for sample in ready if self.owner_of(sample) == owner}
+            served = {self.stream_of[sample] for sample in samples if self.owner_of(sample) == owner}
+            assert len(served) == min(count, len(streams)), "a stream was left out while another got a second turn"
         if batch:
             self.running.append(batch)
 
@@ -120,7 +133,7 @@ def samples_of(batch: tuple) -> list:
 def test_oldest_ready_first() -> None:
     scheduler: Scheduler[str] = Scheduler(2, 100)
     for now, sample in enumerate("abcd"):
-        scheduler.submit(f"stream of {sample}", sample, "", float(now))
+        scheduler.submit(f"owner of {sample}", "s", sample, "", float(now))
     assert samples_of(scheduler.take(9.0)) == ["a", "b"]
     assert samples_of(scheduler.take(9.0)) == ["c", "d"]
 
@@ -128,9 +141,9 @@ def test_oldest_ready_first() -> None:
 def test_a_flooding_stream_does_not_starve_others() -> None:
     scheduler: Scheduler[str] = Scheduler(4, 10_000)
     for sample in range(1000):
-        scheduler.submit("flood", ("flood", sample), "", 0.0)
+        scheduler.submit("flood", "s", ("flood", sample), "", 0.0)
     for name in ("one", "two"):
-        scheduler.submit(name, name, "", 1.0)
+        scheduler.submit(name, "s", name, "", 1.0)
     first = samples_of(scheduler.take(2.0))
     assert {"one", "two"} <= set(first)
     assert len(first) == 4, "the flood has what the others leave"
@@ -140,19 +153,50 @@ def test_many_floods_leave_a_newcomer_its_turn() -> None:
     scheduler: Scheduler[str] = Scheduler(4, 10_000)
     for stream in range(40):
         for sample in range(50):
-            scheduler.submit(stream, (stream, sample), "", 0.0)
+            scheduler.submit(stream, "s", (stream, sample), "", 0.0)
     scheduler.take(0.0)
-    scheduler.submit("newcomer", "newcomer", "", 1.0)
+    scheduler.submit("newcomer", "s", "newcomer", "", 1.0)
     batches = 0
     while "newcomer" not in samples_of(scheduler.take(2.0)):
         batches += 1
     assert batches <= 41 // 4, "one turn of every stream at most"
 
 
+def test_an_owner_has_one_turn_however_many_streams_it_opens() -> None:
+    scheduler: Scheduler[str] = Scheduler(4, 10_000)
+    for stream in range(200):
+        scheduler.submit("many", stream, ("many", stream), "", 0.0)
+    scheduler.take(0.0)
+    for name in ("one", "two"):
+        scheduler.submit(name, "s", name, "", 1.0)
+    assert {"one", "two"} <= set(samples_of(scheduler.take(2.0)))
+
+
+def test_streams_of_one_owner_take_turns() -> None:
+    scheduler: Scheduler[str] = Scheduler(2, 100)
+    for sample in range(4):
+        scheduler.submit("o", "flood", ("flood", sample), "", 0.0)
+    scheduler.submit("o", "other", "other", "", 1.0)
+    assert samples_of(scheduler.take(2.0)) == [("flood", 0), "other"]
+
+
+def test_an_owner_has_its_share_of_the_queue() -> None:
+    scheduler: Scheduler[int] = Scheduler(2, 18)
+    for sample in range(16):
+        assert scheduler.has_room("flood")
+        scheduler.submit("flood", "s", sample, 1, 0.0)
+    assert not scheduler.has_room("flood")
+    assert scheduler.has_room("other")
+    scheduler.drop(0)
+    assert scheduler.has_room("flood")
+    scheduler.take(0.0)
+    assert scheduler.waiting == 13
+
+
 def test_the_next_timestep_waits_for_the_one_before() -> None:
     scheduler: Scheduler[int] = Scheduler(8, 100)
     for timestep in (1, 2, 3):
-        scheduler.submit("s", "a", timestep, 0.0)
+        scheduler.submit("o", "s", "a", timestep, 0.0)
     batch = scheduler.take(0.0)
     assert [entry.item for entry in batch] == [1]
     assert scheduler.take(0.0) == ()
@@ -162,19 +206,19 @@ def test_the_next_timestep_waits_for_the_one_before() -> None:
 
 def test_a_batch_may_wait_for_company_but_not_longer() -> None:
     scheduler: Scheduler[str] = Scheduler(2, 100, max_wait=0.5)
-    scheduler.submit("s", "a", "", 10.0)
+    scheduler.submit("o", "s", "a", "", 10.0)
     assert scheduler.take(10.25) == ()
     assert scheduler.wait_time(10.25) == pytest.approx(0.25)
     assert samples_of(scheduler.take(10.5)) == ["a"]
-    scheduler.submit("s", "b", "", 20.0)
-    scheduler.submit("s", "c", "", 20.0)
+    scheduler.submit("o", "s", "b", "", 20.0)
+    scheduler.submit("o", "s", "c", "", 20.0)
     assert len(scheduler.take(20.0)) == 2, "a full batch does not wait"
 
 
 def test_what_was_dropped_while_it_ran_does_not_come_back() -> None:
     scheduler: Scheduler[int] = Scheduler(2, 100)
-    scheduler.submit("s", "a", 1, 0.0)
-    scheduler.submit("s", "a", 2, 0.0)
+    scheduler.submit("o", "s", "a", 1, 0.0)
+    scheduler.submit("o", "s", "a", 2, 0.0)
     batch = scheduler.take(0.0)
     assert scheduler.drop("a") == 1
     scheduler.finish(batch, 1.0)
@@ -185,12 +229,12 @@ def test_what_was_dropped_while_it_ran_does_not_come_back() -> None:
 
 def test_beyond_the_bound_nothing_is_queued() -> None:
     scheduler: Scheduler[int] = Scheduler(2, 2)
-    assert scheduler.submit("s", "a", 1, 0.0)
-    assert scheduler.submit("s", "a", 2, 0.0)
-    assert not scheduler.submit("s", "b", 1, 0.0)
+    assert scheduler.submit("o", "s", "a", 1, 0.0)
+    assert scheduler.submit("o", "s", "a", 2, 0.0)
+    assert not scheduler.submit("o", "s", "b", 1, 0.0)
     assert scheduler.waiting == 2
     assert scheduler.take(0.0)
-    assert scheduler.submit("s", "b", 1, 0.0)
+    assert scheduler.submit("o", "s", "b", 1, 0.0)
 
 
 @pytest.mark.parametrize("values", [(0, 1, 0.0), (1, 0, 0.0), (1, 1, -1.0)])

@@ -23,13 +23,16 @@ class FakeSlots:
     def __init__(self, count: int) -> None:
         self.count = count
         self.free_rows = list(range(count))
+        self.shared_out = False
+        self.owners: set[object] = set()
 
     @property
     def in_use(self) -> int:
         return self.count - len(self.free_rows)
 
-    def allocate(self) -> int | None:
-        return self.free_rows.pop() if self.free_rows else None
+    def allocate(self, owner: object) -> int | None:
+        self.owners.add(owner)
+        return self.free_rows.pop() if self.free_rows and not self.shared_out else None
 
     def free(self, row: int) -> None:
         assert row not in self.free_rows, "freed twice"
@@ -40,8 +43,10 @@ class FakeSlots:
 class FakeEngine:
     queue: list[StepRequest] = field(default_factory=list)
     room: int = 100
+    owners: set[object] = field(default_factory=set)
 
-    def submit(self, loaded: Any, stream: int, sample: int, request: StepRequest) -> bool:
+    def submit(self, loaded: Any, owner: object, stream: int, sample: int, request: StepRequest) -> bool:
+        self.owners.add(owner)
         if len(self.queue) >= self.room:
             return False
         self.queue.append(request)
@@ -60,19 +65,26 @@ class Desk:
     def __init__(self, slots: int = 3, top_k: int = 0) -> None:
         self.now = 0.0
         self.sent: list[Any] = []
+        self.limited: list[str] = []
+        self.queue_room = True
         self.engine = FakeEngine()
         self.slots = FakeSlots(slots)
         loaded = SimpleNamespace(
-            name="b", timesteps=TIMESTEPS, slots=self.slots, scheduler=SimpleNamespace(max_waiting=100)
+            name="b",
+            timesteps=TIMESTEPS,
+            slots=self.slots,
+            scheduler=SimpleNamespace(max_waiting=100, waiting=0, has_room=lambda owner: self.queue_room),
         )
         self.session = StreamSession(
             loaded,
             self.engine,
+            owner="an edge",
             top_k=top_k,
             max_open=MAX_OPEN,
             idle_timeout=TIMEOUT,
             metrics=Metrics(CLOUD_METRICS, {"bundle": ("b",)}),
             send=self.sent.append,
+            on_limited=self.limited.append,
             clock=lambda: self.now,
         )
 
@@ -109,6 +121,7 @@ def test_a_sample_from_its_first_frame_to_stop(desk: Desk) -> None:
     desk.step(5, 1)
     desk.step(5, 2)
     assert desk.slots.in_use == 1
+    assert desk.slots.owners == desk.engine.owners == {"an edge"}, "its share, and its turns, are its owner's"
     assert desk.said() == [(5, 1), (5, 2)]
     desk.session.handle_stop(Stop(5))
     assert desk.slots.in_use == 0
@@ -316,3 +329,27 @@ def test_memory_of_rejected_samples_is_bounded(desk: Desk) -> None:
         desk.frame(sample, 2)
     assert len(desk.session._rejected) <= 4 * MAX_OPEN
     assert len(desk.sent) == 1000
+
+
+def test_who_has_used_up_its_share_is_rejected_for_now_and_named(desk: Desk) -> None:
+    desk.slots.shared_out = True
+    desk.frame(5, 1)
+    assert desk.said() == [(5, "NO_SLOT")]
+    assert desk.limited == ["slots"]
+    desk.slots.shared_out = False
+    desk.queue_room = False
+    desk.frame(5, 1)
+    assert desk.said() == [(5, "NO_SLOT")]
+    assert desk.limited == ["slots", "queue"]
+
+
+def test_a_stream_is_idle_while_no_sample_has_a_slot(desk: Desk) -> None:
+    assert desk.session.idle_since == 0.0
+    desk.pass_time(1.0)
+    desk.step(5, 1)
+    assert desk.session.idle_since is None
+    desk.pass_time(2.0)
+    desk.session.handle_stop(Stop(5))
+    assert desk.session.idle_since == 3.0
+    desk.frame(6, 2)
+    assert desk.session.idle_since == 3.0, "a sample that is rejected was none"

@@ -23,12 +23,12 @@ def random_sums(batch: int, seed: int = 0) -> Sums:
 
 
 def test_every_row_is_handed_out_once(slots: FrameSumSlots) -> None:
-    rows = [slots.allocate() for _ in range(COUNT)]
+    rows = [slots.allocate("an edge") for _ in range(COUNT)]
     assert sorted(row for row in rows if row is not None) == list(range(COUNT))
     assert slots.in_use == COUNT
-    assert slots.allocate() is None
+    assert slots.allocate("an edge") is None
     slots.free(2)
-    assert (slots.in_use, slots.allocate()) == (COUNT - 1, 2)
+    assert (slots.in_use, slots.allocate("an edge")) == (COUNT - 1, 2)
 
 
 def test_a_reset_row_has_seen_nothing(slots: FrameSumSlots) -> None:

@@ -60,13 +60,13 @@ def plain(membranes: State, logits: Tensor) -> SpikingState:
 
 
 def test_every_row_is_handed_out_once(slots: MembraneSlots) -> None:
-    rows = [slots.allocate() for _ in range(COUNT)]
+    rows = [slots.allocate("an edge") for _ in range(COUNT)]
     assert sorted(rows) == list(range(COUNT))
     assert slots.in_use == COUNT
-    assert slots.allocate() is None
+    assert slots.allocate("an edge") is None
     slots.free(rows[2])
     assert slots.in_use == COUNT - 1
-    assert slots.allocate() == rows[2]
+    assert slots.allocate("an edge") == rows[2]
 
 
 def test_a_reset_row_is_the_initial_state(slots: MembraneSlots, network: CloudNetwork) -> None:
