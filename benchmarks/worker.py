@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
 import os
 import signal
-import traceback
+import threading
 from collections.abc import Callable, Coroutine
-from multiprocessing.connection import Connection
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
 Held = TypeVar("Held")
 Arguments = ParamSpec("Arguments")
 Returned = TypeVar("Returned")
 
-END_S = 5.0
-"""Seconds between telling a worker to end and ending it."""
+_in_worker: dict[str, Any] = {}
+"""The object and its event loop; filled in the process alone."""
 
 
 class WorkerProcess(Generic[Held]):
@@ -25,26 +26,21 @@ class WorkerProcess(Generic[Held]):
     An event loop runs in it all the time; the methods are coroutines.
 
     Args:
-        make: called in the process, in its loop. It, what is passed and what comes back are pickled.
+        make: called in the process. It, what is passed and what comes back are pickled.
     """
 
     def __init__(self, make: Callable[[], Held]) -> None:
         # A fresh interpreter: a fork would take gRPC's and torch's threads along as they are not.
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_answer_calls, args=(theirs, make), daemon=True)
-        self._process.start()
-        theirs.close()  # so that the process's death is seen as the pipe's end
+        self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        self._pid = self._pool.submit(_make, make)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.close()
-        self._process.join(END_S)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        with contextlib.suppress(Exception):  # it was never made, or ended by itself
+            os.kill(self._pid.result(), signal.SIGKILL)  # gRPC's threads are not to be waited for
+        self._pool.shutdown()
 
     def begin(
         self,
@@ -52,13 +48,19 @@ class WorkerProcess(Generic[Held]):
         *args: Arguments.args,
         **named: Arguments.kwargs,
     ) -> Callable[[], Returned]:
-        """Start `method` of the object; call what this returns to wait for its result. One at a time.
+        """Start `method` of the object; call what this returns to wait for its result, or for what it raised.
 
         Raises (when waited for):
-            RuntimeError: it raised; the message holds its traceback. Or the process ended.
+            concurrent.futures.BrokenExecutor: the process ended by itself.
         """
-        self._connection.send((method, args, named))
-        return self._wait
+        called = self._pool.submit(_call, method, args, named)
+
+        def wait() -> Returned:
+            self._pid.result()  # raises why there is no object
+            result: Returned = called.result()
+            return result
+
+        return wait
 
     def call(
         self,
@@ -69,35 +71,14 @@ class WorkerProcess(Generic[Held]):
         """`begin` and wait."""
         return self.begin(method, *args, **named)()
 
-    def _wait(self) -> Any:
-        try:
-            good, value = self._connection.recv()
-        except EOFError:
-            self._process.join(END_S)
-            raise RuntimeError(f"a benchmark's process ended by itself, exit code {self._process.exitcode}") from None
-        if not good:
-            raise RuntimeError(f"in a benchmark's process:\n{value}")
-        return value
+
+def _make(make: Callable[[], Any]) -> int:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    _in_worker.update(loop=loop, held=make())
+    return os.getpid()
 
 
-def _answer_calls(connection: Connection, make: Callable[[], Any]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end closes the pipe
-    asyncio.run(_answer_in_loop(connection, make))
-
-
-async def _answer_in_loop(connection: Connection, make: Callable[[], Any]) -> None:
-    held, broken = None, ""
-    try:
-        held = make()
-    except Exception:
-        broken = traceback.format_exc()
-    while True:
-        try:
-            method, args, named = await asyncio.to_thread(connection.recv)
-            try:
-                reply = (False, broken) if broken else (True, await method(held, *args, **named))
-            except Exception:
-                reply = (False, traceback.format_exc())
-            connection.send(reply)
-        except (EOFError, BrokenPipeError, ConnectionResetError):
-            os._exit(0)  # nobody asks any more; gRPC's threads are not to be waited for
+def _call(method: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    return asyncio.run_coroutine_threadsafe(method(_in_worker["held"], *args, **named), _in_worker["loop"]).result()

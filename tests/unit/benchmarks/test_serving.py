@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import BrokenExecutor
 from typing import Any
 
 import numpy as np
@@ -197,8 +198,17 @@ def test_a_worker_keeps_its_object_and_says_what_went_wrong() -> None:
     with WorkerProcess(Adder) as worker:
         total, pid = worker.call(Adder.add, 2)
         assert (total, pid != os.getpid()) == (2, True)
-        with pytest.raises(RuntimeError, match="on purpose"):
+        with pytest.raises(ValueError, match="on purpose"):
             worker.call(Adder.fail)
         assert worker.call(Adder.add, 3)[0] == 5
-        with pytest.raises(RuntimeError, match="exit code 7"):
+        with pytest.raises(BrokenExecutor):
             worker.call(Adder.end)
+
+
+def refuse() -> Adder:
+    raise ValueError("cannot be made")
+
+
+def test_a_worker_says_why_its_object_was_not_made() -> None:
+    with WorkerProcess(refuse) as worker, pytest.raises(ValueError, match="cannot be made"):
+        worker.call(Adder.add, 2)
