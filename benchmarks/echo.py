@@ -1,10 +1,10 @@
-"""Bare gRPC: a server that answers each message of a stream with the same bytes, and a client that times it."""
+"""Bare gRPC: streams of bytes, a server for them, and an echo that answers each message with the same bytes."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -12,9 +12,78 @@ import grpc.aio
 
 from shared.errors import CloudUnavailable
 
-SERVICE, NAME = "bare", "Echo"
 OPTIONS = (("grpc.http2.bdp_probe", 0),)
-"""As an edge and a cloud have it."""
+"""As an edge and a cloud have it: no pings of gRPC's own."""
+
+ECHO = "/bare/Echo"
+ByteServer = Callable[[AsyncIterator[bytes], Any], AsyncIterator[bytes]]
+
+
+async def serve(method: str, answer: ByteServer, listen: str, *options: tuple[str, int]) -> tuple[Any, str]:
+    """Serve streams from now on; returns the server and its HOST:PORT.
+
+    Args:
+        method: /SERVICE/NAME.
+        answer: called for each stream.
+        listen: HOST:PORT; port 0 takes a free one.
+        options: of gRPC, beside ours.
+    """
+    server = grpc.aio.server(options=(*OPTIONS, *options))
+    service, name = method[1:].split("/")
+    handler: Any = grpc.stream_stream_rpc_method_handler(answer)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {name: handler}),))
+    address = f"{listen.rpartition(':')[0]}:{server.add_insecure_port(listen)}"
+    await server.start()
+    return server, address
+
+
+class ByteStream:
+    """An open stream on a connection of its own, as an edge has it.
+
+    Args:
+        address: the server's HOST:PORT.
+        method: /SERVICE/NAME.
+        options: of gRPC, beside ours.
+    """
+
+    def __init__(self, address: str, method: str, *options: tuple[str, int]) -> None:
+        self._channel = grpc.aio.insecure_channel(address, options=(*OPTIONS, *options))
+        stream: Any = self._channel.stream_stream(method)
+        self._call = stream(wait_for_ready=True)
+
+    async def send(self, message: bytes) -> None:
+        """Send a message that has no answer."""
+        await self._call.write(message)
+
+    async def ask(self, message: bytes) -> bytes:
+        """Send a message and wait for the answer.
+
+        Raises:
+            CloudUnavailable: the stream ended.
+        """
+        await self._call.write(message)
+        answer = await self._call.read()
+        if answer is grpc.aio.EOF:
+            raise CloudUnavailable(f"a stream ended: {await self._call.code()} {await self._call.details()}")
+        said: bytes = answer
+        return said
+
+    async def round_trips_s(self, message: bytes, count: int, pause_s: float = 0.0) -> list[float]:
+        """Seconds of `count` round trips, one after the other, each after a pause."""
+        taken = []
+        for _ in range(count):
+            if pause_s:
+                await asyncio.sleep(pause_s)
+            began = time.perf_counter()
+            await self.ask(message)
+            taken.append(time.perf_counter() - began)
+        return taken
+
+    async def aclose(self) -> None:
+        """Cut stream and connection, whatever is under way."""
+        self._call.cancel()
+        await self._call.code()  # what gRPC still has to do must be done before the channel goes
+        await self._channel.close(None)
 
 
 class EchoServer:
@@ -25,45 +94,10 @@ class EchoServer:
         self._server: Any = None
 
     async def start(self) -> str:
-        """Serve from now on; returns the host:port."""
-        self._server = grpc.aio.server(options=OPTIONS)
-        handler: Any = grpc.stream_stream_rpc_method_handler(self._echo)
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {NAME: handler}),))
-        port = self._server.add_insecure_port("127.0.0.1:0")
-        await self._server.start()
-        return f"127.0.0.1:{port}"
+        """Serve from now on; returns the HOST:PORT."""
+        self._server, address = await serve(ECHO, self._echo, "127.0.0.1:0")
+        return address
 
-    async def _echo(self, requests: AsyncIterator[bytes], context: Any) -> None:
+    async def _echo(self, requests: AsyncIterator[bytes], _: Any) -> AsyncIterator[bytes]:
         async for _ in requests:
-            await context.write(self._answer)
-
-
-class EchoStream:
-    """A client with one open stream, as an edge has it."""
-
-    def __init__(self, address: str) -> None:
-        self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
-        stream: Any = self._channel.stream_stream(f"/{SERVICE}/{NAME}")
-        self._call = stream(wait_for_ready=True)
-
-    async def round_trips_s(self, message: bytes, count: int, pause_s: float = 0.0) -> list[float]:
-        """Seconds of `count` round trips, one after the other, each after a pause.
-
-        Raises:
-            CloudUnavailable: the stream ended.
-        """
-        taken = []
-        for _ in range(count):
-            if pause_s:
-                await asyncio.sleep(pause_s)
-            began = time.perf_counter()
-            await self._call.write(message)
-            if await self._call.read() is grpc.aio.EOF:
-                raise CloudUnavailable("the echo server ended the stream")
-            taken.append(time.perf_counter() - began)
-        return taken
-
-    async def close(self) -> None:
-        """End the stream."""
-        self._call.cancel()
-        await self._channel.close(None)
+            yield self._answer

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.dataset_samples import samples_of
-from benchmarks.echo import EchoServer, EchoStream
+from benchmarks.echo import ECHO, ByteStream, EchoServer
 from benchmarks.edge.base import QUIET_CLOUD, Setup, edge_config, message_sizes
 from benchmarks.processes import CloudProcess
 from benchmarks.record import Findings, Goal
@@ -51,7 +51,7 @@ def measure(setup: Setup) -> Findings:
 async def _measure(
     bundle: Bundle, samples: Sequence[Sample], cloud: str, echo: str, up: int
 ) -> tuple[list[Verdict], list[float]]:
-    stream, message = EchoStream(echo), bytes(up)
+    stream, message = ByteStream(echo, ECHO), bytes(up)
     verdicts, bare_s = [], []
     async with open_edge(edge_config(bundle, cloud, full_t=True), bundle) as network:
         for sample in samples[: len(samples) // 10 + 1]:  # warms up both ways
@@ -60,7 +60,7 @@ async def _measure(
         for sample in samples:
             verdicts.append(await network.classify(sample))
             bare_s += await stream.round_trips_s(message, ROUND_TRIPS)
-    await stream.close()
+    await stream.aclose()
     return verdicts, bare_s
 
 

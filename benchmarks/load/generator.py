@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.echo import EchoStream
+from benchmarks.echo import ECHO, ByteStream
 from benchmarks.load.samples import LoadSamples
 from benchmarks.load.statistics import Load
 from benchmarks.load.stream import EdgeStream, Window
@@ -53,7 +53,7 @@ class Generator:
 
     async def close(self) -> None:
         """Cut all streams."""
-        await _all(stream.close() for stream in self._streams)
+        await _all(stream.aclose() for stream in self._streams)
         self._streams = []
         gc.collect()  # a channel that Python still holds keeps its connection
         await asyncio.sleep(CLOSING_S)
@@ -97,10 +97,10 @@ class Generator:
             await stream.finish(picture)
             if len(cloud) >= trips:
                 break
-        bounce, message = EchoStream(echo), self._samples.typical_frame
+        bounce, message = ByteStream(echo, ECHO), self._samples.typical_frame
         back_to_back = await bounce.round_trips_s(message, len(cloud))
         rested = await bounce.round_trips_s(message, len(cloud), pause_s=cloud[-1][2] / 1e6)
-        await bounce.close()
+        await bounce.aclose()
         echoes = {"echo": back_to_back, "echo after a pause": rested}
         return {"cloud": np.array(cloud), **{name: np.array(taken) * 1e6 for name, taken in echoes.items()}}
 

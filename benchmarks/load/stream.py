@@ -7,10 +7,9 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-import grpc
-import grpc.aio
 import numpy as np
 
+from benchmarks.echo import ByteStream
 from benchmarks.load.samples import LoadSamples
 from benchmarks.load.statistics import Load
 from protos import co_inference_pb2 as pb
@@ -18,20 +17,16 @@ from shared.errors import CloudUnavailable
 
 METHOD = "/neucodex.v1.CoInference/Infer"
 
-OPTIONS = (
-    ("grpc.use_local_subchannel_pool", 1),  # a connection for each channel: a fleet is not one machine
-    ("grpc.http2.bdp_probe", 0),  # as edges have it
-)
+OWN_CONNECTION = ("grpc.use_local_subchannel_pool", 1)
+"""A connection for each channel: a fleet is not one machine."""
 
 
-class EdgeStream:
+class EdgeStream(ByteStream):
     """One edge's connection and stream; one sample at a time."""
 
     def __init__(self, address: str, samples: LoadSamples) -> None:
+        super().__init__(address, METHOD, OWN_CONNECTION)
         self._samples = samples
-        self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
-        infer: Any = self._channel.stream_stream(METHOD, None, pb.CloudMessage.FromString)
-        self._call: Any = infer(wait_for_ready=True)
 
     async def open(self) -> None:
         """Send Open, wait for Ready.
@@ -39,9 +34,9 @@ class EdgeStream:
         Raises:
             CloudUnavailable: something else came, or the stream ended.
         """
-        kind, _ = await self._ask(self._samples.open)
-        if kind != "ready":
-            raise CloudUnavailable(f"the cloud's first message is {kind}, not ready")
+        message = pb.CloudMessage.FromString(await self.ask(self._samples.open))
+        if not message.HasField("ready"):
+            raise CloudUnavailable(f"the cloud's first message is {message.WhichOneof('kind')}, not ready")
 
     async def step(self, raw: bytes) -> Any:
         """Send a frame and wait for its result; None if its sample was rejected.
@@ -49,25 +44,12 @@ class EdgeStream:
         Raises:
             CloudUnavailable: the stream ended.
         """
-        kind, message = await self._ask(raw)
-        return message.result if kind == "result" else None
+        message = pb.CloudMessage.FromString(await self.ask(raw))
+        return message.result if message.HasField("result") else None
 
     async def finish(self, picture: int) -> None:
         """Send a sample's Stop, as every edge does at the verdict."""
-        await self._call.write(self._samples.stops[picture])
-
-    async def close(self) -> None:
-        """Cut the stream and the connection, whatever is under way."""
-        self._call.cancel()
-        await self._call.code()  # what gRPC still has to do must be done before the channel goes
-        await self._channel.close(None)
-
-    async def _ask(self, raw: bytes) -> tuple[str | None, Any]:
-        await self._call.write(raw)
-        message = await self._call.read()
-        if not isinstance(message, pb.CloudMessage):
-            raise CloudUnavailable(f"a stream ended: {await self._call.code()} {await self._call.details()}")
-        return message.WhichOneof("kind"), message
+        await self.send(self._samples.stops[picture])
 
 
 class Window:

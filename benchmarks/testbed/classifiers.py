@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import grpc
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.echo import ByteStream
 from benchmarks.edge.base import edge_config
 from benchmarks.testbed.cpu_throttle import CpuThrottle, ThrottledHead
 from benchmarks.testbed.picture_files import encode
-from benchmarks.testbed.picture_server import CHANNEL, METHOD, read_answer, request_features, request_picture
+from benchmarks.testbed.picture_server import LARGE_MESSAGES, METHOD, read_answer, request_features, request_picture
 from benchmarks.testbed.schema import CLOUD, EDGE, Alternative, SampleRow
 from benchmarks.testbed.whole_network import WholeNetwork
 from edge_client.build import open_edge
@@ -85,11 +85,9 @@ async def open_classifier(
         async with open_edge(config, bundle, head=throttled) as network:
             yield PairClassifier(network.classify, throttled, local_first=alternative.local_first)
     else:
-        async with grpc.aio.insecure_channel(cloud, options=CHANNEL) as channel:
-            call: Any = channel.stream_stream(METHOD)()
+        async with contextlib.aclosing(ByteStream(cloud, METHOD, *LARGE_MESSAGES)) as stream:
             is_picture = alternative.kind == "picture"
-            yield PictureClassifier(call, alternative, throttle) if is_picture else Float32(call, head(), bundle)
-            await call.done_writing()
+            yield PictureClassifier(stream, alternative, throttle) if is_picture else Float32(stream, head(), bundle)
 
 
 @dataclass
@@ -177,7 +175,7 @@ class PairClassifier:
 class PictureClassifier:
     """The picture's file to the cloud, which runs the whole network."""
 
-    call: Any
+    stream: ByteStream
     alternative: Alternative
     throttle: CpuThrottle
 
@@ -190,8 +188,7 @@ class PictureClassifier:
         self.throttle.wait()
         encoded = _ms(began)
         message = request_picture(asked.codec, data, early_exit=asked.early_exit)
-        await self.call.write(message)
-        queued, computed, found = read_answer(await self.call.read())
+        queued, computed, found = read_answer(await self.stream.ask(message))
         self.throttle.wait()
         latency = _ms(began)
         return {
@@ -212,7 +209,7 @@ class PictureClassifier:
 class Float32:
     """The split's features as float32, in lockstep, with the uncompressed network's exit."""
 
-    call: Any
+    stream: ByteStream
     head: ThrottledHead
     bundle: Bundle
 
@@ -232,8 +229,7 @@ class Float32:
             row["encode_ms"] += _ms(at)
             at = time.perf_counter()
             on_air_since = on_air_since or at
-            await self.call.write(message)
-            queued, computed, answer = read_answer(await self.call.read())
+            queued, computed, answer = read_answer(await self.stream.ask(message))
             row["transit_ms"] += max(_ms(at) - queued - computed, 0.0)
             row["queue_ms"] += queued
             row["tail_ms"] += computed

@@ -16,17 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import click
-import grpc
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import echo
 from benchmarks.testbed.picture_files import CODECS, decode
 from benchmarks.testbed.whole_network import Confidences, TailRun, WholeNetwork
 from shared.bundle import Bundle
 from shared.command_line import existing_path, option, run
 
-SERVICE, NAME = "neucodex.testbed", "Classify"
-METHOD = f"/{SERVICE}/{NAME}"
+METHOD = "/neucodex.testbed/Classify"
 REQUEST = struct.Struct("<BBH")
 """What follows (an index into CODECS, or FEATURES); whether to exit early, or the timestep of features; to spare."""
 
@@ -34,11 +33,7 @@ FEATURES = 255
 ANSWER = struct.Struct("<IIB")
 """Microseconds queued and computed, timesteps; float32 confidences [timesteps, classes] follow."""
 
-CHANNEL = [
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.http2.bdp_probe", 0),  # as the pair does: no pings of gRPC's own among the bytes that are counted
-]
+LARGE_MESSAGES = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 REPEATS = 5
 
 
@@ -105,11 +100,7 @@ class PictureServer:
 async def serve(bundle: Bundle, threads: int, listen: str, ready_file: Path) -> None:
     """Serve until cancelled; the address, and the milliseconds of a timestep, go to `ready_file` as JSON."""
     pictures = PictureServer(bundle, threads)
-    server = grpc.aio.server(options=CHANNEL)
-    handlers: dict[str, Any] = {NAME: grpc.stream_stream_rpc_method_handler(pictures.classify)}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-    address = f"{listen.rpartition(':')[0]}:{server.add_insecure_port(listen)}"
-    await server.start()
+    server, address = await echo.serve(METHOD, pictures.classify, listen, *LARGE_MESSAGES)
     part = ready_file.with_suffix(".partial")
     part.write_text(json.dumps({"listen": address, "step_ms": pictures.step_ms()}))
     part.replace(ready_file)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.echo import ByteStream
 from benchmarks.testbed import classifiers
 from benchmarks.testbed.classifiers import EdgeOnly, Fallback, Float32, PairClassifier, PictureClassifier
 from benchmarks.testbed.cpu_throttle import CpuThrottle, ThrottledHead
@@ -54,16 +55,14 @@ class Head:
         return np.ones((1, 2, 2), np.uint8)
 
 
-class Call:
+class Stream(ByteStream):
     """A stream to the picture server, which answers at once; the edge computes as it reads."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
-    async def write(self, message: bytes) -> None:
+    async def ask(self, message: bytes) -> bytes:
         assert message
-
-    async def read(self) -> bytes:
         self._clock.cpu += REST_S
         return ANSWER.pack(0, 0, 1) + UNSURE.tobytes()
 
@@ -116,7 +115,7 @@ async def test_the_pair(clock: Clock, throttle: CpuThrottle) -> None:
 async def test_a_picture_file(clock: Clock, throttle: CpuThrottle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classifiers, "encode", spending(clock, b"a file"))
     jpeg = Alternative("jpeg", "JPEG", "picture", "uncompressed", early_exit=True, codec="jpeg", quality=90)
-    row = await PictureClassifier(Call(clock), jpeg, throttle).classify(SAMPLE)
+    row = await PictureClassifier(Stream(clock), jpeg, throttle).classify(SAMPLE)
     assert row["payload_bytes"] == len(b"a file")
     waited_off(clock, 2 * REST_S)
     assert len(clock.waited) == 2, "for the file before it is sent"
@@ -126,7 +125,7 @@ async def test_float32_features(
     clock: Clock, throttle: CpuThrottle, bundle: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(classifiers, "request_features", spending(clock, b"features"))
-    row = await Float32(Call(clock), ThrottledHead(Head(clock), throttle), bundle).classify(SAMPLE)
+    row = await Float32(Stream(clock), ThrottledHead(Head(clock), throttle), bundle).classify(SAMPLE)
     assert row["timesteps"] == row["head_steps"] == 2
     waited_off(clock, 2 * STEP_S + 4 * REST_S)
     assert len(clock.waited) == 5, "for each message before it is sent"
