@@ -42,28 +42,36 @@ def main_group() -> None:
     end_as_ctrl_c()
 
 
-def _record(what: str, out: Path | None, measure: Callable[[Path], Findings]) -> Findings:
-    folder = out or RECORDS / f"{date.today().isoformat()}-{what}"
-    clock = Clock(what)
-    findings = measure(folder)
-    click.echo(f"record: {clock.write(findings, folder)}")
-    for goal in findings.targets:
-        click.echo(f"{goal.verdict:>12}  {goal.name}: {goal.reads} (goal {goal.asks}) {goal.note}")
-    return findings
-
-
 def _benchmark(
-    name: str, what: str, *options: Callable[[Any], Any], module: str | None = None, leaves_files: bool = False
+    name: str,
+    what: str,
+    *options: Callable[[Any], Any],
+    module: str | None = None,
+    leaves_files: bool = False,
+    is_test: bool = False,
 ) -> None:
     """Add a command with --out and `options` that calls `measure` of a module and writes its record.
 
-    The module is imported when the command runs: each imports what it alone needs. `leaves_files`: `measure` is given
-    the record's folder first.
+    The module is imported when the command runs: each imports what it alone needs.
+
+    Args:
+        name: of the command.
+        what: its help.
+        options: of `measure`.
+        module: within `benchmarks`, if it is not called as the command is.
+        leaves_files: `measure` is given the record's folder first.
+        is_test: the exit code is 1 where a goal was missed.
     """
 
-    def command(out: Path | None, **how: Any) -> None:
+    def command(out: Path | None, **how: Any) -> int:
         measure = import_module(f"benchmarks.{module or name.replace('-', '_')}").measure
-        _record(name, out, lambda folder: measure(*([folder] if leaves_files else []), **how))
+        folder = out or RECORDS / f"{date.today().isoformat()}-{name}"
+        clock = Clock(name)
+        findings: Findings = measure(*([folder] if leaves_files else []), **how)
+        click.echo(f"record: {clock.write(findings, folder)}")
+        for goal in findings.targets:
+            click.echo(f"{goal.verdict:>12}  {goal.name}: {goal.reads} (goal {goal.asks}) {goal.note}")
+        return int(is_test and any(goal.met is False for goal in findings.targets))
 
     for add in (*reversed(options), out_option):
         command = add(command)
@@ -117,8 +125,18 @@ _benchmark(
     option("--only", multiple=True, type=click.Choice(EDGE_PARTS), help="One measurement; all if none."),
     module="edge.measure",
 )
-
-
+_benchmark(
+    "soak",
+    "Send frames for a long time and see whether the cloud grows. Exit code 1 if it does.",
+    bundle_option,
+    option("--tiny", is_flag=True, help="Serve a tiny untrained network: the same frames in a fraction of the time."),
+    data_options,
+    option("--frames", type=COUNT, default=1_000_000, help="Stop after so many answered frames."),
+    option("--streams", type=COUNT, default=64, help="Open at once."),
+    option("--stretch", type=click.FloatRange(min=0.1), default=10.0, help="Seconds of load between two looks."),
+    threads_option,
+    is_test=True,
+)
 _benchmark(
     "event-simulation",
     "Simulated events beside the two real recordings whose picture is known.",
@@ -159,23 +177,6 @@ def results(models: Path, page: Path) -> None:
     from benchmarks.results import rewrite  # noqa: PLC0415
 
     rewrite(page, models, RECORDS)
-
-
-@main_group.command("soak")
-@out_option
-@bundle_option
-@option("--tiny", is_flag=True, help="Serve a tiny untrained network: the same frames in a fraction of the time.")
-@data_options
-@option("--frames", type=COUNT, default=1_000_000, help="Stop after so many answered frames.")
-@option("--streams", type=COUNT, default=64, help="Open at once.")
-@option("--stretch", type=click.FloatRange(min=0.1), default=10.0, help="Seconds of load between two looks.")
-@threads_option
-def soak(out: Path | None, **settings: Any) -> int:
-    """Send frames for a long time and see whether the cloud grows. Exit code 1 if it does."""
-    from benchmarks.soak import measure  # noqa: PLC0415
-
-    findings = _record("soak", out, lambda _: measure(**settings))
-    return int(any(goal.met is False for goal in findings.targets))
 
 
 @main_group.command("report")

@@ -21,7 +21,6 @@ from benchmarks.scans import compared_with_scans
 from edge_client.output.report import print_table, summary_table
 from shared.command_line import execution_option, existing_path, option, run
 from shared.datasets.digits import DIGITS
-from shared.execution import Execution
 
 START_S = 60.0
 """A cloud that is not ready by then will not be: it loads a bundle of some MB, on a machine that may be busy."""
@@ -39,38 +38,22 @@ START_S = 60.0
 @option("--live", is_flag=True, help="Draw the first run on the terminal while it goes on.")
 @execution_option
 @option("--record", type=existing_path, metavar="DIR", help="Also write what was measured to DIR/record.json.")
-def main(
-    bundle: Path,
-    images: Path | None,
-    dataset: str | None,
-    data: Path | None,
-    limit: int | None,
-    threshold: float | None,
-    live: bool,
-    execution: Execution | None,
-    record: Path | None,
-) -> int:
+def main(live: bool, record: Path | None, **given: Any) -> int:
     """Start a cloud and an edge on this machine, classify, print what it took, end both."""
     end_as_ctrl_c()
     clock = Clock("demo")
-    dataset = dataset or (None if images else DIGITS.name)
-    edge = ["--bundle", str(bundle)]
-    given = {"--images": images, "--dataset": dataset, "--data": data, "--limit": limit, "--threshold": threshold}
-    for flag, value in given.items():
-        edge += [] if value is None else [flag, str(value)]
+    given["dataset"] = given["dataset"] or (None if given["images"] else DIGITS.name)
+    edge = [text for name, value in given.items() if value is not None for text in (f"--{name}", str(value))]
     # One thread: the edge wants the other core of a small machine, and threads that spin for each other starve both.
-    flags: list[object] = ["--threads", 1, "--log-level", "warning"]
-    if execution is not None:
-        edge += ["--execution", execution]
-        flags += ["--execution", execution]
+    flags = ["--threads", 1, "--log-level", "warning"]
+    flags += ["--execution", given["execution"]] if given["execution"] else []
     with (
         tempfile.TemporaryDirectory(prefix="neucodex-demo-") as folder,
-        CloudProcess([bundle], Path(folder), *flags) as cloud,
+        CloudProcess([given["bundle"]], Path(folder), *flags).wait_ready(START_S) as cloud,
     ):
-        cloud.wait_ready(START_S)
         click.echo(f"cloud ready at {cloud.listen}, its metrics at http://{cloud.metrics_address}/metrics", err=True)
         edge += ["--cloud", cloud.listen]
-        click.echo(f"\n1 of 2: {dataset or images} with early exit", err=True)
+        click.echo(f"\n1 of 2: {given['dataset'] or given['images']} with early exit", err=True)
         code, early = _edge([*edge, "--metrics", ANY_PORT, *(["--live"] if live else [])], Path(folder) / "early.json")
         if early is None:
             return code
@@ -78,7 +61,7 @@ def main(
         full_code, full = _edge([*edge, "--full-t", "--show", "0", "--no-picture-sizes"], Path(folder) / "full.json")
         if full is None:
             return full_code
-    if dataset == DIGITS.name:
+    if given["dataset"] == DIGITS.name:
         early = compared_with_scans(early)
     click.echo()
     print_table(summary_table({**early, "accuracy_full_t": full["accuracy"]}), sys.stdout)

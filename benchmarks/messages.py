@@ -37,12 +37,11 @@ def measure(bundle: Path, quick: bool) -> Findings:
     samples = samples_of(opened, "digits", None, 50 if quick else 360)
     with (
         tempfile.TemporaryDirectory(prefix="neucodex-messages-") as folder,
-        CloudProcess([bundle], Path(folder), *QUIET_CLOUD) as cloud,
+        CloudProcess([bundle], Path(folder), *QUIET_CLOUD).wait_ready() as cloud,
     ):
-        address = cloud.wait_ready().listen
         timesteps = opened.manifest.network.timesteps
         results = {
-            name: asyncio.run(_count(opened, address, samples, lookahead))
+            name: asyncio.run(_count(opened, cloud.listen, samples, lookahead))
             for name, lookahead in (("lockstep", 1), (f"lookahead {timesteps}", timesteps))
         }
     note = "the goal is the two window updates that the performance guide measured"
@@ -52,8 +51,7 @@ def measure(bundle: Path, quick: bool) -> Findings:
 
 
 async def _count(bundle: Bundle, cloud: str, samples: list[Sample], lookahead: int) -> dict[str, Any]:
-    host, _, port = cloud.rpartition(":")
-    proxy = Proxy(host, int(port))
+    proxy = Proxy(cloud)
     config = edge_config(bundle, await proxy.start(), full_t=True, lookahead=lookahead)
     async with open_edge(config, bundle) as network:
         await asyncio.sleep(SETTLE_S)

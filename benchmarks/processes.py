@@ -111,11 +111,19 @@ class ServerProcess:
         self.process = self._start()
 
     def wait_ready(self, within_s: float = START_S) -> Self:
-        """Wait until it serves; `ready` is then what it wrote.
+        """Wait until it serves; `ready` is then what it wrote. It is ended if it does not.
 
         Raises:
             CloudUnavailable: it ended before, or took too long.
         """
+        with contextlib.ExitStack() as failed:
+            failed.callback(end, self.process)
+            self._wait_for_file(within_s)
+            failed.pop_all()
+        self.ready = json.loads(self._ready_file.read_text())
+        return self
+
+    def _wait_for_file(self, within_s: float) -> None:
         give_up = time.monotonic() + within_s
         while not (self._ready_file.exists() and self._ready_file.stat().st_size):
             if self.process.poll() is not None:
@@ -124,8 +132,6 @@ class ServerProcess:
             if time.monotonic() > give_up:
                 raise CloudUnavailable(f"{self._arguments[0]} was not ready within {within_s:g} s")
             time.sleep(0.02)
-        self.ready = json.loads(self._ready_file.read_text())
-        return self
 
     @property
     def listen(self) -> str:

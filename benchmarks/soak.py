@@ -13,10 +13,10 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import linear_regression
 from typing import Any
 
 import click
-import numpy as np
 
 from benchmarks.dataset_samples import samples_of
 from benchmarks.load.frames import encode, noise_pictures, untrained_bundle
@@ -95,11 +95,9 @@ def measure(
 def drift(looks: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """How each count changed for each million frames, by the straight line through the looks after the warm-up."""
     late = settled(looks)
-    millions = np.array([look["frames"] / 1e6 for look in late])
-    off = millions - millions.mean()
-    spread = float(off @ off) or 1.0
+    millions = [look["frames"] / 1e6 for look in late]
     names = [name for name in looks[0] if name not in ("frames", "seconds")]
-    return {name: round(float(off @ np.array([look[name] for look in late])) / spread, 3) for name in names}
+    return {name: round(linear_regression(millions, [look[name] for look in late]).slope, 3) for name in names}
 
 
 def settled(looks: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:

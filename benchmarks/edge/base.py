@@ -11,6 +11,7 @@ import numpy as np
 from edge_client.config import EdgeConfig
 from edge_client.link.security import LinkSecurity
 from shared.bundle import Bundle
+from shared.command_line import split_address
 from shared.messages import Frame, StepResult
 from shared.wire import cloud_to_wire, edge_to_wire
 
@@ -32,9 +33,8 @@ class Setup:
 
 def edge_config(bundle: Bundle, address: str, **options: Any) -> EdgeConfig:
     """The configuration of an edge in this process, in clear over any link; `options` are of `EdgeOptions`."""
-    host, _, port = address.rpartition(":")
     security = LinkSecurity(insecure=True, anywhere=True)
-    return EdgeConfig(bundle.path, ((host, int(port)),), security, connect_deadline_s=CONNECT_S, **options)
+    return EdgeConfig(bundle.path, (split_address(address),), security, connect_deadline_s=CONNECT_S, **options)
 
 
 def message_sizes(bundle: Bundle) -> tuple[int, int]:

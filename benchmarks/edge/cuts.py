@@ -12,8 +12,7 @@ from typing import Any, Literal
 
 from benchmarks.dataset_samples import write_pictures
 from benchmarks.edge.base import QUIET_CLOUD, Setup
-from benchmarks.links.process import LinkProcess
-from benchmarks.links.proxy import CUTS, Cut
+from benchmarks.links.proxy import CUTS, Cut, LinkProcess, Proxy
 from benchmarks.processes import CloudProcess, EdgeProcess
 from benchmarks.record import Findings, Goal
 from edge_client.heads.local_exit import open_local_exit
@@ -28,6 +27,7 @@ ARRIVAL_S = 0.1
 CONFIDENCE = 1e-4
 """Confidences of the same frames differ by less: batches sum in another order."""
 
+NAMED = ("--images", "-")
 FLAGS = {"wait": ("--on-loss", "wait", "--sample-deadline", "120"), "fallback": ("--on-loss", "fallback")}
 
 Line = dict[str, Any]
@@ -59,14 +59,13 @@ def measure(setup: Setup) -> Findings:
     bundle = Bundle.open(setup.bundle)
     folder = write_pictures(bundle, setup.dataset, setup.data, samples, setup.folder / "pictures")
     pictures = sorted(str(path) for path in folder.iterdir())
-    whole = run(bundle.path, [], [], setup.folder / "whole", pictures)
+    whole, _ = run(bundle.path, NAMED, [], setup.folder / "whole", pictures)
     names = ["wait"] if open_local_exit(bundle) is None else ["wait", "fallback"]
     found, results = {}, {}
     for name in names:
         pause_s = ARRIVAL_S if name == "fallback" else 0.0
-        disturbed = run(bundle.path, FLAGS[name], troubles, setup.folder / name, pictures, pause_s)
-        found[name] = compare(whole.samples, disturbed.samples)
-        summary = disturbed.summary
+        disturbed, summary = run(bundle.path, [*NAMED, *FLAGS[name]], troubles, setup.folder / name, pictures, pause_s)
+        found[name] = compare(whole, disturbed)
         results[f"--on-loss {name}"] = {
             **found[name],
             "streams opened again": summary["reconnects"],
@@ -79,14 +78,6 @@ def measure(setup: Setup) -> Findings:
     )
 
 
-@dataclass(frozen=True)
-class CutRun:
-    """What an edge process said: the lines of its samples, and its summary."""
-
-    samples: list[Line]
-    summary: Line
-
-
 def run(
     bundle: Path,
     flags: Sequence[str],
@@ -94,15 +85,15 @@ def run(
     folder: Path,
     pictures: Sequence[str] = (),
     every_s: float = 0.0,
-) -> CutRun:
-    """One run of an edge process over a proxy, several samples in flight.
+) -> tuple[list[Line], Line]:
+    """One run of an edge process over a proxy, several samples in flight: the lines of its samples, and its summary.
 
     Args:
         bundle: of both sides.
-        flags: of the edge.
+        flags: of the edge; they say what is classified.
         troubles: what happens to link and cloud, in order; one that is late follows at once.
         folder: for ready file and logs.
-        pictures: names that the edge gets one by one; without any, `flags` say what is classified.
+        pictures: names on its standard input, one by one.
         every_s: seconds between two of them.
     """
 
@@ -113,24 +104,27 @@ def run(
 
     folder.mkdir(parents=True, exist_ok=True)
     # Else an answer may depend on who shared its batch, which trouble changes.
-    with CloudProcess([bundle], folder, *QUIET_CLOUD, "--batch-invariant") as cloud:
-        cloud.wait_ready()
-        with LinkProcess(cloud.listen, DELAY_S) as link:
-            given = ["--bundle", str(bundle), "--cloud", link.address, "--inflight", IN_FLIGHT, *flags]
-            given += ["--images", "-"] if pictures else []
-            with EdgeProcess(given, folder / "edge.log", named()) as edge:
-                for trouble in troubles:
-                    if not edge.wait_for_lines(trouble.after):
-                        break
-                    if trouble.how is None:
-                        cloud.kill()
-                        cloud.restart()
-                    else:
-                        link.cut(trouble.how)
-                        time.sleep(trouble.seconds)
-                        link.mend()
-                summary = edge.wait()
-                return CutRun(edge.samples, summary)
+    with (
+        CloudProcess([bundle], folder, *QUIET_CLOUD, "--batch-invariant").wait_ready() as cloud,
+        LinkProcess(cloud.listen, DELAY_S) as link,
+        EdgeProcess(
+            ["--bundle", str(bundle), "--cloud", link.address, "--inflight", IN_FLIGHT, *flags],
+            folder / "edge.log",
+            named(),
+        ) as edge,
+    ):
+        for trouble in troubles:
+            if not edge.wait_for_lines(trouble.after):
+                break
+            if trouble.how is None:
+                cloud.kill()
+                cloud.restart()
+            else:
+                link.call(Proxy.cut, trouble.how)
+                time.sleep(trouble.seconds)
+                link.call(Proxy.mend)
+        summary = edge.wait()
+        return edge.samples, summary
 
 
 def compare(whole: Sequence[Line], disturbed: Sequence[Line]) -> dict[str, int]:

@@ -11,12 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.edge.base import Setup
-from benchmarks.edge.other_heads import compiled, plain_snntorch
 from benchmarks.record import Findings, Goal
+from benchmarks.snntorch_neuron import Leaky
 from edge_client.heads.base import Head
 from edge_client.heads.factory import open_head
+from edge_client.heads.torch_head import TorchHead
 from shared.bundle import Bundle
 from shared.datasets.registry import read, request_for
+from shared.models.load import load_edge
 from training.collect_spikes import SpikeTrain, bundle_samples, cloud_answers
 from training.commands.graphs import add_graphs
 
@@ -75,6 +77,24 @@ def with_graphs(setup: Setup) -> Bundle:
         train, _ = bundle_samples(bundle, setup.dataset, setup.data)
         add_graphs(Bundle.open(copied, "spiking"), ("onnx", "onnx-int8"), lambda: train)
     return Bundle.open(copied, "spiking")
+
+
+def plain_snntorch(bundle: Bundle) -> TorchHead:
+    """The modules as they were trained, `snn.Leaky` in each neuron's place, no fusing, the default memory layout."""
+    head = TorchHead(bundle)
+    head.network = load_edge(bundle)
+    for neuron in head.network.neurons:
+        neuron.recurrence = Leaky(neuron)
+    return head
+
+
+def compiled(bundle: Bundle) -> TorchHead:
+    """The form for inference under torch.compile, its neurons out of place so that all of it can be fused."""
+    head = TorchHead(bundle)
+    for neuron in head.network.neurons:
+        neuron.recurrence = None
+    head.network.step = torch.compile(head.network.step, dynamic=False)  # type: ignore[method-assign]
+    return head
 
 
 def _heads(bundle: Bundle, quick: bool) -> tuple[dict[str, Head], dict[str, str]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.dataset_samples import samples_of
 from benchmarks.edge.base import QUIET_CLOUD, Setup, edge_config
-from benchmarks.links.process import LinkProcess
+from benchmarks.links.proxy import LinkProcess
 from benchmarks.processes import CloudProcess
 from benchmarks.record import Findings, Goal
 from edge_client.build import open_edge
@@ -35,10 +35,11 @@ def measure(setup: Setup) -> Findings:
     """Latency and bytes of each policy over a round trip of 40 ms."""
     bundle = Bundle.open(setup.bundle)
     samples = samples_of(bundle, setup.dataset, setup.data, 12 if setup.quick else 360)
-    with CloudProcess([bundle.path], setup.folder / "ahead", *QUIET_CLOUD) as cloud:
-        cloud.wait_ready()
-        with LinkProcess(cloud.listen, ONE_WAY_S) as link:
-            verdicts = asyncio.run(_classify(bundle, samples, link.address))
+    with (
+        CloudProcess([bundle.path], setup.folder / "ahead", *QUIET_CLOUD).wait_ready() as cloud,
+        LinkProcess(cloud.listen, ONE_WAY_S) as link,
+    ):
+        verdicts = asyncio.run(_classify(bundle, samples, link.address))
     longer = [number for number, verdict in enumerate(verdicts["1"]) if verdict.timesteps > 1]
     figures = {name: _figures(found, longer) for name, found in verdicts.items()}
     return Findings(

@@ -37,8 +37,7 @@ def measure(setup: Setup) -> Findings:
     """
     bundle = Bundle.open(setup.bundle)
     samples = samples_of(bundle, setup.dataset, setup.data, 20 if setup.quick else 360)
-    with CloudProcess([bundle.path], setup.folder / "overhead", *QUIET_CLOUD) as cloud:
-        cloud.wait_ready()
+    with CloudProcess([bundle.path], setup.folder / "overhead", *QUIET_CLOUD).wait_ready() as cloud:
         up, down = message_sizes(bundle)
         with WorkerProcess(partial(EchoServer, bytes(down))) as echo:
             address = echo.call(EchoServer.start)

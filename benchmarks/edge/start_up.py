@@ -25,8 +25,7 @@ def measure(setup: Setup) -> Findings:
     pictures = write_pictures(bundle, setup.dataset, setup.data, samples, setup.folder / "start-up-pictures")
     first_s: dict[str, list[float]] = {name: [] for name in RUNTIMES}
     mib: dict[str, list[float]] = {name: [] for name in RUNTIMES}
-    with CloudProcess([bundle.path], setup.folder / "start-up", *QUIET_CLOUD) as cloud:
-        cloud.wait_ready()
+    with CloudProcess([bundle.path], setup.folder / "start-up", *QUIET_CLOUD).wait_ready() as cloud:
         flags = ["--bundle", str(bundle.path), "--cloud", cloud.listen, "--images", str(pictures), "--full-t"]
         for _ in range(starts):
             for runtime in RUNTIMES:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from shared.command_line import split_address
+
 BLOCK = 16384
 TIMEOUT_S = 60.0
 WARM_S = 0.3
@@ -49,10 +51,10 @@ class _Answers(socketserver.StreamRequestHandler):
 
 def serve(address: str, ready_file: Path) -> None:
     """Answer probes until killed; the address taken goes to `ready_file`."""
-    host, _, port = address.rpartition(":")
     socketserver.ThreadingTCPServer.daemon_threads = True
-    with socketserver.ThreadingTCPServer((host, int(port)), _Answers) as server:
-        ready_file.write_text(json.dumps({"listen": f"{host}:{server.server_address[1]}"}))
+    with socketserver.ThreadingTCPServer(split_address(address), _Answers) as server:
+        host, port, *_ = server.server_address
+        ready_file.write_text(json.dumps({"listen": f"{host}:{port}"}))
         server.serve_forever()
 
 
@@ -83,8 +85,7 @@ def measure(address: str, seconds: float, round_trips: int) -> dict[str, float]:
 
 
 def _connect(address: str, way: str, seconds: float = 0.0, warm_s: float = 0.0) -> socket.socket:
-    host, _, port = address.rpartition(":")
-    connection = socket.create_connection((host, int(port)), TIMEOUT_S)
+    connection = socket.create_connection(split_address(address), TIMEOUT_S)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.sendall(json.dumps({"way": way, "seconds": seconds, "warm": warm_s}).encode() + b"\n")
     return connection

@@ -6,8 +6,12 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections import Counter, deque
+from collections import Counter
+from functools import partial
 from typing import Literal, get_args
+
+from benchmarks.worker import WorkerProcess
+from shared.command_line import split_address
 
 Cut = Literal["closed", "stalled", "dropped"]
 """closed: connections are reset, and new ones too. stalled: bytes wait, and go on when the link is mended. dropped:
@@ -16,18 +20,20 @@ bytes vanish without a word, as on a path that is gone; when the link is mended 
 CUTS: tuple[Cut, ...] = get_args(Cut)
 
 CHUNK = 65536
+Delayed = asyncio.Queue[tuple[float, bytes]]
+"""When to write what; no bytes are the end."""
 
 
 class Proxy:
-    """Leads to `host:port`; each byte takes `delay_s` in either direction.
+    """Leads to `address` (HOST:PORT); each byte takes `delay_s` in either direction.
 
     `counted` has the bytes that came from either side, "up" and "down", and the connections that were "refused".
     What TCP itself sends (handshakes, acknowledgements) is not delayed: it ends here.
     """
 
-    def __init__(self, host: str, port: int, delay_s: float = 0.0) -> None:
+    def __init__(self, address: str, delay_s: float = 0.0) -> None:
         self.counted: Counter[str] = Counter()
-        self._there = host, port
+        self._there = split_address(address)
         self._delay_s = delay_s
         self._cut: Cut | None = None
         self._mended = asyncio.Event()
@@ -82,33 +88,25 @@ class Proxy:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str) -> None:
         """Read as bytes come, and have each chunk written when its time is up."""
         loop = asyncio.get_running_loop()
-        waiting: deque[tuple[float, bytes]] = deque()
-        more = asyncio.Event()
-        sending = asyncio.create_task(self._send(waiting, more, writer))
+        waiting: Delayed = asyncio.Queue()
+        sending = asyncio.create_task(self._send(waiting, writer))
         try:
             with contextlib.suppress(ConnectionError):
                 while data := await reader.read(CHUNK):
                     self.counted[name] += len(data)
                     if self._cut != "dropped":
-                        waiting.append((loop.time() + self._delay_s, data))
-                        more.set()
-            waiting.append((loop.time() + self._delay_s, b""))
-            more.set()
+                        waiting.put_nowait((loop.time() + self._delay_s, data))
+            waiting.put_nowait((loop.time() + self._delay_s, b""))
             await sending
         finally:
             sending.cancel()
             self._writers.discard(writer)
 
-    async def _send(
-        self, waiting: deque[tuple[float, bytes]], more: asyncio.Event, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _send(self, waiting: Delayed, writer: asyncio.StreamWriter) -> None:
         loop = asyncio.get_running_loop()
         with contextlib.suppress(ConnectionError):
             while True:
-                while not waiting:
-                    more.clear()
-                    await more.wait()
-                due, data = waiting.popleft()
+                due, data = await waiting.get()
                 if due > loop.time():
                     await asyncio.sleep(due - loop.time())
                 if self._cut == "stalled":
@@ -123,6 +121,14 @@ class Proxy:
     def _reset_all(self) -> None:
         for writer in self._writers:
             _reset(writer)
+
+
+class LinkProcess(WorkerProcess[Proxy]):
+    """A `Proxy` in a process of its own, at `address`: it takes no time from the loop that is measured."""
+
+    def __init__(self, address: str, delay_s: float = 0.0) -> None:
+        super().__init__(partial(Proxy, address, delay_s))
+        self.address = self.call(Proxy.start)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from benchmarks.links import namespaces, tun
 from benchmarks.links.probe import measure
-from benchmarks.links.process import LinkProcess
 from benchmarks.links.profiles import PROFILES, LinkProfile
+from benchmarks.links.proxy import LinkProcess
 from benchmarks.links.shaping import LEAST_QUEUE, Direction
 from benchmarks.processes import ServerProcess
 from benchmarks.testbed.environments import Loopback
