@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,9 +18,8 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks.dataset_samples import samples_of
 from benchmarks.echo import EchoServer
-from benchmarks.load.frames import encode, noise_pictures, untrained_bundle
+from benchmarks.load.frames import encode, pictures_of, untrained_bundle
 from benchmarks.load.generator import Generator
 from benchmarks.load.goals import COMPARED, CROWD, LOAD, TOLERANCE, goals
 from benchmarks.load.offline import OfflineLoop
@@ -34,7 +34,6 @@ from cloud_server.engine.threads import usable_cores
 from shared.bundle import Bundle
 
 FIXED_BATCHES = (1, 8, 32)
-NOISE_PICTURES = 64
 ALL_PICTURES = 1_000_000
 OFFLINE_PICTURES = 512
 """The bare loop needs some frames, not all of a data set's."""
@@ -96,45 +95,41 @@ def measure(
     allow_many_files()
     plan = ServingPlan.choose(streams, limit, quick)
     with tempfile.TemporaryDirectory(prefix="neucodex-serving-") as folder:
-        if full_width:
-            opened = untrained_bundle(Path(folder) / "full")
-            pictures = list(noise_pictures(opened.manifest.network, min(plan.pictures, NOISE_PICTURES)))
-        else:
-            opened = Bundle.open(bundle)
-            pictures = [sample.pixels for sample in samples_of(opened, dataset, data, plan.pictures)]
+        opened = untrained_bundle(Path(folder) / "full") if full_width else Bundle.open(bundle)
+        pictures = pictures_of(opened, dataset, data, plan.pictures)
         most = max(plan.pool, plan.crowd, *plan.streams)
         layout = Layout.choose(usable_cores(), threads, max_batch, most, device)
-        with ServingRig(opened.path, encode(opened, pictures), layout, Path(folder)) as rig:
+        with _started(opened.path, encode(opened, pictures), layout, Path(folder)) as rig:
             results = {"bundle": opened.manifest.name, "tail": _tail(opened), "layout": vars(layout)}
             results |= _measure_all(rig, plan)
     n = {"timesteps": opened.manifest.network.timesteps, **vars(plan), "pictures": len(pictures)}
     return Findings(n, results, goals(results, complete=not quick))
 
 
+@dataclass(frozen=True)
 class ServingRig:
-    """All processes of the comparison, started together. A context manager: its end ends them."""
+    """All processes of the comparison: the cloud, the one that steps each frame alone, the bare loop, generators."""
 
-    def __init__(self, bundle: Path, samples: LoadSamples, layout: Layout, folder: Path) -> None:
-        self.samples = samples
-        tail = (bundle, layout.device, layout.precision, layout.max_batch, layout.threads)
-        with ExitStack() as stack:
-            self.cloud: CloudProcess = stack.enter_context(layout.cloud(bundle, folder / "cloud", layout.max_batch))
-            self.alone: CloudProcess = stack.enter_context(layout.cloud(bundle, folder / "alone", 1))
-            self.loop = stack.enter_context(
-                WorkerProcess(partial(OfflineLoop, *tail, samples.spikes[:OFFLINE_PICTURES]))
-            )
-            self.fleet = stack.enter_context(Fleet(samples, layout))
-            echo = stack.enter_context(WorkerProcess(partial(EchoServer, samples.typical_answer())))
-            self.cloud.wait_ready()
-            self.alone.wait_ready()
-            self.echo = echo.call(EchoServer.start)
-            self._stack = stack.pop_all()
+    samples: LoadSamples
+    cloud: CloudProcess
+    alone: CloudProcess
+    loop: WorkerProcess[OfflineLoop]
+    fleet: Fleet
+    echo: str
 
-    def __enter__(self) -> ServingRig:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+@contextmanager
+def _started(bundle: Path, samples: LoadSamples, layout: Layout, folder: Path) -> Iterator[ServingRig]:
+    """All of them, started together, for the block."""
+    tail = (bundle, layout.device, layout.precision, layout.max_batch, layout.threads)
+    with (
+        layout.cloud(bundle, folder / "cloud", layout.max_batch) as cloud,
+        layout.cloud(bundle, folder / "alone", 1) as alone,
+        WorkerProcess(partial(OfflineLoop, *tail, samples.spikes[:OFFLINE_PICTURES])) as loop,
+        Fleet(samples, layout) as fleet,
+        WorkerProcess(partial(EchoServer, samples.typical_answer())) as echo,
+    ):
+        yield ServingRig(samples, cloud.wait_ready(), alone.wait_ready(), loop, fleet, echo.call(EchoServer.start))
 
 
 def _tail(bundle: Bundle) -> str:

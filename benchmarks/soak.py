@@ -18,8 +18,7 @@ from typing import Any
 
 import click
 
-from benchmarks.dataset_samples import samples_of
-from benchmarks.load.frames import encode, noise_pictures, untrained_bundle
+from benchmarks.load.frames import encode, pictures_of, untrained_bundle
 from benchmarks.load.rig import Fleet, Layout
 from benchmarks.processes import CloudProcess, allow_many_files
 from benchmarks.record import Findings, Goal
@@ -40,7 +39,7 @@ GONE_S = 5.0
 LEAST_FRAMES = 200_000
 """In less than this, the allocator's ups and downs are larger than any drift."""
 
-TINY_WIDTH, TINY_SIDE, TINY_PICTURES = 4, 8, 64
+TINY_WIDTH, TINY_SIDE = 4, 8
 """Of the network of --tiny: a frame costs what serving it costs, and hardly more."""
 
 BEATS = "neucodex_cloud_loop_lag_seconds_count"
@@ -67,12 +66,8 @@ def measure(
     allow_many_files()
     layout = Layout.choose(usable_cores(), threads, 32, streams)
     with tempfile.TemporaryDirectory(prefix="neucodex-soak-") as scratch:
-        if tiny:
-            opened = untrained_bundle(Path(scratch) / "tiny", TINY_WIDTH, TINY_SIDE)
-            pictures = list(noise_pictures(opened.manifest.network, TINY_PICTURES))
-        else:
-            opened = Bundle.open(bundle)
-            pictures = [sample.pixels for sample in samples_of(opened, dataset, data, frames)]
+        opened = untrained_bundle(Path(scratch) / "tiny", TINY_WIDTH, TINY_SIDE) if tiny else Bundle.open(bundle)
+        pictures = pictures_of(opened, dataset, data, frames)
         with (
             layout.cloud(opened.path, Path(scratch), layout.max_batch) as cloud,
             Fleet(encode(opened, pictures), layout) as fleet,

@@ -52,9 +52,9 @@ class _Answers(socketserver.StreamRequestHandler):
 def serve(address: str, ready_file: Path) -> None:
     """Answer probes until killed; the address taken goes to `ready_file`."""
     socketserver.ThreadingTCPServer.daemon_threads = True
-    with socketserver.ThreadingTCPServer(split_address(address), _Answers) as server:
-        host, port, *_ = server.server_address
-        ready_file.write_text(json.dumps({"listen": f"{host}:{port}"}))
+    host, port = split_address(address)
+    with socketserver.ThreadingTCPServer((host, port), _Answers) as server:
+        ready_file.write_text(json.dumps({"listen": f"{host}:{server.server_address[1]}"}))
         server.serve_forever()
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.dataset_samples import samples_of
 from benchmarks.load.samples import LoadSamples
 from edge_client.heads.base import InputArray
 from edge_client.heads.torch_head import TorchHead
@@ -23,6 +24,9 @@ from shared.models.split import SplitNetwork
 from shared.network_spec import BottleneckSpec, NetworkSpec
 from shared.spike_codec import SpikeCodec
 from shared.wire import edge_to_wire
+
+UNTRAINED = "resnet18-untrained"
+NOISE_PICTURES = 64
 
 
 def encode(bundle: Bundle, pictures: Sequence[InputArray]) -> LoadSamples:
@@ -49,8 +53,15 @@ def encode(bundle: Bundle, pictures: Sequence[InputArray]) -> LoadSamples:
     return LoadSamples(opening, tuple(messages), stops, bundle.manifest.network.classes, spikes)
 
 
+def pictures_of(bundle: Bundle, dataset: str, data: Path | None, limit: int) -> list[InputArray]:
+    """At most `limit` inputs of a data set, or a few pictures of noise for an untrained bundle."""
+    if bundle.manifest.name == UNTRAINED:
+        return list(noise_pictures(bundle.manifest.network, min(limit, NOISE_PICTURES)))
+    return [sample.pixels for sample in samples_of(bundle, dataset, data, limit)]
+
+
 def noise_pictures(spec: NetworkSpec, count: int) -> InputArray:
-    """Pictures [N, C, H, W] of coloured patches, for a bundle that no data set belongs to."""
+    """Pictures [N, C, H, W] of coloured patches."""
     random = np.random.default_rng(0)
     channels, height, width = spec.input_shape
     patches = random.integers(0, 256, (count, channels, 4, 4), dtype=np.uint8)
@@ -75,7 +86,7 @@ def untrained_bundle(folder: Path, width: int = 64, side: int = 32) -> Bundle:
         with torch.no_grad():
             network((torch.from_numpy(noise_pictures(spec, 8)).float() / 255 - 0.5) / 0.25)
     manifest = Manifest(
-        name="resnet18-untrained",
+        name=UNTRAINED,
         network=spec,
         frame_shape=network.edge.out_shape,
         split_shape=network.edge.head.out_shape,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -100,24 +100,35 @@ class Driven:
         }
 
 
-class Fleet:
+@dataclass(frozen=True)
+class OpenStreams:
+    """Streams open on a cloud: `workers` hold `held` each. It took `seconds` to open them."""
+
+    workers: Sequence[WorkerProcess[Generator]]
+    held: Sequence[int]
+    seconds: float
+
+
+class Fleet(ExitStack):
     """Generator processes, which open streams on a cloud. A context manager: its end ends the processes."""
 
     def __init__(self, samples: LoadSamples, layout: Layout) -> None:
-        self._stack = ExitStack()
+        super().__init__()
         self._generators = [
-            self._stack.enter_context(WorkerProcess(partial(Generator, samples))) for _ in range(layout.generators)
+            self.enter_context(WorkerProcess(partial(Generator, samples))) for _ in range(layout.generators)
         ]
 
-    def __enter__(self) -> Fleet:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def on(self, cloud: CloudProcess, streams: int, generators: int | None = None) -> OpenStreams:
-        """So many streams on a cloud, shared by all generators or by the first ones; for a `with`."""
-        return OpenStreams(self._generators[:generators], cloud, streams)
+    @contextmanager
+    def on(self, cloud: CloudProcess, streams: int, generators: int | None = None) -> Iterator[OpenStreams]:
+        """So many streams on a cloud for the block, shared by all generators or by the first ones; then cut."""
+        held = shares(streams, len(self._generators[:generators]))
+        workers = self._generators[: len(held)]
+        opening = [
+            worker.begin(Generator.open, cloud.listen, count) for worker, count in zip(workers, held, strict=True)
+        ]
+        yield OpenStreams(workers, held, max(wait() for wait in opening))
+        for wait in [worker.begin(Generator.close) for worker in workers]:
+            wait()
 
     def drive(
         self,
@@ -138,23 +149,3 @@ class Fleet:
             used, took = cloud.cpu_seconds() - cpu, time.monotonic() - began
             means = stage_means(stages, cloud.stages())
             return Driven(merge([wait() for wait in waits]), used / took, means)
-
-
-class OpenStreams:
-    """Streams open on a cloud: `workers` hold `held` each. It took `seconds` to open them. Its end cuts them."""
-
-    def __init__(self, generators: list[WorkerProcess[Generator]], cloud: CloudProcess, streams: int) -> None:
-        self.held = shares(streams, len(generators))
-        self.workers = generators[: len(self.held)]
-        waits = [
-            worker.begin(Generator.open, cloud.listen, count)
-            for worker, count in zip(self.workers, self.held, strict=True)
-        ]
-        self.seconds = max(wait() for wait in waits)
-
-    def __enter__(self) -> OpenStreams:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for wait in [worker.begin(Generator.close) for worker in self.workers]:
-            wait()
