@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import date
 from importlib import import_module
 from pathlib import Path
@@ -207,7 +208,7 @@ def advise(bundle: tuple[Path, ...], record: Path | None, as_json: bool, **wante
     bundles = [Bundle.open(folder) for folder in bundle] or advice.trained_on(testbed.dataset, Path("models"))
     found = advice.advise(testbed, bundles, **wanted)
     if as_json:
-        click.echo(json.dumps(found.to_dict()))
+        click.echo(json.dumps(asdict(found)))
     else:
         advice_table.show(found)
 

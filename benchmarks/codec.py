@@ -5,6 +5,8 @@ All forms are timed in one run, frame by frame in turn, so that a busy machine s
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from benchmarks.codec_times import CHOICE, WIDE, Form, forms_of, frame_times, wi
 from benchmarks.record import Findings, Goal
 from shared.bundle import Bundle
 from shared.errors import BundleError
-from shared.spike_codec import CodecTables, SpikeCodec
+from shared.spike_codec import CodecContext, CodecTables, SpikeCodec, Spikes
 from training.codec_fit import default_reach, fit_tables, train_dictionary
 from training.collect_spikes import SpikeTrain, bundle_samples, bundle_spikes
 from training.commands.codec import zero_order_bytes
@@ -73,25 +75,31 @@ def measure(
 
 def _sizes(codec: SpikeCodec, forms: dict[str, Form], frames: SpikeTrain) -> dict[str, Any]:
     """The mean of each form's bytes, by timestep and over all; and what the codec chose."""
-    found = {name: np.zeros(frames.shape[:2]) for name in (*forms, CHOICE, ENTROPY)}
-    chosen: dict[str, int] = {}
-    for number, sample in enumerate(frames):
-        past = None
-        for timestep, frame in enumerate(sample):
-            which, data = codec.encode(frame, past)
-            sizes: dict[str, float] = {name: len(encode(frame, past)) for name, (encode, _) in forms.items()}
-            sizes |= {CHOICE: len(data), ENTROPY: zero_order_bytes(sample[timestep : timestep + 1])}
-            for name, size in sizes.items():
-                found[name][number, timestep] = size
-            chosen[which.name] = chosen.get(which.name, 0) + 1
-            past = codec.next_context(past, frame)
+    sizes: dict[str, list[float]] = {name: [] for name in (*forms, CHOICE, ENTROPY)}
+    chosen: Counter[str] = Counter()
+    for frame, past in (each for sample in frames for each in _with_past(codec, sample)):
+        which, data = codec.encode(frame, past)
+        chosen[which.name] += 1
+        for name, (encode, _) in forms.items():
+            sizes[name].append(len(encode(frame, past)))
+        sizes[CHOICE].append(len(data))
+        sizes[ENTROPY].append(zero_order_bytes(frame[np.newaxis]))
+    found = {name: np.reshape(values, frames.shape[:2]) for name, values in sizes.items()}
     return {
         "mean": {name: round(float(values.mean()), 3) for name, values in found.items()},
         "by timestep": {name: [round(float(v), 3) for v in values.mean(0)] for name, values in found.items()},
         "largest": {name: int(values.max()) for name, values in found.items()},
         "bits per position, codec's choice": round(float(found[CHOICE].mean()) * 8 / codec.spikes, 4),
-        "chosen": chosen,
+        "chosen": dict(chosen),
     }
+
+
+def _with_past(codec: SpikeCodec, sample: SpikeTrain) -> Iterator[tuple[Spikes, CodecContext | None]]:
+    """Each frame of a sample with what the codec knows of those before it."""
+    past = None
+    for frame in sample:
+        yield frame, past
+        past = codec.next_context(past, frame)
 
 
 def _contexts(train: SpikeTrain, test: SpikeTrain) -> dict[str, list[float]]:
@@ -108,13 +116,8 @@ def _contexts(train: SpikeTrain, test: SpikeTrain) -> dict[str, list[float]]:
     out = {}
     for name, tables in variants.items():
         codec = SpikeCodec(test.shape[2:], tables)
-        sizes = np.zeros(test.shape[:2])
-        for number, sample in enumerate(test):
-            past = None
-            for timestep, frame in enumerate(sample):
-                sizes[number, timestep] = len(codec.range_bytes(frame, past) or b"")
-                past = codec.next_context(past, frame)
-        out[name] = [round(float(value), 3) for value in sizes.mean(0)]
+        sizes = [[len(codec.range_bytes(*each) or b"") for each in _with_past(codec, sample)] for sample in test]
+        out[name] = [round(float(value), 3) for value in np.mean(sizes, axis=0)]
     return out
 
 
@@ -124,10 +127,9 @@ def _goals(codec: SpikeCodec, sizes: Any, times: Any, wide: Any) -> list[Goal]:
     head = times["head step"][0]
     beside = f"head {head} us"
     real = {step: times[f"{CHOICE}: {step}"][0] for step in ("encode", "decode")}
-    at: dict[str, float | None] = {"encode": None, "decode": None}
-    note = "not measured with --quick"
+    at, note = dict[str, float](), "not measured with --quick"
     if codec.shape == WIDE:
-        at, note = {**real}, "the bundle's frames"
+        at, note = real, "the bundle's frames"
     elif wide is not None:
         at = {step: max(wide[f"{name} frame: {step}"][0] for name in ("first", "later")) for step in real}
         note = "made frames; the slower of a sample's first and its later ones"
@@ -138,7 +140,7 @@ def _goals(codec: SpikeCodec, sizes: Any, times: Any, wide: Any) -> list[Goal]:
         Goal("payload over the frames' zero-order entropy", 1.0, round(ours / mean[ENTROPY], 3), "ratio", "lower"),
         Goal("bits per position", 1.0, bits, "bit", "lower", "packed bits have 1"),
         *(
-            Goal(f"{step}, 1,024 positions", goal, at[step], "us", "lower", note)
+            Goal(f"{step}, 1,024 positions", goal, at.get(step), "us", "lower", note)
             for step, goal in (("encode", 60), ("decode", 150))
         ),
         *(

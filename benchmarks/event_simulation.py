@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
@@ -164,47 +165,45 @@ def _round(value: float | np.floating[Any]) -> float:
     return float(f"{float(value):.3g}")
 
 
+def _sheet(picture: NDArray[np.uint8], title: str) -> tuple[Figure, Any]:
+    """A figure of two rows of four, the picture [3, H, W] in its first place."""
+    figure = Figure(figsize=(15, 7), layout="constrained")
+    axes = figure.subplots(2, 4)
+    _show(axes[0, 0], title, picture.transpose(1, 2, 0), (0, 255), None)
+    return figure, axes
+
+
+def _show(axis: Axes, title: str, image: NDArray[Any], limits: tuple[int, int], colours: str | None) -> None:
+    axis.imshow(image, vmin=limits[0], vmax=limits[1], cmap=colours)
+    axis.set_title(title)
+    axis.set_axis_off()
+
+
 def _plot_ncaltech(
     path: Path, picture: NDArray[np.uint8], events: tuple[Events, Events], maps: list[Floats], rates: list[Floats]
 ) -> None:
-    figure = Figure(figsize=(15, 7), layout="constrained")
-    axes = figure.subplots(2, 4)
-    axes[0, 0].imshow(picture.transpose(1, 2, 0))
-    axes[0, 0].set_title("Faces_easy/image_0001")
+    figure, axes = _sheet(picture, "Faces_easy/image_0001")
     times = (np.arange(SLICES) + 0.5) * NCALTECH101.motion.t_us[-1] / SLICES / 1000
     for row, (name, part) in enumerate(zip(("recorded", "simulated"), events, strict=True)):
         signed = bin_events(part, 3, NCALTECH_SENSOR, by="time").astype(np.int64)
-        axes[row, 1].imshow(maps[row], vmin=0, vmax=15, cmap="viridis")
-        axes[row, 1].set_title(f"{name}: {len(part):,} events, {100 * part['polarity'].mean():.1f} % ON")
-        axes[row, 2].imshow(signed[0, 0] - signed[0, 1], vmin=-4, vmax=4, cmap="gray")
-        axes[row, 2].set_title(f"{name}: ON - OFF, first third")
-        axes[row, 3].imshow(signed[2, 0] - signed[2, 1], vmin=-4, vmax=4, cmap="gray")
-        axes[row, 3].set_title(f"{name}: ON - OFF, last third")
+        title = f"{name}: {len(part):,} events, {100 * part['polarity'].mean():.1f} % ON"
+        _show(axes[row, 1], title, maps[row], (0, 15), "viridis")
+        _show(axes[row, 2], f"{name}: ON - OFF, first third", signed[0, 0] - signed[0, 1], (-4, 4), "gray")
+        _show(axes[row, 3], f"{name}: ON - OFF, last third", signed[2, 0] - signed[2, 1], (-4, 4), "gray")
         axes[1, 0].plot(times, rates[row] / 1000, label=name)
     axes[1, 0].set(xlabel="time [ms]", ylabel="1000 events a second", title="three saccades")
     axes[1, 0].legend()
-    for axis in (axes[0, 0], *axes[:, 1:].ravel()):
-        axis.set_axis_off()
     figure.savefig(path, dpi=80)
 
 
 def _plot_cifar(path: Path, picture: NDArray[np.uint8], frames: tuple[Floats, Floats], maps: list[Floats]) -> None:
-    figure = Figure(figsize=(15, 7), layout="constrained")
-    axes = figure.subplots(2, 4)
-    axes[0, 0].imshow(picture.transpose(1, 2, 0))
-    axes[0, 0].set_title(f"CIFAR-10 test {CIFAR10_PICTURE}")
-    axes[0, 0].set_axis_off()
+    figure, axes = _sheet(picture, f"CIFAR-10 test {CIFAR10_PICTURE}")
     for row, (name, part) in enumerate(zip(("recorded", "simulated"), frames, strict=True)):
         axes[1, 0].hist(maps[row].ravel(), bins=np.arange(0, 100, 4), histtype="step", label=name, log=True)
-        shares = (part.sum((0, 1)), part[1, 0] - part[1, 1], part[3, 0] - part[3, 1])
-        titles = (f"{name}: {int(part.sum()):,} events, {100 * part[:, 0].sum() / part.sum():.1f} % ON",)
-        for axis, shown, title in zip(
-            axes[row, 1:], shares, (*titles, "ON - OFF, frame 2 of 5", "ON - OFF, frame 4 of 5"), strict=True
-        ):
-            limits = {"vmin": 0, "vmax": 60} if shown is shares[0] else {"vmin": -8, "vmax": 8, "cmap": "gray"}
-            axis.imshow(shown, **limits)
-            axis.set_title(title)
-            axis.set_axis_off()
+        title = f"{name}: {int(part.sum()):,} events, {100 * part[:, 0].sum() / part.sum():.1f} % ON"
+        _show(axes[row, 1], title, part.sum((0, 1)), (0, 60), "viridis")
+        for axis, frame in ((axes[row, 2], 1), (axes[row, 3], 3)):
+            _show(axis, f"ON - OFF, frame {frame + 1} of 5", part[frame, 0] - part[frame, 1], (-8, 8), "gray")
     axes[1, 0].set(xlabel="events of a pixel", ylabel="pixels")
     axes[1, 0].legend()
     figure.savefig(path, dpi=80)

@@ -56,16 +56,15 @@ def measure(bundle: Path, data: Path, quick: bool) -> Findings:
         name: cloud_answers(opened, bundle_spikes(opened, frames))
         for name, frames in (("reduced", reduced), ("whole", whole))
     }
-    known = [
-        (number, SAME[CLASSES[piece.label]]) for number, piece in enumerate(pieces) if CLASSES[piece.label] in SAME
-    ]
+    wanted = [SAME.get(CLASSES[piece.label]) for piece in pieces]
+    known = sum(name is not None for name in wanted)
     accuracy = {
-        name: _share(sum(manifest.class_names[found[number]] == wanted for number, wanted in known), len(known))
+        name: _share(sum(manifest.class_names[answer] == its for answer, its in zip(found, wanted, strict=True)), known)
         for name, found in answers.items()
     }
     agreement = _share(int((answers["reduced"] == answers["whole"]).sum()), len(pieces))
     return Findings(
-        n={"pictures": len(pieces), "decoded at a part of their size": int(differ.sum()), "with a class": len(known)},
+        n={"pictures": len(pieces), "decoded at a part of their size": int(differ.sum()), "with a class": known},
         results={
             "bundle": manifest.name,
             "same answer": agreement,

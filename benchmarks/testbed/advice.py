@@ -13,11 +13,11 @@ median of what the measured profiles leave over. How wrong that is, is seen by l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import isfinite, prod
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from benchmarks.testbed.attribution import radio_of
 from benchmarks.testbed.schema import Columns, MeasuredEdge, MeasuredLink, Testbed
@@ -91,17 +91,16 @@ class Choice:
 
 @dataclass(frozen=True)
 class Miss:
-    """A measured profile beside its prediction by a model that was fitted without it."""
+    """A measured profile beside its prediction by a model that was fitted without it.
+
+    `error` is a share of what was measured; positive: predicted too slow.
+    """
 
     link: str
     alternative: str
     measured_ms: float
     predicted_ms: float
-
-    @property
-    def error(self) -> float:
-        """Share of what was measured; positive: predicted too slow."""
-        return self.predicted_ms / self.measured_ms - 1
+    error: float
 
 
 @dataclass(frozen=True)
@@ -112,10 +111,6 @@ class Advice:
     choices: tuple[Choice, ...]
     misses: tuple[Miss, ...]
     overhead_ms: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {**asdict(self), "misses": [{**asdict(miss), "error": miss.error} for miss in self.misses]}
 
 
 def latency_ms(mode: Mode, terms: Terms, path: LinkPath, steps: float, overhead_ms: float) -> float:
@@ -223,7 +218,8 @@ class _Model:
                     predicted = min(
                         latency_ms(mode, self.measured, self.paths[link], steps, overhead) for mode in modes
                     )
-                    found.append(Miss(link, alternative, float(columns.latency_ms.mean()), predicted))
+                    measured = float(columns.latency_ms.mean())
+                    found.append(Miss(link, alternative, measured, predicted, predicted / measured - 1))
         return found
 
 
