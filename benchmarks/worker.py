@@ -74,10 +74,19 @@ class WorkerProcess(Generic[Held]):
 
 def _make(make: Callable[[], Any]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
     _in_worker.update(loop=loop, held=make())
     return os.getpid()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed ends nothing itself."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(0)
 
 
 def _call(method: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...], named: dict[str, Any]) -> Any:

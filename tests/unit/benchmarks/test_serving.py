@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from concurrent.futures import BrokenExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,8 @@ from benchmarks.load.rig import Layout
 from benchmarks.load.statistics import Load, merge, percentiles, shares, stage_means, summarize
 from benchmarks.serving import ServingPlan
 from benchmarks.worker import WorkerProcess
+from tests.support.edges import ROOT
+from tests.support.processes import wait_for
 
 
 def load(*batches: int, seconds: float = 2.0, **settings: Any) -> Load:
@@ -203,6 +208,18 @@ def test_a_worker_keeps_its_object_and_says_what_went_wrong() -> None:
         assert worker.call(Adder.add, 3)[0] == 5
         with pytest.raises(BrokenExecutor):
             worker.call(Adder.end)
+
+
+def test_a_worker_ends_with_a_parent_that_is_killed() -> None:
+    code = "from tests.unit.benchmarks.test_serving import *; print(WorkerProcess(Adder).call(Adder.add, 1)[1])"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{code}; sys.stdout.flush(); os.kill(os.getpid(), 9)"], stdout=subprocess.PIPE, cwd=ROOT
+    ) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+    wait_for(
+        lambda: not Path(f"/proc/{pid}/cmdline").exists() or not Path(f"/proc/{pid}/cmdline").read_bytes(), "its end"
+    )
 
 
 def refuse() -> Adder:
