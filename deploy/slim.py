@@ -1,6 +1,6 @@
 """Takes out of an image's environment what packages bring and nothing of ours ever runs; says how much that was.
 
-`python slim.py ENVIRONMENT`, in the stage that builds. What is left works as before: tests/unit/deploy/test_slim.py runs it.
+`python slim.py ENVIRONMENT`, in the stage that builds. What is left works as before (tests/unit/deploy/test_slim.py).
 """
 
 from __future__ import annotations

@@ -92,7 +92,9 @@ def survey_folder(root: Path, progress: Callable[[int, int], None]) -> Survey:
     classes = list_classes(root)
     files = [file for pictures in classes.values() for file in pictures]
     if not files:
-        raise SourceError(f"{root}: none of its {len(classes)} subfolders holds a picture: put those of a class into each")
+        raise SourceError(
+            f"{root}: none of its {len(classes)} subfolders holds a picture: put those of a class in each"
+        )
     unreadable = []
     for done, file in enumerate(files, 1):
         try:

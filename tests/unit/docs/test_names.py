@@ -117,7 +117,7 @@ def test_every_file_is_there(page: Path) -> None:
 def files(page: Path) -> Iterator[str]:
     """Paths that stand in backticks: of the checkout's code, configuration and pages."""
     for span in spans(page):
-        if re.fullmatch(r"[\w*-]+(/[\w.*-]+)+", span) and span.rpartition(".")[2] in {"py", "md", "yml", "yaml", "toml"}:
+        if re.fullmatch(r"[\w*-]+(/[\w.*-]+)*/[\w.*-]+\.(py|md|ya?ml|toml)", span):
             yield span
 
 
