@@ -40,6 +40,9 @@ MANIFEST = "manifest.json"
 MANIFEST_LIMIT = 1 << 24
 """Bytes."""
 
+VARIANCE = "running_var"
+"""How the name of a batch normalisation's variance ends; its root is computed with."""
+
 Weights = Mapping[str, NDArray[Any]]
 
 
@@ -166,6 +169,8 @@ class Bundle:
         for key, value in arrays.items():
             if np.issubdtype(value.dtype, np.floating) and not _finite(value):
                 raise BundleError(f"bundle {self.path}: {name}: {key} holds numbers that are not finite")
+            if key.endswith(VARIANCE) and value.size and value.min() < 0:
+                raise BundleError(f"bundle {self.path}: {name}: {key} is a variance, and below 0")
         return arrays
 
     def _read(self, part: BundlePart) -> bytes:
