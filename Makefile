@@ -151,7 +151,7 @@ fuzz: $(FUZZ_VENV)/.installed ## feed codec, recordings, bundles and messages wi
 $(FUZZ_VENV)/.installed: constraints.txt
 	test -x $(FUZZ_VENV)/bin/python || $(PYTHON) -m venv $(FUZZ_VENV)
 	$(FUZZ_VENV)/bin/python -m pip install --quiet -c constraints.txt atheris numpy constriction zstandard safetensors dacite \
-		protobuf grpcio googleapis-common-protos prometheus-client
+		protobuf grpcio googleapis-common-protos prometheus-client click rich python-json-logger
 	touch $@
 
 .PHONY: node

@@ -123,7 +123,7 @@ def _message_type() -> Any:
         message = file.message_type.add(name=name)
         for field, number, label, kind, of in fields:
             type_name = f".neucodex.onnx.{of}" if of else None
-            message.field.add(name=field, number=number, label=label, type=kind, type_name=type_name)  # type: ignore[arg-type]
+            message.field.add(name=field, number=number, label=label, type=kind, type_name=type_name)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("neucodex.onnx.Model"))

@@ -97,6 +97,8 @@ def converter(
 
 def _events(given: NDArray[Any]) -> Recording:
     names = given.dtype.names or ()
+    if {"polarity", "p"} <= set(names):
+        raise SourceError("events with both fields, polarity and p: leave one of them out")
     polarity = next((name for name in ("polarity", "p") if name in names), None)
     if polarity is None or not {"x", "y", "t"} <= set(names):
         raise SourceError(f"events with the fields {', '.join(names)}: x, y, t (us) and polarity (or p) are needed")

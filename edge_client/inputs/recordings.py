@@ -19,7 +19,7 @@ from shared.binning import Binning
 from shared.datasets.event_collector import Recording
 from shared.datasets.event_files import READERS, read_recording
 from shared.datasets.event_numbers import NUMBERS
-from shared.datasets.event_type import Sensor
+from shared.datasets.event_type import Events, Sensor
 from shared.datasets.events import bin_events, extent
 from shared.datasets.formats.npz import events_among, read_arrays
 from shared.errors import SourceError
@@ -68,6 +68,7 @@ class RecordingReader:
         self._window = window
         self._most_bytes = available_bytes() // MEMORY_SHARE if most_bytes is None else most_bytes
         self._overridden: set[Sensor] = set()
+        self._guessed = False
 
     def parts(self, path: Path, *, torn: bool = True) -> Iterator[Part]:  # noqa: ARG002  of pictures
         """The samples of a recording, see `FileReader`; without a window it is one, named by its path.
@@ -106,6 +107,7 @@ class RecordingReader:
         """
         for note in recording.notes:
             log.warning("events: %s", note)
+        self._check_times(recording.events)
         (cut,) = cuts(recording.events, None)
         return self._bin(cut, self._sensor_of(recording, "the events"))
 
@@ -120,7 +122,29 @@ class RecordingReader:
             recording = read_recording(path, self._most_bytes)
         for note in recording.notes:
             log.warning("%s: %s", path, note)
+        try:
+            self._check_times(recording.events)
+        except SourceError as error:
+            raise SourceError(f"{path}: {error}") from None
         return recording
+
+    def _check_times(self, events: Events) -> None:
+        """Refuse what has no times, as a file of zeros or whole seconds.
+
+        Raises:
+            SourceError: it holds one event again and again, or `time` cannot divide it.
+        """
+        timesteps = self.shape[0]
+        if len(events) <= timesteps:
+            return
+        lasts = int(events["t"][-1]) - int(events["t"][0])
+        if not lasts and (events == events[0]).all():
+            raise SourceError(f"it holds one event {len(events):,} times: damaged?")
+        if self._binning == "time" and lasts < timesteps:
+            raise SourceError(
+                f"its {len(events):,} events last {lasts} us, which --binning time cannot divide by {timesteps}: times "
+                "are microseconds"
+            )
 
     def _sensor_of(self, recording: Recording, what: Path | str) -> Sensor:
         said, asked = recording.sensor, self._sensor
@@ -132,7 +156,16 @@ class RecordingReader:
             return sensor
         height, width = self.shape[2:]
         rows, columns = extent(recording.events)
-        return (height, width) if rows <= height and columns <= width else (rows, columns)
+        if rows <= height and columns <= width:
+            return height, width
+        if not self._guessed:
+            self._guessed = True
+            log.warning(
+                "%s: it does not say the camera's pixels: %d x %d, which its events reach, are taken for them (so with "
+                "others that do not say them); --sensor says it",
+                what, columns, rows,
+            )  # fmt: skip
+        return rows, columns
 
     def _bin_named(self, path: Path, cut: Cut, sensor: Sensor) -> InputArray:
         try:
