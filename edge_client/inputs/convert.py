@@ -47,6 +47,7 @@ class PictureConverter:
                 return self._reader.read(Path(given))
             except SourceError as error:
                 raise SourceError(f"{given}: {error}") from None
+        _check_unmasked(given)
         if not isinstance(given, np.ndarray):
             if not hasattr(given, "convert"):
                 raise SourceError(f"{type(given).__name__} is no picture: give an array, a Pillow picture or a path")
@@ -73,6 +74,7 @@ class RecordingConverter:
             return self._reader.read(Path(given))
         if not isinstance(given, np.ndarray):
             raise SourceError(f"{type(given).__name__} is no recording: give frames, events or a path")
+        _check_unmasked(given)
         if given.dtype.names:
             return self._reader.bin(_events(given))
         if given.shape != self._reader.shape:
@@ -93,6 +95,11 @@ def converter(
     if manifest.network.input_kind == "events":
         return RecordingConverter(RecordingReader(manifest, binning, most_bytes=most_bytes))
     return PictureConverter(PictureReader(manifest, max_pixels), manifest.fit, max_pixels)
+
+
+def _check_unmasked(given: object) -> None:
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        raise SourceError("some values of the array are masked: fill them")
 
 
 def _events(given: NDArray[Any]) -> Recording:

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -29,6 +30,8 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         SourceError: it cannot be opened or read; other SourceErrors of the body get its name.
     """
     try:
+        if not S_ISREG(path.stat().st_mode):  # a pipe or a device has no end
+            raise SourceError("it is no file")
         with path.open("rb") as file:
             yield file
     except SourceError as error:
