@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client.heads.base import InputArray
+from edge_client.inputs.base import Part
 from edge_client.inputs.images import from_array
 from edge_client.inputs.pictures import PictureReader
 from edge_client.inputs.recordings import RecordingReader, whole_counts
+from edge_client.windows import Window
 from shared.binning import Binning
 from shared.datasets.event_collector import Recording, collect_arrays
 from shared.errors import SourceError
@@ -83,6 +85,19 @@ class RecordingConverter:
                 "(timesteps, polarities, rows, columns)"
             )
         return whole_counts(given, "frames")
+
+    def windows(self, given: Input, window: Window) -> list[Part]:
+        """The samples of a recording, cut as `window` says; see `pixels`.
+
+        Raises:
+            SourceError: it is no recording that can be cut.
+        """
+        if isinstance(given, (str, Path)):
+            return list(self._reader.windows(Path(given), window))
+        if not isinstance(given, np.ndarray) or not given.dtype.names:
+            raise SourceError(f"{type(given).__name__} is no recording that can be cut: give events or a path")
+        _check_unmasked(given)
+        return list(self._reader.windows(_events(given), window))
 
 
 Converter = PictureConverter | RecordingConverter

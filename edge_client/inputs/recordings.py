@@ -82,10 +82,21 @@ class RecordingReader:
         recording = self._open(path)
         if not isinstance(recording, Recording):
             raise SourceError(f"{path}: it holds frames, which --window cannot cut")
-        sensor = self._sensor_of(recording, path)
-        for number, cut in enumerate(cuts(recording.events, self._window)):
-            bin_cut = partial(self._bin_named, path, cut, sensor)
-            yield Part(f"{path}#{number}", cut.start_us / 1e6, bin_cut)
+        yield from self._cut(recording, self._window, path)
+
+    def windows(self, given: Recording | Path, window: Window) -> Iterator[Part]:
+        """The samples of a recording or of its file, cut as `window` says instead of this reader's own.
+
+        Raises:
+            SourceError: it cannot be read, or does not fit.
+        """
+        if isinstance(given, Recording):
+            self._tell_and_check(given)
+            return self._cut(given, window, "events")
+        recording = self._open(given)
+        if not isinstance(recording, Recording):
+            raise SourceError(f"{given}: it holds frames, which no window can cut")
+        return self._cut(recording, window, given)
 
     def read(self, path: Path) -> InputArray:
         """uint8 [T, 2, H, W] of a whole recording; an .npz file may also hold the frames themselves.
@@ -105,11 +116,19 @@ class RecordingReader:
         Raises:
             SourceError: it holds no events, or they do not fit.
         """
+        self._tell_and_check(recording)
+        (cut,) = cuts(recording.events, None)
+        return self._bin(cut, self._sensor_of(recording, "the events"))
+
+    def _cut(self, recording: Recording, window: Window, what: Path | str) -> Iterator[Part]:
+        sensor = self._sensor_of(recording, what)
+        for number, cut in enumerate(cuts(recording.events, window)):
+            yield Part(f"{what}#{number}", cut.start_us / 1e6, partial(self._bin_named, what, cut, sensor))
+
+    def _tell_and_check(self, recording: Recording) -> None:
         for note in recording.notes:
             log.warning("events: %s", note)
         self._check_times(recording.events)
-        (cut,) = cuts(recording.events, None)
-        return self._bin(cut, self._sensor_of(recording, "the events"))
 
     def _open(self, path: Path) -> Recording | InputArray:
         """The recording, or the frames of an .npz file, which are taken as they are."""
@@ -167,7 +186,7 @@ class RecordingReader:
             )  # fmt: skip
         return rows, columns
 
-    def _bin_named(self, path: Path, cut: Cut, sensor: Sensor) -> InputArray:
+    def _bin_named(self, path: Path | str, cut: Cut, sensor: Sensor) -> InputArray:
         try:
             return self._bin(cut, sensor)
         except SourceError as error:

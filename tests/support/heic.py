@@ -1,7 +1,7 @@
 """A HEIC picture: nothing on the package index under a free licence writes one for the tests.
 
-pillow-heif 1.8.1 made it from `scan(64)`, `scan(64)[::-1]` and `scan(64).T` as red, green and blue, with quality 60. Its
-EXIF data say that it lies on its side; in HEIC that does not count, the turn that the container itself names does.
+pillow-heif 1.8.1 made it from `scan(64)`, `scan(64)[::-1]` and `scan(64).T` as red, green and blue, with quality 60.
+Its EXIF data say that it lies on its side; in HEIC that does not count, the turn that the container itself names does.
 """
 
 from __future__ import annotations
