@@ -85,7 +85,7 @@ CHANGES: Mapping[str, Callable[[Path], None]] = {
     "manifest.json is": lambda folder: nest(folder, 200_000),
     "timesteps is 1000000000": lambda folder: edit(folder, "network", "timesteps", value=10**9),
     "classes is 1000000": lambda folder: edit(folder, "network", "classes", value=10**6),
-    "names 1000000 classes": lambda folder: edit(folder, "class_names", value=[f"c{n}" for n in range(10**6)]),
+    "names 100000 classes": lambda folder: edit(folder, "class_names", value=[f"c{n}" for n in range(10**5)]),
     "frame_shape is (1000000": lambda folder: edit(folder, "frame_shape", value=[10**6, 10**6, 10**6]),
     "temperature is inf": lambda folder: edit(folder, "executions", "spiking", "temperature", value=1e999),
     "normalisation.std is (0.0,)": lambda folder: edit(folder, "normalisation", "std", value=[0.0]),
