@@ -137,15 +137,21 @@ test: setup ## all tests
 test-containers: setup ## images, compose file, arm64, as root on Debian; RECORDS=DIR keeps records
 	$(BIN)/python -m pytest tests/containers $(if $(RECORDS),--records $(RECORDS))
 
-fuzz: $(FUZZ_VENV)/.installed ## feed the codec's decoders and the readers of recordings anything, each for SECONDS_OF_FUZZ (600)
+# libFuzzer's arguments for all but the codec's decoders, whose frames are short.
+FUZZ = PYTHONPATH=. $(FUZZ_VENV)/bin/python tests/fuzz/fuzz_$(1).py -max_total_time=$(SECONDS_OF_FUZZ) -max_len=4096 \
+	-len_control=0 -artifact_prefix=$(FUZZ_VENV)/ $(FUZZ_VENV)/corpus-$(1)
+
+fuzz: $(FUZZ_VENV)/.installed ## feed codec, recordings, bundles and messages with anything, each for SECONDS_OF_FUZZ (600)
 	PYTHONPATH=. $(FUZZ_VENV)/bin/python tests/fuzz/fuzz_codec.py -max_total_time=$(SECONDS_OF_FUZZ) -max_len=128 \
 		-artifact_prefix=$(FUZZ_VENV)/ --record $(FUZZ_RECORD) $(FUZZ_VENV)/corpus
-	PYTHONPATH=. $(FUZZ_VENV)/bin/python tests/fuzz/fuzz_recordings.py -max_total_time=$(SECONDS_OF_FUZZ) -max_len=4096 \
-		-artifact_prefix=$(FUZZ_VENV)/ $(FUZZ_VENV)/corpus-recordings
+	$(call FUZZ,recordings)
+	$(call FUZZ,bundles)
+	$(call FUZZ,messages)
 
 $(FUZZ_VENV)/.installed: constraints.txt
 	test -x $(FUZZ_VENV)/bin/python || $(PYTHON) -m venv $(FUZZ_VENV)
-	$(FUZZ_VENV)/bin/python -m pip install --quiet -c constraints.txt atheris numpy constriction zstandard safetensors dacite
+	$(FUZZ_VENV)/bin/python -m pip install --quiet -c constraints.txt atheris numpy constriction zstandard safetensors dacite \
+		protobuf grpcio googleapis-common-protos prometheus-client click rich python-json-logger
 	touch $@
 
 .PHONY: node

@@ -6,29 +6,24 @@ import asyncio
 import contextlib
 import itertools
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from dataclasses import KW_ONLY, dataclass, fields
-from functools import wraps
-from inspect import Parameter, Signature, signature
-from pathlib import Path
+from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from edge_client.api_arguments import EdgeArguments, takes
 from edge_client.build import open_edge
-from edge_client.config import EdgeConfig, EdgeOptions
 from edge_client.inference.co_inference import CoInference, LocalExitReason
 from edge_client.inference.sample import Sample
 from edge_client.inference.verdict import Verdict
-from edge_client.inputs.convert import converter
+from edge_client.inputs.convert import RecordingConverter, converter
 from edge_client.link import forks
 from edge_client.link.errors import closed
-from edge_client.link.security import LinkSecurity
-from shared.binning import Binning
+from edge_client.windows import Window
 from shared.bundle import Bundle
-from shared.command_line import existing_path, parse_address
 from shared.errors import ConfigError, SourceError
 from shared.messages import RejectionCode
 
@@ -36,75 +31,15 @@ if TYPE_CHECKING:
     from edge_client.heads.base import InputArray
     from edge_client.inputs.convert import Input
 
-P = ParamSpec("P")
-S = TypeVar("S")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class EdgeArguments(EdgeOptions):
-    """What `Edge` is called with: a bundle, its cloud or clouds, and options by name.
+class WindowVerdict:
+    """The verdict on one window of a recording, and when that begins, in seconds after the first event."""
 
-    Attributes:
-        bundle: the folder of the trained model that the cloud serves.
-        cloud: HOST:PORT of a neucodex-cloud, or several, tried in this order.
-        security: of the link; None is TLS with the system's authorities.
-        in_flight: samples in flight at once; further calls of `classify` wait for their turn.
-        binning: of event recordings.
-        max_pixels: that a picture may have; None: what there is memory for.
-        max_recording: megabytes that a recording may take in memory; None: a quarter of what there is.
-    """
-
-    bundle: str | Path
-    cloud: str | Sequence[str]
-    _: KW_ONLY
-    security: LinkSecurity | None = None
-    in_flight: int = 8
-    binning: Binning = "count"
-    max_pixels: int | None = None
-    max_recording: int | None = None
-
-    @property
-    def most_bytes(self) -> int | None:
-        """What `max_recording` comes to."""
-        return None if self.max_recording is None else self.max_recording * 1_000_000
-
-    @property
-    def config(self) -> EdgeConfig:
-        """The same for the edge's own parts.
-
-        Raises:
-            ConfigError: an option is out of range, or an address is none.
-        """
-        clouds = (self.cloud,) if isinstance(self.cloud, str) else self.cloud
-        return EdgeConfig(
-            existing_path(str(self.bundle)),
-            tuple(map(parse_address, clouds)),
-            LinkSecurity() if self.security is None else self.security,
-            **{field.name: getattr(self, field.name) for field in fields(EdgeOptions)},
-        )
-
-
-def takes(
-    arguments: Callable[P, EdgeArguments],
-) -> Callable[[Callable[[S, EdgeArguments], T]], Callable[Concatenate[S, P], T]]:
-    """Let a method that takes `EdgeArguments` be called with their fields: by position and name, with their types."""
-    known = signature(arguments).parameters
-
-    def decorate(method: Callable[[S, EdgeArguments], T]) -> Callable[Concatenate[S, P], T]:
-        @wraps(method)
-        def called(self: S, /, *args: P.args, **options: P.kwargs) -> T:
-            for name in options:
-                if name not in known:
-                    raise ConfigError(f"there is no option {name}: known are {', '.join(sorted(known))}")
-            return method(self, arguments(*args, **options))
-
-        # For help() and editors that ask a running Python.
-        itself = Parameter("self", Parameter.POSITIONAL_ONLY)
-        called.__signature__ = Signature([itself, *known.values()])  # type: ignore[attr-defined]
-        return called
-
-    return decorate
+    time_s: float
+    verdict: Verdict
 
 
 class Edge:
@@ -178,10 +113,51 @@ class Edge:
                 there was a verdict.
             RuntimeError: it is not open, or this process was forked from one that had opened an Edge.
         """
+        if isinstance(given, np.ndarray) and given.shape == self._converter.shape:
+            return await self._call(lambda: self._converter.pixels(given), quick=True)
+        return await self._call(lambda: self._converter.pixels(given))
+
+    async def classify_windows(self, given: Input, window: str) -> list[WindowVerdict]:
+        """Classify a recording of events window by window; `in_flight` of them are on their way at once.
+
+        Args:
+            given: the path of a recording, or a structured array of events.
+            window: `count:N` or `time:MS`, and `count:N/S` or `time:MS/S` with a stride, as `--window` has it.
+
+        Returns:
+            A verdict for each window, in order of time. A recording that fills no window is one.
+
+        Raises:
+            ConfigError: it is no window, or the bundle takes pictures.
+            SourceError, SampleRejected, CloudUnavailable, CloudRefused, RuntimeError: as `classify`; the first window
+                that fails ends the others.
+        """
+        converter = self._converter
+        if not isinstance(converter, RecordingConverter):
+            raise ConfigError(f"bundle {self._bundle.manifest.name} takes pictures, which have no windows")
+        try:
+            cut = Window.parse(window)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        self._check_open()
+        parts = await asyncio.to_thread(_in_memory, lambda: converter.windows(given, cut))
+        calls = [asyncio.create_task(self._call(part.read)) for part in parts]
+        try:
+            verdicts = await asyncio.gather(*calls)
+        finally:
+            for call in calls:
+                call.cancel()
+        return [WindowVerdict(part.time_s or 0.0, verdict) for part, verdict in zip(parts, verdicts, strict=True)]
+
+    def _check_open(self) -> CoInference:
         forks.check()
         if self._network is None:
             raise RuntimeError("this Edge is not open: `async with Edge(...) as edge`")
-        call = asyncio.create_task(self._classify(given, self._network))
+        return self._network
+
+    async def _call(self, read: Callable[[], InputArray], *, quick: bool = False) -> Verdict:
+        """The verdict on what `read` returns, which is called in a thread unless it is `quick`."""
+        call = asyncio.create_task(self._classify(read, self._check_open(), quick=quick))
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
         try:
@@ -193,21 +169,12 @@ class Edge:
             call.cancel()  # where this call was cancelled: the sample is given up
             del call  # else its exception would hold itself
 
-    async def _classify(self, given: Input, network: CoInference) -> Verdict:
+    async def _classify(self, read: Callable[[], InputArray], network: CoInference, *, quick: bool) -> Verdict:
         number = next(self._numbers)
         async with self._room:
-            if isinstance(given, np.ndarray) and given.shape == self._converter.shape:
-                pixels = self._converter.pixels(given)
-            else:
-                # Reading and scaling take time, in a thread: samples under way do not wait for it.
-                pixels = await asyncio.to_thread(self._convert, given)
+            # Reading and scaling take time, in a thread: samples under way do not wait for it.
+            pixels = read() if quick else await asyncio.to_thread(_in_memory, read)
             return await network.classify(Sample(number, f"sample {number}", None, pixels))
-
-    def _convert(self, given: Input) -> InputArray:
-        try:
-            return self._converter.pixels(given)
-        except MemoryError:
-            raise SourceError("it needs more memory than there is") from None
 
     @classmethod
     @takes(EdgeArguments)
@@ -265,6 +232,10 @@ class EdgeSync:
         """As of `Edge`."""
         return self._wait(lambda: self._edge.classify(given))
 
+    def classify_windows(self, given: Input, window: str) -> list[WindowVerdict]:
+        """As of `Edge`."""
+        return self._wait(lambda: self._edge.classify_windows(given, window))
+
     def _wait(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         forks.check()  # before the lock, which another thread may have held in the parent
         with self._gate:
@@ -287,6 +258,13 @@ class EdgeSync:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+def _in_memory(read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except MemoryError:
+        raise SourceError("it needs more memory than there is") from None
 
 
 async def _end_tasks() -> None:

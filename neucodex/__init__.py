@@ -9,12 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edge_client.api import Edge, EdgeSync
+    from edge_client.api import Edge, EdgeSync, WindowVerdict
     from edge_client.inference.verdict import Step, Verdict
     from edge_client.link.security import LinkSecurity
     from shared import errors
 
-__all__ = ["Edge", "EdgeSync", "LinkSecurity", "Step", "Verdict", "errors"]
+__all__ = ["Edge", "EdgeSync", "LinkSecurity", "Step", "Verdict", "WindowVerdict", "errors"]
 
 _MODULES = {
     "Edge": "edge_client.api",
@@ -22,6 +22,7 @@ _MODULES = {
     "LinkSecurity": "edge_client.link.security",
     "Step": "edge_client.inference.verdict",
     "Verdict": "edge_client.inference.verdict",
+    "WindowVerdict": "edge_client.api",
 }
 
 

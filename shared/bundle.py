@@ -7,11 +7,13 @@ needed to read one.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, cast
 
 import numpy as np
@@ -39,6 +41,12 @@ from shared.manifest_file import read_manifest, write_manifest
 MANIFEST = "manifest.json"
 MANIFEST_LIMIT = 1 << 24
 """Bytes."""
+
+VARIANCE = "running_var"
+"""How the name of a batch normalisation's variance ends; its root is computed with."""
+
+FILE_LIMIT = 1 << 31
+"""Bytes of a part: an ONNX file has no more, and no weights that ship come near it."""
 
 Weights = Mapping[str, NDArray[Any]]
 
@@ -69,11 +77,12 @@ class Bundle:
             ConfigError: it has no such execution.
         """
         try:
+            _check_file(path / MANIFEST)
             with (path / MANIFEST).open("rb") as file:
                 raw = file.read(MANIFEST_LIMIT + 1)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a name that no folder can have
             raise BundleError(
-                f"no bundle at {path}: cannot read {MANIFEST} ({error.strerror}); "
+                f"no bundle at {path}: cannot read {MANIFEST} ({getattr(error, 'strerror', None) or error}); "
                 "name a folder such as models/resnet18-digits"
             ) from None
         if len(raw) > MANIFEST_LIMIT:
@@ -166,12 +175,17 @@ class Bundle:
         for key, value in arrays.items():
             if np.issubdtype(value.dtype, np.floating) and not _finite(value):
                 raise BundleError(f"bundle {self.path}: {name}: {key} holds numbers that are not finite")
+            if key.endswith(VARIANCE) and value.size and value.min() < 0:
+                raise BundleError(f"bundle {self.path}: {name}: {key} is a variance, and below 0")
         return arrays
 
     def _read(self, part: BundlePart) -> bytes:
         stored = self.files[part]
         try:
+            _check_file(self.path / stored.name)
             raw = (self.path / stored.name).read_bytes()
+        except MemoryError:
+            raise BundleError(f"bundle {self.path}: {stored.name} needs more memory than there is") from None
         except OSError as error:
             raise BundleError(f"bundle {self.path}: cannot read {stored.name} ({error.strerror})") from None
         if hashlib.sha256(raw).hexdigest() != stored.sha256:
@@ -180,6 +194,15 @@ class Bundle:
                 "bundle); copy the whole folder again"
             )
         return raw
+
+
+def _check_file(path: Path) -> None:
+    """Raises OSError for a pipe or a device, which has no end, and for a file of a size that no part has."""
+    found = path.stat()
+    if not S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is no file")
+    if found.st_size > FILE_LIMIT:
+        raise OSError(errno.EFBIG, f"it is longer than {FILE_LIMIT} bytes")
 
 
 def write_bundle(

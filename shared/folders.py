@@ -82,7 +82,11 @@ def _walk(folder: Path, suffixes: Collection[str], left_out: LeftOut, *, deep: b
                 left_out.add("of another kind", path)
             elif path.is_file():
                 yield path
+            else:
+                left_out.add("no files", path)
         for name in folders:
             if name.startswith("."):
                 left_out.add("hidden folders", Path(place, name))
+            elif deep and Path(place, name).is_symlink():
+                left_out.add("links to folders", Path(place, name))
         folders[:] = sorted(name for name in folders if deep and not name.startswith("."))

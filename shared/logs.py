@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import threading
+import warnings
 from types import TracebackType
 from typing import IO, Literal
 
@@ -71,6 +72,7 @@ def configure_logs(log_format: LogFormat, log_level: str) -> None:
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(TextFormatter())
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of a picture is in our own messages
     if log_format == "json":
         handler.setFormatter(JsonLineFormatter())
         logging.captureWarnings(True)

@@ -47,7 +47,7 @@ def read_manifest(raw: bytes, where: str) -> tuple[Manifest, dict[BundlePart, St
         BundleError: they describe no bundle, or one of another version of this program.
     """
     try:
-        values = json.loads(raw)
+        values = json.loads(raw, object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{where} is no JSON ({error}); copy the whole folder again") from None
     if not isinstance(values, dict) or values.get("format") != FORMAT:
@@ -70,6 +70,15 @@ def read_manifest(raw: bytes, where: str) -> tuple[Manifest, dict[BundlePart, St
         raise BundleError(f"{where} lacks a field, or one has a value of a wrong kind ({error})") from None
     check_manifest(manifest, files, where)
     return manifest, files
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. A field that is there twice would be read in one way here and in another elsewhere."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"a field is there twice: {next(name for name in names if names.count(name) > 1)[:80]}")
+    return values
 
 
 def _files(named: Mapping[str, Mapping[str, Any]]) -> dict[BundlePart, StoredFile]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from shared.bundle import Bundle, Weights
 from shared.errors import BundleError, ConfigError
 from shared.manifest import Extra
+from shared.onnx_weights import check_numbers
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -51,7 +52,7 @@ def open_session(bundle: Bundle, part: Extra, threads: int, weights: Weights | N
         weights: by name, those that the graph takes from outside.
 
     Raises:
-        BundleError: the graph is missing or damaged.
+        BundleError: the graph is missing or damaged, or holds numbers that are not finite.
         ConfigError: onnxruntime is not installed, or the bundle has no such graph.
     """
     check_installed()
@@ -66,6 +67,10 @@ def open_session(bundle: Bundle, part: Extra, threads: int, weights: Weights | N
             f"bundle {bundle.path} has no {part}.onnx for --runtime {runtime}: where there is torch run "
             f"`neucodex-train export --bundle {bundle.path} --runtime {runtime}`, and copy it to both machines again"
         )
+    try:
+        check_numbers(graph, () if weights is None else weights)
+    except ValueError as error:
+        raise BundleError(f"bundle {bundle.path}: {part}.onnx: {error}; copy the whole folder again") from None
     try:
         return session_of(graph, threads, weights)
     except Exception as error:  # onnxruntime's exceptions share no base of their own

@@ -9,7 +9,8 @@ PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8"
 END_OF_JPEG = b"\xff\xd9"
 START_OF_SCAN = 0xDA
-PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+TRANSPARENCY = b"tRNS"
+PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", TRANSPARENCY, b"IDAT", b"IEND"})
 PIXEL_SEGMENTS = frozenset({0xE0, 0xEE})
 """JFIF and Adobe: they say what the colours are."""
 
@@ -20,7 +21,7 @@ def copies(raw: bytes, *, torn: bool) -> Iterator[tuple[bytes, bool]]:
     With `torn` a JPEG that breaks off gets an end: what is missing is grey then.
     """
     if raw.startswith(PNG):
-        for kept in (PIXEL_CHUNKS | {b"eXIf"}, PIXEL_CHUNKS):
+        for kept in (PIXEL_CHUNKS | {b"eXIf"}, PIXEL_CHUNKS, PIXEL_CHUNKS - {TRANSPARENCY}):
             yield PNG + b"".join(chunk for name, chunk in _chunks(raw) if name in kept), False
     elif raw.startswith(JPEG):
         ends = [b""] + ([END_OF_JPEG] if torn else [])

@@ -27,12 +27,19 @@ def eight_bits(picture: Image, mode: str) -> Image:
     """
     from PIL import Image  # noqa: PLC0415  the extra `edge`
 
+    tags = _tags(picture)
+    if picture.mode in ("L", "LA", "RGB", "RGBA") and _first(tags.get(SAMPLE_FORMAT)) == SIGNED:
+        raise SourceError("8 bits with a sign in a picture: white is not known, save it without a sign")
+    if picture.mode == "La":
+        picture = picture.convert("LA")
+    elif picture.mode == "P" and "transparency" in picture.info:
+        picture = picture.convert("RGBA")  # the palette's own transparency makes Pillow warn
     if picture.mode.startswith("I;16"):
         picture = Image.fromarray(_sixteen_bits(picture))
     elif picture.mode == "I":
         picture = Image.fromarray(_whole_numbers(picture))
     elif picture.mode == "F":
-        picture = Image.fromarray(_floats(np.asarray(picture)))
+        picture = Image.fromarray(_floats(picture))
     return picture if picture.mode == mode else picture.convert(mode)
 
 
@@ -42,7 +49,7 @@ def _sixteen_bits(picture: Image) -> NDArray[np.uint8]:
     tags = _tags(picture)
     bits = max(8, min(16, int(_first(tags.get(BITS_PER_SAMPLE, 16)))))
     scaled = np.minimum(values >> (bits - 8), WHITE_8).astype(np.uint8)
-    return np.asarray(WHITE_8 - scaled if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else scaled, np.uint8)
+    return _black_is_zero(scaled, tags)
 
 
 def _whole_numbers(picture: Image) -> NDArray[np.uint8]:
@@ -53,18 +60,24 @@ def _whole_numbers(picture: Image) -> NDArray[np.uint8]:
         raise SourceError(f"whole numbers {least}..{most} in a picture: white is not known, save it with 8 or 16 bits")
     is_signed = (_first(tags.get(SAMPLE_FORMAT)), _first(tags.get(BITS_PER_SAMPLE))) == (SIGNED, 16)
     shift = 7 if is_signed else 8 if picture.format == "PPM" or most > WHITE_8 else 0
-    return np.asarray(values >> shift, np.uint8)
+    return _black_is_zero(np.asarray(values >> shift, np.uint8), tags)
 
 
-def _floats(values: NDArray[Any]) -> NDArray[np.uint8]:
+def _floats(picture: Image) -> NDArray[np.uint8]:
     """0..1 or 0..255."""
+    values = np.asarray(picture)
     # Comparisons with NaN are false.
     if not (values.min() >= 0 and values.max() <= WHITE_8):
         raise SourceError(
             f"floats {values.min():g}..{values.max():g} in a picture: white is not known, give 0..1, or 0..255"
         )
     scale = WHITE_8 if values.max() <= 1 else 1
-    return np.asarray(np.rint(values * scale), np.uint8)
+    return _black_is_zero(np.asarray(np.rint(values * scale), np.uint8), _tags(picture))
+
+
+def _black_is_zero(values: NDArray[np.uint8], tags: Any) -> NDArray[np.uint8]:
+    """TIFF may have it the other way round; Pillow turns pictures of 8 bits itself."""
+    return np.asarray(WHITE_8 - values if _first(tags.get(PHOTOMETRIC)) == WHITE_IS_ZERO else values, np.uint8)
 
 
 def _tags(picture: Image) -> Any:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 from pathlib import Path
+from stat import S_ISREG
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from shared.memory import available_bytes
 from shared.network_spec import Shape
 from shared.picture_fit import PictureFit, fit_picture
 from shared.picture_formats import HEIF_BRANDS, NOT_READ
-from shared.picture_repair import copies
+from shared.picture_repair import JPEG, PNG, copies
 from shared.picture_samples import eight_bits
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ BYTES_PER_PIXEL = 16
 
 DRAFT_MARGIN = 3
 """A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size while that is this many times as large as what is needed."""
+
+LONGEST_MAGIC = 12
+"""Bytes that tell PNG, JPEG and HEIC."""
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +95,8 @@ def open_picture(
     """
     pillow = _pillow()
     try:
+        if not S_ISREG(path.stat().st_mode):  # a pipe or a device has no end
+            raise SourceError("it is no file")
         with path.open("rb") as file:
             try:
                 return _decoded(file, mode, max_pixels, needed)
@@ -98,13 +104,18 @@ def open_picture(
                 raise
             except Exception as error:
                 file.seek(0)
-                return _repaired(path, file.read(), error, mode, max_pixels, needed, torn=torn)
+                raw = file.read(LONGEST_MAGIC)
+                if raw.startswith((PNG, JPEG)):
+                    raw += file.read()
+                return _repaired(path, raw, error, mode, max_pixels, needed, torn=torn)
     except FileNotFoundError:
         raise SourceError("no such file, and no pattern that matches one") from None
     except SourceError:
         raise
     except pillow.UnidentifiedImageError:
         raise SourceError("no picture in a format that is known here") from None
+    except OSError as error:
+        raise (SourceError(f"cannot be read: {error.strerror}") if error.strerror else _damaged(error)) from None
     except Exception as error:
         raise _damaged(error) from None
 
@@ -139,6 +150,8 @@ def _decoded(file: io.BufferedIOBase, mode: str, max_pixels: int | None, needed:
 def _loaded(picture: Image, mode: str, max_pixels: int | None, needed: int | None) -> Image:
     """The picture in this mode, upright, after a look at its size: only then are its pixels decoded."""
     width, height = picture.size
+    if not width * height:
+        raise SourceError(f"{width} x {height} pixels are no picture")
     most = default_max_pixels() if max_pixels is None else max_pixels
     if width * height > most:
         raise SourceError(f"{width} x {height} pixels are more than --max-pixels {most:,}")

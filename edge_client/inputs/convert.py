@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client.heads.base import InputArray
+from edge_client.inputs.base import Part
 from edge_client.inputs.images import from_array
 from edge_client.inputs.pictures import PictureReader
 from edge_client.inputs.recordings import RecordingReader, whole_counts
+from edge_client.windows import Window
 from shared.binning import Binning
 from shared.datasets.event_collector import Recording, collect_arrays
 from shared.errors import SourceError
@@ -47,6 +49,7 @@ class PictureConverter:
                 return self._reader.read(Path(given))
             except SourceError as error:
                 raise SourceError(f"{given}: {error}") from None
+        _check_unmasked(given)
         if not isinstance(given, np.ndarray):
             if not hasattr(given, "convert"):
                 raise SourceError(f"{type(given).__name__} is no picture: give an array, a Pillow picture or a path")
@@ -73,6 +76,7 @@ class RecordingConverter:
             return self._reader.read(Path(given))
         if not isinstance(given, np.ndarray):
             raise SourceError(f"{type(given).__name__} is no recording: give frames, events or a path")
+        _check_unmasked(given)
         if given.dtype.names:
             return self._reader.bin(_events(given))
         if given.shape != self._reader.shape:
@@ -81,6 +85,19 @@ class RecordingConverter:
                 "(timesteps, polarities, rows, columns)"
             )
         return whole_counts(given, "frames")
+
+    def windows(self, given: Input, window: Window) -> list[Part]:
+        """The samples of a recording, cut as `window` says; see `pixels`.
+
+        Raises:
+            SourceError: it is no recording that can be cut.
+        """
+        if isinstance(given, (str, Path)):
+            return list(self._reader.windows(Path(given), window))
+        if not isinstance(given, np.ndarray) or not given.dtype.names:
+            raise SourceError(f"{type(given).__name__} is no recording that can be cut: give events or a path")
+        _check_unmasked(given)
+        return list(self._reader.windows(_events(given), window))
 
 
 Converter = PictureConverter | RecordingConverter
@@ -95,8 +112,15 @@ def converter(
     return PictureConverter(PictureReader(manifest, max_pixels), manifest.fit, max_pixels)
 
 
+def _check_unmasked(given: object) -> None:
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        raise SourceError("some values of the array are masked: fill them")
+
+
 def _events(given: NDArray[Any]) -> Recording:
     names = given.dtype.names or ()
+    if {"polarity", "p"} <= set(names):
+        raise SourceError("events with both fields, polarity and p: leave one of them out")
     polarity = next((name for name in ("polarity", "p") if name in names), None)
     if polarity is None or not {"x", "y", "t"} <= set(names):
         raise SourceError(f"events with the fields {', '.join(names)}: x, y, t (us) and polarity (or p) are needed")

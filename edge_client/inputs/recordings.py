@@ -19,7 +19,7 @@ from shared.binning import Binning
 from shared.datasets.event_collector import Recording
 from shared.datasets.event_files import READERS, read_recording
 from shared.datasets.event_numbers import NUMBERS
-from shared.datasets.event_type import Sensor
+from shared.datasets.event_type import Events, Sensor
 from shared.datasets.events import bin_events, extent
 from shared.datasets.formats.npz import events_among, read_arrays
 from shared.errors import SourceError
@@ -68,6 +68,7 @@ class RecordingReader:
         self._window = window
         self._most_bytes = available_bytes() // MEMORY_SHARE if most_bytes is None else most_bytes
         self._overridden: set[Sensor] = set()
+        self._guessed = False
 
     def parts(self, path: Path, *, torn: bool = True) -> Iterator[Part]:  # noqa: ARG002  of pictures
         """The samples of a recording, see `FileReader`; without a window it is one, named by its path.
@@ -81,10 +82,21 @@ class RecordingReader:
         recording = self._open(path)
         if not isinstance(recording, Recording):
             raise SourceError(f"{path}: it holds frames, which --window cannot cut")
-        sensor = self._sensor_of(recording, path)
-        for number, cut in enumerate(cuts(recording.events, self._window)):
-            bin_cut = partial(self._bin_named, path, cut, sensor)
-            yield Part(f"{path}#{number}", cut.start_us / 1e6, bin_cut)
+        yield from self._cut(recording, self._window, path)
+
+    def windows(self, given: Recording | Path, window: Window) -> Iterator[Part]:
+        """The samples of a recording or of its file, cut as `window` says instead of this reader's own.
+
+        Raises:
+            SourceError: it cannot be read, or does not fit.
+        """
+        if isinstance(given, Recording):
+            self._tell_and_check(given)
+            return self._cut(given, window, "events")
+        recording = self._open(given)
+        if not isinstance(recording, Recording):
+            raise SourceError(f"{given}: it holds frames, which no window can cut")
+        return self._cut(recording, window, given)
 
     def read(self, path: Path) -> InputArray:
         """uint8 [T, 2, H, W] of a whole recording; an .npz file may also hold the frames themselves.
@@ -104,10 +116,19 @@ class RecordingReader:
         Raises:
             SourceError: it holds no events, or they do not fit.
         """
-        for note in recording.notes:
-            log.warning("events: %s", note)
+        self._tell_and_check(recording)
         (cut,) = cuts(recording.events, None)
         return self._bin(cut, self._sensor_of(recording, "the events"))
+
+    def _cut(self, recording: Recording, window: Window, what: Path | str) -> Iterator[Part]:
+        sensor = self._sensor_of(recording, what)
+        for number, cut in enumerate(cuts(recording.events, window)):
+            yield Part(f"{what}#{number}", cut.start_us / 1e6, partial(self._bin_named, what, cut, sensor))
+
+    def _tell_and_check(self, recording: Recording) -> None:
+        for note in recording.notes:
+            log.warning("events: %s", note)
+        self._check_times(recording.events)
 
     def _open(self, path: Path) -> Recording | InputArray:
         """The recording, or the frames of an .npz file, which are taken as they are."""
@@ -120,7 +141,29 @@ class RecordingReader:
             recording = read_recording(path, self._most_bytes)
         for note in recording.notes:
             log.warning("%s: %s", path, note)
+        try:
+            self._check_times(recording.events)
+        except SourceError as error:
+            raise SourceError(f"{path}: {error}") from None
         return recording
+
+    def _check_times(self, events: Events) -> None:
+        """Refuse what has no times, as a file of zeros or whole seconds.
+
+        Raises:
+            SourceError: it holds one event again and again, or `time` cannot divide it.
+        """
+        timesteps = self.shape[0]
+        if len(events) <= timesteps:
+            return
+        lasts = int(events["t"][-1]) - int(events["t"][0])
+        if not lasts and (events == events[0]).all():
+            raise SourceError(f"it holds one event {len(events):,} times: damaged?")
+        if self._binning == "time" and lasts < timesteps:
+            raise SourceError(
+                f"its {len(events):,} events last {lasts} us, which --binning time cannot divide by {timesteps}: times "
+                "are microseconds"
+            )
 
     def _sensor_of(self, recording: Recording, what: Path | str) -> Sensor:
         said, asked = recording.sensor, self._sensor
@@ -132,9 +175,18 @@ class RecordingReader:
             return sensor
         height, width = self.shape[2:]
         rows, columns = extent(recording.events)
-        return (height, width) if rows <= height and columns <= width else (rows, columns)
+        if rows <= height and columns <= width:
+            return height, width
+        if not self._guessed:
+            self._guessed = True
+            log.warning(
+                "%s: it does not say the camera's pixels: %d x %d, which its events reach, are taken for them (so with "
+                "others that do not say them); --sensor says it",
+                what, columns, rows,
+            )  # fmt: skip
+        return rows, columns
 
-    def _bin_named(self, path: Path, cut: Cut, sensor: Sensor) -> InputArray:
+    def _bin_named(self, path: Path | str, cut: Cut, sensor: Sensor) -> InputArray:
         try:
             return self._bin(cut, sensor)
         except SourceError as error:

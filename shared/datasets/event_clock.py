@@ -34,15 +34,16 @@ class Clock:
         bits: of the camera's counter.
         undo_set_backs: False for arrays, which may hold events in any order: they are told of, and sorted.
         notes: what was found, for people.
+        set_backs: how often times went back that no overflow explains.
     """
 
     bits: int
     undo_set_backs: bool = True
     notes: list[str] = field(default_factory=list)
+    set_backs: int = 0
     _last: int | None = None
     _offset: int = 0
     _count: int = 0
-    _set_backs: int = 0
 
     def line(self, raw: Times) -> Times:
         """The next times [n], in us."""
@@ -67,8 +68,8 @@ class Clock:
             return -turn
         if step < -turn // 2 and step + turn <= OVERFLOW_GAP_US:
             return turn
-        self._set_backs += 1
-        if self._set_backs == 1:
+        self.set_backs += 1
+        if self.set_backs == 1:
             at = self._count + place + 1
             by = f"{-step / 1e6:,.3f} s at event {at:,}"
             self.notes.append(
@@ -76,7 +77,7 @@ class Clock:
                 if self.undo_set_backs
                 else f"its times go back by {by}: its events are put in order of time"
             )
-        elif self._set_backs == 2:
+        elif self.set_backs == 2:
             self.notes.append("that happens more than once")
         return -step if self.undo_set_backs else 0
 

@@ -105,13 +105,24 @@ def collect_arrays(
     Raises:
         SourceError: they are not numbers, not as many of each, or a number is none that an event can have.
     """
+    if any(np.ma.is_masked(values) for values in (x, y, polarity, t)):
+        raise SourceError("some values of x, y, t or polarity are masked: leave those events out")
     columns: Sequence[NDArray[Any]] = [np.asarray(values) for values in (x, y, polarity, t)]
     count = columns[0].size
     if not all(column.shape == (count,) for column in columns):
         raise SourceError("x, y, t and polarity must be lists of numbers, equally long")
+    _check_width(columns[3])
     collector = Collector(Clock(ARRAY_BITS, undo_set_backs=False), count, most_bytes)
     collector.add(*columns)
     return collector.recording()
+
+
+def _check_width(t: NDArray[Any]) -> None:
+    """Whole numbers of 16 bits and fewer overflow after 65 ms at most: then nobody can tell that from disorder."""
+    if t.dtype.kind in "iu" and t.dtype.itemsize * 8 < ARRAY_BITS and (back := np.flatnonzero(t[1:] < t[:-1])).size:
+        raise SourceError(
+            f"t is {t.dtype} and goes back in row {back[0] + 1}: an overflow or disorder? Give a wider type"
+        )
 
 
 def make_events(x: ArrayLike, y: ArrayLike, polarity: ArrayLike, t: ArrayLike) -> Events:

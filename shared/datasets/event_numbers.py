@@ -12,7 +12,9 @@ from shared.errors import SourceError
 NUMBERS = "biuf"
 """Kinds of numpy types that are numbers."""
 
-MOST_COORDINATE = (1 << 16) - 1
+MOST_SIDE = 1 << 13
+"""Pixels along a side of a sensor: the largest event cameras have some 4,000. A -1 in 16 bits, 65535, is beyond it."""
+
 MOST_TIME = 1 << 53
 """Microseconds, either way: 285 years, and what a float holds exactly. Nanoseconds since 1970 are beyond it."""
 
@@ -23,9 +25,10 @@ def coordinates(values: NDArray[Any], name: str, row: int) -> NDArray[np.int64]:
     """Columns or rows of pixels [n]; `row` is the number of the first value, for people.
 
     Raises:
-        SourceError: one is no whole number in 0..65535.
+        SourceError: one is no whole number below `MOST_SIDE`.
     """
-    return _whole(values, name, 0, MOST_COORDINATE, row, "pixels are counted from 0")
+    _check_kind(values, name)
+    return _whole(values, name, 0, MOST_SIDE - 1, row, f"pixels are whole numbers in 0..{MOST_SIDE - 1}")
 
 
 def times(values: NDArray[Any], row: int) -> NDArray[np.int64]:
@@ -34,6 +37,7 @@ def times(values: NDArray[Any], row: int) -> NDArray[np.int64]:
     Raises:
         SourceError: one is no whole number, or further from 0 than `MOST_TIME`.
     """
+    _check_kind(values, "t")
     return _whole(values, "t", -MOST_TIME, MOST_TIME, row, "times are whole microseconds")
 
 
@@ -61,10 +65,20 @@ class Polarities:
         return np.asarray(whole == 1)
 
 
+def _check_kind(values: NDArray[Any], name: str) -> None:
+    if values.dtype.kind == "b":
+        raise SourceError(f"{name} holds {values.dtype}, which polarity may, no numbers")
+
+
 def _whole(values: NDArray[Any], name: str, low: int, high: int, row: int, why: str) -> NDArray[np.int64]:
     if values.dtype.kind not in NUMBERS:
         raise SourceError(f"{name} holds {values.dtype}, no numbers")
     if values.dtype.kind == "f" and values.dtype.itemsize < 8:
+        # Beyond this a short float skips whole numbers: what it holds was rounded.
+        exact = 1 << np.finfo(values.dtype).nmant + 1
+        if exact < high:
+            low, high = max(low, -exact), exact
+            why += f", and {values.dtype} rounds those beyond {exact:,}: give a wider type"
         values = values.astype(np.float64)  # the bounds are beyond a short float's range
     # Comparisons with NaN are false; what is out of range is not cast.
     wrong = ~((values >= low) & (values <= high))

@@ -31,6 +31,8 @@ def _events(piece: Piece) -> Events:
     recording = read_recording(piece.path)
     for note in recording.notes:
         log.warning("%s: %s", piece.path, note)
+    if not len(recording.events):
+        raise SourceError(f"{piece.path}: it holds no events: replace the file")
     return recording.events
 
 

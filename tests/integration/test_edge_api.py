@@ -17,9 +17,11 @@ import pytest
 from PIL import Image
 
 from edge_client import build
+from edge_client.config import InputConfig
 from edge_client.heads.base import Head, HeadRun, InputArray
 from edge_client.heads.factory import open_head
 from edge_client.link.security import IN_CLEAR
+from edge_client.windows import Window
 from neucodex import Edge
 from shared.bundle import Bundle
 from shared.datasets import load_split
@@ -27,7 +29,10 @@ from shared.errors import BundleError, CloudRefused, CloudUnavailable, ConfigErr
 from shared.spike_codec import Spikes
 from tests.support.bundles import make_bundle
 from tests.support.dark_link import DarkLink
+from tests.support.edges import edge_here
 from tests.support.processes import DEADLINE, CloudProcess, cloud_process, wait_for
+from tests.support.recordings import write_dat
+from tests.unit.shared.datasets.made import made
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / "models" / "resnet18-digits"
@@ -105,6 +110,46 @@ async def test_all_forms_of_a_picture_have_the_same_verdict(
     }
     assert [verdict.sample for verdict in verdicts] == list(range(len(forms)))
     assert cloud.metric("neucodex_cloud_slots_in_use") == 0.0
+
+
+@pytest.mark.parametrize("window", ["count:200", "count:300/100", "time:40", "time:50/20", "time:5000"])
+async def test_windows_are_those_of_the_command_line(
+    cloud: CloudProcess, events: Bundle, tmp_path: Path, window: str
+) -> None:
+    recording, path = made(1000), tmp_path / "clip.dat"
+    write_dat(path, recording)
+    command = await edge_here(events, cloud.listen, InputConfig(events=(str(path),), window=Window.parse(window)))
+    wanted = [(line["time_s"], line["prediction"], line["confidence"], line["timesteps"]) for line in command.lines]
+    assert len(wanted) == 1 if window == "time:5000" else len(wanted) > 3
+    async with edge(cloud, events.path, lookahead=1) as opened:
+        for given in (path, recording):
+            found = [
+                (
+                    each.time_s,
+                    opened.class_names[each.verdict.prediction],
+                    each.verdict.confidence,
+                    each.verdict.timesteps,
+                )
+                for each in await opened.classify_windows(given, window)
+            ]
+            assert [line[:2] + line[3:] for line in found] == [line[:2] + line[3:] for line in wanted]
+            # Their batches in the cloud were others.
+            np.testing.assert_allclose([line[2] for line in found], [line[2] for line in wanted], atol=1e-4)
+
+
+async def test_what_has_no_windows_is_refused(cloud: CloudProcess, events: Bundle, tmp_path: Path) -> None:
+    async with edge(cloud) as opened:
+        with pytest.raises(ConfigError, match="takes pictures, which have no windows"):
+            await opened.classify_windows("clip.dat", "count:10")
+    frames = np.zeros((5, 2, 34, 34), np.uint8)
+    np.savez(tmp_path / "frames.npz", frames=frames)
+    async with edge(cloud, events.path) as opened:
+        with pytest.raises(ConfigError, match="is neither count:N nor time:MS"):
+            await opened.classify_windows(made(), "200")
+        for given in (frames, tmp_path / "frames.npz", tmp_path / "missing.dat"):
+            with pytest.raises(SourceError):
+                await opened.classify_windows(given, "count:10")
+        assert (await opened.classify(made())).sample >= 0, "it goes on"
 
 
 async def test_all_forms_of_events_have_the_same_verdict(cloud: CloudProcess, events: Bundle, tmp_path: Path) -> None:

@@ -11,11 +11,14 @@ from PIL import Image
 
 from shared.bundle import Bundle
 from tests.support.edges import run_edge
-from tests.support.hostile import CHANGES
+from tests.support.hostile import CHANGES, GRAPH_CHANGES
 from tests.support.processes import DEADLINE, cloud_process, starting_cloud, wait_for
 
+WITH_GRAPHS = Path(__file__).parents[2] / "models/resnet18-digits"
+ALL_CHANGES = {**CHANGES, **GRAPH_CHANGES}
 
-@pytest.fixture(params=list(CHANGES))
+
+@pytest.fixture(params=list(ALL_CHANGES))
 def said(request: pytest.FixtureRequest) -> str:
     said: str = request.param
     return said
@@ -23,15 +26,20 @@ def said(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def hostile(bundle: Bundle, tmp_path: Path, said: str) -> Path:
-    folder = Path(shutil.copytree(bundle.path, tmp_path / "hostile"))
-    CHANGES[said](folder)
+    return changed(bundle, tmp_path / "hostile", said)
+
+
+def changed(bundle: Bundle, folder: Path, said: str) -> Path:
+    shutil.copytree(WITH_GRAPHS if said in GRAPH_CHANGES else bundle.path, folder)
+    ALL_CHANGES[said](folder)
     return folder
 
 
 def test_the_edge_refuses_it(hostile: Path, said: str, tmp_path: Path) -> None:
     Image.new("L", (16, 16)).save(tmp_path / "picture.png")
     nobody = ("--cloud", "127.0.0.1:1", "--on-loss", "wait", "--deadline", "0.1")  # the head is opened without one
-    run = run_edge("--bundle", str(hostile), *nobody, "--images", str(tmp_path / "picture.png"), "--runtime", "torch")
+    runtime = () if said in GRAPH_CHANGES else ("--runtime", "torch")
+    run = run_edge("--bundle", str(hostile), *nobody, "--images", str(tmp_path / "picture.png"), *runtime)
     assert (run.code, run.out) == (3, ""), run.err
     assert_refused(run.err, said)
 
@@ -46,9 +54,8 @@ def test_no_reload_takes_one(bundle: Bundle, tmp_path: Path) -> None:
     served = tmp_path / "bundles"
     shutil.copytree(bundle.path, served / "whole")
     with cloud_process(tmp_path / "cloud", [], "--bundles-dir", str(served)) as cloud:
-        for number, (said, change) in enumerate(CHANGES.items(), 1):
-            folder = Path(shutil.copytree(bundle.path, served / "hostile"))
-            change(folder)
+        for number, said in enumerate(ALL_CHANGES, 1):
+            folder = changed(bundle, tmp_path / "next", said).rename(served / "hostile")
             cloud.signal(signal.SIGHUP)
             wait_for(lambda n=number: cloud.log.read_text().count("bundles are not reloaded") == n, said)  # type: ignore[misc]
             shutil.rmtree(folder)

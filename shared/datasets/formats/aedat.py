@@ -78,8 +78,10 @@ def read_aedat(path: Path, most_bytes: int | None = None) -> Recording:
     """
     with opened(path) as file:
         lines = header_lines(file, b"#", last=END)
-        kind = EVENTS_2 if _version(lines) == "2.0" else EVENTS_1
-        chip = _chip(lines)
+        version, chip = _version(lines), _chip(lines)
+        kind = EVENTS_2 if version == "2.0" else EVENTS_1
+        if kind is EVENTS_1 and chip is not DVS128:
+            raise SourceError(f"AEDAT 1.0 of a {chip.name}: it lacks its version, for 16 bits are a DVS128's")
         count = whole_events(file, kind.itemsize, "of data ")
         collector = Collector(Clock(TIME_BITS), most_bytes=most_bytes)
         kept = 0
@@ -95,26 +97,29 @@ def read_aedat(path: Path, most_bytes: int | None = None) -> Recording:
                 f"{count - kept:,} of its {count:,} addresses are no events of a {chip.name}: another chip's?"
             )
         recording = collector.recording(chip.sensor)
-        if not lines and recording.notes:
-            raise SourceError("no AEDAT file: it has no header, and its times are not those of AEDAT 1.0")
+        if version is None and recording.notes:
+            raise SourceError("no AEDAT file: it says no version, and its times are not those of AEDAT 1.0")
         return recording
 
 
-def _version(lines: list[str]) -> str:
-    found = next((match[1] for line in lines if (match := VERSION.match(line))), "1.0")
-    if found not in ("1.0", "2.0"):
+def _version(lines: list[str]) -> str | None:
+    """None where no line says it: that is AEDAT 1.0."""
+    found = next((match[1] for line in lines if (match := VERSION.match(line))), None)
+    if found not in (None, "1.0", "2.0"):
         raise SourceError(f"AEDAT {found}: only AEDAT 1.0 and 2.0 are read from .aedat (and 4 from .aedat4)")
     return found
 
 
 def _chip(lines: list[str]) -> Chip:
-    name = next((match[1] for line in lines if (match := CHIP.search(line))), None)
-    if name is None:
+    names = list(dict.fromkeys(match[1] for line in lines if (match := CHIP.search(line))))
+    if not names:
         return DVS128
+    if len(names) > 1:
+        raise SourceError(f"damaged, its header names the chips {names[0][:80]} and {names[1][:80]}")
     for pattern, chip in CHIPS.items():
-        if re.search(pattern, name, re.IGNORECASE):
+        if re.search(rf"({pattern})(?!\d)", names[0], re.IGNORECASE):
             return chip
-    raise SourceError(f"recorded by the chip {name[:80]}, which is not known: DVS128, DAVIS240 and DAVIS346 are")
+    raise SourceError(f"recorded by the chip {names[0][:80]}, which is not known: DVS128, DAVIS240 and DAVIS346 are")
 
 
 def _check_inside(chip: Chip, x: Addresses, y: Addresses) -> None:

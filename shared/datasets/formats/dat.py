@@ -8,8 +8,9 @@ import numpy as np
 
 from shared.datasets.event_clock import Clock
 from shared.datasets.event_collector import Collector, Recording
+from shared.datasets.event_numbers import MOST_SIDE
 from shared.datasets.event_type import Sensor
-from shared.datasets.formats.disk import blocks, header_lines, opened, whole_events
+from shared.datasets.formats.disk import blocks, bytes_left, header_fields, header_lines, opened, whole_events
 from shared.errors import SourceError
 
 TIME_BITS = 32
@@ -17,7 +18,6 @@ WORDS = np.dtype([("t", "<u4"), ("word", "<u4")])
 CD_TYPES = (0, 12)
 """Event types that are change events: of the first cameras, and of all others."""
 
-MOST_SIDE = 1 << 14
 OTHER_TYPES = {14: "external triggers"}
 BITS = {"1": (9, 8), "2": (14, 14)}
 """By version: how many bits x has, and y above it; the next bit is the polarity."""
@@ -34,9 +34,11 @@ def read_dat(path: Path, most_bytes: int | None = None) -> Recording:
     """
     with opened(path) as file:
         lines = header_lines(file, b"%")
+        if not lines and not bytes_left(file):
+            raise SourceError("it is empty: 0 bytes")
         if not lines:
             raise SourceError("damaged or not a Prophesee .dat file: it has no header")
-        fields = {key.lower(): value.strip() for key, _, value in (line.partition(" ") for line in lines)}
+        fields = header_fields(lines)
         x_bits, y_bits = _layout(fields)
         kind = file.read(2)
         if len(kind) < 2 or kind[1] != WORDS.itemsize:

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -17,6 +18,8 @@ from shared.errors import SourceError
 
 LONGEST_LINE = 1 << 16
 LONGEST_HEADER = 1 << 20
+DECISIVE = frozenset({"version", "width", "height", "evt", "format", "geometry", "endianness"})
+"""Fields of a header that say how the rest is to be read."""
 
 
 @contextlib.contextmanager
@@ -27,6 +30,8 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         SourceError: it cannot be opened or read; other SourceErrors of the body get its name.
     """
     try:
+        if not S_ISREG(path.stat().st_mode):  # a pipe or a device has no end
+            raise SourceError("it is no file")
         with path.open("rb") as file:
             yield file
     except SourceError as error:
@@ -57,6 +62,21 @@ def header_lines(file: BinaryIO, mark: bytes, last: re.Pattern[bytes] | None = N
             return lines
 
 
+def header_fields(lines: list[str]) -> dict[str, str]:
+    """The values of lines such as `Width 304`, `width: 304` or `evt 3.0` by name in lower case; others have ''.
+
+    Raises:
+        SourceError: a line says of the same name what an earlier one did not.
+    """
+    fields: dict[str, str] = {}
+    for line in lines:
+        name, *value = re.split(r"[\s:=]+", line.strip(), maxsplit=1)
+        said = value[0].strip() if value else ""
+        if fields.setdefault(name.lower(), said) != said and name.lower() in DECISIVE:
+            raise SourceError(f"damaged, its header says {name} {fields[name.lower()][:40]} and {said[:40]}")
+    return fields
+
+
 def bytes_left(file: BinaryIO) -> int:
     """How many bytes come."""
     return os.fstat(file.fileno()).st_size - file.tell()
@@ -72,10 +92,12 @@ def whole_events(file: BinaryIO, size: int, what: str) -> int:
     """How many events of `size` bytes come.
 
     Raises:
-        SourceError: none, or no whole number of them.
+        SourceError: no whole number of them, or the file is empty.
     """
     left = bytes_left(file)
-    if not left or left % size:
+    if not left and not file.tell():
+        raise SourceError("it is empty: 0 bytes")
+    if left % size:
         raise SourceError(f"damaged, {left} bytes {what}is not a number of {size}-byte events: replace the file")
     return left // size
 

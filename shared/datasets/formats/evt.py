@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,8 +15,8 @@ from shared.datasets.event_clock import Clock
 from shared.datasets.event_collector import Collector, Recording
 from shared.datasets.event_type import Sensor
 from shared.datasets.formats.dat import sensor_of
-from shared.datasets.formats.disk import blocks, bytes_left, header_lines, opened, set_bits
-from shared.datasets.formats.evt3 import decode_evt3
+from shared.datasets.formats.disk import blocks, bytes_left, header_fields, header_lines, opened, set_bits
+from shared.datasets.formats.evt3 import WORD, decode_evt3
 from shared.errors import SourceError
 
 CD_OFF, CD_ON, TIME_HIGH = 0, 1, 8
@@ -25,8 +25,9 @@ CD_OFF, CD_ON, TIME_HIGH = 0, 1, 8
 TIME_BITS = {"2.0": 34, "2.1": 34, "3.0": 24}
 EVT2_WORD = np.dtype("<u4")
 EVT21_WORD = np.dtype(("<u4", 2))
+WORDS = {"2.0": EVT2_WORD, "2.1": EVT21_WORD, "3.0": WORD}
 END = re.compile(rb"% end\s*$")
-GEOMETRY = re.compile(r"(\d+)x(\d+)")
+GEOMETRY = re.compile(r"(\d+)x(\d+)", re.IGNORECASE)
 NAMES = {"EVT2": "2.0", "EVT20": "2.0", "EVT21": "2.1", "EVT3": "3.0", "EVT30": "3.0"}
 
 
@@ -56,28 +57,51 @@ def read_raw(path: Path, most_bytes: int | None = None) -> Recording:
             "2.1": lambda file, collector: _decode_evt21(file, collector, header.high_first),
             "3.0": decode_evt3,
         }
-        if not bytes_left(file):
-            raise SourceError("damaged, it ends after its header: replace the file")
-        decode[header.version](file, collector)
-        return collector.recording(header.sensor)
+        torn = bytes_left(file) % WORDS[header.version].itemsize
+        if bytes_left(file):
+            decode[header.version](file, collector)
+        recording = collector.recording(header.sensor)
+        if not torn:
+            return recording
+        note = f"its last {torn} bytes are no whole word, and are left out: was it cut off?"
+        return replace(recording, notes=(*recording.notes, note))
 
 
 def _header(file: BinaryIO) -> Header:
     lines = header_lines(file, b"% ", last=END)
-    fields = {key.lower(): value.strip() for key, _, value in (line.partition(" ") for line in lines)}
-    form, *options = fields.get("format", "").split(";")
+    if not lines and not bytes_left(file):
+        raise SourceError("it is empty: 0 bytes")
+    fields = header_fields(lines)
+    form, *options = (part.strip() for part in fields.get("format", "").split(";"))
     said = dict(option.partition("=")[::2] for option in options)
-    version = NAMES.get(form.upper(), form) or fields.get("evt", "")
+    by_form, by_evt = NAMES.get(form.upper(), form), fields.get("evt", "")
+    if by_form and by_evt and by_form != by_evt:
+        raise SourceError(f"damaged, its header says format {form[:20]} and evt {by_evt[:20]}")
+    version = by_form or by_evt
     if version not in TIME_BITS:
         named = f"encoding {version[:20]} is not known" if version else "its header names no encoding"
         raise SourceError(f"{named}: Prophesee's .raw is read in EVT 2.0, 2.1 and 3.0")
-    width, height = said.get("width"), said.get("height")
-    if width is None and (found := GEOMETRY.fullmatch(fields.get("geometry", ""))):
-        width, height = found.groups()
     order = said.get("endianness") or fields.get("endianness")
     if order not in (None, "little", "legacy"):
         raise SourceError(f"its words are {order[:20]}-endian: only little-endian ones are read")
-    return Header(version, sensor_of(width, height), None if order is None else order == "legacy")
+    return Header(version, _sensor(said, fields.get("geometry")), None if order is None else order == "legacy")
+
+
+def _sensor(said: Mapping[str, str], geometry: str | None) -> Sensor | None:
+    """From `format`'s options, or from `geometry`.
+
+    Raises:
+        SourceError: they are no sizes, or differ.
+    """
+    sensor = sensor_of(said.get("width"), said.get("height"))
+    if geometry is None:
+        return sensor
+    if (found := GEOMETRY.fullmatch(geometry)) is None:
+        raise SourceError(f"damaged, its header says that the sensor is {geometry[:40]}: replace the file")
+    other = sensor_of(*found.groups())
+    if sensor not in (None, other):
+        raise SourceError(f"damaged, its header says {geometry[:40]} and {said['width']} x {said['height']} pixels")
+    return other
 
 
 def _last_time(high: NDArray[np.int64], is_time: NDArray[np.bool_], before: int) -> NDArray[np.int64]:

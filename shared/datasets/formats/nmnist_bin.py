@@ -9,6 +9,7 @@ import numpy as np
 from shared.datasets.event_clock import Clock
 from shared.datasets.event_collector import Collector, Recording
 from shared.datasets.formats.disk import blocks, opened, whole_events
+from shared.errors import SourceError
 
 OVERFLOW_ROW = 240
 OVERFLOW_STEP = 1 << 13
@@ -22,10 +23,12 @@ def read_bin(path: Path, most_bytes: int | None = None) -> Recording:
     Row 240 is no event: it says that the camera's clock overflowed, and moves all later times on by 2^13 us.
 
     Raises:
-        SourceError: the file is empty or its length is not a multiple of 5 bytes, or it is too large.
+        SourceError: the file is empty or its length is not a multiple of 5 bytes, or it is too large; its times jump
+            back again and again, as those of other files do (it has no header that would tell them apart).
     """
     with opened(path) as file:
-        collector = Collector(Clock(TIME_BITS), whole_events(file, 5, ""), most_bytes)
+        clock = Clock(TIME_BITS)
+        collector = Collector(clock, whole_events(file, 5, ""), most_bytes)
         overflows = 0
         for fields in blocks(file, FIVE_BYTES):
             x, y, high, middle, low = fields.astype(np.int64).T
@@ -34,4 +37,6 @@ def read_bin(path: Path, most_bytes: int | None = None) -> Recording:
             overflows += int(overflow.sum())
             kept = ~overflow
             collector.add(x[kept], y[kept], high[kept] >> 7, t[kept])
+        if clock.set_backs > 1:
+            raise SourceError("no recording of 40 bits an event: its times jump back again and again")
         return collector.recording()

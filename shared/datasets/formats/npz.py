@@ -39,6 +39,8 @@ def events_among(arrays: Mapping[str, NDArray[Any]], path: Path, most_bytes: int
     Raises:
         SourceError: an array is missing, their lengths differ, or a number is none of an event's.
     """
+    if {"polarity", "p"} <= set(arrays):
+        raise SourceError(f"{path}: it holds both polarity and p: leave one of them out")
     names = ("x", "y", "polarity" if "polarity" in arrays else "p", "t")
     missing = [name for name in names if name not in arrays]
     if missing:
@@ -64,6 +66,8 @@ def read_arrays(path: Path, most_bytes: int | None = None) -> dict[str, NDArray[
             names = [name.removesuffix(NPY) for name in stored.namelist() if name.endswith(NPY)]
             if "x" in names:
                 names = [name for name in names if name in EVENT_ARRAYS]
+            if len(names) != len(set(names)):
+                raise ValueError("an array is in it twice")
             size = sum(stored.getinfo(name + NPY).file_size for name in names)
             if most_bytes is not None and size > most_bytes:
                 most = f"--max-recording {most_bytes // 1_000_000:,} MB"

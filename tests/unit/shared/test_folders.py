@@ -51,3 +51,12 @@ def test_names_that_are_no_text_are_escaped(tmp_path: Path) -> None:
     left_out = LeftOut()
     left_out.add("hidden", tmp_path / "\udcff\x1b[31m.txt")
     assert r"\udcff\x1b[31m" in str(left_out)
+
+
+def test_links_that_lead_nowhere_or_in_circles_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    (tmp_path / "gone.png").symlink_to("nowhere.png")
+    (tmp_path / "circle").symlink_to(tmp_path)
+    left_out = LeftOut()
+    assert visible_files(tmp_path, {".png"}, left_out) == [tmp_path / "a.png"]
+    assert left_out.counts == {"no files": 1, "links to folders": 1}

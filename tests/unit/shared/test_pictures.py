@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import warnings
 import zlib
@@ -16,6 +17,7 @@ from PIL import Image
 from shared.errors import SourceError
 from shared.picture_formats import NOT_READ, SUFFIXES
 from shared.pictures import default_max_pixels, from_image, open_picture, read_picture
+from tests.support.heic import HEIC
 from tests.support.pictures import huge_png, png_chunk, scan, with_chunk, with_exif
 
 SHAPE = (3, 16, 16)
@@ -228,8 +230,97 @@ def test_every_ending_that_pillow_reads_counts() -> None:
     assert readable <= SUFFIXES
 
 
-def test_heic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heic_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40))
     monkeypatch.setitem(__import__("sys").modules, "pi_heif", None)
     with pytest.raises(SourceError, match=r"HEIC needs the package pi-heif: pip install '\.\[heic\]'"):
         read(tmp_path / "x.heic")
+
+
+def test_heic(tmp_path: Path) -> None:
+    pytest.importorskip("pi_heif")
+    (tmp_path / "x.heic").write_bytes(HEIC)
+    grey = scan(64)
+    upright = np.stack([grey, grey[::-1], grey.T], 2).astype(np.int64)
+    found = np.asarray(open_picture(tmp_path / "x.heic")).astype(np.int64)
+    assert np.abs(found - upright).mean() < 10
+    with pytest.raises(SourceError, match="more than --max-pixels 4,095"):
+        open_picture(tmp_path / "x.heic", max_pixels=4095)
+    for length in (12, 40, 400, len(HEIC) - 1):
+        (tmp_path / "cut.heic").write_bytes(HEIC[:length])
+        with pytest.raises(SourceError):
+            open_picture(tmp_path / "cut.heic")
+
+
+def tiff(values: NDArray[np.generic], sample_format: int, photometric: int) -> bytes:
+    """A grey TIFF of these samples, little-endian, uncompressed."""
+    height, width = values.shape
+    data, bits = values.tobytes(), values.dtype.itemsize * 8
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: height, 279: len(data)}
+    tags[339] = sample_format
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory
+
+
+def test_floats_whose_white_is_zero(tmp_path: Path, control: NDArray[np.int64]) -> None:
+    (tmp_path / "x.tif").write_bytes(tiff((1 - scan() / 255).astype("<f4"), 3, 0))
+    assert np.abs(read(tmp_path / "x.tif") - control).max() <= 1
+
+
+def test_eight_bits_with_a_sign_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.tif").write_bytes(tiff((scan() >> 1).astype("i1"), 2, 1))
+    with pytest.raises(SourceError, match="8 bits with a sign in a picture: white is not known"):
+        read(tmp_path / "x.tif")
+
+
+@pytest.mark.parametrize("mode", ["LA", "La", "PA", "RGBX", "RGBA", "HSV", "YCbCr", "CMYK", "I;16"])
+def test_every_mode_of_a_program_s_picture(mode: str, control: NDArray[np.int64]) -> None:
+    grey = Image.fromarray(scan())
+    if mode == "I;16":
+        made = Image.fromarray(scan().astype(np.uint16) * 257)
+    else:
+        way = {"La": "LA", "PA": "P"}.get(mode, "RGB")
+        made = grey.convert(way).convert(mode)
+    assert np.abs(from_image(made, GREY).astype(np.int64) - control).max() <= 2
+
+
+def test_transparency_that_is_damaged_refuses_no_pixels(tmp_path: Path, control: NDArray[np.int64]) -> None:
+    path = tmp_path / "x.png"
+    Image.fromarray(scan()).convert("RGB").save(path)
+    path.write_bytes(with_chunk(path.read_bytes(), png_chunk(b"tRNS", b"")))
+    np.testing.assert_array_equal(read(path), control)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png", "tif", "mpo", "avif"])
+def test_the_first_frame_of_several(tmp_path: Path, suffix: str, control: NDArray[np.int64]) -> None:
+    first = Image.fromarray(scan()).convert("RGB")
+    others = [Image.new("RGB", first.size, colour) for colour in ("white", "black")]
+    path = tmp_path / f"x.{suffix}"
+    first.save(
+        path, save_all=True, append_images=others, quality=100, **({"lossless": True} if suffix == "webp" else {})
+    )
+    with Image.open(path) as opened:
+        assert opened.n_frames == 3  # type: ignore[attr-defined]
+    assert np.abs(read(path) - control).mean() < 3
+
+
+def test_a_picture_without_pixels_is_refused() -> None:
+    for size in ((0, 0), (0, 9), (9, 0)):
+        with pytest.raises(SourceError, match="pixels are no picture"):
+            from_image(Image.new("L", size), GREY)
+
+
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
+    pipe, loop, folder = tmp_path / "pipe.png", tmp_path / "loop.png", tmp_path / "folder.png"
+    os.mkfifo(pipe)
+    loop.symlink_to(loop)
+    folder.mkdir()
+    for path, why in (
+        (pipe, "no file"),
+        (folder, "no file"),
+        (loop, "cannot be read: "),
+        (Path("/dev/zero"), "no file"),
+    ):
+        with pytest.raises(SourceError, match=why):
+            read(path)

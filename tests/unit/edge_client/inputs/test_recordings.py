@@ -274,3 +274,24 @@ def test_arrays_go_through_the_same_gate() -> None:
         frames[0, 0, 0, 0] = number
         with pytest.raises(SourceError, match=r"whole numbers in 0\.\.255"):
             convert(frames)
+
+
+def test_what_has_no_times_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "zeros.bin").write_bytes(bytes(5 * 800))
+    with pytest.raises(SourceError, match=r"zeros\.bin: it holds one event 800 times"):
+        RecordingReader(of()).read(tmp_path / "zeros.bin")
+    seconds = collect_arrays(*(events()[name] for name in ("x", "y", "polarity")), events()["t"] // 1_000_000)
+    with pytest.raises(SourceError, match="last 0 us, which --binning time cannot divide by 5"):
+        RecordingReader(of(), "time").bin(seconds)
+    assert RecordingReader(of()).bin(seconds).sum() == 500, "by count the order alone matters"
+
+
+def test_a_sensor_that_is_guessed_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    reader = RecordingReader(of())
+    for name in ("a.bin", "b.bin"):
+        write_bin(tmp_path / name, events(side=60))
+        reader.read(tmp_path / name)
+    write_bin(tmp_path / "c.bin", events())
+    reader.read(tmp_path / "c.bin")
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "a.bin: it does not say the camera's pixels: 60 x 60, which its events reach" in said

@@ -64,6 +64,16 @@ FORMS: dict[str, tuple[str, Write, Sensor | None]] = {
         lambda path, events: write_raw(path, events, "2.1-legacy", FORMAT.format("21", ";endianness=legacy")),
         (720, 1280),
     ),
+    "dat, other marks": (
+        "dat",
+        lambda path, events: write_dat(path, events, header="%Width:\t304\r\n%  height = 240\r\n"),
+        (240, 304),
+    ),
+    "raw with spaces": (
+        "raw",
+        lambda path, events: write_raw(path, events, "3.0", "% format evt3 ; width=640; height=480\r\n% end\r\n"),
+        (480, 640),
+    ),
     "npz, -1 and 1": ("npz", npz(p=lambda e: np.where(e["polarity"], 1, -1)), None),
     "npz, floats": ("npz", npz(x=lambda e: e["x"].astype(np.float32), t=lambda e: e["t"].astype(float)), None),
     "npz, overflow": ("npz", npz(t=lambda e: (e["t"] + BEFORE_OVERFLOW & (1 << 32) - 1).astype(np.uint32)), None),
@@ -84,6 +94,51 @@ def test_the_same_events_come_back(tmp_path: Path, form: str, block: int, monkey
 
 
 REFUSED: dict[str, tuple[str, Write, str]] = {
+    "both names of polarity": (
+        "npz",
+        lambda path, e: np.savez(path, x=e["x"], y=e["y"], t=e["t"], p=e["polarity"], polarity=~e["polarity"]),
+        "both polarity and p",
+    ),
+    "dat with two widths": (
+        "dat",
+        lambda path, events: write_dat(path, events, header=GEOMETRY + "% width 640\n"),
+        "its header says width 304 and 640",
+    ),
+    "aedat of two chips": (
+        "aedat",
+        lambda path, events: write_aedat(path, events, header="#!AER-DAT2.0\n# AEChip: DVS128\n# AEChip: DAVIS240\n"),
+        "the chips DVS128 and DAVIS240",
+    ),
+    "aedat of a longer name": (
+        "aedat",
+        lambda path, events: write_aedat(path, events, header="#!AER-DAT2.0\n# AEChip: DVS1280\n"),
+        "the chip DVS1280, which is not known",
+    ),
+    "aedat of a DAVIS without its version": (
+        "aedat",
+        lambda path, events: write_aedat(path, events[:1500], chip=aedat.DAVIS240, header="# AEChip: DAVIS240C\n"),
+        "it lacks its version",
+    ),
+    "aedat 2.0 without its version": (
+        "aedat",
+        lambda path, events: write_aedat(path, events[:1500], header="# some words\n"),
+        "it says no version",
+    ),
+    "raw with two encodings": (
+        "raw",
+        lambda path, events: write_raw(path, events, "3.0", "% evt 2.0\n" + EVT3),
+        "format EVT3 and evt 2.0",
+    ),
+    "raw with two sizes": (
+        "raw",
+        lambda path, events: write_raw(path, events, "3.0", "% geometry 640x480\n" + EVT3),
+        "640x480 and 1280 x 720 pixels",
+    ),
+    "raw with words for its size": (
+        "raw",
+        lambda path, events: write_raw(path, events, "3.0", "% evt 3.0\n% geometry large\n% end\n"),
+        "the sensor is large",
+    ),
     "seconds": ("npz", npz(t=lambda e: e["t"] / 1e6), r"t is \S+ in row 1: times are whole microseconds"),
     "1 and 2": ("npz", npz(p=lambda e: e["polarity"] + 1), r"polarity is 2 in row \d+"),
     "nanoseconds of the day": ("npz", npz(t=lambda e: e["t"] * 1000 + 1_764_547_200_000_000_000), "t is 17645"),
@@ -144,6 +199,16 @@ def test_a_clock_that_is_set_back_in_a_file(tmp_path: Path) -> None:
         (note,) = found.notes
         assert "set back by 0." in note
         assert "at event 1,201" in note
+
+
+@pytest.mark.parametrize("version", ["2.0", "2.1", "3.0"])
+def test_a_raw_file_that_is_cut_off_says_so(tmp_path: Path, version: Version) -> None:
+    path = tmp_path / "x.raw"
+    write_raw(path, made(), version)
+    path.write_bytes(path.read_bytes()[:-1])
+    found = read_recording(path)
+    same(found.events, made()[:-1])
+    assert "are no whole word, and are left out: was it cut off?" in found.notes[-1]
 
 
 def test_raw_words_without_a_new_high_half(tmp_path: Path) -> None:
