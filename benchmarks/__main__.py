@@ -166,6 +166,21 @@ def soak(out: Path | None, bundle: Path, tiny: bool, **settings: Any) -> int:
     return int(any(goal.met is False for goal in findings.targets))
 
 
+@main_group.command("faults")
+@out_option
+@bundle_option
+@data_options
+@option("--minutes", type=click.FloatRange(min=0.1), default=30.0, help="How long things break.")
+@option("--seed", type=int, default=1, help="Of what breaks, when and for how long.")
+@option("--samples", type=COUNT, default=2000, help="Pictures that each round classifies.")
+def faults(out: Path | None, **settings: Any) -> int:
+    """Break clouds, links, edges, disk and clock at random, and see whether a verdict changes. Exit code 1 then."""
+    from benchmarks.faults.measure import measure  # noqa: PLC0415
+
+    findings = _record("faults", out, lambda _: measure(**settings))
+    return int(any(goal.met is False for goal in findings.targets))
+
+
 @main_group.command("edge")
 @out_option
 @quick_option
