@@ -102,12 +102,11 @@ def let_standard_error_fail() -> None:
     """From now on a log on a full disk, or one that nobody reads, costs its lines and nothing else: no run and no exit
     code.
     """
+    real = sys.__stderr__
     if sys.stderr is None:  # it was closed: what belongs there must not go elsewhere
         sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115  until the process ends
-    elif sys.stderr is sys.__stderr__:
-        sys.stderr = _Unfailing(
-            sys.stderr.buffer, encoding=sys.stderr.encoding, errors="backslashreplace", line_buffering=True
-        )
+    elif real is not None and sys.stderr is real:
+        sys.stderr = _Unfailing(real.buffer, encoding=real.encoding, errors="backslashreplace", line_buffering=True)
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

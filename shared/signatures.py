@@ -147,10 +147,11 @@ def _read_public(path: Path) -> Ed25519PublicKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
 
+    key: object
     try:
         key = load_pem_public_key(_read(path))
     except (ValueError, UnsupportedAlgorithm):
-        key = None  # type: ignore[assignment]
+        key = None
     if not isinstance(key, Ed25519PublicKey):
         raise ConfigError(f"{path} is no public Ed25519 key (PEM): take the {PUBLIC} of `neucodex-train make-key`")
     return key
@@ -161,12 +162,13 @@ def _read_private(path: Path) -> Ed25519PrivateKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
 
+    key: object
     try:
         key = load_pem_private_key(_read(path), None)
     except TypeError:
         raise ConfigError(f"{path} has a password: take it off with `openssl pkey` while you sign") from None
     except (ValueError, UnsupportedAlgorithm):
-        key = None  # type: ignore[assignment]
+        key = None
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigError(f"{path} is no private Ed25519 key (PEM): make one with `neucodex-train make-key`")
     return key
