@@ -181,6 +181,22 @@ def faults(out: Path | None, **settings: Any) -> int:
     return int(any(goal.met is False for goal in findings.targets))
 
 
+@main_group.command("fairness")
+@out_option
+@bundle_option
+@data_options
+@option("--identities", type=COUNT, default=20, help="Hostile edges, each with a token of its own.")
+@option("--streams", type=COUNT, default=20, help="That they have open, all together.")
+@option("--rounds", type=COUNT, default=5, help="With and without them, in turns.")
+@option("--samples", type=COUNT, default=300, help="That the honest edge classifies in a round.")
+@option("--rate", type=click.FloatRange(min=0.1), default=20.0, help="Of the honest edge, samples a second.")
+def fairness(out: Path | None, **settings: Any) -> None:
+    """What an honest edge feels of hostile ones that send as much as they can."""
+    from benchmarks.fairness import measure  # noqa: PLC0415
+
+    _record("fairness", out, lambda _: measure(**settings))
+
+
 @main_group.command("edge")
 @out_option
 @quick_option

@@ -45,9 +45,9 @@ class Generator:
         asyncio.set_event_loop(self._loop)
         self._streams: list[EdgeStream] = []
 
-    def open(self, address: str, streams: int) -> float:
-        """Open streams; returns the seconds it took."""
-        return self._run(self._open(address, streams))
+    def open(self, address: str, streams: int, tokens: Sequence[str] = ()) -> float:
+        """Open streams, each with one of the tokens in turn; returns the seconds it took."""
+        return self._run(self._open(address, streams, tokens))
 
     def close(self) -> None:
         """Cut all streams."""
@@ -93,10 +93,11 @@ class Generator:
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._loop.run_until_complete(work)
 
-    async def _open(self, address: str, streams: int) -> float:
+    async def _open(self, address: str, streams: int, tokens: Sequence[str]) -> float:
         began = time.monotonic()
+        turns = itertools.cycle(tokens or (None,))
         for first in range(0, streams, CONNECTING):
-            fresh = [EdgeStream(address, self._samples) for _ in range(min(CONNECTING, streams - first))]
+            fresh = [EdgeStream(address, self._samples, next(turns)) for _ in range(min(CONNECTING, streams - first))]
             self._streams += fresh
             await asyncio.wait_for(_all(stream.open() for stream in fresh), ANSWER_S)
         return time.monotonic() - began

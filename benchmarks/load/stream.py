@@ -15,6 +15,7 @@ from benchmarks.load.samples import LoadSamples
 from benchmarks.load.statistics import Load
 from protos import co_inference_pb2 as pb
 from shared.errors import CloudUnavailable
+from shared.security import AUTHORIZATION, bearer
 
 METHOD = "/neucodex.v1.CoInference/Infer"
 
@@ -27,11 +28,11 @@ OPTIONS = (
 class EdgeStream:
     """One edge's connection and stream; one sample at a time."""
 
-    def __init__(self, address: str, samples: LoadSamples) -> None:
+    def __init__(self, address: str, samples: LoadSamples, token: str | None = None) -> None:
         self._samples = samples
         self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
         infer: Any = self._channel.stream_stream(METHOD, None, pb.CloudMessage.FromString)
-        self._call: Any = infer(wait_for_ready=True)
+        self._call: Any = infer(wait_for_ready=True, metadata=[(AUTHORIZATION, bearer(token))] if token else None)
 
     async def open(self) -> None:
         """Send Open, wait for Ready.
