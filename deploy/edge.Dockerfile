@@ -15,7 +15,7 @@ ARG VENV_FLAGS=
 ARG CONSTRAINTS=constraints.txt
 WORKDIR /build
 RUN python3 -m venv ${VENV_FLAGS} /opt/neucodex && mkdir /verdicts
-COPY pyproject.toml constraints.txt deploy/requirements.py ./
+COPY pyproject.toml constraints.txt deploy/requirements.py deploy/slim.py ./
 COPY deploy/requirements requirements
 # With hashes where a file of them is named as these extras are; else by version alone.
 RUN set -- ${EXTRA} && hashed="requirements/$(IFS=-; echo "$*").txt" \
@@ -24,7 +24,8 @@ RUN set -- ${EXTRA} && hashed="requirements/$(IFS=-; echo "$*").txt" \
     else \
         python3 requirements.py pyproject.toml ${EXTRA} > requirements.txt \
         && /opt/neucodex/bin/python -m pip install --no-cache-dir -c "${CONSTRAINTS}" -r requirements.txt; fi \
-    && /opt/neucodex/bin/python -m pip uninstall --yes setuptools pip
+    && /opt/neucodex/bin/python -m pip uninstall --yes setuptools pip \
+    && python3 slim.py /opt/neucodex
 COPY protos /app/protos
 COPY shared /app/shared
 COPY edge_client /app/edge_client
