@@ -170,6 +170,39 @@ audit: setup ## known vulnerabilities of the pinned packages
 	test -x $(AUDIT_VENV)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT_VENV) && $(AUDIT_VENV)/bin/python -m pip install --quiet pip-audit; }
 	$(AUDIT_VENV)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
 
+# The extras of the two images, as their Dockerfiles have them.
+CLOUD_IMAGE = cloud signed
+EDGE_IMAGE = edge watch video events mqtt signed
+SUPPLY_VENV ?= .venv-supply
+dashed = $(subst $(eval ) ,-,$(1))
+
+$(SUPPLY_VENV)/.installed: Makefile
+	test -x $(SUPPLY_VENV)/bin/python || $(PYTHON) -m venv $(SUPPLY_VENV)
+	$(SUPPLY_VENV)/bin/python -m pip install --quiet 'uv>=0.9' 'cyclonedx-bom>=7'
+	touch $@
+
+.PHONY: requirements sbom
+requirements: $(SUPPLY_VENV)/.installed ## pin what the images install, with hashes for amd64 and arm64, in deploy/requirements/
+	@$(call pin,$(CLOUD_IMAGE)) && $(call pin,$(EDGE_IMAGE))
+
+# No index, no path: what is written must not depend on the machine.
+define pin
+$(PYTHON) deploy/requirements.py pyproject.toml $(1) | $(SUPPLY_VENV)/bin/uv pip compile --quiet --universal \
+	--python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	-c constraints.txt - -o deploy/requirements/$(call dashed,$(1)).txt
+endef
+
+sbom: $(SUPPLY_VENV)/.installed ## a bill of materials (CycloneDX) of what each image installs, into build/sbom/
+	@$(call bill,cloud,$(CLOUD_IMAGE)) && $(call bill,edge,$(EDGE_IMAGE))
+
+define bill
+mkdir -p build/sbom && rm -rf build/sbom/$(1) && $(PYTHON) -m venv build/sbom/$(1) && \
+	build/sbom/$(1)/bin/python -m pip install --quiet --require-hashes -r deploy/requirements/$(call dashed,$(2)).txt && \
+	build/sbom/$(1)/bin/python -m pip uninstall --quiet --yes setuptools pip 2>/dev/null && \
+	$(SUPPLY_VENV)/bin/cyclonedx-py environment --gather-license-texts --output-reproducible --output-format JSON \
+		--output-file build/sbom/$(1).cdx.json build/sbom/$(1)/bin/python && echo build/sbom/$(1).cdx.json
+endef
+
 demo: $(DEMO_VENV)/.installed ## an edge and a cloud classify the held-out pictures together
 	$(DEMO_VENV)/bin/python -m benchmarks.demo --bundle $(BUNDLE) \
 		$(if $(filter photographs,$(DATASET)),--images $(PHOTOGRAPHS),--dataset $(DATASET)) \
@@ -197,4 +230,4 @@ soak: setup ## a million frames through one cloud: does it grow? TINY=1: with a 
 	$(BIN)/python -m benchmarks soak $(if $(TINY),--tiny) --bundle $(BUNDLE) --dataset $(DATASET) $(if $(DATA_DIR),--data $(DATA_DIR))
 
 clean: ## remove the environments and caches
-	rm -rf $(VENV) $(DEMO_VENV) $(PROTO_VENV) $(FUZZ_VENV) $(AUDIT_VENV) $(RECORDING_VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(DEMO_VENV) $(PROTO_VENV) $(FUZZ_VENV) $(AUDIT_VENV) $(SUPPLY_VENV) $(RECORDING_VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

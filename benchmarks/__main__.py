@@ -139,6 +139,28 @@ _benchmark(
     is_test=True,
 )
 _benchmark(
+    "faults",
+    "Break clouds, links, edges, disk and clock at random, and see whether a verdict changes. Exit code 1 then.",
+    bundle_option,
+    data_options,
+    option("--minutes", type=click.FloatRange(min=0.1), default=30.0, help="How long things break."),
+    option("--seed", type=int, default=1, help="Of what breaks, when and for how long."),
+    option("--samples", type=COUNT, default=2000, help="Pictures that each round classifies."),
+    module="faults.measure",
+    is_test=True,
+)
+_benchmark(
+    "fairness",
+    "What an honest edge feels of hostile ones that send as much as they can.",
+    bundle_option,
+    data_options,
+    option("--identities", type=COUNT, default=20, help="Hostile edges, each with a token of its own."),
+    option("--streams", type=COUNT, default=20, help="That they have open, all together."),
+    option("--rounds", type=COUNT, default=5, help="With and without them, in turns."),
+    option("--samples", type=COUNT, default=300, help="That the honest edge classifies in a round."),
+    option("--rate", type=click.FloatRange(min=0.1), default=20.0, help="Of the honest edge, samples a second."),
+)
+_benchmark(
     "event-simulation",
     "Simulated events beside the two real recordings whose picture is known.",
     option("--data", type=PATH, required=True, help="Holds events/samples and the data sets."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import grpc
@@ -44,12 +44,15 @@ class ByteStream:
         address: the server's HOST:PORT.
         method: /SERVICE/NAME.
         options: of gRPC, beside ours.
+        metadata: sent with the stream.
     """
 
-    def __init__(self, address: str, method: str, *options: tuple[str, int]) -> None:
+    def __init__(
+        self, address: str, method: str, *options: tuple[str, int], metadata: Sequence[tuple[str, str]] = ()
+    ) -> None:
         self._channel = grpc.aio.insecure_channel(address, options=(*OPTIONS, *options))
         stream: Any = self._channel.stream_stream(method)
-        self._call = stream(wait_for_ready=True)
+        self._call = stream(wait_for_ready=True, metadata=metadata)
 
     async def send(self, message: bytes) -> None:
         """Send a message that has no answer."""

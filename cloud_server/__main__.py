@@ -29,6 +29,7 @@ from shared.metrics_page import PageSecurity
 @version_option
 @option("--bundle", "bundles", multiple=True, help="Folder of a bundle to serve; give it again for more.")
 @option("--bundles-dir", type=existing_path, help="Folder whose every subfolder with a bundle is served.")
+@option("--trust", type=existing_path, multiple=True, metavar="KEY", help="Refuse bundles that no such key signed.")
 @option("--listen", type=HostPort(), default="127.0.0.1:50051", help="Where edges connect; port 0 takes a free one.")
 @option("--metrics", type=HostPort(), default="127.0.0.1:9464", help="Where Prometheus reads; port 0 takes a free one.")
 @option("--metrics-tls-cert", type=existing_path, metavar="FILE", help="Certificate of the metrics page, PEM.")

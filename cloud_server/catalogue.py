@@ -21,7 +21,7 @@ def read_bundles(config: CloudConfig) -> list[Bundle]:
 
     Raises:
         ConfigError: there is no bundle, one is there twice, or one has no such execution.
-        BundleError: a bundle cannot be read.
+        BundleError: a bundle cannot be read, or is not signed by a key of --trust.
     """
     paths = list(config.bundles)
     if config.bundles_dir is not None:
@@ -30,7 +30,7 @@ def read_bundles(config: CloudConfig) -> list[Bundle]:
         raise ConfigError(f"no bundle to serve: {config.bundles_dir} has no subfolder with a {MANIFEST}")
     found: dict[bytes, Bundle] = {}
     for path in paths:
-        bundle = Bundle.open(path)
+        bundle = Bundle.open(path, trust=config.trust)
         twin = found.setdefault(bundle.fingerprint, bundle)
         if twin is not bundle:
             raise ConfigError(f"the same bundle is to be served more than once: {twin.path}, {path}")

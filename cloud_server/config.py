@@ -24,6 +24,7 @@ class CloudConfig:
     Attributes:
         bundles: folders of the bundles to serve.
         bundles_dir: every bundle in a subfolder of this folder is served. At SIGHUP it and `bundles` are read again.
+        trust: files with public keys, of which one must have signed each bundle; read again at SIGHUP. None: all do.
         listen, metrics: (host, port); port 0 takes a free port.
         metrics_security: who may read the metrics, and whether the page is encrypted.
         health: (host, port) that answers health checks without TLS, and nothing else; None for no such port.
@@ -56,6 +57,7 @@ class CloudConfig:
 
     bundles: tuple[Path, ...] = ()
     bundles_dir: Path | None = None
+    trust: tuple[Path, ...] = ()
     listen: tuple[str, int] = ("127.0.0.1", 50051)
     metrics: tuple[str, int] = ("127.0.0.1", 9464)
     metrics_security: PageSecurity = OPEN_PAGE

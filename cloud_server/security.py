@@ -162,9 +162,13 @@ class Certificates:
 
 
 class TokenGate:
-    """Admits streams with one of the tokens in a file. After the file has changed it is read again."""
+    """Admits streams with one of the tokens in a file. After the file has changed it is read again.
+
+    `version` counts how often that was.
+    """
 
     def __init__(self, path: Path) -> None:
+        self.version = 0
         self._path = path
         self._states = file_states((path,))
         self._expected = self._read()
@@ -174,14 +178,15 @@ class TokenGate:
 
         It compares with every token, each in constant time.
         """
-        self._read_if_changed()
+        self.read_if_changed()
         values = [value for key, value in metadata or () if key == AUTHORIZATION]
         sent = values[0] if len(values) == 1 else b""
         raw = sent.encode("utf-8", "replace") if isinstance(sent, str) else sent
         matches = [name for expected, name in self._expected if hmac.compare_digest(raw, expected)]
         return matches[0] if matches else None
 
-    def _read_if_changed(self) -> None:
+    def read_if_changed(self) -> None:
+        """Read the file if it has changed. A damaged one leaves the old tokens in use."""
         now = file_states((self._path,))
         if now is None or now == self._states:
             return
@@ -191,6 +196,7 @@ class TokenGate:
             log.warning("the old tokens stay in use: %s", error)
             return
         self._states = now
+        self.version += 1
         log.info("%d tokens from %s are in use from now on", len(self._expected), self._path)
 
     def _read(self) -> list[tuple[bytes, str]]:

@@ -77,7 +77,7 @@ async def serve(config: CloudConfig, child: ChildProcess | None = None) -> None:
     server = _make_server(config, manager.longest_message, servicer, health)
     stop_signals = _signals(signal.SIGTERM) if child else _signals(signal.SIGTERM, signal.SIGINT)
     reload_signals = _signals(signal.SIGHUP)
-    background = [asyncio.create_task(_sample_gauges(metrics, manager))]
+    background = [asyncio.create_task(_sample_gauges(metrics, manager)), asyncio.create_task(_look_after(servicer))]
     try:
         if child is not None and not child.early:
             await _unless_stopped(stop_signals, manager.load_all())
@@ -135,6 +135,13 @@ async def _sample_gauges(metrics: Metrics, manager: BundleManager) -> None:
         metrics.set("neucodex_cloud_tasks", len(asyncio.all_tasks()))
         for loaded in manager.bundles:
             metrics.set("neucodex_cloud_queue_length", loaded.scheduler.waiting, bundle=loaded.name)
+
+
+async def _look_after(servicer: CoInferenceServicer) -> None:
+    """End streams whose token was taken back, within a second or so. Runs until it is cancelled."""
+    while True:
+        await asyncio.sleep(SAMPLE_INTERVAL_S)
+        servicer.end_revoked()
 
 
 class _Stopped(Exception):

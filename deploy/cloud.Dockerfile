@@ -1,13 +1,13 @@
 # The cloud: decoder, tail, scheduler. `docker build -f deploy/cloud.Dockerfile .` in the top folder.
 #
 # As it is for a CPU: onnxruntime, no PyTorch.
-# CUDA: --build-arg EXTRA=cloud-torch --build-arg TORCH=torch==2.13.0; PyPI's PyTorch brings CUDA, TORCH_INDEX names
+# CUDA: --build-arg EXTRA="cloud-torch signed" --build-arg TORCH=torch==2.13.0; PyPI's PyTorch brings CUDA, TORCH_INDEX names
 #       another index, and the NVIDIA container runtime brings the driver. Or a base image that brings its own PyTorch:
-#       --build-arg BASE=... --build-arg EXTRA=cloud-torch --build-arg VENV_FLAGS=--system-site-packages
+#       --build-arg BASE=... --build-arg EXTRA="cloud-torch signed" --build-arg VENV_FLAGS=--system-site-packages
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
-ARG EXTRA=cloud
+ARG EXTRA="cloud signed"
 ARG TORCH=
 ARG TORCH_INDEX=
 ARG VENV_FLAGS=
@@ -18,8 +18,14 @@ RUN python3 -m venv ${VENV_FLAGS} /opt/neucodex \
     && if [ -n "${TORCH}" ]; then \
         /opt/neucodex/bin/python -m pip install --no-cache-dir ${TORCH_INDEX:+--index-url "${TORCH_INDEX}"} "${TORCH}"; fi
 COPY pyproject.toml constraints.txt deploy/requirements.py deploy/slim.py ./
-RUN python3 requirements.py pyproject.toml ${EXTRA} > requirements.txt \
-    && /opt/neucodex/bin/python -m pip install --no-cache-dir -c "${CONSTRAINTS}" -r requirements.txt \
+COPY deploy/requirements requirements
+# With hashes where a file of them is named as these extras are; else by version alone.
+RUN set -- ${EXTRA} && hashed="requirements/$(IFS=-; echo "$*").txt" \
+    && if [ -f "${hashed}" ] && [ "${CONSTRAINTS}" = constraints.txt ]; then \
+        /opt/neucodex/bin/python -m pip install --no-cache-dir --require-hashes -r "${hashed}"; \
+    else \
+        python3 requirements.py pyproject.toml ${EXTRA} > requirements.txt \
+        && /opt/neucodex/bin/python -m pip install --no-cache-dir -c "${CONSTRAINTS}" -r requirements.txt; fi \
     && /opt/neucodex/bin/python -m pip uninstall --yes setuptools pip \
     && python3 slim.py /opt/neucodex
 COPY protos /app/protos

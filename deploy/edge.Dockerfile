@@ -2,22 +2,28 @@
 # `docker build -f deploy/edge.Dockerfile .` in the top folder.
 #
 # EXTRA names the extras of pyproject.toml: by default all that an edge may need. `video` (OpenCV) is by far the largest;
-# without it: --build-arg EXTRA="edge watch events mqtt"
+# without it: --build-arg EXTRA="edge watch events mqtt signed"
 #
 # Jetson, with the PyTorch of its base image (JetPack 6 has Python 3.10, older than the pins are for):
-#       --build-arg BASE=... --build-arg EXTRA="edge-torch watch video mqtt" --build-arg VENV_FLAGS=--system-site-packages
+#       --build-arg BASE=... --build-arg EXTRA="edge-torch watch video mqtt signed" --build-arg VENV_FLAGS=--system-site-packages
 #       --build-arg CONSTRAINTS=/dev/null
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
-ARG EXTRA="edge watch video events mqtt"
+ARG EXTRA="edge watch video events mqtt signed"
 ARG VENV_FLAGS=
 ARG CONSTRAINTS=constraints.txt
 WORKDIR /build
 RUN python3 -m venv ${VENV_FLAGS} /opt/neucodex && mkdir /verdicts
 COPY pyproject.toml constraints.txt deploy/requirements.py deploy/slim.py ./
-RUN python3 requirements.py pyproject.toml ${EXTRA} > requirements.txt \
-    && /opt/neucodex/bin/python -m pip install --no-cache-dir -c "${CONSTRAINTS}" -r requirements.txt \
+COPY deploy/requirements requirements
+# With hashes where a file of them is named as these extras are; else by version alone.
+RUN set -- ${EXTRA} && hashed="requirements/$(IFS=-; echo "$*").txt" \
+    && if [ -f "${hashed}" ] && [ "${CONSTRAINTS}" = constraints.txt ]; then \
+        /opt/neucodex/bin/python -m pip install --no-cache-dir --require-hashes -r "${hashed}"; \
+    else \
+        python3 requirements.py pyproject.toml ${EXTRA} > requirements.txt \
+        && /opt/neucodex/bin/python -m pip install --no-cache-dir -c "${CONSTRAINTS}" -r requirements.txt; fi \
     && /opt/neucodex/bin/python -m pip uninstall --yes setuptools pip \
     && python3 slim.py /opt/neucodex
 COPY protos /app/protos

@@ -53,7 +53,7 @@ class Edge:
     @takes(EdgeArguments)
     def __init__(self, arguments: EdgeArguments) -> None:
         self._config = arguments.config
-        self._bundle = Bundle.open(self._config.bundle, self._config.execution)
+        self._bundle = Bundle.open(self._config.bundle, self._config.execution, self._config.trust)
         self._converter = converter(
             self._bundle.manifest, arguments.binning, arguments.max_pixels, arguments.most_bytes
         )

@@ -243,6 +243,9 @@ class EdgeOptions:
     execution: Annotated[
         Execution | None, Flag("--execution", "How the network runs; the bundle's default if not given.")
     ] = None
+    trust: Annotated[
+        tuple[Path, ...], Flag("--trust", "Refuse a bundle that no such key signed; may be repeated.", metavar="KEY")
+    ] = ()
     runtime: Annotated[Runtime, Flag("--runtime", "What runs the head; see docs/edge.md.")] = "auto"
     threads: Annotated[int, Flag("--threads", "Threads of the head's operations.", metavar="N")] = 1
     connect_deadline_s: Annotated[float, Flag("--deadline", "For the connection to the cloud.", metavar="SECONDS")] = (

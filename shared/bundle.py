@@ -37,6 +37,7 @@ from shared.manifest import (
     file_name,
 )
 from shared.manifest_file import read_manifest, write_manifest
+from shared.signatures import SIGNATURES, check_signed
 
 MANIFEST = "manifest.json"
 MANIFEST_LIMIT = 1 << 24
@@ -65,16 +66,18 @@ class Bundle:
     execution: Execution
 
     @classmethod
-    def open(cls, path: Path, execution: Execution | None = None) -> Bundle:
+    def open(cls, path: Path, execution: Execution | None = None, trust: Sequence[Path] = ()) -> Bundle:
         """Read and check the manifest of the bundle in folder `path`.
 
         Args:
             path: of the folder.
             execution: the one to run; None for the bundle's default.
+            trust: files with public keys, of which one must have signed the bundle; none: anybody's will do.
 
         Raises:
-            BundleError: there is no bundle, it is damaged, or another version of this program wrote it.
-            ConfigError: it has no such execution.
+            BundleError: there is no bundle, it is damaged, another version of this program wrote it, or it is not
+                signed by a key that is trusted.
+            ConfigError: it has no such execution, or a key cannot be read.
         """
         try:
             _check_file(path / MANIFEST)
@@ -87,8 +90,11 @@ class Bundle:
             ) from None
         if len(raw) > MANIFEST_LIMIT:
             raise BundleError(f"bundle {path}: {MANIFEST} is longer than {MANIFEST_LIMIT} bytes; copy the folder again")
+        fingerprint = hashlib.sha256(raw).digest()
+        if trust:  # before anything is made of the contents
+            check_signed(path, fingerprint, trust)
         manifest, files = read_manifest(raw, f"bundle {path}: {MANIFEST}")
-        bundle = cls(path, manifest, hashlib.sha256(raw).digest(), files, manifest.default_execution)
+        bundle = cls(path, manifest, fingerprint, files, manifest.default_execution)
         return bundle if execution is None else bundle.run_as(execution)
 
     def run_as(self, execution: Execution) -> Bundle:
@@ -133,6 +139,15 @@ class Bundle:
     def has(self, part: BundlePart) -> bool:
         """Whether the manifest names that part."""
         return part in self.files
+
+    def check_files(self) -> None:
+        """Make sure that every file is there, and the one that the manifest names.
+
+        Raises:
+            BundleError: one is not.
+        """
+        for part in self.files:
+            self._read(part)
 
     def codec_arrays(self) -> Weights | None:
         """The tables of the spike codec by name, or None for a bundle without; `CodecTables` checks them.
@@ -228,6 +243,7 @@ def write_bundle(
         (path / LICENCE_FILE).write_text(as_text(licences))
     else:
         (path / LICENCE_FILE).unlink(missing_ok=True)
+    (path / SIGNATURES).unlink(missing_ok=True)  # of what was there before
     files: dict[BundlePart, StoredFile] = {}
     halves: tuple[tuple[Half, Weights], ...] = (("head", head), ("tail", tail))
     for half, weights in halves:
@@ -301,6 +317,7 @@ def write_parts(bundle: Bundle, manifest: Manifest, parts: Mapping[Extra, bytes 
         (bundle.path / f"{name}.partial").write_bytes(content)
     for name in contents:
         (bundle.path / f"{name}.partial").replace(bundle.path / name)
+    (bundle.path / SIGNATURES).unlink(missing_ok=True)  # of what it was before
     for name in {stored.name for stored in bundle.files.values()} - {stored.name for stored in files.values()}:
         (bundle.path / name).unlink(missing_ok=True)
     return Bundle.open(bundle.path, bundle.execution)

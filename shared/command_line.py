@@ -14,7 +14,7 @@ import click
 from shared.errors import ConfigError, NeucodexError
 from shared.execution import EXECUTIONS
 from shared.known_variables import unknown_variables
-from shared.logs import LOGGED
+from shared.logs import LOGGED, let_standard_error_fail
 from shared.plain_text import plain
 from shared.version import VERSION
 
@@ -139,8 +139,7 @@ def run(command: click.Command) -> None:
     """
     for name in MULTIPROCESS:
         os.environ.pop(name, None)
-    if sys.stderr is None:  # it was closed: what belongs there must not go elsewhere
-        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115  until the process ends
+    let_standard_error_fail()
     try:
         code = command.main(standalone_mode=False)
     except click.exceptions.Abort:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
+import io
 import json
 import logging
 import os
@@ -85,6 +87,30 @@ def configure_logs(log_format: LogFormat, log_level: str) -> None:
     logging.basicConfig(handlers=[handler], level=log_level.upper(), force=True)
 
 
+class _Unfailing(io.TextIOWrapper):
+    """Standard error whose lines are lost where they cannot be written."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            return super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            super().flush()
+
+
+def let_standard_error_fail() -> None:
+    """From now on a log on a full disk, or one that nobody reads, costs its lines and nothing else: no run and no exit
+    code.
+    """
+    real = sys.__stderr__
+    if sys.stderr is None:  # it was closed: what belongs there must not go elsewhere
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115  until the process ends
+    elif real is not None and sys.stderr is real:
+        sys.stderr = _Unfailing(real.buffer, encoding=real.encoding, errors="backslashreplace", line_buffering=True)
+
+
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     log.critical("ended by an error that nobody caught", exc_info=(kind, error, trace))
 
@@ -115,7 +141,9 @@ def _convert_standard_error(handler: logging.Handler) -> IO[str]:
                     # In one piece: log records come from other threads. They share the handler's lock.
                     handler.acquire()
                     try:
-                        out.write((text if _is_object(text) else handler.format(_record(text))) + "\n")
+                        # A full disk costs lines. If this thread ended, the pipe would fill and its writers wait.
+                        with contextlib.suppress(OSError):
+                            out.write((text if _is_object(text) else handler.format(_record(text))) + "\n")
                     finally:
                         handler.release()
 

@@ -50,7 +50,7 @@ REFUSAL_REASONS = (
     *("too_many", "share", "peer_cap", "penalty", "warming_up", "draining"),
 )
 
-END_REASONS = ("protocol", "idle", "failed")
+END_REASONS = ("protocol", "idle", "failed", "revoked")
 
 BUILD_INFO = Metric(
     "neucodex_build_info",
@@ -183,7 +183,7 @@ CLOUD_METRICS = (
         "neucodex_cloud_ended_streams_total",
         "counter",
         "Open streams that the cloud ended: for bytes that are no message, for having no sample while streams were "
-        "scarce, or for a failure of its own.",
+        "scarce, for a token that was taken back, or for a failure of its own.",
         {"reason": END_REASONS},
     ),
     Metric(

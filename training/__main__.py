@@ -25,6 +25,7 @@ from training.commands.executions import equip, executions
 from training.commands.graphs import RUNTIMES, GraphRuntime, add_graphs, held_out_samples
 from training.commands.import_weights import import_weights
 from training.commands.new import new
+from training.commands.sign import make_key, sign
 from training.commands.teacher import teacher
 from training.data import TrainingData, load_data
 from training.datasets.folder import test_pictures
@@ -122,6 +123,8 @@ main_group.add_command(teacher)
 main_group.add_command(codec.codec)
 main_group.add_command(local_exit.local_exit)
 main_group.add_command(executions)
+main_group.add_command(make_key)
+main_group.add_command(sign)
 
 
 def _train(job: Job, kinds: tuple[StageKind, ...]) -> None:

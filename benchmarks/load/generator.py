@@ -42,11 +42,12 @@ class Generator:
         self._samples = samples
         self._streams: list[EdgeStream] = []
 
-    async def open(self, address: str, streams: int) -> float:
-        """Open streams; returns the seconds it took."""
+    async def open(self, address: str, streams: int, tokens: Sequence[str] = ()) -> float:
+        """Open streams, each with one of the tokens in turn; returns the seconds it took."""
         began = time.monotonic()
+        turns = itertools.cycle(tokens or (None,))
         for first in range(0, streams, CONNECTING):
-            fresh = [EdgeStream(address, self._samples) for _ in range(min(CONNECTING, streams - first))]
+            fresh = [EdgeStream(address, self._samples, next(turns)) for _ in range(min(CONNECTING, streams - first))]
             self._streams += fresh
             await asyncio.wait_for(_all(stream.open() for stream in fresh), ANSWER_S)
         return time.monotonic() - began

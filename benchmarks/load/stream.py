@@ -14,6 +14,7 @@ from benchmarks.load.samples import LoadSamples
 from benchmarks.load.statistics import Load
 from protos import co_inference_pb2 as pb
 from shared.errors import CloudUnavailable
+from shared.security import AUTHORIZATION, bearer
 
 METHOD = "/neucodex.v1.CoInference/Infer"
 
@@ -24,8 +25,9 @@ OWN_CONNECTION = ("grpc.use_local_subchannel_pool", 1)
 class EdgeStream(ByteStream):
     """One edge's connection and stream; one sample at a time."""
 
-    def __init__(self, address: str, samples: LoadSamples) -> None:
-        super().__init__(address, METHOD, OWN_CONNECTION)
+    def __init__(self, address: str, samples: LoadSamples, token: str | None = None) -> None:
+        metadata = [(AUTHORIZATION, bearer(token))] if token else []
+        super().__init__(address, METHOD, OWN_CONNECTION, metadata=metadata)
         self._samples = samples
 
     async def open(self) -> None:

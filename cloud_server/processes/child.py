@@ -14,7 +14,7 @@ import click
 
 from cloud_server.config import CloudConfig
 from shared.errors import NeucodexError
-from shared.logs import LOGGED, LogFormat, configure_logs
+from shared.logs import LOGGED, LogFormat, configure_logs, let_standard_error_fail
 from shared.plain_text import plain
 
 GO = "go"
@@ -70,6 +70,7 @@ def run_child(child: Child) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; only the parent handles it
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, child.cores)
+    let_standard_error_fail()
     configure_logs(*child.logs)
     from cloud_server.server import serve  # noqa: PLC0415  torch reads the cores when it is imported
 

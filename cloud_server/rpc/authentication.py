@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -12,6 +13,9 @@ from cloud_server.rpc.identity import Identity, address_of, identify
 from cloud_server.rpc.penalties import Penalties
 from cloud_server.rpc.stream_status import UNKNOWN_TOKEN, StreamRefused
 from cloud_server.security import TokenGate
+
+Metadata = Sequence[tuple[str, str | bytes]]
+"""What a stream's edge sent before its first message."""
 
 
 class Authentication:
@@ -24,6 +28,7 @@ class Authentication:
     def __init__(self, tokens: TokenGate | None) -> None:
         self._tokens = tokens
         self._penalties = Penalties()
+        self._version = 0
 
     async def identify(self, context: grpc.aio.ServicerContext[Any, Any]) -> Identity:
         """The identity of a stream.
@@ -46,3 +51,15 @@ class Authentication:
         finally:
             self._penalties.end(address)
         raise StreamRefused("unauthenticated", UNKNOWN_TOKEN)
+
+    def is_known(self, metadata: Metadata) -> bool:
+        """Whether a stream with these metadata would be let in now."""
+        return self._tokens is None or self._tokens.name_of(metadata) is not None
+
+    def has_changed(self) -> bool:
+        """Whether the tokens are others than when this was last asked."""
+        if self._tokens is None:
+            return False
+        self._tokens.read_if_changed()
+        before, self._version = self._version, self._tokens.version
+        return before != self._version

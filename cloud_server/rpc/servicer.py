@@ -28,6 +28,7 @@ from cloud_server.rpc.stream_status import (
     DRAINING,
     IDLE,
     RETIRED,
+    UNKNOWN_TOKEN,
     WARMING_UP,
     StreamRefused,
     StreamStatus,
@@ -134,6 +135,13 @@ class CoInferenceServicer:
             return False
         return True
 
+    def end_revoked(self) -> None:
+        """End the streams whose token is no longer in the file. To be called now and then."""
+        if self._authentication.has_changed():
+            for stream in list(self._streams.values()):
+                if not self._authentication.is_known(stream.metadata):
+                    self._end(stream, "revoked", UNKNOWN_TOKEN)
+
     def close(self) -> None:
         """Stop the idle timer and the guard."""
         self.guard.stop()
@@ -195,11 +203,16 @@ class CoInferenceServicer:
         context: Context,
         identity: Identity,
     ) -> tuple[int, SendQueue]:
-        """Create the session and start the reader. Returns the session's key, and the queue to write from.
+        """Create the session and start the reader. Raises `StreamRefused`.
+
+        Returns the session's key, and the queue to write from.
 
         The writer refers to nothing else, so that an edge that does not read keeps no retired bundle in memory.
         """
         assert self._engine is not None
+        metadata = tuple(context.invocation_metadata() or ())
+        if not self._authentication.is_known(metadata):  # it may have been taken back while Open was awaited
+            raise StreamRefused("unauthenticated", UNKNOWN_TOKEN)
         send_queue = SendQueue(self._config.max_outgoing)
         peer = context.peer()
         session = StreamSession(
@@ -214,7 +227,7 @@ class CoInferenceServicer:
             on_limited=partial(self._audit.limited, peer, identity),
             clock=time.monotonic,
         )
-        stream = Stream(peer, identity, session, send_queue, partial(self._forget, session.key))
+        stream = Stream(peer, identity, metadata, session, send_queue, partial(self._forget, session.key))
         stream.reader = asyncio.create_task(self._read(stream, requests))
         self._streams[session.key] = stream
         self._empty.clear()

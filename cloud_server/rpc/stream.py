@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from cloud_server.rpc.authentication import Metadata
 from cloud_server.rpc.identity import Identity
 from cloud_server.rpc.send_queue import SendQueue
 from cloud_server.rpc.session import StreamSession
@@ -18,6 +19,7 @@ class Stream:
 
     Attributes:
         peer, identity: where it comes from, and whose it is.
+        metadata: what its edge sent first, its token among them.
         session: what its messages do.
         send_queue: its answers.
         forget: removes it from the servicer.
@@ -29,6 +31,7 @@ class Stream:
 
     peer: str
     identity: Identity
+    metadata: Metadata
     session: StreamSession
     send_queue: SendQueue
     forget: Callable[[], None]

@@ -328,6 +328,37 @@ FAILS = Question(
     ),
 )
 
+HOSTILE = Question(
+    "Who takes more than a share, or should not be here?",
+    (
+        Panel(
+            "Edges at their share",
+            "Times that an edge got no more streams, slots or places in the queue. The clouds' logs name it.",
+            "cps",
+            {"{{limit}}, by {{by}}": per_second("neucodex_cloud_limited_total", "limit, by", INSTANCE)},
+        ),
+        Panel(
+            "Streams ended",
+            "By the clouds, by reason: no message (protocol), idle while streams were scarce, a token that was taken "
+            "back, a failure of the cloud's own.",
+            "cps",
+            {"{{reason}}": per_second("neucodex_cloud_ended_streams_total", "reason", INSTANCE)},
+        ),
+        Panel(
+            "Connections ended before a stream",
+            "For the bytes that they sent, or for being too many for long.",
+            "cps",
+            {"{{reason}}": per_second("neucodex_cloud_ended_connections_total", "reason", INSTANCE)},
+        ),
+        Panel(
+            "Streams opened",
+            "Each has a line in the log of its cloud. Far more than edges that come and go is somebody trying.",
+            "cps",
+            {"all clouds": per_second("neucodex_cloud_connected_total", where=INSTANCE)},
+        ),
+    ),
+)
+
 ENERGY = Question(
     "What energy does a sample cost the edge?",
     (
@@ -361,4 +392,4 @@ ENERGY = Question(
     ),
 )
 
-QUESTIONS = (UP, TIME, EXIT, DRIFT, BYTES, LOAD, FAILS, ENERGY)
+QUESTIONS = (UP, TIME, EXIT, DRIFT, BYTES, LOAD, FAILS, HOSTILE, ENERGY)

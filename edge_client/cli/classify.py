@@ -55,7 +55,7 @@ async def run_classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputC
     Raises:
         NeucodexError: the run could not start, or could not go on; what was done until then has been reported.
     """
-    bundle = Bundle.open(config.bundle, config.execution)
+    bundle = Bundle.open(config.bundle, config.execution, config.trust)
     policy = config.exit_policy(bundle.settings.exit_policy)
     with contextlib.ExitStack() as opened:
         results = opened.enter_context(_results(config, inputs, outputs, bundle))

@@ -32,6 +32,7 @@ from shared.plain_text import plain
     "--bundle", type=existing_path, metavar="DIR", help="See whether the cloud serves it, and how fast the head is."
 )
 @execution_option
+@option("--trust", type=existing_path, multiple=True, metavar="KEY", help="See whether such a key signed the bundle.")
 @flags_of(LinkSecurity)
 @option("--deadline", type=float, default=5.0, metavar="SECONDS", help="For each check.")
 @option("--threads", type=int, default=1, metavar="N", help="Threads of the head's operations.")
@@ -41,6 +42,7 @@ def doctor(
     cloud: tuple[tuple[str, int], ...],
     bundle: Path | None,
     execution: Execution | None,
+    trust: tuple[Path, ...],
     deadline: float,
     threads: int,
     as_json: bool,
@@ -63,7 +65,8 @@ def doctor(
     from edge_client.doctor import Asked, Finding, examine, lines  # noqa: PLC0415
     from shared.bundle import Bundle  # noqa: PLC0415
 
-    asked = Asked(cloud, None if bundle is None else Bundle.open(bundle, execution), security, deadline, threads)
+    opened = None if bundle is None else Bundle.open(bundle, execution, trust)
+    asked = Asked(cloud, opened, security, deadline, threads)
 
     async def run() -> list[Finding]:
         findings = []

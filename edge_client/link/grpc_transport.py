@@ -26,8 +26,11 @@ from shared.messages import EdgeMessage, Frame, Open, Ready, Rejection, Stop
 log = logging.getLogger(__name__)
 
 TICK_S = 0.1
-"""How often the edge looks for an answer that is due. It counts these, and no clock: while this process itself stands
-still, the cloud is not silent."""
+"""How often the edge looks for an answer that is due."""
+
+LONGEST_TICKS = 2
+"""A tick that took longer counts for so many at most: on a busy machine each takes its time, and the silence is real,
+but while this process itself stands still, the cloud is not silent."""
 
 PROBE_S = 5.0
 """After this silence while an answer is due, the edge sends a message that the cloud ignores. Sent bytes must be
@@ -212,18 +215,19 @@ class GrpcTransport:
     async def _watch(self, patience: AnswerPatience | None) -> None:
         """Count how long answers are due and none comes. Between two samples nothing is due, and nothing counted."""
         silent_s = probed_s = 0.0
+        loop = asyncio.get_running_loop()
         while True:
             if not any(sample.unanswered > 0 for sample in self._samples.values()):
                 self._owed.clear()
                 await self._owed.wait()
-            before = self._answers
+            before, began = self._answers, loop.time()
             await asyncio.sleep(self._tick_s)
             if self._answers != before:
                 if patience is not None:
                     patience.answered(silent_s)
                 silent_s = probed_s = 0.0
                 continue
-            silent_s += self._tick_s
+            silent_s += min(loop.time() - began, LONGEST_TICKS * self._tick_s)
             if patience is not None and silent_s >= patience.seconds:
                 patience.left()
                 self._lose(silent(self._call.address, silent_s))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.fairness import measure
 from shared.bundle import Bundle
 from shared.messages import Rejection, RejectionCode, StepResult
 from tests.support.known import assert_close
@@ -130,3 +131,15 @@ async def test_bytes_that_are_no_message_leave_a_line(cloud: CloudProcess, bundl
     (line,) = lines(cloud, "ended")
     assert (line["identity"], line["identified_by"], line["reason"]) == ("greedy", "token", "protocol")
     assert cloud.metric("neucodex_cloud_ended_streams_total", reason="protocol") == 1
+
+
+def test_twenty_hostile_edges_cost_an_honest_one_no_sample() -> None:
+    """The short form of `neucodex-bench fairness`: how much slower it gets is for that to say."""
+    digits = Path(__file__).resolve().parents[2] / "models" / "resnet18-digits"
+    found = measure(digits, "digits", None, identities=20, streams=40, rounds=1, samples=40, rate=100.0)
+    assert found.targets[-1].measured == 0, found.results
+    (attacked,) = found.results["attacked"]
+    assert (attacked["verdicts"], attacked["failed"]) == (40, 0)
+    (alone,) = found.results["idle"]
+    frames = "frames of all that the cloud answered a second"
+    assert attacked[frames] > alone[frames], "the others were answered meanwhile"

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from shared.bundle import Bundle
 from tests.support.edges import ROOT, run_edge
 from tests.support.processes import DEADLINE, CloudProcess, wait_for
@@ -94,3 +96,23 @@ def test_an_edge_that_ends_with_an_error(bundle: Bundle, tmp_path: Path) -> None
     lines = objects(run.err.splitlines())
     assert any(line["level"] == "ERROR" and "no cloud at 127.0.0.1:1" in line["message"] for line in lines)
     assert any(re.match(r"[IWE]\d{4} ", line["message"]) for line in lines), "gRPC's core was to speak"
+
+
+MUCH = """
+import os, sys
+from shared.logs import configure_logs, let_standard_error_fail
+
+let_standard_error_fail()
+configure_logs(sys.argv[1], "info")
+for _ in range(5000):
+    print("a line that takes its room in a pipe, which holds 64 KB", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_full_disk_takes_lines_and_nothing_else(log_format: str) -> None:
+    nothing_there = ("cloud_server", "--insecure", "--bundle", "/none", "--log-format", log_format)
+    for arguments, code in ((("-c", MUCH, log_format), 0), (("-m", *nothing_there), 3)):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run([sys.executable, *arguments], cwd=ROOT, stderr=full, check=False, timeout=DEADLINE)
+        assert done.returncode == code

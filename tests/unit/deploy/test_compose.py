@@ -128,7 +128,7 @@ def test_the_compose_file_and_the_image_name_the_same_extras() -> None:
 def test_cuda_is_built_for_gpus_alone() -> None:
     plain, gpu = (services(file)["cloud"]["build"]["args"] for file in ("docker-compose.yml", "docker-compose.gpu.yml"))
     assert not {"EXTRA", "TORCH", "TORCH_INDEX"} & plain.keys()
-    assert gpu["EXTRA"] == "cloud-torch"
+    assert gpu["EXTRA"] == "cloud-torch signed"
     assert gpu["TORCH"] == re.sub(r".*\nTORCH \?= (\S+)\n.*", r"${TORCH:-\1}", MAKEFILE, flags=re.DOTALL)
 
 

@@ -53,7 +53,7 @@ def test_a_panel_says_what_it_shows_in_which_unit(panel: dict[str, Any]) -> None
 
 def test_a_row_for_each_question_and_every_id_once() -> None:
     rows = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
-    assert len(rows) == 8
+    assert len(rows) == 9
     assert all(row.endswith("?") for row in rows)
     ids = [panel["id"] for panel in DASHBOARD["panels"]]
     assert len(set(ids)) == len(ids)
