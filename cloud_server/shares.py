@@ -14,6 +14,11 @@ TIMES_FREE = 8
 """The places that one may hold for each that is free. Larger leaves less idle, smaller leaves more to a newcomer."""
 
 
+def has_room(held: int, free: int) -> bool:
+    """Whether the holder of `held` places may take one more of the `free` ones."""
+    return held < TIMES_FREE * free
+
+
 class Shares:
     """Places and who holds them.
 
@@ -35,7 +40,7 @@ class Shares:
 
     def has_room(self, holder: Hashable) -> bool:
         """Whether `holder` may take one more place."""
-        return self.held(holder) < TIMES_FREE * (self.places - self.in_use)
+        return has_room(self.held(holder), self.places - self.in_use)
 
     def take(self, holder: Hashable) -> None:
         """Count one more place of `holder`. Does not ask whether there is room."""

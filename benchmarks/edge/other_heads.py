@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ class OtherHead:
         """Embed a picture; event frames are embedded when they are due."""
         with torch.inference_mode():
             state = tuple(membrane.contiguous() for membrane in self._network.initial_state(1))
-        return OtherRun(self._embedding.of(pixels), self._step, state)
+        return OtherRun(self._embedding.currents(pixels), self._step, state)
 
     def _embed(self, frame: NDArray[np.float32]) -> Tensor:
         with torch.inference_mode():
@@ -42,15 +42,15 @@ class OtherHead:
 class OtherRun:
     """One sample in an `OtherHead`."""
 
-    def __init__(self, current: Callable[[], Tensor], step: Callable[..., Any], state: Any) -> None:
-        self._current = current
+    def __init__(self, currents: Iterator[Tensor], step: Callable[..., Any], state: Any) -> None:
+        self._currents = currents
         self._step = step
         self._state = state
 
     def step(self) -> Spikes:
         """The spikes of the next timestep."""
         with torch.inference_mode():
-            spikes, self._state = self._step(self._current(), self._state)
+            spikes, self._state = self._step(next(self._currents), self._state)
             out: Spikes = spikes[0].numpy().astype(np.uint8)
         return out
 

@@ -271,7 +271,8 @@ class StreamSession:
         """Free the slot and drop the waiting frames. A batch with a frame of the sample may still run; see `Slots`."""
         if sample.row is None:
             return
-        self._engine.drop(self.loaded, sample.key)
+        if sample.received > len(sample.results):
+            self._engine.drop(self.loaded, sample.key)
         self.loaded.slots.free(sample.row)
         sample.row = None
         self._without_sample_since = self._clock()
