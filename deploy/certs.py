@@ -32,7 +32,7 @@ class Refusal(Exception):
     """What was asked would break something, or cannot be done; the text says what to do."""
 
 
-class Certificates:
+class CertificateFolder:
     """The folder with what clouds and edges need, and the authority's key beside it."""
 
     def __init__(self, folder: Path) -> None:
@@ -192,7 +192,7 @@ def main() -> None:
     what.add_argument("--revoke", metavar="NAME", help="take this edge's token out of tokens.txt")
     what.add_argument("--force", action="store_true", help="replace an authority that exists; its edges are locked out")
     asked = parser.parse_intermixed_args()
-    certificates, folder = Certificates(asked.folder), asked.folder
+    certificates, folder = CertificateFolder(asked.folder), asked.folder
     try:
         if asked.edge is not None:
             certificates.add_edge(asked.edge)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from benchmarks.edge.base import QUIET_CLOUD, Measurement, Setup
 from benchmarks.edge.pictures import write_pictures
 from benchmarks.links.process import LinkProcess
-from benchmarks.links.proxy import CUTS, Cut
+from benchmarks.links.proxy import CUTS, CutKind
 from benchmarks.processes import CloudProcess, EdgeProcess
 from benchmarks.record import Goal
 from edge_client.heads.local_exit import open_local_exit
@@ -38,7 +38,7 @@ class Trouble:
     """After so many samples the link is cut for `seconds`, or the cloud is killed (`how` None) and started again."""
 
     after: int
-    how: Cut | None
+    how: CutKind | None
     seconds: float = 0.0
 
 

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from benchmarks.links.proxy import Cut, Proxy
+from benchmarks.links.proxy import CutKind, DelayProxy
 from benchmarks.worker import WorkerProcess
 
 ANSWER_S = 30.0
 
 
 class LinkProcess:
-    """A `Proxy` to `address` (HOST:PORT), told what to do from here. A context manager: its end ends the process.
+    """A `DelayProxy` to `address` (HOST:PORT), told what to do from here. A context manager: its end ends the process.
 
     Args:
         address: where it leads.
@@ -26,7 +26,7 @@ class LinkProcess:
         self._worker = WorkerProcess(partial(_ProxyThread, address, delay_s))
         self.address = self._worker.call(_ProxyThread.start)
 
-    def cut(self, how: Cut) -> None:
+    def cut(self, how: CutKind) -> None:
         """Break the link until it is mended."""
         self._worker.call(_ProxyThread.cut, how)
 
@@ -46,7 +46,7 @@ class _ProxyThread:
 
     def __init__(self, address: str, delay_s: float) -> None:
         host, _, port = address.rpartition(":")
-        self._proxy = Proxy(host, int(port), delay_s)
+        self._proxy = DelayProxy(host, int(port), delay_s)
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
 
@@ -54,7 +54,7 @@ class _ProxyThread:
         address: str = asyncio.run_coroutine_threadsafe(self._proxy.start(), self._loop).result(ANSWER_S)
         return address
 
-    def cut(self, how: Cut) -> None:
+    def cut(self, how: CutKind) -> None:
         self._in_loop(lambda: self._proxy.cut(how))
 
     def mend(self) -> None:

@@ -10,11 +10,11 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Cut = Literal["closed", "stalled", "dropped"]
+CutKind = Literal["closed", "stalled", "dropped"]
 """closed: connections are reset, and new ones too. stalled: bytes wait, and go on when the link is mended. dropped:
 bytes vanish without a word, as on a path that is gone; when the link is mended the connections of before are reset."""
 
-CUTS: tuple[Cut, ...] = get_args(Cut)
+CUTS: tuple[CutKind, ...] = get_args(CutKind)
 
 CHUNK = 65536
 
@@ -28,7 +28,7 @@ class LinkBytes:
     refused: int = 0
 
 
-class Proxy:
+class DelayProxy:
     """Leads to `host:port`; each byte takes `delay_s` in either direction.
 
     What TCP itself sends (handshakes, acknowledgements) is not delayed: it ends here.
@@ -38,7 +38,7 @@ class Proxy:
         self.counted = LinkBytes()
         self._there = host, port
         self._delay_s = delay_s
-        self._cut: Cut | None = None
+        self._cut: CutKind | None = None
         self._mended = asyncio.Event()
         self._mended.set()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -50,7 +50,7 @@ class Proxy:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
-    def cut(self, how: Cut) -> None:
+    def cut(self, how: CutKind) -> None:
         """Break the link until it is mended."""
         self._cut = how
         self._mended.clear()

@@ -70,7 +70,7 @@ class EdgeStream:
         return message.WhichOneof("kind"), message
 
 
-class Window:
+class MeasuredSpan:
     """Counts what comes between `start` and `start + seconds` (monotonic), and this process's CPU time in between."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, start: float, seconds: float) -> None:

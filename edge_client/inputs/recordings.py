@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client.heads.base import InputArray
-from edge_client.inputs.base import Part
+from edge_client.inputs.base import FilePart
 from edge_client.inputs.cuts import Cut, cuts
 from edge_client.windows import Window
 from shared.binning import Binning
@@ -69,14 +69,14 @@ class RecordingReader:
         self._most_bytes = available_bytes() // MEMORY_SHARE if most_bytes is None else most_bytes
         self._overridden: set[Sensor] = set()
 
-    def parts(self, path: Path, *, torn: bool = True) -> Iterator[Part]:  # noqa: ARG002  of pictures
+    def parts(self, path: Path, *, torn: bool = True) -> Iterator[FilePart]:  # noqa: ARG002  of pictures
         """The samples of a recording, see `FileReader`; without a window it is one, named by its path.
 
         Raises:
             SourceError: it cannot be read, or does not fit.
         """
         if self._window is None:
-            yield Part(str(path), None, partial(self.read, path))
+            yield FilePart(str(path), None, partial(self.read, path))
             return
         recording = self._open(path)
         if not isinstance(recording, Recording):
@@ -84,7 +84,7 @@ class RecordingReader:
         sensor = self._sensor_of(recording, path)
         for number, cut in enumerate(cuts(recording.events, self._window)):
             bin_cut = partial(self._bin_named, path, cut, sensor)
-            yield Part(f"{path}#{number}", cut.start_us / 1e6, bin_cut)
+            yield FilePart(f"{path}#{number}", cut.start_us / 1e6, bin_cut)
 
     def read(self, path: Path) -> InputArray:
         """uint8 [T, 2, H, W] of a whole recording; an .npz file may also hold the frames themselves.

@@ -17,7 +17,7 @@ from edge_client.link.backoff import Backoff
 from edge_client.link.base import Transport
 from edge_client.link.errors import closed, not_there
 from edge_client.link.patience import AnswerPatience
-from edge_client.link.tries import OpenStream, Outcome, Tries
+from edge_client.link.tries import OpenResult, OpenStream, Tries
 from shared.command_line import Address, join_address
 from shared.deadline import within
 from shared.errors import CloudRefused, CloudUnavailable, NeucodexError
@@ -160,7 +160,7 @@ class CloudLink:
         finally:
             await tries.close()
 
-    async def _open_stream(self, target: Target, within_s: float, patience: AnswerPatience | None) -> Outcome:
+    async def _open_stream(self, target: Target, within_s: float, patience: AnswerPatience | None) -> OpenResult:
         """One try. Returns why it failed."""
         transport = self._connect(target, within_s)
         lost: asyncio.Future[NeucodexError] = asyncio.get_running_loop().create_future()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.datasets.event_clock import Clock
+from shared.datasets.event_clock import EventClock
 from shared.datasets.event_collector import Collector, Recording
 from shared.datasets.event_type import Sensor
 from shared.datasets.formats.disk import blocks, header_lines, opened, whole_events
@@ -81,7 +81,7 @@ def read_aedat(path: Path, most_bytes: int | None = None) -> Recording:
         kind = EVENTS_2 if _version(lines) == "2.0" else EVENTS_1
         chip = _chip(lines)
         count = whole_events(file, kind.itemsize, "of data ")
-        collector = Collector(Clock(TIME_BITS), most_bytes=most_bytes)
+        collector = Collector(EventClock(TIME_BITS), most_bytes=most_bytes)
         kept = 0
         for words in blocks(file, kind):
             address, t = words["address"].astype(np.int64), words["t"].astype(np.int64)

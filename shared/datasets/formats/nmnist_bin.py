@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.datasets.event_clock import Clock
+from shared.datasets.event_clock import EventClock
 from shared.datasets.event_collector import Collector, Recording
 from shared.datasets.formats.disk import blocks, opened, whole_events
 
@@ -25,7 +25,7 @@ def read_bin(path: Path, most_bytes: int | None = None) -> Recording:
         SourceError: the file is empty or its length is not a multiple of 5 bytes, or it is too large.
     """
     with opened(path) as file:
-        collector = Collector(Clock(TIME_BITS), whole_events(file, 5, ""), most_bytes)
+        collector = Collector(EventClock(TIME_BITS), whole_events(file, 5, ""), most_bytes)
         overflows = 0
         for fields in blocks(file, FIVE_BYTES):
             x, y, high, middle, low = fields.astype(np.int64).T

@@ -12,7 +12,7 @@ from benchmarks.edge.cuts import compare, plan
 from benchmarks.edge.lookahead import _goals
 from benchmarks.edge.overhead import _measurement
 from benchmarks.links.process import LinkProcess
-from benchmarks.links.proxy import CUTS, Proxy
+from benchmarks.links.proxy import CUTS, DelayProxy
 from edge_client.inference.verdict import Step, Verdict
 from tests.support.processes import wait_for
 
@@ -93,7 +93,7 @@ async def echo_server() -> asyncio.Server:
 
 async def test_a_proxy_delays_counts_and_is_cut_and_mended() -> None:
     server = await echo_server()
-    proxy = Proxy("127.0.0.1", server.sockets[0].getsockname()[1], delay_s=0.02)
+    proxy = DelayProxy("127.0.0.1", server.sockets[0].getsockname()[1], delay_s=0.02)
     host, _, port = (await proxy.start()).rpartition(":")
 
     async def ask(connection: Any, within_s: float = 5.0) -> bytes:
