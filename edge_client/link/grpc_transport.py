@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from edge_client.link.addresses import Target
@@ -65,11 +65,15 @@ class GrpcTransport:
     Args:
         call: not opened yet.
         probe_s: seconds of silence after which an edge that waits for an answer makes sure that the link lives.
+        sleep: waits for the next look at what is due.
     """
 
-    def __init__(self, call: Call, probe_s: float = PROBE_S) -> None:
+    def __init__(
+        self, call: Call, probe_s: float = PROBE_S, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
         self._call = call
         self._probe_s = probe_s
+        self._sleep = sleep
         self._tick_s = min(TICK_S, probe_s)
         self._samples: dict[int, GrpcSampleStream] = {}
         self._last_number = 0
@@ -217,7 +221,7 @@ class GrpcTransport:
                 self._owed.clear()
                 await self._owed.wait()
             before = self._answers
-            await asyncio.sleep(self._tick_s)
+            await self._sleep(self._tick_s)
             if self._answers != before:
                 if patience is not None:
                     patience.answered(silent_s)

@@ -19,7 +19,7 @@ from shared.bundle import Bundle
 from tests.support.bundles import make_bundle
 from tests.support.edges import ROOT
 from tests.support.known import SAMPLES, assert_close, known_confidences, known_frames
-from tests.support.processes import DEADLINE, CloudProcess, cloud_process, wait_for
+from tests.support.processes import DEADLINE, CloudProcess, cloud_process, until, wait_for
 from tests.support.raw_edge import RawEdge
 
 EDGES = 40
@@ -50,10 +50,6 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-async def until(condition, what: str) -> None:
-    await asyncio.to_thread(wait_for, condition, what)
 
 
 async def test_they_share_the_load_and_one_that_dies_is_replaced(cloud, folder, bundle, frames, expected):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -15,7 +14,7 @@ from shared.bundle import Bundle
 from shared.messages import Open
 from tests.support.bundles import make_bundle
 from tests.support.known import assert_close, known_confidences, known_frames
-from tests.support.processes import CloudProcess, cloud_process, wait_for
+from tests.support.processes import CloudProcess, cloud_process, until
 from tests.support.raw_edge import RawEdge
 
 
@@ -30,10 +29,6 @@ def folder(tmp_path: Path, bundle: Bundle) -> Path:
 def cloud(tmp_path: Path, folder: Path) -> Iterator[CloudProcess]:
     with cloud_process(tmp_path / "cloud", [], "--bundles-dir", str(folder)) as process:
         yield process
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    await asyncio.to_thread(wait_for, condition, what)
 
 
 async def hang_up(cloud: CloudProcess) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ from shared.messages import RejectionCode
 from tests.support.bundles import make_bundle
 from tests.support.edges import rename_classes
 from tests.support.envoy import CONFIG, PROGRAM, Envoy, envoy
-from tests.support.processes import CloudProcess, cloud_process, wait_for
+from tests.support.processes import CloudProcess, cloud_process, until
 
 pytestmark = pytest.mark.skipif(not PROGRAM.exists(), reason="no Envoy here: it comes with `make setup` on Linux")
 
@@ -100,10 +100,6 @@ class Fleet:
 
     def link_changed(self, connected: bool) -> None:
         self.streams += connected
-
-
-async def until(condition: Callable[[], bool], what: str, deadline: float = 60.0) -> None:
-    await asyncio.to_thread(wait_for, condition, what, deadline)
 
 
 def streams(*clouds: CloudProcess) -> list[int]:
