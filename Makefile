@@ -68,7 +68,7 @@ $(DEMO_VENV)/.installed: pyproject.toml constraints.txt
 	$(DEMO_VENV)/bin/python -m pip install --quiet --no-compile -c constraints.txt -e '.[edge,cloud]'
 	touch $@
 
-proto: $(PROTO_VENV)/.installed ## generate the protobuf and gRPC code anew
+proto: $(PROTO_VENV)/.installed ## generate the protobuf and gRPC code again
 	$(call PROTOC,.)
 
 proto-check: $(PROTO_VENV)/.installed ## fail if the generated code is not what protos/ gives
@@ -94,7 +94,7 @@ type: setup ## mypy, strict
 	$(BIN)/mypy
 	$(BIN)/mypy deploy/grafana/dashboard.py
 
-dashboard: setup ## write Grafana's dashboard anew from deploy/grafana/questions.py
+dashboard: setup ## write Grafana's dashboard from deploy/grafana/questions.py
 	$(BIN)/python deploy/grafana/dashboard.py > deploy/grafana/dashboards/neucodex.json
 
 # Unpacked, not installed: nothing runs and nothing outside build/ changes. The tests look in the PATH first.

@@ -1,4 +1,4 @@
-"""Divides a number of places, such as slots, among their holders: whatever one of them holds, some are left for others.
+"""Divides a number of places, such as slots, among their holders, so that no holder can take all of them.
 
 The rule is that of dynamic thresholds (Choudhury and Hahne, 1998): who holds n places gets one more while n is less
 than `TIMES_FREE` times the places that are free. A lone holder reaches 8/9 of all, two reach 8/17 each, and so on. So

@@ -45,8 +45,8 @@ class CertificateFolder:
         """A new authority, the cloud's certificate for `names` (DNS or IP), and the first edge."""
         if not force and (self.authority.exists() or self.authority_key.exists()):
             raise Refusal(
-                f"{self.authority} exists: a new authority locks out every edge that has a certificate of it. Add an "
-                "edge with EDGE=name, renew a certificate with RENEW=name, or say FORCE=1 to replace authority, keys "
+                f"{self.authority} exists: a new authority locks out every edge whose certificate the old one signed. "
+                "Add an edge with EDGE=name, renew a certificate with RENEW=name, or say FORCE=1 to replace authority, keys "
                 "and tokens"
             )
         self.folder.mkdir(parents=True, exist_ok=True)

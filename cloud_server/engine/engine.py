@@ -237,7 +237,7 @@ class Engine:
             result = runner.step(batch, began)
             result.stages += decoding
         except Exception:
-            # The runner handles every failure of a sample or a step. This one is a bug of ours; the thread goes on,
+            # The runner handles every failure of a sample or a step, so this is a bug in our code. The thread goes on,
             # because without it every stream would wait without end.
             log.exception("bundle %s: a batch of %d is lost", loaded.name, len(batch))
             result = runner.give_up(batch, began)

@@ -197,7 +197,7 @@ class Scheduler(Generic[T]):
 
 
 def _in_turn(queues: Iterable[Iterator[U]]) -> Iterator[U]:
-    """One item of each queue after the other, until all are empty."""
+    """Take one item of each queue in turn, until all are empty."""
     turns = deque(queues)
     while turns:
         queue = turns.popleft()

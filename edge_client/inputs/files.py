@@ -42,7 +42,7 @@ class FileReader(Protocol):
 
         Args:
             path: of the file.
-            torn: take one that lacks its last bytes, where what is there can be shown.
+            torn: accept a file that lacks its last bytes, if the rest can be decoded.
 
         Raises:
             SourceError: it cannot be read.

@@ -19,12 +19,12 @@ class GrabbedFrame(NamedTuple):
 
 
 class NewestFrame:
-    """Iterate it for frames; those that came while nobody asked are gone. Close it.
+    """Iterate over it for frames. It drops those that came while no frame was asked for. Close it.
 
     Args:
         capture: open; the thread alone uses it until `close` returns.
         first: the number of its first frame.
-        every: frames whose number is no multiple of it are left out.
+        every: N; only frames 0, N, 2N, ... are handed out.
 
     Attributes:
         number: of the next frame.

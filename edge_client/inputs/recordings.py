@@ -99,7 +99,7 @@ class RecordingReader:
         return self._bin_named(path, cut, self._sensor_of(recording, path))
 
     def bin(self, recording: Recording) -> InputArray:
-        """uint8 [T, 2, H, W] of a recording that is no file.
+        """uint8 [T, 2, H, W] of a recording that does not come from a file.
 
         Raises:
             SourceError: it holds no events, or they do not fit.

@@ -39,7 +39,7 @@ class VideoSource(Source):
         shape, fit: of the bundle's pictures, [C, H, W], and how a frame becomes one.
         skip, limit: as of other sources.
         reconnect: open it again when it is lost; True also waits for it at the start. None: a URL is opened again.
-        latest: leave out frames that came while nobody asked for one.
+        latest: skip frames that came while no frame was asked for.
         pauses: between two tries.
 
     Raises:
@@ -153,7 +153,7 @@ class VideoSource(Source):
             log.warning("%s: ended after frame %d of %d", self._name, self._frame, promised)
 
     def _lost(self) -> None:
-        """The camera or stream gives no more frames: let go of it, to be opened again.
+        """The camera or stream gives no more frames: release it, so that it can be opened again.
 
         Raises:
             SourceError: it is not to be opened again.

@@ -88,7 +88,7 @@ class GrpcTransport:
         self._answers = 0
         """How many have come."""
         self.close_reason: NeucodexError | None = None
-        """Why the stream is lost; None while it lives. It is never raised itself, only copies of it."""
+        """Why the stream is lost; None while it lives. Callers get copies, never the exception itself."""
         self._on_lost: Callable[[NeucodexError], None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -51,7 +51,7 @@ def _camera(streams: dict[int, dict[str, Any]]) -> tuple[int, Sensor]:
     if len(cameras) > 1:
         named = ", ".join(f"{number} ({stream['width']} x {stream['height']})" for number, stream in cameras.items())
         raise SourceError(
-            f"it holds the events of {len(cameras)} cameras, streams {named}: write each to a file of its own"
+            f"it holds the events of {len(cameras)} cameras, streams {named}: write each to a separate file"
         )
     ((number, stream),) = cameras.items()
     return number, (int(stream["height"]), int(stream["width"]))

@@ -231,7 +231,7 @@ def test_close_ends_the_waiting_for(streams: tuple[Any, ...]) -> None:
 def test_what_is_not_there_is_said_at_once_unless_it_is_to_be_waited_for(caplog: pytest.LogCaptureFixture) -> None:
     with network_camera() as camera:
         port, url = camera.port, camera.url
-    with pytest.raises(SourceError, match=r"--video http://127.0.0.1:\d+/video.mjpg: cannot be opened: nobody sends"):
+    with pytest.raises(SourceError, match=r"--video http://127.0.0.1:\d+/video.mjpg: cannot be opened: no one sends"):
         stream(url)
     source = stream(url, 3, reconnect=True)
     assert "waiting for it (--reconnect)" in caplog.text
