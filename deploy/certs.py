@@ -46,8 +46,8 @@ class CertificateFolder:
         if not force and (self.authority.exists() or self.authority_key.exists()):
             raise Refusal(
                 f"{self.authority} exists: a new authority locks out every edge whose certificate the old one signed. "
-                "Add an edge with EDGE=name, renew a certificate with RENEW=name, or say FORCE=1 to replace authority, keys "
-                "and tokens"
+                "Add an edge with EDGE=name, renew a certificate with RENEW=name, or say FORCE=1 to replace authority, "
+                "keys and tokens"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         self.authority_key.parent.mkdir(parents=True, mode=0o700, exist_ok=True)

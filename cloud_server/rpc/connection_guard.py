@@ -32,7 +32,7 @@ PeerKey = tuple[str, int]
 
 INTERVAL_S = 0.25
 MAX_BYTES, BYTES_PER_S = 256 * 1024, 1024
-"""What a connection may send before its first stream is accepted: at once, and with each second. A handshake and headers
+"""What a connection may send before it has an accepted stream: at once, and with each second. A handshake and headers
 are some KB; a balancer's health checks, twice a second for days, stay below the second number."""
 PATIENCE_S = 10.0
 """Seconds in which a connection may have no stream, however many others there are."""
