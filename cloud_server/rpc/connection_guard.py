@@ -92,6 +92,8 @@ class ConnectionGuard:
     def look(self) -> None:
         """Look at all connections once, and end those beyond the limits."""
         unknown, now = self._without_stream(), self._clock()
+        if not unknown:
+            return
         for connection in list(unknown):
             if _bytes_received(connection) > MAX_BYTES + BYTES_PER_S * (now - connection.since):
                 unknown.remove(connection)

@@ -93,11 +93,12 @@ class CallProfile:
 
     @property
     def cheapest(self) -> PictureCalls:
-        """The picture with the fewest calls across files, of the second half: the others hold what comes by the clock.
+        """The picture with the fewest calls and files, of the second half: the others hold what comes by the clock, too.
 
         Only for pictures that are told apart exactly: none may begin before `next_picture` was called.
         """
-        return min(self.pictures[len(self.pictures) // 2 :], key=lambda picture: picture.across_files)
+        steady = self.pictures[len(self.pictures) // 2 :]
+        return min(steady, key=lambda picture: (picture.across_files, len(picture.files)))
 
     def _on_event(self, frame: FrameType, event: str, _: Any) -> None:
         if event != "call" or not frame.f_code.co_filename.startswith(self._folders) or self._resumed(frame):
