@@ -93,7 +93,7 @@ class CallProfile:
 
     @property
     def cheapest(self) -> PictureCalls:
-        """The picture with the fewest calls and files, of the second half: the others hold what comes by the clock, too.
+        """The picture with the fewest calls and files, of the second half. Others hold what comes by the clock, too.
 
         Only for pictures that are told apart exactly: none may begin before `next_picture` was called.
         """
