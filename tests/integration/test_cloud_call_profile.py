@@ -18,6 +18,7 @@ from cloud_server.config import CloudConfig
 from cloud_server.server import serve
 from shared.bundle import Bundle
 from shared.execution import EXECUTIONS, Execution
+from tests.support.bundles import make_bundle
 from tests.support.call_profile import CallProfile
 from tests.support.known import SAMPLES, known_frames
 from tests.support.processes import DEADLINE, wait_for
@@ -60,6 +61,12 @@ def switch_interval() -> Iterator[None]:
     before = sys.getswitchinterval()
     yield
     sys.setswitchinterval(before)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Without graphs: torch runs the tail."""
+    return make_bundle(tmp_path_factory.mktemp("bundle"))
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)

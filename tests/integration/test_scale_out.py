@@ -23,6 +23,7 @@ from shared.messages import RejectionCode
 from tests.support.bundles import make_bundle
 from tests.support.edges import rename_classes
 from tests.support.envoy import CONFIG, PROGRAM, Envoy, envoy
+from tests.support.graphs import with_tail_step
 from tests.support.processes import CloudProcess, cloud_process, until
 
 pytestmark = pytest.mark.skipif(not PROGRAM.exists(), reason="no Envoy here: it comes with `make setup` on Linux")
@@ -38,7 +39,9 @@ SPREAD_S = 10.0
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return rename_classes(make_bundle(tmp_path_factory.mktemp("bundle"), threshold=0.5), tuple("0123456789"))
+    return with_tail_step(
+        rename_classes(make_bundle(tmp_path_factory.mktemp("bundle"), threshold=0.5), tuple("0123456789"))
+    )
 
 
 @pytest.fixture(scope="module")
