@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from shared.bundle import Bundle
 from shared.messages import Rejection, RejectionCode, StepResult
-from tests.support.bundles import make_bundle
-from tests.support.graphs import with_tail_step
 from tests.support.known import SAMPLES, assert_close
 from tests.support.processes import CloudProcess, cloud_process, wait_for
 from tests.support.raw_edge import RawEdge
@@ -28,12 +26,6 @@ FLAGS = (
     *("--slots", "48", "--max-open-samples", "40", "--max-outgoing", "8"),
     *("--sample-idle-timeout", "2", "--keepalive", "1"),
 )
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A tiny bundle whose clouds start without torch, which alone takes seconds to import."""
-    return with_tail_step(make_bundle(tmp_path_factory.mktemp("bundle")))
 
 
 @pytest.fixture(scope="module")
