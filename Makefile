@@ -68,7 +68,7 @@ $(DEMO_VENV)/.installed: pyproject.toml constraints.txt
 	$(DEMO_VENV)/bin/python -m pip install --quiet --no-compile -c constraints.txt -e '.[edge,cloud]'
 	touch $@
 
-proto: $(PROTO_VENV)/.installed ## generate the protobuf and gRPC code anew
+proto: $(PROTO_VENV)/.installed ## generate the protobuf and gRPC code again
 	$(call PROTOC,.)
 
 proto-check: $(PROTO_VENV)/.installed ## fail if the generated code is not what protos/ gives
@@ -94,7 +94,7 @@ type: setup ## mypy, strict
 	$(BIN)/mypy
 	$(BIN)/mypy deploy/grafana/dashboard.py
 
-dashboard: setup ## write Grafana's dashboard anew from deploy/grafana/questions.py
+dashboard: setup ## write Grafana's dashboard from deploy/grafana/questions.py
 	$(BIN)/python deploy/grafana/dashboard.py > deploy/grafana/dashboards/neucodex.json
 
 # Unpacked, not installed: nothing runs and nothing outside build/ changes. The tests look in the PATH first.
@@ -130,8 +130,12 @@ logs: ## what they say
 imports: setup ## who may import whom
 	$(BIN)/lint-imports
 
-test: setup ## all tests
-	$(BIN)/pytest
+# A worker for each of two cores: many tests wait for processes that they start. The tests of a file stay together, since
+# they share what the file sets up. One thread each: more would only compete.
+WORKERS ?= 2
+
+test: setup ## all tests; WORKERS=N at a time (2)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: test-containers
 test-containers: setup ## images, compose file, arm64, as root on Debian; RECORDS=DIR keeps records

@@ -30,7 +30,7 @@ WIDE: Shape = (16, 8, 8)
 Form = tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any] | None]
 """encode(frame, past) -> bytes, decode(bytes, past) -> anything."""
 
-Taken = dict[str, list[float]]
+Durations = dict[str, list[float]]
 
 
 def forms_of(codec: SpikeCodec, dictionary: bytes | None) -> dict[str, Form]:
@@ -68,7 +68,7 @@ def frame_times(
         "coder in Python": (slow.range_bytes, lambda d, past: slow.decode(0, d, past)),
         CHOICE: (codec.encode, lambda d, past: codec.decode(d[0], d[1], past)),
     }
-    took: Taken = {}
+    took: Durations = {}
     head = open_head(bundle, "torch", 1)
     for sample, picture in zip(frames, samples, strict=False):
         past = None
@@ -95,7 +95,7 @@ def wide_times() -> dict[str, list[float]]:
     noise = random.normal(size=(400, 4, *WIDE))
     clips = (smooth[:, np.newaxis] + 0.5 * noise > 1.4).astype(np.uint8)
     codec = SpikeCodec(WIDE, fit_tables(clips[:300]))
-    took: Taken = {}
+    took: Durations = {}
     for start in range(300, len(clips), TOGETHER):
         batch = clips[start : start + TOGETHER]
         pasts: list[CodecContext | None] = [None] * len(batch)
@@ -112,13 +112,13 @@ def wide_times() -> dict[str, list[float]]:
     return _spread(took)
 
 
-def _timed(took: Taken, name: str, call: Callable[[], Any]) -> Any:
+def _timed(took: Durations, name: str, call: Callable[[], Any]) -> Any:
     began = time.perf_counter()
     result = call()
     took.setdefault(name, []).append((time.perf_counter() - began) * 1e6)
     return result
 
 
-def _spread(took: Taken) -> dict[str, list[float]]:
+def _spread(took: Durations) -> dict[str, list[float]]:
     """Median, 10th and 90th percentile of each."""
     return {name: [round(float(v), 1) for v in np.percentile(values, [50, 10, 90])] for name, values in took.items()}

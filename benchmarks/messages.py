@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.dataset_samples import samples_of
 from benchmarks.edge.base import QUIET_CLOUD, edge_config, message_sizes
-from benchmarks.links.proxy import Proxy
+from benchmarks.links.proxy import DelayProxy
 from benchmarks.processes import CloudProcess
 from benchmarks.record import Findings, Goal
 from edge_client.build import open_edge
@@ -51,7 +51,7 @@ def measure(bundle: Path, quick: bool) -> Findings:
 
 
 async def _count(bundle: Bundle, cloud: str, samples: list[Sample], lookahead: int) -> dict[str, Any]:
-    proxy = Proxy(cloud)
+    proxy = DelayProxy(cloud)
     config = edge_config(bundle, await proxy.start(), full_t=True, lookahead=lookahead)
     async with open_edge(config, bundle) as network:
         await asyncio.sleep(SETTLE_S)

@@ -138,7 +138,7 @@ class BundleManager:
         return done
 
     async def _load_one(self, engine: Engine, bundle: Bundle, name: str) -> LoadedBundle:
-        log.info("bundle %s: loading; until all are warm, edges are told to wait", name)
+        log.info("bundle %s: loading; edges must wait until all bundles are warm", name)
         loaded = await asyncio.to_thread(load_bundle, bundle, name, self._config)
         log.info("bundle %s: warming up, batches of 1 to %d", name, loaded.scheduler.max_batch)
         try:

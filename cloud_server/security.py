@@ -113,7 +113,7 @@ PLAINTEXT = ServerSecurity(insecure=True)
 class Certificates:
     """The server's certificate. After its files have changed, it is read again for the next connection.
 
-    gRPC calls it from threads of its own. If the files are damaged or do not fit together (they are replaced one after
+    gRPC calls it from its own threads. If the files are damaged or do not fit together (they are replaced one after
     the other), the old certificate stays in use.
     """
 
@@ -148,7 +148,7 @@ class Certificates:
                 log.warning("the old certificate stays in use: %s", error)
                 return None
             self._states = states
-            log.info("the certificate %s is new and in use from now on", self._certificate)
+            log.info("the new certificate %s is in use", self._certificate)
             return read
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
@@ -197,7 +197,7 @@ class TokenGate:
             return
         self._states = now
         self.version += 1
-        log.info("%d tokens from %s are in use from now on", len(self._expected), self._path)
+        log.info("%d tokens from %s are in use", len(self._expected), self._path)
 
     def _read(self) -> list[tuple[bytes, str]]:
         named = read_named_tokens(self._path, "--token-file")

@@ -1,4 +1,4 @@
-"""Divides a number of places, such as slots, among their holders: whatever one of them holds, some are left for others.
+"""Divides a number of places, such as slots, among their holders, so that no holder can take all of them.
 
 The rule is that of dynamic thresholds (Choudhury and Hahne, 1998): who holds n places gets one more while n is less
 than `TIMES_FREE` times the places that are free. A lone holder reaches 8/9 of all, two reach 8/17 each, and so on. So
@@ -12,6 +12,11 @@ from collections.abc import Hashable
 
 TIMES_FREE = 8
 """The places that one may hold for each that is free. Larger leaves less idle, smaller leaves more to a newcomer."""
+
+
+def has_room(held: int, free: int) -> bool:
+    """Whether the holder of `held` places may take one more of the `free` ones."""
+    return held < TIMES_FREE * free
 
 
 class Shares:
@@ -35,7 +40,7 @@ class Shares:
 
     def has_room(self, holder: Hashable) -> bool:
         """Whether `holder` may take one more place."""
-        return self.held(holder) < TIMES_FREE * (self.places - self.in_use)
+        return has_room(self.held(holder), self.places - self.in_use)
 
     def take(self, holder: Hashable) -> None:
         """Count one more place of `holder`. Does not ask whether there is room."""

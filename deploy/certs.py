@@ -32,7 +32,7 @@ class Refusal(Exception):
     """What was asked would break something, or cannot be done; the text says what to do."""
 
 
-class Certificates:
+class CertificateFolder:
     """The folder with what clouds and edges need, and the authority's key beside it."""
 
     def __init__(self, folder: Path) -> None:
@@ -45,9 +45,9 @@ class Certificates:
         """A new authority, the cloud's certificate for `names` (DNS or IP), and the first edge."""
         if not force and (self.authority.exists() or self.authority_key.exists()):
             raise Refusal(
-                f"{self.authority} exists: a new authority locks out every edge that has a certificate of it. Add an "
-                "edge with EDGE=name, renew a certificate with RENEW=name, or say FORCE=1 to replace authority, keys "
-                "and tokens"
+                f"{self.authority} exists: a new authority locks out every edge whose certificate the old one signed. "
+                "Add an edge with EDGE=name, renew a certificate with RENEW=name, or say FORCE=1 to replace authority, "
+                "keys and tokens"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         self.authority_key.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
@@ -192,7 +192,7 @@ def main() -> None:
     what.add_argument("--revoke", metavar="NAME", help="take this edge's token out of tokens.txt")
     what.add_argument("--force", action="store_true", help="replace an authority that exists; its edges are locked out")
     asked = parser.parse_intermixed_args()
-    certificates, folder = Certificates(asked.folder), asked.folder
+    certificates, folder = CertificateFolder(asked.folder), asked.folder
     try:
         if asked.edge is not None:
             certificates.add_edge(asked.edge)

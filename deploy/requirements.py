@@ -1,6 +1,6 @@
 """Prints what pip must install for one side: the dependencies of pyproject.toml and of the extras named.
 
-An image installs them before it gets the code, so that a change of the code does not install anything anew.
+An image installs them before it gets the code, so that a change of the code does not install anything again.
 """
 
 from __future__ import annotations

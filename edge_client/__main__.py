@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def _discard_output() -> None:
-    """What is left for standard output cannot be written: Python must not try it again at its end."""
+    """Drop what cannot be written to standard output, or Python tries again when it exits."""
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

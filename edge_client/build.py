@@ -31,7 +31,7 @@ SAY_AFTER_S = 1.0
 
 
 class Observer(Protocol):
-    """Gets the events of a run that are no verdicts."""
+    """Receives a run's events other than verdicts."""
 
     def rejected(self, code: RejectionCode) -> None:
         """The cloud rejected a sample; it may be tried again."""
@@ -79,7 +79,7 @@ async def open_edge(
 
     Raises:
         BundleError: the head is missing or damaged.
-        ConfigError: the bundle cannot do what is asked.
+        ConfigError: the bundle cannot do what the options ask for.
         CloudUnavailable, CloudRefused: there is no cloud, and the configuration needs one to start.
     """
     codec = SpikeCodec.of(bundle)

@@ -109,7 +109,7 @@ class InputConfig:
     ] = None
     data: Annotated[Path | None, Flag("--data", "Where the data set is.", metavar="DIR")] = None
     limit: Annotated[int | None, Flag("--limit", "Stop after N samples.", metavar="N")] = None
-    repeat: Annotated[int, Flag("--repeat", "Classify all of it N times; 0: until interrupted.", metavar="N")] = 1
+    repeat: Annotated[int, Flag("--repeat", "Classify all inputs N times; 0: until interrupted.", metavar="N")] = 1
     rate: Annotated[float | None, Flag("--rate", "At most this many samples a second.", metavar="X")] = None
     allow_partial: Annotated[bool, Flag("--allow-partial", "Take the data set although recordings are missing.")] = (
         False

@@ -210,7 +210,7 @@ def _mute(asked: Asked) -> Problem:
     return Problem(
         f"the machine takes connections, and the server there has said nothing within {asked.deadline_s:g} s",
         "it is stopped, frozen or overloaded, if it is a neucodex-cloud: look at its process, and restart it; an edge "
-        "leaves it for the next --cloud by itself",
+        "changes to the next --cloud without your help",
     )
 
 

@@ -1,4 +1,4 @@
-"""How events are binned into frames. A module of its own: the command line needs it before numpy is loaded."""
+"""How events are binned into frames. A separate module, because the command line needs it before numpy is loaded."""
 
 from __future__ import annotations
 

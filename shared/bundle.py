@@ -128,7 +128,7 @@ class Bundle:
         read.
 
         Raises:
-            BundleError: the file is missing or another, or what it says of licences is damaged.
+            BundleError: the file is missing, is a different one, or its licence entry is damaged.
         """
         raw = self._read("head")
         try:

@@ -44,7 +44,7 @@ def option(flag: str, *names: str, **settings: Any) -> Callable[[F], F]:
 
 
 def execution_option(command: F) -> F:
-    """Add --execution: which of a bundle's executions is meant."""
+    """Add --execution, which chooses one of a bundle's executions."""
     return option(
         "--execution", type=click.Choice(EXECUTIONS), help="How the network runs; the bundle's default if not given."
     )(command)

@@ -48,7 +48,7 @@ class ExitPolicy:
         return self.confidences_needed and max(self.confidences_needed, top_k)
 
     def should_stop(self, confidences: Sequence[float]) -> bool:
-        """Whether these confidences, all classes' or those needed of them, are certain enough."""
+        """Whether these confidences, of all classes or of the largest ones, are certain enough."""
         return self.threshold != NEVER and certainty(self.measure, confidences) >= self.threshold
 
     def __str__(self) -> str:

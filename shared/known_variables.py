@@ -1,4 +1,4 @@
-"""Environment variables NEUCODEX_*: one that no flag of any of our programs reads is a mistake, and is said."""
+"""Environment variables NEUCODEX_*: one that none of our programs reads is a mistake, and is reported."""
 
 from __future__ import annotations
 

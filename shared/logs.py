@@ -1,4 +1,4 @@
-"""Logs on standard error: lines for people, or one JSON object a line, whoever writes them."""
+"""Logs on standard error: lines for people, or one JSON object a line, for every logger."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LOGGED = 2000
 
 STDERR = 2
 END = b"\x00"
-"""A line that nobody else writes: the last one of the process."""
+"""The last line of the process."""
 
 LEVELS = {
     re.compile(r"[EF]\d{4}|error: "): logging.ERROR,
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 class TextFormatter(logging.Formatter):
-    """One line for a record, with its time in UTC, whatever is in its message; a traceback follows as it is."""
+    """One line a record, with its time in UTC, even if its message has line breaks; a traceback follows unchanged."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")

@@ -13,7 +13,7 @@ from shared.execution import Execution
 PROTOCOL_VERSION = 1
 
 WARMING_UP = "warming up"
-"""How the status text of a cloud begins that will soon serve; an edge goes by it."""
+"""The beginning of the status text of a cloud that will serve soon. An edge recognises it."""
 
 
 class Codec(IntEnum):

@@ -73,7 +73,7 @@ EDGE_METRICS = (
             "neucodex_edge_stage_seconds",
             "histogram",
             "Time of one timestep's stage on the edge: head (network), encode (spike codec), send_to_result (frame "
-            "sent to result received), and what the cloud reports of it: queue and tail.",
+            "sent to result received), and what the cloud reports: queue and tail.",
             {"stage": ("head", "encode", "send_to_result", "queue", "tail")},
             LATENCY_BUCKETS,
         ),
@@ -189,7 +189,7 @@ CLOUD_METRICS = (
     Metric(
         "neucodex_cloud_limited_total",
         "counter",
-        "Times that an edge got no more of something because it had its share of it, and what the edge is known by.",
+        "How often an edge was refused because it had its share, and what the edge is known by.",
         {"limit": ("streams", "slots", "queue"), "by": ("certificate", "token", "address")},
     ),
     Metric(

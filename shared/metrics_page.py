@@ -26,7 +26,7 @@ from shared.security import check_authority, check_pair, read_secret, warn_if_ot
 CONNECTIONS = 16
 """Connections that are answered at once, each by a thread. For one more the one that is oldest has to end."""
 LONGEST_S = 10.0
-"""Seconds after which a connection ends, whatever it is doing."""
+"""Seconds after which a connection ends, even in the middle of a request."""
 LEAST_PASSWORD = 12
 """Characters."""
 
@@ -142,7 +142,7 @@ def _admits(credentials: list[bytes], sent: str) -> bool:
 
 
 class _Handler(WSGIRequestHandler):
-    """One connection: TLS, one request, one answer. It says nothing of it in the log."""
+    """One connection: TLS, one request, one answer. It logs nothing."""
 
     def log_message(self, format: str, *args: Any) -> None:
         pass

@@ -23,7 +23,7 @@ def check_installed() -> None:
 
 
 def session_of(graph: bytes, threads: int, weights: Weights | None = None) -> InferenceSession:
-    """The session of a graph on the CPU. It raises whatever onnxruntime does where it does not take the graph.
+    """The session of a graph on the CPU. It raises onnxruntime's own exceptions for a graph that onnxruntime rejects.
 
     Args:
         graph: an ONNX file's bytes.

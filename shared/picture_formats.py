@@ -1,4 +1,4 @@
-"""Which files are pictures. By itself, because the command line needs no Pillow for it."""
+"""Which files are pictures. A separate module, because the command line must not need Pillow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SUFFIXES = frozenset({
 })
 # fmt: on
 """What counts as a picture in a folder: all that Pillow reads, and what the extra `heic` adds. A file that is named
-itself is tried whatever its suffix."""
+itself is tried with any suffix."""
 
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 """What HEIC files have after `ftyp`, at byte 8."""

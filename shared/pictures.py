@@ -123,7 +123,7 @@ def open_picture(
 def _repaired(
     path: Path, raw: bytes, why: Exception, mode: str, max_pixels: int | None, needed: int | None, *, torn: bool
 ) -> Image:
-    """The pixels of a file whose metadata are damaged, or that lacks its end; raises `why` where nothing decodes."""
+    """The pixels of a file whose metadata are damaged, or that lacks its end. Raises `why` if nothing decodes."""
     for copy, lacks_end in copies(raw, torn=torn):
         with contextlib.suppress(OSError, ValueError, SyntaxError, LookupError, ArithmeticError, TypeError, EOFError):
             picture = _decoded(io.BytesIO(copy), mode, max_pixels, needed)

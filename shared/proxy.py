@@ -1,7 +1,7 @@
 """Whether gRPC would go to a machine by a proxy, as the environment says.
 
 gRPC connects to the number that a name stands for, so it compares `no_proxy` with that alone, and it asks a proxy for
-this machine itself, too. Whoever opens a channel asks here instead.
+this machine itself, too. Code that opens a channel asks here instead.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Proxy:
 
 
 def proxy_to(*hosts: str, environment: Mapping[str, str] = os.environ) -> Proxy | None:
-    """The proxy on the way to a machine; None where there is none.
+    """The proxy on the way to a machine; None if there is none.
 
     Args:
         hosts: the machine's names and numbers. One that is loopback, or that `no_proxy` names, is enough.

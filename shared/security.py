@@ -56,7 +56,7 @@ def read_tokens(path: Path, flag: str) -> tuple[str, ...]:
 def read_named_tokens(path: Path, flag: str) -> dict[str, str]:
     """The tokens of a file, one a line, and the name of each: the comment (# NAME) on the line before it.
 
-    A token without such a line is called by its place in the file. Empty lines do not count. Two tokens may have one
+    A token without such a line is named after its place in the file. Empty lines do not count. Two tokens may have one
     name, as while an edge moves from one to the other.
 
     Raises:
@@ -117,7 +117,7 @@ def check_authority(path: Path, flag: str) -> None:
 def system_authorities() -> bytes:
     """The authorities that this system trusts, as PEM: OpenSSL's file and folder of them, or the store of Windows.
 
-    gRPC has a list of its own, which lacks an authority that was added to the system. The variables SSL_CERT_FILE and
+    gRPC's own list lacks authorities that were added to the system. The variables SSL_CERT_FILE and
     SSL_CERT_DIR name others.
 
     Raises:

@@ -22,7 +22,7 @@ from training.onnx_graph import StepBlocks
 from training.onnx_writer import FLOAT, UINT8, Dimensions, Writer
 
 WEIGHTS = "tail.safetensors"
-"""Where the graph says that its weights are; whoever opens it hands them over."""
+"""The file that the graph names for its weights; the program that opens the graph passes them in."""
 
 
 def tail_step_graph(cloud: CloudNetwork) -> onnx.ModelProto:
@@ -86,7 +86,7 @@ class _TailBlocks(StepBlocks):
 
 
 def _without_weights(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
-    """The model with these weights left to whoever opens it."""
+    """The model without these weights: the program that opens it passes them in."""
     wanted = set(names)
     for tensor in model.graph.initializer:
         if tensor.name in wanted:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from benchmarks.dataset_samples import write_pictures
 from benchmarks.edge.base import QUIET_CLOUD, Setup
-from benchmarks.links.proxy import CUTS, Cut, LinkProcess, Proxy
+from benchmarks.links.proxy import CUTS, CutKind, DelayProxy, LinkProcess
 from benchmarks.processes import CloudProcess, EdgeProcess
 from benchmarks.record import Findings, Goal
 from edge_client.heads.local_exit import open_local_exit
@@ -38,7 +38,7 @@ class Trouble:
     """After so many samples the link is cut for `seconds`, or the cloud is killed (`how` None) and started again."""
 
     after: int
-    how: Cut | None
+    how: CutKind | None
     seconds: float = 0.0
 
 
@@ -120,9 +120,9 @@ def run(
                 cloud.kill()
                 cloud.restart()
             else:
-                link.call(Proxy.cut, trouble.how)
+                link.call(DelayProxy.cut, trouble.how)
                 time.sleep(trouble.seconds)
-                link.call(Proxy.mend)
+                link.call(DelayProxy.mend)
         summary = edge.wait()
         return edge.samples, summary
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.faults.machine import WallClock, fill
-from benchmarks.links.proxy import CUTS, Cut, LinkProcess, Proxy
+from benchmarks.links.proxy import CUTS, CutKind, DelayProxy, LinkProcess
 from benchmarks.processes import CloudProcess, EdgeProcess
 
 QUIET_S = (1.0, 10.0)
@@ -119,11 +119,11 @@ class Troubles:
             with _frozen(cloud):
                 self._over.wait(seconds)
 
-        def cut(how: Cut) -> Fault:
+        def cut(how: CutKind) -> Fault:
             def cut_for(seconds: float) -> None:
-                link.call(Proxy.cut, how)
+                link.call(DelayProxy.cut, how)
                 self._over.wait(seconds)
-                link.call(Proxy.mend)
+                link.call(DelayProxy.mend)
 
             return cut_for
 

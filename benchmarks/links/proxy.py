@@ -13,18 +13,18 @@ from typing import Literal, get_args
 from benchmarks.worker import WorkerProcess
 from shared.command_line import split_address
 
-Cut = Literal["closed", "stalled", "dropped"]
+CutKind = Literal["closed", "stalled", "dropped"]
 """closed: connections are reset, and new ones too. stalled: bytes wait, and go on when the link is mended. dropped:
 bytes vanish without a word, as on a path that is gone; when the link is mended the connections of before are reset."""
 
-CUTS: tuple[Cut, ...] = get_args(Cut)
+CUTS: tuple[CutKind, ...] = get_args(CutKind)
 
 CHUNK = 65536
 Delayed = asyncio.Queue[tuple[float, bytes]]
 """When to write what; no bytes are the end."""
 
 
-class Proxy:
+class DelayProxy:
     """Leads to `address` (HOST:PORT); each byte takes `delay_s` in either direction.
 
     `counted` has the bytes that came from either side, "up" and "down", and the connections that were "refused".
@@ -35,7 +35,7 @@ class Proxy:
         self.counted: Counter[str] = Counter()
         self._there = split_address(address)
         self._delay_s = delay_s
-        self._cut: Cut | None = None
+        self._cut: CutKind | None = None
         self._mended = asyncio.Event()
         self._mended.set()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -47,7 +47,7 @@ class Proxy:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
-    async def cut(self, how: Cut) -> None:
+    async def cut(self, how: CutKind) -> None:
         """Break the link until it is mended."""
         self._cut = how
         self._mended.clear()
@@ -123,12 +123,12 @@ class Proxy:
             _reset(writer)
 
 
-class LinkProcess(WorkerProcess[Proxy]):
-    """A `Proxy` in a process of its own, at `address`: it takes no time from the loop that is measured."""
+class LinkProcess(WorkerProcess[DelayProxy]):
+    """A `DelayProxy` in a process of its own, at `address`: it takes no time from the loop that is measured."""
 
     def __init__(self, address: str, delay_s: float = 0.0) -> None:
-        super().__init__(partial(Proxy, address, delay_s))
-        self.address = self.call(Proxy.start)
+        super().__init__(partial(DelayProxy, address, delay_s))
+        self.address = self.call(DelayProxy.start)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

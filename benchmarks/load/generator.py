@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from benchmarks.echo import ECHO, ByteStream
 from benchmarks.load.samples import LoadSamples
 from benchmarks.load.statistics import Load
-from benchmarks.load.stream import EdgeStream, Window
+from benchmarks.load.stream import EdgeStream, MeasuredSpan
 
 CONNECTING = 64
 """Streams that connect at the same time; more would fill the listen queue."""
@@ -68,7 +68,7 @@ class Generator:
             stop_chance: that a sample stops early, after each of its results.
             pause_s: the mean of a random pause before each frame. Many streams with long pauses send at random times.
         """
-        window = Window(asyncio.get_running_loop(), start, seconds)
+        window = MeasuredSpan(asyncio.get_running_loop(), start, seconds)
         await _all(
             self._drive(stream, number, window, stop_chance, pause_s) for number, stream in enumerate(self._streams)
         )
@@ -76,7 +76,7 @@ class Generator:
 
     async def answers(self, pictures: Sequence[int]) -> tuple[dict[int, NDArray[np.float32]], Load]:
         """Confidences [T, classes] of pictures, the streams sharing the work; without those that were rejected."""
-        window = Window(asyncio.get_running_loop(), time.monotonic(), ANSWER_S * 100)
+        window = MeasuredSpan(asyncio.get_running_loop(), time.monotonic(), ANSWER_S * 100)
         todo, found = deque(pictures), dict[int, NDArray[np.float32]]()
         await _all(self._answer(stream, todo, found, window) for stream in self._streams)
         return found, window.load()
@@ -111,7 +111,9 @@ class Generator:
         begin = number * 7919 % count
         return itertools.cycle([*range(begin, count), *range(begin)])
 
-    async def _drive(self, stream: EdgeStream, number: int, window: Window, stop_chance: float, pause_s: float) -> None:
+    async def _drive(
+        self, stream: EdgeStream, number: int, window: MeasuredSpan, stop_chance: float, pause_s: float
+    ) -> None:
         chance = random.Random(number)  # noqa: S311  no secret
         for picture in self._pictures(number):
             for raw in self._samples.frames[picture]:
@@ -128,7 +130,7 @@ class Generator:
             await stream.finish(picture)
 
     async def _answer(
-        self, stream: EdgeStream, todo: deque[int], found: dict[int, NDArray[np.float32]], window: Window
+        self, stream: EdgeStream, todo: deque[int], found: dict[int, NDArray[np.float32]], window: MeasuredSpan
     ) -> None:
         while todo:
             picture = todo.popleft()

@@ -54,7 +54,7 @@ class EdgeStream(ByteStream):
         await self.send(self._samples.stops[picture])
 
 
-class Window:
+class MeasuredSpan:
     """Counts what comes between `start` and `start + seconds` (monotonic), and this process's CPU time in between."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, start: float, seconds: float) -> None:

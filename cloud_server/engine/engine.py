@@ -188,13 +188,14 @@ class Engine:
                 if (job := self._next_batch(now)) is not None:
                     return job
                 if not self._warming:
-                    waits = (loaded.scheduler.wait_time(now) for loaded in self._bundles)
+                    waiting = (loaded.scheduler for loaded in self._bundles if loaded.scheduler.waiting)
+                    waits = (scheduler.wait_time(now) for scheduler in waiting)
                     self._wake_engine.wait(min((wait for wait in waits if wait is not None), default=None))
         return None
 
     def _next_batch(self, now: float) -> Callable[[], None] | None:
         for loaded, runner in self._bundles.items():
-            if batch := loaded.scheduler.take(now):
+            if loaded.scheduler.waiting and (batch := loaded.scheduler.take(now)):
                 self._bundles[loaded] = self._bundles.pop(loaded)  # to the end: the others come first next time
                 return partial(self._run_batch, runner, batch)
         return None
@@ -236,7 +237,7 @@ class Engine:
             result = runner.step(batch, began)
             result.stages += decoding
         except Exception:
-            # The runner handles every failure of a sample or a step. This one is a bug of ours; the thread goes on,
+            # The runner handles every failure of a sample or a step, so this is a bug in our code. The thread goes on,
             # because without it every stream would wait without end.
             log.exception("bundle %s: a batch of %d is lost", loaded.name, len(batch))
             result = runner.give_up(batch, began)

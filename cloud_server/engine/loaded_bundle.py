@@ -74,7 +74,7 @@ def load_bundle(bundle: Bundle, name: str, config: CloudConfig) -> LoadedBundle:
         tail = make_tail(bundle, config)
     except NeucodexError:
         raise
-    except Exception as error:  # whatever a runtime raises for what does not fit
+    except Exception as error:  # a runtime raises any exception for a tail that does not fit
         raise BundleError(f"bundle {bundle.path}: its tail does not run ({type(error).__name__}: {error})") from None
     try:
         slots = tail.slots(config.slots)

@@ -9,13 +9,13 @@ further sample.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Generic, TypeVar
 
-from cloud_server.shares import Shares
+from cloud_server.shares import has_room
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -69,7 +69,8 @@ class Scheduler(Generic[T]):
         """The owners that have ready samples, in the order of their turns; of each its streams in theirs, and of each
         stream its ready samples."""
         self._ready_since: OrderedDict[Hashable, float] = OrderedDict()
-        self._waiting = Shares(max_waiting)
+        self._waiting_of: Counter[Hashable] = Counter()
+        """How many frames of each owner wait. An owner without any has no entry."""
         self.waiting = 0
 
     @property
@@ -79,7 +80,7 @@ class Scheduler(Generic[T]):
 
     def has_room(self, owner: Hashable) -> bool:
         """Whether an owner may begin one more sample: it has not used up its share of the queue."""
-        return self._waiting.has_room(owner)
+        return has_room(self._waiting_of.get(owner, 0), self.max_waiting - self.waiting)
 
     def submit(self, owner: Hashable, stream: Hashable, sample: Hashable, item: T, now: float) -> bool:
         """Queue the next frame of a sample.
@@ -100,8 +101,7 @@ class Scheduler(Generic[T]):
         if queue is None:
             queue = self._samples[sample] = _SampleQueue(owner, stream)
         queue.waiting.append(Queued(owner, stream, sample, item, now))
-        self._waiting.take(owner)
-        self.waiting += 1
+        self._count(owner, 1)
         if queue.running is None and len(queue.waiting) == 1:
             self._make_ready(sample, queue, now)
         return True
@@ -126,9 +126,8 @@ class Scheduler(Generic[T]):
             del self._ready_since[sample]
             queue = self._samples[sample]
             queue.running = queue.waiting.popleft()
-            self._waiting.give_back(owner)
+            self._count(owner, -1)
             batch.append(queue.running)
-        self.waiting -= len(batch)
         return tuple(batch)
 
     def upcoming(self, running: Iterable[Queued[T]] = ()) -> list[Queued[T]]:
@@ -166,9 +165,7 @@ class Scheduler(Generic[T]):
         queue = self._samples.pop(sample, None)
         if queue is None:
             return 0
-        if queue.waiting:
-            self._waiting.give_back(queue.owner, len(queue.waiting))
-            self.waiting -= len(queue.waiting)
+        self._count(queue.owner, -len(queue.waiting))
         if self._ready_since.pop(sample, None) is not None:
             streams = self._turns[queue.owner]
             del streams[queue.stream][sample]
@@ -187,6 +184,12 @@ class Scheduler(Generic[T]):
         oldest = next(iter(self._ready_since.values()))
         return max(0.0, oldest + self.max_wait - now)
 
+    def _count(self, owner: Hashable, frames: int) -> None:
+        self.waiting += frames
+        self._waiting_of[owner] += frames
+        if not self._waiting_of[owner]:
+            del self._waiting_of[owner]
+
     def _make_ready(self, sample: Hashable, queue: _SampleQueue[T], now: float) -> None:
         self._ready_since[sample] = now
         streams = self._turns.setdefault(queue.owner, OrderedDict())
@@ -194,7 +197,7 @@ class Scheduler(Generic[T]):
 
 
 def _in_turn(queues: Iterable[Iterator[U]]) -> Iterator[U]:
-    """One item of each queue after the other, until all are empty."""
+    """Take one item of each queue in turn, until all are empty."""
     turns = deque(queues)
     while turns:
         queue = turns.popleft()

@@ -20,7 +20,7 @@ PAUSE_S = 0.01
 class JointMetrics(Collector):
     """The sums over the metrics files of all processes; register it with a registry.
 
-    Each process counts in files of its own, which prometheus_client reads together. It fails on a file that was just
+    Each process counts in its own files, and prometheus_client reads all of them. It fails on a file that was just
     created and is still empty, or holds half an entry. This class then reads again, so that the scrape does not fail.
 
     Args:

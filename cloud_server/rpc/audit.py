@@ -97,7 +97,7 @@ class Audit:
         self._write(logging.WARNING, "limited", limit, str(identity), "an edge has used up its share", who)
 
     def connection_ended(self, peer: str, reason: str) -> None:
-        """A connection was ended before a stream of it was accepted. Any thread may call it."""
+        """A connection was ended before it had an accepted stream. Any thread may call it."""
         self._metrics.count("neucodex_cloud_ended_connections_total", reason=reason)
         fields: dict[str, str | int | float] = {"peer": peer, "reason": reason}
         self._write(logging.WARNING, "connection_ended", reason, _key(peer, None), "a connection was ended", fields)

@@ -22,7 +22,7 @@ class Authentication:
     """Checks the tokens of new streams. The right token is never slowed.
 
     Args:
-        tokens: knows them; None if no token is asked for.
+        tokens: the valid tokens; None if the cloud needs none.
     """
 
     def __init__(self, tokens: TokenGate | None) -> None:

@@ -32,7 +32,7 @@ PeerKey = tuple[str, int]
 
 INTERVAL_S = 0.25
 MAX_BYTES, BYTES_PER_S = 256 * 1024, 1024
-"""That a connection may send before a stream of it is accepted: at once, and with each second. A handshake and headers
+"""What a connection may send before it has an accepted stream: at once, and with each second. A handshake and headers
 are some KB; a balancer's health checks, twice a second for days, stay below the second number."""
 PATIENCE_S = 10.0
 """Seconds in which a connection may have no stream, however many others there are."""
@@ -92,6 +92,8 @@ class ConnectionGuard:
     def look(self) -> None:
         """Look at all connections once, and end those beyond the limits."""
         unknown, now = self._without_stream(), self._clock()
+        if not unknown:
+            return
         for connection in list(unknown):
             if _bytes_received(connection) > MAX_BYTES + BYTES_PER_S * (now - connection.since):
                 unknown.remove(connection)

@@ -23,7 +23,7 @@ MAX_REQUEST_BYTES = 1024
 """A request holds the name of a service."""
 
 MAX_CHECKS = 16
-"""Answers of one connection that wait to be read, on the port of its own."""
+"""Unread answers that one connection to the --health port may have."""
 
 
 class HealthServicer:
@@ -51,7 +51,7 @@ class HealthServicer:
         return grpc.method_handlers_generic_handler(SERVICE, {"Check": check})
 
     async def listen(self, address: tuple[str, int], *, shared: bool) -> tuple[str, int]:
-        """Answer health checks on a port of its own too.
+        """Answer health checks on another port, too.
 
         Args:
             address: (host, port); port 0 takes a free port.
@@ -76,7 +76,7 @@ class HealthServicer:
         return bound
 
     async def close(self) -> None:
-        """Close the port of its own, if it has one."""
+        """Close the --health port, if there is one."""
         if self._own_server is not None:
             await self._own_server.stop(None)
 

@@ -38,7 +38,7 @@ def identify(context: grpc.aio.ServicerContext[Any, Any], token: str | None) -> 
 
     Args:
         context: of the stream.
-        token: the name of its token; None if no token is asked for.
+        token: the name of its token; None if the cloud needs none.
     """
     common_names = context.auth_context().get("x509_common_name") or ()
     for name in (*common_names, *(context.peer_identities() or ())):

@@ -112,7 +112,8 @@ class CoInferenceServicer:
             sample.session.handle_outcome(sample, outcome)
             touched.add(sample.session.key)
         for key in touched:
-            if (stream := self._streams.get(key)) is not None:
+            stream = self._streams.get(key)
+            if stream is not None and stream.closing:
                 stream.end_if_done()
 
     async def drain(self, timeout: float) -> bool:
@@ -250,8 +251,7 @@ class CoInferenceServicer:
                 for message in parse(raw):
                     self._handle_message(stream, message)
                 await stream.send_queue.room.wait()
-            stream.half_closed = True
-            stream.end_if_done()
+            stream.half_close()
         except WireError as error:
             self._end(stream, "protocol", StreamStatus(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
         except (grpc.aio.AbortError, *_BROKEN_STREAM) as error:
@@ -274,7 +274,8 @@ class CoInferenceServicer:
             stream.session.handle_stop(message)
         else:
             raise WireError("Open came twice: a stream has one, for another bundle open another stream")
-        stream.end_if_done()
+        if stream.closing:
+            stream.end_if_done()
 
     def _start_idle_timer(self, seconds: float) -> None:
         self._idle_timer = asyncio.get_running_loop().call_later(seconds, self._expire_idle)
@@ -285,7 +286,8 @@ class CoInferenceServicer:
         due = [now + self._idle_period]
         for stream in list(self._streams.values()):
             next_due = stream.session.expire_idle()
-            stream.end_if_done()
+            if stream.closing:
+                stream.end_if_done()
             if next_due is not None:
                 due.append(next_due)
         for stream in self._idle_streams(now)[: self._admission.excess]:

@@ -61,7 +61,7 @@ class StreamSession:
     Args:
         loaded: the bundle that the edge asked for.
         engine: steps the frames.
-        owner: whose stream it is; slots, places in the queue and turns go by it.
+        owner: the identity that opened the stream. Slots, places in the queue and turns are shared among owners.
         top_k: classes in an answer; 0 for all.
         max_open: samples that may have a slot at once.
         idle_timeout: seconds without a frame or an answer after which a sample is rejected.
@@ -271,7 +271,8 @@ class StreamSession:
         """Free the slot and drop the waiting frames. A batch with a frame of the sample may still run; see `Slots`."""
         if sample.row is None:
             return
-        self._engine.drop(self.loaded, sample.key)
+        if sample.received > len(sample.results):
+            self._engine.drop(self.loaded, sample.key)
         self.loaded.slots.free(sample.row)
         sample.row = None
         self._without_sample_since = self._clock()

@@ -24,6 +24,7 @@ class Stream:
         send_queue: its answers.
         forget: removes it from the servicer.
         reader: the task that reads its messages.
+        closing: whether it ends by itself soon, so that `end_if_done` is to be called after each message and answer.
         half_closed: whether the edge has sent its last message. What it sent is still answered.
         end_when_done: the status with which it ends once its open samples are done; None for not yet.
         ended: set when its end is decided.
@@ -36,6 +37,7 @@ class Stream:
     send_queue: SendQueue
     forget: Callable[[], None]
     reader: asyncio.Task[None] = field(init=False)
+    closing: bool = False
     half_closed: bool = False
     end_when_done: StreamStatus | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -52,9 +54,17 @@ class Stream:
         """Take no new samples, and end with `status` when the open ones are done."""
         self.end_when_done = status
         self.session.draining = True
+        self.closing = True
+        self.end_if_done()
+
+    def half_close(self) -> None:
+        """The edge has sent its last message: end when all of its frames are answered."""
+        self.half_closed = True
+        self.closing = True
         self.end_if_done()
 
     def end_if_done(self) -> None:
+        """End if nothing is left to do: no open sample while it drains, no unanswered frame after the last message."""
         if self.end_when_done is not None and self.session.open_samples == 0:
             self.end(self.end_when_done)
         elif self.half_closed and not self.session.has_unanswered_frames:

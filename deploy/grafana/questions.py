@@ -26,7 +26,7 @@ PanelKind = Literal["number", "lines", "stacked", "heatmap", "table"]
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel. `unit` is Grafana's name of it; `queries` maps a legend to the PromQL of its lines."""
+    """One panel. `unit` is Grafana's name for the unit; `queries` maps a legend to the PromQL of its lines."""
 
     title: str
     description: str
@@ -314,7 +314,7 @@ FAILS = Question(
             {"{{reason}}": per_second("neucodex_cloud_refused_streams_total", "reason", INSTANCE)},
         ),
         Panel(
-            "Streams opened anew",
+            "Streams opened again",
             "By edges that lost one: a cloud that drains or died, or a link that breaks.",
             "cps",
             {"all edges": per_second("neucodex_edge_reconnects_total")},

@@ -59,8 +59,8 @@ async def run_classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputC
     policy = config.exit_policy(bundle.settings.exit_policy)
     with contextlib.ExitStack() as opened:
         results = opened.enter_context(_results(config, inputs, outputs, bundle))
-        # First: a path that is mistyped is said before anything else. A camera's frames do not come again: no earlier
-        # run has done what it shows now.
+        # First, so that a mistyped path is reported before anything else. A camera's frames do not come again, so no
+        # earlier run has classified them.
         skip = nothing_done if results is None or inputs.of_camera else results.skip
         source = open_source(inputs, bundle.manifest, skip)
         meter = opened.enter_context(_power_meter(outputs))

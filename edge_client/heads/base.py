@@ -7,7 +7,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.manifest import Normalisation
 from shared.spike_codec import Spikes
 
 InputArray = NDArray[np.uint8]
@@ -26,11 +25,3 @@ class Head(Protocol):
 
     def start(self, pixels: InputArray) -> HeadRun:
         """Start a sample: its state before the first timestep."""
-
-
-def normalise(pixels: InputArray, normalisation: Normalisation) -> NDArray[np.float32]:
-    """Return (pixel * scale - mean) / std as float32 of the same shape; channels are the third axis from the end."""
-    mean = np.array(normalisation.mean, np.float32)[:, np.newaxis, np.newaxis]
-    std = np.array(normalisation.std, np.float32)[:, np.newaxis, np.newaxis]
-    scaled = pixels.astype(np.float32) * np.float32(normalisation.scale)
-    return ((scaled - mean) / std).astype(np.float32, copy=False)

@@ -7,14 +7,15 @@ left). Neither changes a bit. The membranes behind it must step all the same: th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.heads.base import InputArray, normalise
-from shared.manifest import Manifest
+from edge_client.heads.base import InputArray
+from shared.manifest import Manifest, Normalisation
 
 Current = TypeVar("Current")
 
@@ -35,17 +36,21 @@ class Embedding(Generic[Current]):
         self._embed = embed
         self._of_empty = self._current(np.zeros(spec.input_shape, np.uint8))
 
-    def of(self, pixels: InputArray) -> Callable[[], Current]:
-        """Return a function that computes the current of the sample's next timestep."""
+    def currents(self, pixels: InputArray) -> Iterator[Current]:
+        """The current of each timestep of a sample. Those of event frames are computed when they are asked for."""
         assert pixels.shape == self._shape, (pixels.shape, self._shape)
-        if self._static:
-            current = self._current(pixels)
-            return lambda: current
-        coming = iter(pixels)
-        return lambda: self._of_frame(next(coming))
+        return itertools.repeat(self._current(pixels)) if self._static else map(self._of_frame, pixels)
 
     def _of_frame(self, frame: InputArray) -> Current:
         return self._current(frame) if frame.any() else self._of_empty
 
     def _current(self, frame: InputArray) -> Current:
         return self._embed(normalise(frame, self._normalisation)[np.newaxis])
+
+
+def normalise(pixels: InputArray, normalisation: Normalisation) -> NDArray[np.float32]:
+    """Return (pixel * scale - mean) / std as float32 of the same shape; channels are the third axis from the end."""
+    mean = np.array(normalisation.mean, np.float32)[:, np.newaxis, np.newaxis]
+    std = np.array(normalisation.std, np.float32)[:, np.newaxis, np.newaxis]
+    scaled = pixels.astype(np.float32) * np.float32(normalisation.scale)
+    return ((scaled - mean) / std).astype(np.float32, copy=False)

@@ -45,7 +45,7 @@ def open_head(bundle: Bundle, runtime: Runtime = "auto", threads: int = 1) -> He
         spikes = warm_up(head, bundle.manifest.network)
     except NeucodexError:
         raise
-    except Exception as error:  # whatever a runtime raises for a graph that does not fit
+    except Exception as error:  # a runtime raises any exception for a graph that does not fit
         raise BundleError(f"bundle {bundle.path}: its head does not run ({type(error).__name__}: {error})") from None
     if spikes.shape != bundle.manifest.frame_shape:
         raise BundleError(
@@ -65,7 +65,7 @@ def warm_up(head: Head, spec: NetworkSpec) -> Spikes:
 
 
 def choose_runtime(bundle: Bundle, asked: Runtime) -> Runtime:
-    """What is asked for; for "auto" onnxruntime where it is installed and the bundle has graphs, else torch.
+    """The runtime to use. "auto" is onnxruntime if it is installed and the bundle has graphs, else torch.
 
     In `rate` the integer graph comes first: it is in a bundle only if it is as accurate, and it is faster.
 

@@ -88,7 +88,7 @@ def convolved(maps: Float32Array, weight: Float32Array, bias: Float32Array) -> F
 
 
 def pooled(maps: Float32Array, side: int) -> Float32Array:
-    """Means over squares of this side; those at the edge are cut, and are means of what is left of them."""
+    """Means over squares of this side; squares at the border are cut, and their means cover what is left."""
     if side == 1:
         return maps
     rows, columns = (np.arange(0, length, side) for length in maps.shape[1:])

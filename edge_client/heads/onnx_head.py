@@ -5,7 +5,7 @@ Membranes go from one step's outputs to the next one's inputs as onnxruntime's o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,7 +49,7 @@ class OnnxHead:
 
     def start(self, pixels: InputArray) -> OnnxHeadRun:
         """Embed a picture; event frames are embedded when they are due."""
-        return OnnxHeadRun(self._step, self._embedding.of(pixels), self._initial)
+        return OnnxHeadRun(self._step, self._embedding.currents(pixels), self._initial)
 
     def _embed(self, frame: NDArray[np.float32]) -> OrtValue:
         (current,) = self._embed_session.run_with_ort_values(["current"], {"frame": self._value(frame)})
@@ -59,14 +59,14 @@ class OnnxHead:
 class OnnxHeadRun:
     """One sample in an `OnnxHead`."""
 
-    def __init__(self, step: StepGraph, current: Callable[[], OrtValue], state: Sequence[OrtValue]) -> None:
+    def __init__(self, step: StepGraph, currents: Iterator[OrtValue], state: Sequence[OrtValue]) -> None:
         self._step = step
-        self._current = current
+        self._currents = currents
         self._state = state
 
     def step(self) -> Spikes:
         """The spikes [C', H', W'] of the next timestep."""
-        spikes, self._state = self._step(self._current(), self._state)
+        spikes, self._state = self._step(next(self._currents), self._state)
         return spikes
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,14 +31,14 @@ class RateHead:
 
     def start(self, pixels: InputArray) -> RateRun:
         """Run the layers for a picture; event frames are run when they are due."""
-        return RateRun(self._neuron, self._embedding.of(pixels))
+        return RateRun(self._neuron, self._embedding.currents(pixels))
 
 
 class RateRun:
     """One sample in a `RateHead`."""
 
-    def __init__(self, neuron: NeuronSpec, current: Callable[[], Currents]) -> None:
-        self._current = current
+    def __init__(self, neuron: NeuronSpec, currents: Iterator[Currents]) -> None:
+        self._currents = currents
         self._threshold = np.float32(neuron.threshold)
         self._membrane: Currents | np.float32 = np.float32(neuron.initial_membrane)
 
@@ -48,5 +48,5 @@ class RateRun:
         The recurrence of shared/models/neuron.py without a leak: the reset is that of the membrane as it was.
         """
         reset = np.where(self._membrane > self._threshold, self._threshold, np.float32(0.0))
-        self._membrane = self._membrane + self._current() - reset
+        self._membrane = self._membrane + next(self._currents) - reset
         return (self._membrane > self._threshold).astype(np.uint8)

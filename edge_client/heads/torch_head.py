@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -47,7 +47,7 @@ class TorchHead:
 
     def start(self, pixels: InputArray) -> TorchHeadRun:
         """Embed a picture; event frames are embedded when they are due."""
-        return TorchHeadRun(self.network, self._embedding.of(pixels))
+        return TorchHeadRun(self.network, self._embedding.currents(pixels))
 
     def _embed(self, frame: NDArray[np.float32]) -> Tensor:
         import torch  # noqa: PLC0415
@@ -92,18 +92,18 @@ def _check_installed() -> None:
 class TorchHeadRun:
     """One sample in a `TorchHead`. Its steps overwrite the state, which only this object has."""
 
-    def __init__(self, network: EdgeNetwork, current: Callable[[], Tensor]) -> None:
+    def __init__(self, network: EdgeNetwork, currents: Iterator[Tensor]) -> None:
         import torch  # noqa: PLC0415
 
         self._inference = torch.inference_mode
         self._network = network
-        self._current = current
+        self._currents = currents
         with self._inference():
             self._state = network.initial_state(1)
 
     def step(self) -> Spikes:
         """The spikes [C', H', W'] of the next timestep."""
         with self._inference():
-            spikes, self._state = self._network.step(self._current(), self._state)
+            spikes, self._state = self._network.step(next(self._currents), self._state)
             out: Spikes = spikes[0].numpy().astype(np.uint8)
         return out

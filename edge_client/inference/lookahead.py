@@ -2,7 +2,7 @@
 counts.
 
 Sending ahead buys latency with bytes, prefetching buys it with the head's work. Neither changes an answer: the verdict
-is that of the first certain timestep whatever was sent beyond it.
+is that of the first certain timestep, also if later frames were sent.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Costs:
 
     `round_trip_s` is the time to the cloud and back, `queue_s` and `tail_s` what the cloud reports, `head_s` the head
     with the encoder and codec. `frame_bytes` is a frame with all that carries it. `busy_s` is how much later an answer
-    is seen if the head works meanwhile: nothing where there is a core to spare, much where head and link share one.
+    is seen if the head works meanwhile: 0 with a spare core, much if head and link share one.
     """
 
     round_trip_s: float

@@ -13,7 +13,7 @@ AnsweredBy = Literal["cloud", "edge"]
 
 @dataclass(frozen=True)
 class Step:
-    """One timestep (1..T) of a sample: the answer so far, whether it was certain enough to stop, and where time went.
+    """One timestep (1..T) of a sample: the answer so far, whether it was certain enough, and what took how long.
 
     Durations are in seconds. `queue_s` and `tail_s` are the cloud's own report and lie within `send_to_result_s`.
     """

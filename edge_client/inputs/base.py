@@ -25,7 +25,7 @@ Item = Sample | Unreadable
 
 
 @dataclass(frozen=True)
-class Part:
+class FilePart:
     """One sample of a file that is not read yet.
 
     Attributes:

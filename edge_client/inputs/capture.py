@@ -20,7 +20,7 @@ STALLED_S = 10.0
 _TRY: dict[VideoKind, str] = {
     "file": "no such file, or no video in a format that OpenCV knows here",
     "camera": "see that it is plugged in, free, and yours to use",
-    "url": f"nobody sends there, or nothing within {STALLED_S:g} s that OpenCV knows here",
+    "url": f"no one sends there, or nothing came within {STALLED_S:g} s that OpenCV knows here",
     "pipeline": "GStreamer does not take it: it must end in `appsink`, and each of its elements be installed",
 }
 
@@ -33,7 +33,7 @@ class Capture:
 
     Attributes:
         frames: how many it promises, 0 where it does not say.
-        live: it has no end of its own: a camera, a stream, a pipeline. A file that is read over HTTP has one.
+        live: it has no end: a camera, a stream, a pipeline. A file that is read over HTTP ends.
 
     Raises:
         SourceError: it cannot be opened.
@@ -62,7 +62,7 @@ class Capture:
         return rgb
 
     def release(self) -> None:
-        """Let go of the camera or the file. May be called twice."""
+        """Release the camera or the file. May be called twice."""
         self._capture.release()
 
 
@@ -89,7 +89,7 @@ def _open(video: str, kind: VideoKind) -> Any:
 
 
 def _cv2() -> Any:
-    # What its libraries say of a stream is in our messages.
+    # Our messages say what its libraries would log about a stream.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:
         import cv2  # noqa: PLC0415  the extra `video`

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client.heads.base import InputArray
-from edge_client.inputs.base import Part
+from edge_client.inputs.base import FilePart
 from edge_client.inputs.images import from_array
 from edge_client.inputs.pictures import PictureReader
 from edge_client.inputs.recordings import RecordingReader, whole_counts
@@ -86,7 +86,7 @@ class RecordingConverter:
             )
         return whole_counts(given, "frames")
 
-    def windows(self, given: Input, window: Window) -> list[Part]:
+    def windows(self, given: Input, window: Window) -> list[FilePart]:
         """The samples of a recording, cut as `window` says; see `pixels`.
 
         Raises:

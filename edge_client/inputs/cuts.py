@@ -22,9 +22,11 @@ class Cut:
 
 
 def cuts(events: Events, window: Window | None) -> Iterator[Cut]:
-    """The samples of a recording [n], which are views of it. Without a window, or where not one is full: all of it.
+    """The samples of a recording [n], which are views.
 
-    A window of time without an event is none, and what is left at the end fills none.
+    Without a window, or if no window is full, the whole recording is one sample.
+
+    A window of time without an event gives no sample; nor do the events after the last full window.
     """
     t = events["t"]
     first = int(t[0]) if len(t) else 0

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edge_client.inference.sample import Sample
-from edge_client.inputs.base import Item, Part, Skip, Source, Unreadable
+from edge_client.inputs.base import FilePart, Item, Skip, Source, Unreadable
 from shared.command_line import existing_path
 from shared.errors import SourceError
 from shared.folders import LeftOut, visible_files
@@ -37,12 +37,12 @@ class FileReader(Protocol):
     def class_names(self) -> Sequence[str]:
         """The classes of the bundle."""
 
-    def parts(self, path: Path, *, torn: bool = True) -> Iterator[Part]:
+    def parts(self, path: Path, *, torn: bool = True) -> Iterator[FilePart]:
         """The samples of a file, in order.
 
         Args:
             path: of the file.
-            torn: take one that lacks its last bytes, where what is there can be shown.
+            torn: accept a file that lacks its last bytes, if the rest can be decoded.
 
         Raises:
             SourceError: it cannot be read.

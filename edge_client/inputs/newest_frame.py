@@ -10,7 +10,7 @@ from typing import NamedTuple
 from edge_client.inputs.capture import Capture, Picture
 
 
-class Frame(NamedTuple):
+class GrabbedFrame(NamedTuple):
     """A frame that was grabbed: its number, when that was in seconds since 1970, and its picture."""
 
     number: int
@@ -19,12 +19,12 @@ class Frame(NamedTuple):
 
 
 class NewestFrame:
-    """Iterate it for frames; those that came while nobody asked are gone. Close it.
+    """Iterate over it for frames. It drops those that came while no frame was asked for. Close it.
 
     Args:
         capture: open; the thread alone uses it until `close` returns.
         first: the number of its first frame.
-        every: frames whose number is no multiple of it are left out.
+        every: N; only frames 0, N, 2N, ... are handed out.
 
     Attributes:
         number: of the next frame.
@@ -34,13 +34,13 @@ class NewestFrame:
         self._capture = capture
         self.number = first
         self._every = every
-        self._newest: Frame | None = None
+        self._newest: GrabbedFrame | None = None
         self._changed = threading.Condition()
         self._ended = False
         self._thread = threading.Thread(target=self._take_all, name="frames", daemon=True)
         self._thread.start()
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[GrabbedFrame]:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._newest is not None or self._ended)
@@ -63,7 +63,7 @@ class NewestFrame:
                 if (picture := self._capture.picture()) is None:
                     break
                 with self._changed:
-                    self._newest = Frame(self.number, taken_at, picture)
+                    self._newest = GrabbedFrame(self.number, taken_at, picture)
                     self._changed.notify()
             self.number += 1
         with self._changed:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge_client.heads.base import InputArray
-from edge_client.inputs.base import Part
+from edge_client.inputs.base import FilePart
 from shared.errors import SourceError
 from shared.manifest import Manifest
 from shared.network_spec import Shape
@@ -34,9 +34,9 @@ class PictureReader:
         self._fit = manifest.fit
         self._max_pixels = default_max_pixels() if max_pixels is None else max_pixels
 
-    def parts(self, path: Path, *, torn: bool = True) -> Iterator[Part]:
+    def parts(self, path: Path, *, torn: bool = True) -> Iterator[FilePart]:
         """The picture, named by its path, see `FileReader`."""
-        yield Part(str(path), None, lambda: self.read(path, torn=torn))
+        yield FilePart(str(path), None, lambda: self.read(path, torn=torn))
 
     def read(self, path: Path, *, torn: bool = True) -> InputArray:
         """uint8 [C, H, W].

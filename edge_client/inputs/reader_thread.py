@@ -1,4 +1,4 @@
-"""Reads a source in a thread of its own, one item for each that is asked for."""
+"""Reads a source in its own thread, one item each time that `next` is called."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge_client.inputs.base import Item, Source
 
 
 class ReaderThread:
-    """Takes items from a source without holding up the event loop that `next` is called in. Close it.
+    """Takes items from a source without blocking the event loop. Close it.
 
     The thread is a daemon: one that waits for standard input does not keep the process alive.
     """
@@ -46,7 +46,7 @@ class ReaderThread:
                 item, error = None, raised
             with contextlib.suppress(RuntimeError):  # the loop has been closed: no call waits
                 self._loop.call_soon_threadsafe(_answer, asked, item, error)
-        # A generator lets go of its files and cameras.
+        # A generator releases its files and cameras.
         if (close := getattr(items, "close", None)) is not None:
             close()
 

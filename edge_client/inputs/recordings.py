@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client.heads.base import InputArray
-from edge_client.inputs.base import Part
+from edge_client.inputs.base import FilePart
 from edge_client.inputs.cuts import Cut, cuts
 from edge_client.windows import Window
 from shared.binning import Binning
@@ -70,21 +70,21 @@ class RecordingReader:
         self._overridden: set[Sensor] = set()
         self._guessed = False
 
-    def parts(self, path: Path, *, torn: bool = True) -> Iterator[Part]:  # noqa: ARG002  of pictures
+    def parts(self, path: Path, *, torn: bool = True) -> Iterator[FilePart]:  # noqa: ARG002  of pictures
         """The samples of a recording, see `FileReader`; without a window it is one, named by its path.
 
         Raises:
             SourceError: it cannot be read, or does not fit.
         """
         if self._window is None:
-            yield Part(str(path), None, partial(self.read, path))
+            yield FilePart(str(path), None, partial(self.read, path))
             return
         recording = self._open(path)
         if not isinstance(recording, Recording):
             raise SourceError(f"{path}: it holds frames, which --window cannot cut")
         yield from self._cut(recording, self._window, path)
 
-    def windows(self, given: Recording | Path, window: Window) -> Iterator[Part]:
+    def windows(self, given: Recording | Path, window: Window) -> Iterator[FilePart]:
         """The samples of a recording or of its file, cut as `window` says instead of this reader's own.
 
         Raises:
@@ -111,7 +111,7 @@ class RecordingReader:
         return self._bin_named(path, cut, self._sensor_of(recording, path))
 
     def bin(self, recording: Recording) -> InputArray:
-        """uint8 [T, 2, H, W] of a recording that is no file.
+        """uint8 [T, 2, H, W] of a recording that does not come from a file.
 
         Raises:
             SourceError: it holds no events, or they do not fit.
@@ -120,10 +120,10 @@ class RecordingReader:
         (cut,) = cuts(recording.events, None)
         return self._bin(cut, self._sensor_of(recording, "the events"))
 
-    def _cut(self, recording: Recording, window: Window, what: Path | str) -> Iterator[Part]:
+    def _cut(self, recording: Recording, window: Window, what: Path | str) -> Iterator[FilePart]:
         sensor = self._sensor_of(recording, what)
         for number, cut in enumerate(cuts(recording.events, window)):
-            yield Part(f"{what}#{number}", cut.start_us / 1e6, partial(self._bin_named, what, cut, sensor))
+            yield FilePart(f"{what}#{number}", cut.start_us / 1e6, partial(self._bin_named, what, cut, sensor))
 
     def _tell_and_check(self, recording: Recording) -> None:
         for note in recording.notes:

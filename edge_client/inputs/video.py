@@ -12,7 +12,7 @@ from edge_client.inference.sample import Sample
 from edge_client.inputs.base import Item, Skip, Source
 from edge_client.inputs.capture import STALLED_S, Capture
 from edge_client.inputs.images import from_array
-from edge_client.inputs.newest_frame import Frame, NewestFrame
+from edge_client.inputs.newest_frame import GrabbedFrame, NewestFrame
 from edge_client.link.backoff import Backoff
 from edge_client.video_name import kind_of, shown_video
 from shared.errors import SourceError
@@ -39,7 +39,7 @@ class VideoSource(Source):
         shape, fit: of the bundle's pictures, [C, H, W], and how a frame becomes one.
         skip, limit: as of other sources.
         reconnect: open it again when it is lost; True also waits for it at the start. None: a URL is opened again.
-        latest: leave out frames that came while nobody asked for one.
+        latest: skip frames that came while no frame was asked for.
         pauses: between two tries.
 
     Raises:
@@ -116,7 +116,7 @@ class VideoSource(Source):
     def _enough(self) -> bool:
         return self._limit is not None and self._taken >= self._limit
 
-    def _frames(self, capture: Capture) -> Generator[Frame, None, None]:
+    def _frames(self, capture: Capture) -> Generator[GrabbedFrame, None, None]:
         """Those that are samples, until the capture gives no more or they are enough."""
         if not self._latest:
             yield from self._in_order(capture)
@@ -130,7 +130,7 @@ class VideoSource(Source):
                     break
         self._frame = newest.number
 
-    def _in_order(self, capture: Capture) -> Iterator[Frame]:
+    def _in_order(self, capture: Capture) -> Iterator[GrabbedFrame]:
         while not self._enough() and not self._closed.is_set():
             number = self._frame
             wanted = number % self._every == 0 and not self._skip(f"{self._name}#{number}")
@@ -143,7 +143,7 @@ class VideoSource(Source):
             self._failures, self._frame = 0, number + 1
             self._taken += number % self._every == 0
             if picture is not None:
-                yield Frame(number, taken_at, picture)
+                yield GrabbedFrame(number, taken_at, picture)
 
     def _check_end(self, promised: int) -> None:
         if self._frame == 0:
@@ -153,7 +153,7 @@ class VideoSource(Source):
             log.warning("%s: ended after frame %d of %d", self._name, self._frame, promised)
 
     def _lost(self) -> None:
-        """The camera or stream gives no more frames: let go of it, to be opened again.
+        """The camera or stream gives no more frames: release it, so that it can be opened again.
 
         Raises:
             SourceError: it is not to be opened again.

@@ -68,7 +68,7 @@ class Transport(Protocol):
 
         Args:
             on_lost: called once, with the reason, when the stream is lost or closed after `open` has returned, and
-                before any sample raises it. The exception is never raised itself, only copies of it.
+                before any sample raises it. Callers raise copies, never the exception itself.
             patience: the stream is lost, too, when an answer is due for longer than this; None waits for it.
 
         Raises:

@@ -17,7 +17,7 @@ from edge_client.link.backoff import Backoff
 from edge_client.link.base import Transport
 from edge_client.link.errors import closed, not_there
 from edge_client.link.patience import AnswerPatience
-from edge_client.link.tries import OpenStream, Outcome, Tries
+from edge_client.link.tries import OpenResult, OpenStream, Tries
 from shared.command_line import Address, join_address
 from shared.deadline import within
 from shared.errors import CloudRefused, CloudUnavailable, NeucodexError
@@ -42,7 +42,7 @@ class CloudLink:
         connect: makes an unopened transport to one machine; the number is how many seconds the try may take.
         connect_deadline_s: seconds for one round over all machines. Each try has at least `LEAST_TRY_S`.
         backoff: pauses between tries.
-        patience: how long a cloud may owe an answer before it is left, where there is another one; None: for ever.
+        patience: how long a cloud may owe an answer before the edge tries another one; None: for ever.
         on_change: called with True when a stream is open, and with False when it is lost.
         clock: seconds, as the loop has them.
         sleep: pauses.
@@ -154,13 +154,13 @@ class CloudLink:
                     self._warn(why)
                 self._note_refusal(why if len(failures) == len(targets) and _all_refused(failures) else None)
                 if not tries.under_way:
-                    # A busy cloud's request to wait is heeded only where there is no other cloud to ask first.
+                    # The link waits as long as a busy cloud asks only if it has tried all other clouds.
                     busy_s = why.retry_after_s if isinstance(why, CloudUnavailable) and tries.all_begun else 0.0
                     await self._pause(busy_s)
         finally:
             await tries.close()
 
-    async def _open_stream(self, target: Target, within_s: float, patience: AnswerPatience | None) -> Outcome:
+    async def _open_stream(self, target: Target, within_s: float, patience: AnswerPatience | None) -> OpenResult:
         """One try. Returns why it failed."""
         transport = self._connect(target, within_s)
         lost: asyncio.Future[NeucodexError] = asyncio.get_running_loop().create_future()
@@ -213,7 +213,7 @@ class CloudLink:
             self._lost = why
             self._warned.add(str(why))
             log.warning("%s; connecting again", why)
-        # A cloud that takes streams and drops them at once is asked no more often than one that takes none.
+        # A cloud that accepts streams and drops them at once is tried as rarely as one that accepts none.
         if self.down_since - self._opened_at > STEADY_S:
             self._failures = 0
         self._on_change(False)

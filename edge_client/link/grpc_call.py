@@ -70,7 +70,7 @@ class GrpcCall:
             CloudUnavailable: the cloud did not answer within the deadline.
             CloudRefused: the cloud does not serve this edge.
         """
-        # The name, not the number: some proxies choose by it.
+        # The name, not the number: some proxies choose a server by name.
         options = (*CHANNEL_OPTIONS, ("grpc.default_authority", self._target.authority))
         self._channel = self._security.channel(self._target, options)
         stub: pb_grpc.CoInferenceAsyncStub = pb_grpc.CoInferenceStub(self._channel)  # type: ignore[assignment]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from edge_client.link.addresses import Target
@@ -68,11 +68,15 @@ class GrpcTransport:
     Args:
         call: not opened yet.
         probe_s: seconds of silence after which an edge that waits for an answer makes sure that the link lives.
+        sleep: waits for the next look at what is due.
     """
 
-    def __init__(self, call: Call, probe_s: float = PROBE_S) -> None:
+    def __init__(
+        self, call: Call, probe_s: float = PROBE_S, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
         self._call = call
         self._probe_s = probe_s
+        self._sleep = sleep
         self._tick_s = min(TICK_S, probe_s)
         self._samples: dict[int, GrpcSampleStream] = {}
         self._last_number = 0
@@ -87,7 +91,7 @@ class GrpcTransport:
         self._answers = 0
         """How many have come."""
         self.close_reason: NeucodexError | None = None
-        """Why the stream is lost; None while it lives. It is never raised itself, only copies of it."""
+        """Why the stream is lost; None while it lives. Callers get copies, never the exception itself."""
         self._on_lost: Callable[[NeucodexError], None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -221,7 +225,7 @@ class GrpcTransport:
                 self._owed.clear()
                 await self._owed.wait()
             before, began = self._answers, loop.time()
-            await asyncio.sleep(self._tick_s)
+            await self._sleep(self._tick_s)
             if self._answers != before:
                 if patience is not None:
                     patience.answered(silent_s)

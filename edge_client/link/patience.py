@@ -25,7 +25,7 @@ class AnswerPatience:
     """The patience of one link. Its streams, one after the other, tell it what they see.
 
     Args:
-        longest_s: with clouds that answer in a quarter of it or more; inf waits without end.
+        longest_s: the longest patience. Faster clouds get four times their slowest answer; inf waits without end.
     """
 
     def __init__(self, longest_s: float = LEAVE_AFTER_S) -> None:

@@ -25,7 +25,7 @@ class OpenStream:
     lost: asyncio.Future[NeucodexError]
 
 
-Outcome = OpenStream | NeucodexError
+OpenResult = OpenStream | NeucodexError
 
 
 class Tries:
@@ -37,13 +37,13 @@ class Tries:
     """
 
     def __init__(
-        self, targets: Sequence[Target], open_stream: Callable[[Target], Coroutine[Any, Any, Outcome]]
+        self, targets: Sequence[Target], open_stream: Callable[[Target], Coroutine[Any, Any, OpenResult]]
     ) -> None:
         self._targets = targets
         self._open_stream = open_stream
         self._left = deque(targets)
         self._failed: set[Target] = set()
-        self._tasks: dict[asyncio.Task[Outcome], Target] = {}
+        self._tasks: dict[asyncio.Task[OpenResult], Target] = {}
 
     @property
     def under_way(self) -> bool:
@@ -55,7 +55,7 @@ class Tries:
         """Whether no machine is left to be tried."""
         return not self._left
 
-    async def next_outcome(self) -> Outcome | None:
+    async def next_outcome(self) -> OpenResult | None:
         """What the next try that ends has brought; None when every machine was tried.
 
         Raises:

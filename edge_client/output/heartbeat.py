@@ -1,6 +1,6 @@
-"""A file whose age says whether the edge is alive: a probe looks at it without a program of ours.
+"""A file whose age says whether the edge is alive: a probe reads it without running Python.
 
-It says nothing of the cloud: an edge that answers by itself is alive, and its metrics say how it answers.
+It says nothing about the cloud: an edge that answers alone is alive, and its metrics say how it answers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from shared.errors import ConfigError
 
 BEAT_S = 10.0
-"""Between two touches. A probe should allow several of them: the loop stands still while a head is loaded."""
+"""Seconds between two touches. A probe should allow several of them: the loop stands still while a head is loaded."""
 
 
 @contextlib.contextmanager

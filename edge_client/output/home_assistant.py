@@ -21,7 +21,7 @@ SENSORS: dict[str, dict[str, str]] = {
         "entity_category": "diagnostic",
     },
 }
-"""One for each field of a verdict's line that is shown."""
+"""One for each field of a verdict's line that Home Assistant shows."""
 
 
 def discovery(prefix: str, topic: str, status_topic: str, bundle: str) -> tuple[str, dict[str, Any]]:

@@ -53,7 +53,7 @@ ASCII_BARS = " .:-=+*%#"
 
 
 class LiveView:
-    """The view itself; rich draws it from a thread of its own.
+    """The view itself; rich draws it from its own thread.
 
     Args:
         class_names, timesteps: of the bundle.

@@ -1,7 +1,7 @@
 """Verdicts to an MQTT broker, at least once each; paho-mqtt keeps the connection, in a thread of its own.
 
 TOPIC gets a line for each sample, TOPIC/status says `online`, and `offline` as the last will. While the broker is away
-verdicts wait, up to QUEUE of them; those that find no room are dropped and counted.
+verdicts wait, up to QUEUE of them; further ones are dropped and counted.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 
 class MqttPublisher:
-    """The connection to a broker. It connects by itself, and again after each loss. Close it.
+    """The connection to a broker. It connects and reconnects in the background. Close it.
 
     Args:
         options: which broker.
@@ -74,7 +74,7 @@ class MqttPublisher:
         self._metrics = metrics
         self._changed = threading.Condition()
         self._given = self._acknowledged = 0
-        """Verdicts. paho calls back under a lock of its own, which its `publish` takes: ours is not held meanwhile."""
+        """Verdicts. paho calls back under its own lock, which its `publish` takes, so we do not hold ours meanwhile."""
         self._others: set[int] = set()
         """Numbers of messages that are no verdicts; paho's thread sends them itself."""
         self._full = self._closed = False
@@ -132,7 +132,7 @@ class MqttPublisher:
         """Verdicts that the broker has not acknowledged. One may be acknowledged before it is counted as given."""
         return max(0, self._given - self._acknowledged)
 
-    # What follows is called by paho's thread.
+    # paho's thread calls the following methods.
 
     def _on_connect(self, _: Client, __: Any, ___: ConnectFlags, code: ReasonCode, ____: Properties | None) -> None:
         if code.is_failure:

@@ -30,7 +30,7 @@ PERIOD_S = 0.1
 
 JOULES = {"energy_ws": 1.0, "energy_j": 1.0, "energy_wh": 3600.0}
 WATTS = ("power_w", "power")
-"""Columns of a file that are understood, in this order; the letters' case does not matter."""
+"""The columns of a file that can be read, in order of preference; the letters' case does not matter."""
 
 log = logging.getLogger(__name__)
 

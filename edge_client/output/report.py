@@ -269,7 +269,7 @@ def print_table(table: Table, out: TextIO) -> None:
     """
     console = Console(file=out, highlight=False)
     with _standard_output():
-        # Captured: by itself rich ends the process where nobody reads.
+        # Captured first: rich would end the process if standard output is closed.
         with console.capture() as drawn:
             console.print(table)
         out.write(drawn.get())
@@ -280,7 +280,7 @@ def write(out: TextIO, text: str) -> None:
     """Write results to standard output, at once.
 
     Raises:
-        OutputError: its disk is full, or nobody reads it any more.
+        OutputError: its disk is full, or its reader has ended.
     """
     with _standard_output():
         out.write(text)

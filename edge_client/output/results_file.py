@@ -21,7 +21,7 @@ from edge_client.inference.verdict import Verdict
 from edge_client.output.lines import SCHEMA, verdict_line
 from shared.errors import ConfigError, OutputError
 
-Identity = Mapping[str, Any]
+RunIdentity = Mapping[str, Any]
 """What two runs must have in common for their verdicts to stand in one file; plain values for JSON."""
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class ResultsFile:
         ConfigError: the file holds something else, or is in use, or cannot be opened.
     """
 
-    def __init__(self, path: Path, identity: Identity, class_names: Sequence[str], *, resume: bool) -> None:
+    def __init__(self, path: Path, identity: RunIdentity, class_names: Sequence[str], *, resume: bool) -> None:
         self._path = path
         self._identity = {key: value for key, value in identity.items() if value is not None}
         self._class_names = class_names
@@ -123,7 +123,7 @@ class ResultsFile:
             start += len(text)
         return lines
 
-    def _compare(self, there: Identity) -> None:
+    def _compare(self, there: RunIdentity) -> None:
         names = list(dict.fromkeys((*there, *self._identity)))
         differences = [
             f"{name} is {_short(there.get(name))} there and {_short(self._identity.get(name))} here"

@@ -26,7 +26,7 @@ OnProgress = Callable[[int, int], None]
 """Called with how many are done and how many there are."""
 
 DEFAULT_TIMESTEPS = 10
-"""Frames an event recording is binned into when nothing else is asked for."""
+"""The default number of frames that an event recording is binned into."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class DatasetInfo:
 
 
 def find_folder(request: Request, *names: str) -> Path:
-    """The folder of a set: one called `names[i]` below the root, or the root itself if it is called so.
+    """The folder of a set: one called `names[i]` below the root, or the root itself if it has one of these names.
 
     Raises:
         SourceError: neither is there.

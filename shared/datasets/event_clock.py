@@ -1,7 +1,7 @@
 """The times of one camera on one line: overflows of its counter undone, a clock that was set told of.
 
 A recording's times are raw: a counter of 23 to 34 bits that starts again at 0, and that a camera sets while it records.
-`Clock` mends them in the order of the file, before anything is sorted. `order_by_time` does the rest.
+`EventClock` mends them in the order of the file, before anything is sorted. `order_by_time` does the rest.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ JUMP_US = 500_000
 
 
 @dataclass
-class Clock:
+class EventClock:
     """Raw times, block by block in the order of the file, to times that go on.
 
     Attributes:

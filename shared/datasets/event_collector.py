@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from shared.datasets import event_numbers
-from shared.datasets.event_clock import Clock, order_by_time
+from shared.datasets.event_clock import EventClock, order_by_time
 from shared.datasets.event_type import BLOCK, EVENT, Events, Sensor
 from shared.errors import SourceError
 
@@ -45,7 +45,7 @@ class Collector:
         SourceError: `expected` events are too many.
     """
 
-    def __init__(self, clock: Clock, expected: int = 0, most_bytes: int | None = None) -> None:
+    def __init__(self, clock: EventClock, expected: int = 0, most_bytes: int | None = None) -> None:
         self._clock = clock
         self._polarities = event_numbers.Polarities()
         self._most = most_bytes
@@ -112,7 +112,7 @@ def collect_arrays(
     if not all(column.shape == (count,) for column in columns):
         raise SourceError("x, y, t and polarity must be lists of numbers, equally long")
     _check_width(columns[3])
-    collector = Collector(Clock(ARRAY_BITS, undo_set_backs=False), count, most_bytes)
+    collector = Collector(EventClock(ARRAY_BITS, undo_set_backs=False), count, most_bytes)
     collector.add(*columns)
     return collector.recording()
 

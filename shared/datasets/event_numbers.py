@@ -1,4 +1,4 @@
-"""The gate that every number of an event goes through before it is cast, whatever it comes from."""
+"""Checks every number of an event before it is cast, for all file formats."""
 
 from __future__ import annotations
 

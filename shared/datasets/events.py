@@ -19,7 +19,7 @@ MOST = 255
 """A pixel's count in one frame saturates here (uint8); real recordings at T=5 stay under 25."""
 
 Span = tuple[int, int]
-"""From a time to a time, us; the second is not part of it."""
+"""From a time to a time, us; the second time is excluded."""
 
 
 def extent(events: Events) -> Sensor:

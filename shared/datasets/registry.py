@@ -68,7 +68,7 @@ def make_request(
     allow_partial: bool = False,
     fit: PictureFit = "cut",
 ) -> Request:
-    """What `stream` is asked for, with the set's own defaults filled in. Arguments as `load_split`.
+    """The arguments of `stream`, with the set's defaults filled in. Arguments as `load_split`.
 
     Raises:
         SourceError: unknown name, no data folder, or a size or number of timesteps below 1.

@@ -71,7 +71,7 @@ class Neuron(nn.Module):
     def as_snntorch(self) -> snntorch.Leaky:
         """The `snn.Leaky` with the same behaviour, for users of snnTorch, and as this module's reference.
 
-        Its membrane starts at zero by itself: hand it `initial_state`.
+        Without `initial_state` its membrane starts at zero.
         """
         import snntorch  # noqa: PLC0415  only training and tests have it installed
 

@@ -107,7 +107,7 @@ class SplitNetwork(nn.Module):
             frames: [B, C, H, W] pictures, or [T, B, C, H, W] event frames.
 
         Returns:
-            The logits of each timestep by itself, [T, B, classes].
+            The logits of each single timestep, [T, B, classes].
         """
         return self.answers(self.spikes(frames))
 

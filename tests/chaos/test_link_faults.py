@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.edge.cuts import Trouble, compare, run
-from benchmarks.links.proxy import CUTS, Cut, Proxy
+from benchmarks.links.proxy import CUTS, CutKind, DelayProxy
 from edge_client.build import open_edge
 from edge_client.config import EdgeConfig, InputConfig
 from edge_client.inference.link_loss import OnLoss
@@ -82,7 +82,7 @@ async def test_a_cloud_that_drains_is_left_for_the_next_one(
     bundle = bundle.run_as(execution)
     whole = (await edge_here(bundle, cloud.listen, DIGITS)).lines
     with cloud_process(tmp_path, [bundle.path], "--execution", execution) as first:
-        proxy = Proxy(first.listen, delay_s=0.005)  # slow enough to be caught in the middle
+        proxy = DelayProxy(first.listen, delay_s=0.005)  # slow enough to be caught in the middle
         there = await proxy.start()
         running = asyncio.create_task(
             edge_here(bundle, (there, cloud.listen), DIGITS, in_flight=4, lookahead=4, on_loss="fail")
@@ -109,7 +109,7 @@ async def test_a_frozen_cloud_is_left_for_the_next_one(
     """Its connection stays: the kernel of a process that is stopped acknowledges all, and answers nothing."""
     whole = (await edge_here(SHIPPED, cloud.listen, DIGITS)).lines
     with cloud_process(tmp_path, [SHIPPED.path], "--execution", SHIPPED.execution) as first:
-        proxy = Proxy(first.listen, delay_s=0.005)  # slow enough to be caught in the middle
+        proxy = DelayProxy(first.listen, delay_s=0.005)  # slow enough to be caught in the middle
         there = (await proxy.start(), cloud.listen)
         running = asyncio.create_task(
             edge_here(SHIPPED, there, DIGITS, on_loss=on_loss, sample_deadline_s=5.0, fallback_after_s=4.0)
@@ -133,7 +133,7 @@ async def test_a_frozen_cloud_is_left_although_no_sample_waits_for_it_so_long(
 ) -> None:
     """The local exit answers each sample after 0.1 s. All that time together is the cloud's silence."""
     with cloud_process(tmp_path, [SHIPPED.path], "--execution", SHIPPED.execution) as first:
-        proxy = Proxy(first.listen, delay_s=0.01)
+        proxy = DelayProxy(first.listen, delay_s=0.01)
         there = (await proxy.start(), cloud.listen)
         digits = InputConfig(dataset="digits", limit=150)
         running = asyncio.create_task(edge_here(SHIPPED, there, digits, on_loss="fallback", fallback_after_s=0.1))
@@ -172,7 +172,7 @@ async def test_a_cloud_that_retires_the_bundle_is_left_for_the_next_one(
 async def test_a_run_that_waits_may_begin_before_its_cloud(
     bundle: Bundle, whole: list[Line], cloud: CloudProcess
 ) -> None:
-    proxy = Proxy(cloud.listen)
+    proxy = DelayProxy(cloud.listen)
     there = await proxy.start()
     await proxy.cut("closed")
     running = asyncio.create_task(edge_here(bundle, there, DIGITS, on_loss="wait", connect_deadline_s=0.2))
@@ -203,7 +203,7 @@ class Observer:
 
 @pytest.mark.parametrize("how", CUTS)
 async def test_fallback_answers_while_the_link_is_cut_and_asks_the_cloud_again_after(
-    cloud: CloudProcess, how: Cut
+    cloud: CloudProcess, how: CutKind
 ) -> None:
     def there(address: str) -> EdgeConfig:
         host, _, port = address.rpartition(":")
@@ -212,7 +212,7 @@ async def test_fallback_answers_while_the_link_is_cut_and_asks_the_cloud_again_a
     samples = [item for item in open_source(DIGITS, SHIPPED.manifest) if isinstance(item, Sample)][:20]
     async with open_edge(there(cloud.listen), SHIPPED, Observer()) as network:
         undisturbed = [await network.classify(sample) for sample in samples]
-    proxy = Proxy(cloud.listen)
+    proxy = DelayProxy(cloud.listen)
     observer = Observer()
     async with open_edge(there(await proxy.start()), SHIPPED, observer) as network:
         before = [await network.classify(sample) for sample in samples[:5]]

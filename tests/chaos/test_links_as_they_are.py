@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -140,16 +139,15 @@ def test_without_an_authority_of_its_own_an_edge_takes_the_systems(
         run_python("-m", "shared.health_check", "--cloud", cloud.listen)
 
 
-async def test_a_dead_address_costs_a_quarter_of_a_second(dead: str, tmp_path: Path) -> None:
+async def test_a_dead_address_does_not_hold_up_the_next_one(dead: str, tmp_path: Path) -> None:
     digits = InputConfig(dataset="digits", limit=3)
     assert open_source(digits, SHIPPED.manifest).count == 3
     with cloud_process(tmp_path, [SHIPPED.path], "--execution", SHIPPED.execution) as cloud:
-        began = time.monotonic()
-        done = await edge_here(SHIPPED, (dead, cloud.listen), digits, connect_deadline_s=40.0)
-        seconds = time.monotonic() - began
+        # One try after the other would not be done by then.
+        async with asyncio.timeout(DEADLINE):
+            done = await edge_here(SHIPPED, (dead, cloud.listen), digits, connect_deadline_s=4 * DEADLINE)
     assert done.code == 0, done.err
     assert [line["answered_by"] for line in done.lines] == ["cloud"] * 3
-    assert seconds < 15.0, "one try after the other would have taken 20 s"
 
 
 def test_a_clone_on_windows_has_the_same_fingerprint(tmp_path: Path) -> None:

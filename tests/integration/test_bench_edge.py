@@ -10,10 +10,11 @@ from click.testing import CliRunner
 from benchmarks.__main__ import main_group
 from tests.support.bundles import make_bundle
 from tests.support.edges import rename_classes
+from tests.support.graphs import with_tail_step
 
 
 def test_overhead_and_lookahead(tmp_path: Path) -> None:
-    bundle = rename_classes(make_bundle(tmp_path / "bundle", threshold=0.5), tuple("0123456789"))
+    bundle = with_tail_step(rename_classes(make_bundle(tmp_path / "bundle", threshold=0.5), tuple("0123456789")))
     flags = ["edge", "--quick", "--bundle", str(bundle.path), "--out", str(tmp_path / "out")]
     done = CliRunner().invoke(main_group, [*flags, "--only", "overhead", "--only", "lookahead"], catch_exceptions=False)
     assert done.exit_code == 0, done.output

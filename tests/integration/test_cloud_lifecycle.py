@@ -23,7 +23,7 @@ from cloud_server import __main__ as command_line
 from shared.bundle import Bundle
 from shared.messages import RejectionCode, StepResult
 from tests.support.known import known_frames
-from tests.support.processes import DEADLINE, CloudProcess, cloud_process, wait_for
+from tests.support.processes import DEADLINE, CloudProcess, cloud_process, until
 from tests.support.raw_edge import RawEdge
 
 
@@ -53,10 +53,6 @@ async def retry_delay(edge: RawEdge) -> float:
     info = error_details_pb2.RetryInfo()
     assert detail.Unpack(info)
     return info.retry_delay.ToMilliseconds() / 1000
-
-
-async def until(condition, what: str) -> None:
-    await asyncio.to_thread(wait_for, condition, what)
 
 
 async def test_limits_in_time_and_number_and_a_drain_that_times_out(impatient, bundle, frames):

@@ -18,8 +18,9 @@ import pytest
 from shared.bundle import Bundle
 from tests.support.bundles import make_bundle
 from tests.support.edges import ROOT
+from tests.support.graphs import with_tail_step
 from tests.support.known import SAMPLES, assert_close, known_confidences, known_frames
-from tests.support.processes import DEADLINE, CloudProcess, cloud_process, wait_for
+from tests.support.processes import DEADLINE, CloudProcess, cloud_process, until, wait_for
 from tests.support.raw_edge import RawEdge
 
 EDGES = 40
@@ -52,10 +53,6 @@ def alive(pid: int) -> bool:
         return False
 
 
-async def until(condition, what: str) -> None:
-    await asyncio.to_thread(wait_for, condition, what)
-
-
 async def test_they_share_the_load_and_one_that_dies_is_replaced(cloud, folder, bundle, frames, expected):
     edges = [await RawEdge(cloud.listen, bundle).__aenter__() for _ in range(EDGES)]
     for number, edge in enumerate(edges):
@@ -85,7 +82,7 @@ async def test_they_share_the_load_and_one_that_dies_is_replaced(cloud, folder, 
     assert cloud.metric("neucodex_cloud_frames_total") == 2 * EDGES - lost, "what a dead one has counted is kept"
     assert "another takes its place" in cloud.log.read_text()
 
-    other = make_bundle(folder / "second", classes=3, seed=5)
+    other = with_tail_step(make_bundle(folder / "second", classes=3, seed=5))
     cloud.signal(signal.SIGHUP)
     await until(lambda: cloud.metric("neucodex_cloud_slots") == 4 * 256, "both to serve the new bundle")
     wanted = known_confidences(other)

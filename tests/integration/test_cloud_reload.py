@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -14,8 +13,9 @@ import pytest
 from shared.bundle import Bundle
 from shared.messages import Open
 from tests.support.bundles import make_bundle
+from tests.support.graphs import with_tail_step
 from tests.support.known import assert_close, known_confidences, known_frames
-from tests.support.processes import CloudProcess, cloud_process, wait_for
+from tests.support.processes import CloudProcess, cloud_process, until
 from tests.support.raw_edge import RawEdge
 
 
@@ -30,10 +30,6 @@ def folder(tmp_path: Path, bundle: Bundle) -> Path:
 def cloud(tmp_path: Path, folder: Path) -> Iterator[CloudProcess]:
     with cloud_process(tmp_path / "cloud", [], "--bundles-dir", str(folder)) as process:
         yield process
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    await asyncio.to_thread(wait_for, condition, what)
 
 
 async def hang_up(cloud: CloudProcess) -> None:
@@ -53,7 +49,7 @@ async def refusal(cloud: CloudProcess, bundle: Bundle) -> str:
 
 
 async def test_a_bundle_comes_and_another_goes_while_streams_are_open(cloud, folder, bundle, frames, expected):
-    other = make_bundle(folder.parent / "aside", classes=3, seed=5)
+    other = with_tail_step(make_bundle(folder.parent / "aside", classes=3, seed=5))
     assert "no bundle with fingerprint" in await refusal(cloud, other)
     busy = await RawEdge(cloud.listen, bundle).__aenter__()
     idle = await RawEdge(cloud.listen, bundle).__aenter__()
@@ -89,7 +85,7 @@ async def test_a_bundle_and_its_successor_of_the_same_name_have_different_names(
 ):
     async with RawEdge(cloud.listen, bundle) as edge:
         await edge.step(0, 1, frames[0, 0])
-        successor = make_bundle(folder / "first", threshold=0.5)
+        successor = with_tail_step(make_bundle(folder / "first", threshold=0.5))
         assert successor.manifest.name == bundle.manifest.name
         await hang_up(cloud)
         async with RawEdge(cloud.listen, successor) as newer:

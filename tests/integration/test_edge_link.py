@@ -31,6 +31,7 @@ from shared.errors import CloudRefused
 from shared.exit_policy import ExitPolicy
 from shared.messages import Open
 from shared.spike_codec import SpikeCodec
+from tests.support.processes import DEADLINE
 from tests.unit.edge_client.fakes import SHAPE, CountingHead, CountingRun, T, sample
 
 READY = pb.CloudMessage(ready=pb.Ready(max_open_samples=4, sample_idle_timeout_ms=60_000))
@@ -110,8 +111,11 @@ async def linked(*addresses: tuple[str, int], on_change: Callable[[bool], None] 
         await link.close()
 
 
-async def classify_all(*addresses: tuple[str, int], lookahead: int = 1, in_flight: int = 1) -> tuple[list[Any], int]:
-    """Verdicts of all samples, and how many streams it took."""
+async def classify_all(
+    *addresses: tuple[str, int], lookahead: int = 1, in_flight: int = 1, streams: int = 1
+) -> tuple[list[Any], int]:
+    """Verdicts of all samples, and how many streams it took. All samples again, until it took so many streams."""
+    verdicts: list[Any] = []
     opened = 0
 
     def count(up: bool) -> None:
@@ -130,9 +134,12 @@ async def classify_all(*addresses: tuple[str, int], lookahead: int = 1, in_fligh
                 return await network.classify(sample(number % 15))
 
         try:
-            return list(await asyncio.gather(*(one(number) for number in range(SAMPLES)))), opened
+            async with asyncio.timeout(DEADLINE):
+                while not verdicts or opened < streams:
+                    verdicts += await asyncio.gather(*(one(number) for number in range(SAMPLES)))
         finally:
             network.close()
+    return verdicts, opened
 
 
 class Watched(CountingHead):
@@ -164,7 +171,7 @@ class SurelyOne:
 def assert_all_answered(verdicts: list[Any]) -> None:
     assert [(verdict.prediction, verdict.confidence, verdict.timesteps) for verdict in verdicts] == [
         (1, pytest.approx(0.98), T)
-    ] * SAMPLES
+    ] * max(SAMPLES, len(verdicts))
 
 
 @pytest.mark.parametrize(("lookahead", "in_flight"), [(1, 1), (4, 1), (2, 3)])
@@ -172,9 +179,10 @@ async def test_goaway_is_a_move(lookahead: int, in_flight: int) -> None:
     # The oldest that a connection may get, as proxies and servers have it to spread their load.
     options = (("grpc.max_connection_age_ms", 100), ("grpc.max_connection_age_grace_ms", 50))
     async with served(Forgetful(None, None), *options) as address:
-        verdicts, opened = await classify_all(address, lookahead=lookahead, in_flight=in_flight)
+        # A fast machine classifies all samples before the connection is old.
+        verdicts, opened = await classify_all(address, lookahead=lookahead, in_flight=in_flight, streams=3)
     assert_all_answered(verdicts)
-    assert opened >= 1 + (in_flight == 1 and lookahead == 1), "twelve samples of 20 ms do not fit into 150"
+    assert opened >= 3
 
 
 @pytest.mark.parametrize("status", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.CANCELLED])

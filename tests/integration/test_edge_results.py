@@ -12,6 +12,7 @@ import pytest
 from shared.bundle import Bundle
 from tests.support.bundles import make_bundle
 from tests.support.edges import edge_process, rename_classes, run_edge
+from tests.support.graphs import with_tail_step
 from tests.support.processes import CloudProcess, cloud_process, wait_for
 
 SAMPLES = 120
@@ -19,7 +20,9 @@ SAMPLES = 120
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return rename_classes(make_bundle(tmp_path_factory.mktemp("bundle"), threshold=0.5), tuple("0123456789"))
+    return with_tail_step(
+        rename_classes(make_bundle(tmp_path_factory.mktemp("bundle"), threshold=0.5), tuple("0123456789"))
+    )
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ import yaml
 from tests.support.bundles import make_bundle
 from tests.support.certificates import authority_file, issue
 from tests.support.edges import edge_process, rename_classes
+from tests.support.graphs import with_tail_step
 from tests.support.processes import cloud_process, wait_for
 from tests.support.prometheus import DEPLOYED, ROOT, Prometheus, prometheus
 
@@ -32,7 +33,7 @@ VARIABLES = {"$window": "5s", "$bundle": ".*", "$instance": ".*"}
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """A Prometheus that has seen a pair at work for some seconds, and goes on seeing it."""
     folder = tmp_path_factory.mktemp("monitoring")
-    bundle = rename_classes(make_bundle(folder / "bundle", threshold=0.5), tuple("0123456789"))
+    bundle = with_tail_step(rename_classes(make_bundle(folder / "bundle", threshold=0.5), tuple("0123456789")))
     meter = folder / "meter.csv"
     meter.write_text("power_W\n2.5\n")
     authority = trustme.CA()

@@ -17,6 +17,7 @@ from shared.bundle import Bundle
 from tests.support.bundles import make_bundle
 from tests.support.certificates import authority_file, issue
 from tests.support.edges import edge_process, rename_classes, run_edge
+from tests.support.graphs import with_tail_step
 from tests.support.mosquitto import Broker, broker, subscriber
 from tests.support.processes import CloudProcess, cloud_process, wait_for
 
@@ -26,7 +27,9 @@ STATUS = f"{TOPIC}/status"
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return rename_classes(make_bundle(tmp_path_factory.mktemp("bundle"), threshold=0.5), tuple("0123456789"))
+    return with_tail_step(
+        rename_classes(make_bundle(tmp_path_factory.mktemp("bundle"), threshold=0.5), tuple("0123456789"))
+    )
 
 
 @pytest.fixture(scope="module")

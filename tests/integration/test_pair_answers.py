@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from edge_client.config import InputConfig
-from edge_client.heads.base import normalise
+from edge_client.heads.embedding import normalise
 from edge_client.heads.factory import open_head
 from edge_client.inference.co_inference import CoInference
 from edge_client.inference.sample import Sample

@@ -19,6 +19,7 @@ from shared.errors import BundleError
 from tests.support.bundles import load_split, make_bundle, random_inputs, wire_frames
 from tests.support.codec_tables import make_tables
 from tests.support.edges import edge_here, edge_process, rename_classes, run_edge
+from tests.support.graphs import with_tail_step
 from tests.support.processes import DEADLINE, CloudProcess, cloud_process
 from tests.support.prometheus import free_port
 
@@ -28,7 +29,7 @@ DIGITS = tuple("0123456789")
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     # Random weights are rarely sure: this threshold lets some samples go early and some not.
-    return rename_classes(make_bundle(tmp_path_factory.mktemp("bundle"), threshold=0.5), DIGITS)
+    return with_tail_step(rename_classes(make_bundle(tmp_path_factory.mktemp("bundle"), threshold=0.5), DIGITS))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,8 @@ from shared.messages import RejectionCode
 from tests.support.bundles import make_bundle
 from tests.support.edges import rename_classes
 from tests.support.envoy import CONFIG, PROGRAM, Envoy, envoy
-from tests.support.processes import CloudProcess, cloud_process, wait_for
+from tests.support.graphs import with_tail_step
+from tests.support.processes import CloudProcess, cloud_process, until
 
 pytestmark = pytest.mark.skipif(not PROGRAM.exists(), reason="no Envoy here: it comes with `make setup` on Linux")
 
@@ -38,7 +39,9 @@ SPREAD_S = 10.0
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return rename_classes(make_bundle(tmp_path_factory.mktemp("bundle"), threshold=0.5), tuple("0123456789"))
+    return with_tail_step(
+        rename_classes(make_bundle(tmp_path_factory.mktemp("bundle"), threshold=0.5), tuple("0123456789"))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +103,6 @@ class Fleet:
 
     def link_changed(self, connected: bool) -> None:
         self.streams += connected
-
-
-async def until(condition: Callable[[], bool], what: str, deadline: float = 60.0) -> None:
-    await asyncio.to_thread(wait_for, condition, what, deadline)
 
 
 def streams(*clouds: CloudProcess) -> list[int]:

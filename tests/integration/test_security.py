@@ -108,5 +108,5 @@ async def test_certificate_and_token_are_renewed_while_it_runs(bundle: Bundle, g
     done = await classify(bundle, guarded, picture, guarded.security)
     assert done.code == 0, done.err
     log = guarded.cloud.log.read_text()
-    assert "is new and in use" in log
+    assert "the new certificate" in log
     assert "1 tokens" in log

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -48,7 +47,6 @@ class NetworkCamera:
 
     def __init__(self, *streams: Stream, port: int = 0) -> None:
         self.opened = 0
-        self.opened_at: list[float] = []
         coming, stopped = iter(streams), threading.Event()
         camera = self
 
@@ -59,7 +57,6 @@ class NetworkCamera:
                     self.send_error(404)
                     return
                 camera.opened += 1
-                camera.opened_at.append(time.monotonic())
                 self.send_response(200)
                 self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
                 self.end_headers()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 import time
@@ -30,6 +31,11 @@ def wait_for(condition: Callable[[], bool], what: str, deadline: float = DEADLIN
     while not condition():
         assert time.monotonic() < end, f"not within {deadline:g} s: {what}"
         time.sleep(POLL)
+
+
+async def until(condition: Callable[[], bool], what: str, deadline: float = DEADLINE) -> None:
+    """As `wait_for`, in a thread: the event loop runs on."""
+    await asyncio.to_thread(wait_for, condition, what, deadline)
 
 
 class CloudProcess(processes.CloudProcess):

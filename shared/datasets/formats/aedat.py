@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.datasets.event_clock import Clock
+from shared.datasets.event_clock import EventClock
 from shared.datasets.event_collector import Collector, Recording
 from shared.datasets.event_type import Sensor
 from shared.datasets.formats.disk import blocks, header_lines, opened, whole_events
@@ -83,7 +83,7 @@ def read_aedat(path: Path, most_bytes: int | None = None) -> Recording:
         if kind is EVENTS_1 and chip is not DVS128:
             raise SourceError(f"AEDAT 1.0 of a {chip.name}: it lacks its version, for 16 bits are a DVS128's")
         count = whole_events(file, kind.itemsize, "of data ")
-        collector = Collector(Clock(TIME_BITS), most_bytes=most_bytes)
+        collector = Collector(EventClock(TIME_BITS), most_bytes=most_bytes)
         kept = 0
         for words in blocks(file, kind):
             address, t = words["address"].astype(np.int64), words["t"].astype(np.int64)

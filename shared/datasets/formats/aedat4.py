@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from shared.datasets.event_clock import Clock
+from shared.datasets.event_clock import EventClock
 from shared.datasets.event_collector import Collector, Recording
 from shared.datasets.event_type import Sensor
 from shared.datasets.formats.disk import opened
@@ -30,7 +30,7 @@ def read_aedat4(path: Path, most_bytes: int | None = None) -> Recording:
     try:
         decoder = aedat.Decoder(path)
         stream, sensor = _camera(decoder.id_to_stream())
-        collector = Collector(Clock(TIME_BITS), most_bytes=most_bytes)
+        collector = Collector(EventClock(TIME_BITS), most_bytes=most_bytes)
         for packet in decoder:
             if packet["stream_id"] == stream and "events" in packet:
                 events = packet["events"]
@@ -51,7 +51,7 @@ def _camera(streams: dict[int, dict[str, Any]]) -> tuple[int, Sensor]:
     if len(cameras) > 1:
         named = ", ".join(f"{number} ({stream['width']} x {stream['height']})" for number, stream in cameras.items())
         raise SourceError(
-            f"it holds the events of {len(cameras)} cameras, streams {named}: write each to a file of its own"
+            f"it holds the events of {len(cameras)} cameras, streams {named}: write each to a separate file"
         )
     ((number, stream),) = cameras.items()
     return number, (int(stream["height"]), int(stream["width"]))

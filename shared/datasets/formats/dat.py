@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.datasets.event_clock import Clock
+from shared.datasets.event_clock import EventClock
 from shared.datasets.event_collector import Collector, Recording
 from shared.datasets.event_numbers import MOST_SIDE
 from shared.datasets.event_type import Sensor
@@ -47,7 +47,7 @@ def read_dat(path: Path, most_bytes: int | None = None) -> Recording:
             what = OTHER_TYPES.get(kind[0], "other things")
             raise SourceError(f"it holds {what} (event type {kind[0]}), no change events: export it with CD events")
         sensor = sensor_of(fields.get("width"), fields.get("height"))
-        collector = Collector(Clock(TIME_BITS), whole_events(file, WORDS.itemsize, "of data "), most_bytes)
+        collector = Collector(EventClock(TIME_BITS), whole_events(file, WORDS.itemsize, "of data "), most_bytes)
         for words in blocks(file, WORDS):
             word, t = words["word"].astype(np.int64), words["t"].astype(np.int64)
             x, y = word & (1 << x_bits) - 1, word >> x_bits & (1 << y_bits) - 1

@@ -105,7 +105,7 @@ def whole_events(file: BinaryIO, size: int, what: str) -> int:
 def set_bits(words: NDArray[np.int64], make_room: Callable[[int], None]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(which word, which bit) of each bit that is set in words [n] of 32 bits, the lowest first.
 
-    `make_room` is asked, with their number, before they are written out.
+    `make_room` is called with their number before they are written out.
     """
     bits = np.unpackbits(words.astype("<u4").view(np.uint8).reshape(-1, 4), axis=1, bitorder="little")
     make_room(int(bits.sum()))

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.datasets.event_clock import Clock
+from shared.datasets.event_clock import EventClock
 from shared.datasets.event_collector import Collector, Recording
 from shared.datasets.event_type import Sensor
 from shared.datasets.formats.dat import sensor_of
@@ -51,7 +51,7 @@ def read_raw(path: Path, most_bytes: int | None = None) -> Recording:
     """
     with opened(path) as file:
         header = _header(file)
-        collector = Collector(Clock(TIME_BITS[header.version]), most_bytes=most_bytes)
+        collector = Collector(EventClock(TIME_BITS[header.version]), most_bytes=most_bytes)
         decode: dict[str, Callable[[BinaryIO, Collector], None]] = {
             "2.0": _decode_evt2,
             "2.1": lambda file, collector: _decode_evt21(file, collector, header.high_first),

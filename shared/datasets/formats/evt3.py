@@ -67,7 +67,7 @@ def _last(is_one: NDArray[np.bool_]) -> Words:
 def _times(kind: Words, value: Words, high: Words) -> Words:
     """The time at each word, in us; `high` is the place of the last high half.
 
-    A new high half begins with a low half of 0, and one that is said again changes nothing. A low half that starts
+    A new high half begins with a low half of 0, and a repeated one changes nothing. A low half that starts
     again without a new high half has overflowed: some programs write no more high halves.
     """
     new = np.zeros(len(kind), bool)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.datasets.event_clock import Clock
+from shared.datasets.event_clock import EventClock
 from shared.datasets.event_collector import Collector, Recording
 from shared.datasets.formats.disk import blocks, opened, whole_events
 from shared.errors import SourceError
@@ -27,7 +27,7 @@ def read_bin(path: Path, most_bytes: int | None = None) -> Recording:
             back again and again, as those of other files do (it has no header that would tell them apart).
     """
     with opened(path) as file:
-        clock = Clock(TIME_BITS)
+        clock = EventClock(TIME_BITS)
         collector = Collector(clock, whole_events(file, 5, ""), most_bytes)
         overflows = 0
         for fields in blocks(file, FIVE_BYTES):

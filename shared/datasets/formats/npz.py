@@ -86,7 +86,7 @@ def _array(stored: ZipFile, name: str) -> NDArray[Any]:
     head = BytesIO(raw)
     read_header = HEADERS.get(npy.read_magic(head))
     if read_header is None:
-        raise ValueError(f"{name} is of a version of numpy's format that is not known")
+        raise ValueError(f"{name} has an unknown version of numpy's format")
     shape, by_columns, kind = read_header(head)
     if kind.hasobject:
         raise ValueError(f"{name} holds Python objects, no numbers")

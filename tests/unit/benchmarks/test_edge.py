@@ -11,7 +11,7 @@ import pytest
 from benchmarks.edge.cuts import compare, plan
 from benchmarks.edge.lookahead import _goals
 from benchmarks.edge.overhead import _measurement
-from benchmarks.links.proxy import CUTS, LinkProcess, Proxy
+from benchmarks.links.proxy import CUTS, DelayProxy, LinkProcess
 from edge_client.inference.verdict import Step, Verdict
 from tests.support.processes import wait_for
 
@@ -92,7 +92,7 @@ async def echo_server() -> asyncio.Server:
 
 async def test_a_proxy_delays_counts_and_is_cut_and_mended() -> None:
     server = await echo_server()
-    proxy = Proxy(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", delay_s=0.02)
+    proxy = DelayProxy(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", delay_s=0.02)
     host, _, port = (await proxy.start()).rpartition(":")
 
     async def ask(connection: Any, within_s: float = 5.0) -> bytes:
@@ -142,8 +142,8 @@ async def test_a_proxy_in_a_process_of_its_own() -> None:
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(b"12345")
         assert await asyncio.wait_for(reader.readexactly(5), 10.0) == b"12345"
-        link.call(Proxy.cut, "closed")
+        link.call(DelayProxy.cut, "closed")
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
             await asyncio.wait_for(reader.readexactly(5), 10.0)
-        link.call(Proxy.mend)
+        link.call(DelayProxy.mend)
     server.close()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from edge_client.heads.base import normalise
+from edge_client.heads.embedding import normalise
 from edge_client.heads.factory import open_head
 from edge_client.heads.onnx_head import OnnxHead
 from edge_client.heads.runtime import Runtime

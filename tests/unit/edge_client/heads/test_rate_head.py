@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge_client.heads.base import normalise
+from edge_client.heads.embedding import normalise
 from edge_client.heads.factory import open_head
 from edge_client.heads.rate_head import RateHead
 from edge_client.heads.runtime import Runtime

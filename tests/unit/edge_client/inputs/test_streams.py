@@ -19,7 +19,9 @@ import pytest
 from edge_client.config import InputConfig
 from edge_client.inference.sample import Sample
 from edge_client.inputs import capture as capture_module
+from edge_client.inputs import video as video_module
 from edge_client.inputs.base import nothing_done
+from edge_client.inputs.capture import Capture
 from edge_client.inputs.factory import open_source
 from edge_client.inputs.repeat import Paced
 from edge_client.inputs.video import VideoSource
@@ -105,44 +107,68 @@ def test_it_is_tried_again_until_it_is_there(caplog: pytest.LogCaptureFixture) -
     assert caplog.text.count("no more frames") == 1, "each try is not worth a line"
 
 
-class Longest(random.Random):
-    """Every pause is as long as it may be."""
+class Recorded(random.Random):
+    """Notes the longest pause that each try may make; makes none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.longest: list[float] = []
 
     def uniform(self, a: float, b: float) -> float:
-        return max(a, b)
+        self.longest.append(b)
+        return a
+
+
+class Counted(Capture):
+    """A capture that counts: a frame that was grabbed is the newest one once the next is asked for."""
+
+    grabbed = 0
+
+    def grab(self) -> bool:
+        Counted.grabbed += 1
+        return super().grab()
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> type[Counted]:
+    monkeypatch.setattr(Counted, "grabbed", 0)
+    monkeypatch.setattr(video_module, "Capture", Counted)
+    return Counted
 
 
 def test_each_try_that_gives_no_frame_makes_the_next_pause_longer() -> None:
+    pauses = Recorded()
     with network_camera(ten, *[lambda viewer: None] * 5) as camera:
-        source = VideoSource(
-            camera.url, 1, (3, 16, 16), "cut", nothing_done, None, pauses=Backoff(0.1, 30.0, Longest())
-        )
+        source = VideoSource(camera.url, 1, (3, 16, 16), "cut", nothing_done, None, pauses=Backoff(0.1, 1.0, pauses))
         reading = threading.Thread(target=lambda: list(source), daemon=True)
         reading.start()
         wait_for(lambda: camera.opened == 6, "five more tries")
         source.close()
         reading.join(10.0)
         assert not reading.is_alive()
-    pauses = [later - earlier for earlier, later in itertools.pairwise(camera.opened_at[1:])]
-    assert all(pause >= least for pause, least in zip(pauses, (0.2, 0.4, 0.8, 1.6), strict=True)), pauses
+    assert pauses.longest[:6] == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
 
 
-def test_latest_leaves_out_what_came_while_nobody_asked() -> None:
+def test_latest_leaves_out_what_came_while_nobody_asked(counted: type[Counted]) -> None:
     with network_camera(lambda viewer: viewer.frames(range(250), 0.01)) as camera:
         source = stream(camera.url, 5, latest=True)
         assert not source.read_ahead
-        found, ages = [], []
-        for sample in source:
+        found, newest = [], []
+        samples = iter(source)
+        for _ in range(5):
+            newest.append(counted.grabbed - 2)
+            sample = next(samples)
             assert isinstance(sample, Sample)
             assert sample.taken_at is not None
             found.append(sample)
-            ages.append(time.time() - sample.taken_at)
-            time.sleep(0.15)
+            came = counted.grabbed
+            wait_for(lambda came=came: counted.grabbed >= came + 10, "ten more frames")  # type: ignore[misc]
+        source.close()
     numbers = [int(sample.name.rpartition("#")[2]) for sample in found]
     assert [sample.id for sample in found] == list(range(5))
     assert min(later - earlier for earlier, later in itertools.pairwise(numbers[1:])) > 3
     assert [sample.pixels.mean().round() for sample in found] == numbers
-    assert sorted(ages)[2] < 0.5, "the frame is new when it is handed out"
+    assert all(number >= least for number, least in zip(numbers, newest, strict=True)), "the newest is handed out"
 
 
 def test_without_latest_every_frame_comes_with_its_time() -> None:
@@ -160,13 +186,27 @@ def test_every_nth_frame_of_the_latest() -> None:
         assert {int(sample.name.rpartition("#")[2]) % 7 for sample in taken(iter(source))} == {0}
 
 
-def test_a_pace_asks_for_a_frame_when_it_is_due() -> None:
+def test_a_pace_asks_for_a_frame_when_it_is_due(counted: type[Counted]) -> None:
+    newest: list[int] = []
+
+    class Pause(threading.Event):
+        """As long as the camera takes for ten frames."""
+
+        def wait(self, timeout: float | None = None) -> bool:
+            came = counted.grabbed
+            if timeout:
+                wait_for(lambda: counted.grabbed >= came + 10, "ten more frames")
+            newest.append(counted.grabbed - 2)
+            return self.is_set()
+
     with network_camera(lambda viewer: viewer.frames(range(250), 0.01)) as camera:
         source = Paced(stream(camera.url, 4, latest=True), rate=5.0)
         assert not source.read_ahead
-        ages = [time.time() - sample.taken_at for sample in source if isinstance(sample, Sample) and sample.taken_at]
-    assert len(ages) == 4
-    assert sorted(ages)[1] < 0.15
+        source._closed = Pause()
+        numbers = [int(sample.name.rpartition("#")[2]) for sample in taken(iter(source))]
+    assert len(numbers) == 4
+    assert all(number >= least for number, least in zip(numbers, newest, strict=False))
+    assert min(later - earlier for earlier, later in itertools.pairwise(numbers[1:])) > 3
 
 
 @pytest.mark.parametrize("streams", [(ten_and_silence,), (ten,)], ids=["a frame", "a stream"])
@@ -191,7 +231,7 @@ def test_close_ends_the_waiting_for(streams: tuple[Any, ...]) -> None:
 def test_what_is_not_there_is_said_at_once_unless_it_is_to_be_waited_for(caplog: pytest.LogCaptureFixture) -> None:
     with network_camera() as camera:
         port, url = camera.port, camera.url
-    with pytest.raises(SourceError, match=r"--video http://127.0.0.1:\d+/video.mjpg: cannot be opened: nobody sends"):
+    with pytest.raises(SourceError, match=r"--video http://127.0.0.1:\d+/video.mjpg: cannot be opened: no one sends"):
         stream(url)
     source = stream(url, 3, reconnect=True)
     assert "waiting for it (--reconnect)" in caplog.text

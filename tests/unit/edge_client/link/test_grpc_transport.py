@@ -261,8 +261,15 @@ async def test_a_stream_that_owes_an_answer_for_too_long_is_lost() -> None:
 
 
 async def test_silence_counts_only_while_an_answer_is_due() -> None:
+    ticks = 0
+
+    async def tick(seconds: float) -> None:
+        nonlocal ticks
+        ticks += 1
+        await asyncio.sleep(0)
+
     call = ScriptedCall()
-    transport, patience = GrpcTransport(call, probe_s=0.01), AnswerPatience(0.5)
+    transport, patience = GrpcTransport(call, probe_s=0.01, sleep=tick), AnswerPatience(0.5)
     await transport.open(print, patience)
     for number in range(1, 4):
         sample = transport.open_sample()
@@ -270,8 +277,14 @@ async def test_silence_counts_only_while_an_answer_is_due() -> None:
         call.say(answer(number))
         await sample.receive(math.inf)
         sample.stop()
-        await asyncio.sleep(0.3)  # three times: more than the patience in all
+        for _ in range(100):  # as many ticks are a second, twice the patience, if they were counted
+            await asyncio.sleep(0)
     assert transport.close_reason is None
+    assert ticks < 50
+    sample = transport.open_sample()
+    sample.send(frame(4))
+    with pytest.raises(CloudUnavailable, match="has owed an answer"):
+        await sample.receive(math.inf)
     await transport.close()
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 
 from edge_client.output.heartbeat import beating
 from shared.errors import ConfigError
-from tests.support.processes import DEADLINE
+from tests.support.processes import until
 from tests.support.prometheus import ROOT
 
 
@@ -23,20 +24,27 @@ async def test_the_file_is_touched_at_once_and_again(tmp_path: Path) -> None:
     with beating(file, every_s=0.01):
         assert file.exists()
         os.utime(file, (0, 0))
-        async with asyncio.timeout(DEADLINE):
-            while file.stat().st_mtime == 0:  # noqa: ASYNC110  there is no event for what others write
-                await asyncio.sleep(0.001)
-    os.utime(file, (0, 0))
-    await asyncio.sleep(0.05)
-    assert file.stat().st_mtime == 0
+        await until(lambda: file.stat().st_mtime > 0, "the next beat")
+        beats = asyncio.all_tasks() - {asyncio.current_task()}
+    assert len(beats) == 1
+    await asyncio.wait(beats)
+    assert all(beat.cancelled() for beat in beats), "no beat comes after the end"
 
 
-async def test_a_loop_that_stands_still_beats_no_more(tmp_path: Path) -> None:
-    file = tmp_path / "heartbeat"
-    with beating(file, every_s=0.01):
-        os.utime(file, (0, 0))
-        time.sleep(0.05)  # noqa: ASYNC251  what is to be seen
-        assert file.stat().st_mtime == 0
+async def test_it_beats_in_the_loops_own_thread_so_that_a_loop_that_stands_still_beats_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beats: list[int] = []
+    touch = Path.touch
+
+    def touched(file: Path) -> None:
+        beats.append(threading.get_ident())
+        touch(file)
+
+    monkeypatch.setattr(Path, "touch", touched)
+    with beating(tmp_path / "heartbeat", every_s=0.01):
+        await until(lambda: len(beats) >= 3, "three beats")
+    assert set(beats) == {threading.get_ident()}
 
 
 async def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:

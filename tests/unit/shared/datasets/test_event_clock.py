@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.datasets.event_clock import Clock, order_by_time
+from shared.datasets.event_clock import EventClock, order_by_time
 from shared.datasets.event_collector import collect_arrays, make_events
 from shared.errors import SourceError
 from tests.unit.shared.datasets.made import made
@@ -15,35 +15,35 @@ from tests.unit.shared.datasets.made import made
 TURN = 1 << 32
 
 
-def line(clock: Clock, raw: list[int]) -> list[int]:
+def line(clock: EventClock, raw: list[int]) -> list[int]:
     return clock.line(np.array(raw, np.int64)).tolist()
 
 
 def test_an_overflow_is_undone_and_no_word_said() -> None:
-    clock = Clock(32)
+    clock = EventClock(32)
     assert line(clock, [TURN - 3, TURN - 1, 2, 5]) == [TURN - 3, TURN - 1, TURN + 2, TURN + 5]
     assert line(clock, [9]) == [TURN + 9]
     assert clock.notes == []
 
 
 def test_an_overflow_between_blocks_and_one_after_the_other() -> None:
-    clock = Clock(24)
+    clock = EventClock(24)
     raw = np.arange(0, 5 << 24, 100_000)
     found = [clock.line(block & (1 << 24) - 1) for block in np.array_split(raw, 7)]
     np.testing.assert_array_equal(np.concatenate(found), raw)
 
 
 def test_events_out_of_order_around_an_overflow() -> None:
-    assert line(Clock(32), [TURN - 2, 3, TURN - 1, 5, 4]) == [TURN - 2, TURN + 3, TURN - 1, TURN + 5, TURN + 4]
+    assert line(EventClock(32), [TURN - 2, 3, TURN - 1, 5, 4]) == [TURN - 2, TURN + 3, TURN - 1, TURN + 5, TURN + 4]
 
 
 def test_a_signed_counter_overflows_too() -> None:
     half = 1 << 31
-    assert line(Clock(32), [half - 2, -half + 1]) == [half - 2, half + 1]
+    assert line(EventClock(32), [half - 2, -half + 1]) == [half - 2, half + 1]
 
 
 def test_a_clock_that_is_set_back_is_told_of_and_times_go_on() -> None:
-    clock = Clock(32)
+    clock = EventClock(32)
     assert line(clock, [3_200_000, 3_200_010, 10, 25]) == [3_200_000, 3_200_010, 3_200_010, 3_200_025]
     assert clock.notes == ["its clock was set back by 3.200 s at event 3: its times go on from there"]
     line(clock, [100_000, 0])
@@ -52,7 +52,7 @@ def test_a_clock_that_is_set_back_is_told_of_and_times_go_on() -> None:
 
 
 def test_a_clock_that_is_reset_long_before_it_overflows_was_set_back() -> None:
-    clock = Clock(32)
+    clock = EventClock(32)
     assert line(clock, [3_000_000_000, 0, 10]) == [3_000_000_000, 3_000_000_000, 3_000_000_010]
     assert clock.notes == ["its clock was set back by 3,000.000 s at event 2: its times go on from there"]
 
