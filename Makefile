@@ -57,7 +57,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@flags=$$(CUDA=$(CUDA) TORCH_INDEX=$(TORCH_INDEX) $(BIN)/python deploy/torch_index.py "$(TORCH)") && set -x && \
 		$(BIN)/python -m pip install --quiet $$flags "$(TORCH)"
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[edge,cloud,train,bench,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[edge,cloud,train,bench,docs,dev]'
 	touch $@
 
 $(DEMO_VENV)/.installed: pyproject.toml constraints.txt
@@ -66,7 +66,7 @@ $(DEMO_VENV)/.installed: pyproject.toml constraints.txt
 	$(DEMO_VENV)/bin/python -m pip install --quiet --no-compile -c constraints.txt -e '.[edge,cloud]'
 	touch $@
 
-proto: $(PROTO_VENV)/.installed ## generate the protobuf and gRPC code anew
+proto: $(PROTO_VENV)/.installed ## generate the protobuf and gRPC code
 	$(call PROTOC,.)
 
 proto-check: $(PROTO_VENV)/.installed ## fail if the generated code is not what protos/ gives
@@ -82,17 +82,29 @@ $(PROTO_VENV)/.installed: protos/requirements.txt
 format: setup ## lay the code out and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/rumdl fmt .
 
-lint: setup ## ruff: rules and layout; vermin: what an edge runs keeps to Python 3.10
+lint: setup ## ruff: rules and layout; vermin: what an edge runs keeps to Python 3.10; pages: layout, links, prose
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/vermin --target=3.10- --eval-annotations --no-tips --violations --quiet neucodex protos shared edge_client
+	$(BIN)/rumdl check .
+	$(BIN)/python -m docs.prose
 
 type: setup ## mypy, strict
 	$(BIN)/mypy
 	$(BIN)/mypy deploy/grafana/dashboard.py
 
-dashboard: setup ## write Grafana's dashboard anew from deploy/grafana/questions.py
+.PHONY: reference docs
+reference: setup ## write docs/reference/ from the code
+	$(BIN)/python -m docs.generate
+
+# Strict: a link or an anchor that leads nowhere is an error.
+docs: setup ## the pages as a site, in build/site
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --conf-dir docs . build/site
+	@echo "build/site/docs/site.html"
+
+dashboard: setup ## write Grafana's dashboard from deploy/grafana/questions.py
 	$(BIN)/python deploy/grafana/dashboard.py > deploy/grafana/dashboards/neucodex.json
 
 # Unpacked, not installed: nothing runs and nothing outside build/ changes. The tests look in the PATH first.

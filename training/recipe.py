@@ -171,7 +171,7 @@ class StageRecipe:
         if not 0.0 <= self.average < 1.0:
             raise ConfigError(f"average is {self.average}: it must lie in [0, 1)")
         if self.distill and self.kind == "backbone" and self.teacher is None:
-            raise ConfigError("distill: a backbone stage trains the very network that others imitate: name a teacher")
+            raise ConfigError("distill: a backbone stage trains the same network that others imitate: name a teacher")
         if self.spike_cost and self.kind == "backbone":
             raise ConfigError("spike_cost: a backbone stage has no encoder whose spikes could cost anything")
         self._check_teacher()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
+import click
+
 from benchmarks.__main__ import main_group as bench
 from cloud_server.__main__ import command as cloud
 from docs.generate.exit_codes import exit_codes_page
@@ -16,12 +18,19 @@ from edge_client.__main__ import cli as edge
 from shared.health_check import command as health
 from training.__main__ import main_group as train
 
+PROGRAMS: Mapping[str, click.Command] = {
+    "neucodex-edge": edge,
+    "neucodex-cloud": cloud,
+    "neucodex-train": train,
+    "neucodex-bench": bench,
+    "python -m shared.health_check": health,
+}
+
 PAGES: Mapping[str, Callable[[], str]] = {
-    "neucodex-edge.md": partial(flags_page, "neucodex-edge", edge),
-    "neucodex-cloud.md": partial(flags_page, "neucodex-cloud", cloud),
-    "neucodex-train.md": partial(flags_page, "neucodex-train", train),
-    "neucodex-bench.md": partial(flags_page, "neucodex-bench", bench),
-    "health-check.md": partial(flags_page, "python -m shared.health_check", health),
+    **{
+        f"{program.rpartition('.')[2].replace('_', '-')}.md": partial(flags_page, program, command)
+        for program, command in PROGRAMS.items()
+    },
     "metrics.md": metrics_page,
     "manifest.md": manifest_page,
     "wire.md": wire_page,
