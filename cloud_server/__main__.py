@@ -27,15 +27,18 @@ from shared.metrics_page import PageSecurity
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @version_option
-@option(
-    "--bundle", "bundles", multiple=True, metavar="DIR", help="A bundle to serve; give it again for more."
-)
+@option("--bundle", "bundles", multiple=True, metavar="DIR", help="A bundle to serve; give it again for more.")
 @option("--bundles-dir", type=existing_path, help="Folder whose every subfolder with a bundle is served.")
 @option("--listen", type=HostPort(), default="127.0.0.1:50051", help="Where edges connect; port 0 takes a free one.")
 @option("--metrics", type=HostPort(), default="127.0.0.1:9464", help="Where Prometheus reads; port 0 takes a free one.")
 @option("--metrics-tls-cert", type=existing_path, metavar="FILE", help="Certificate of the metrics page, PEM.")
 @option("--metrics-tls-key", type=existing_path, metavar="FILE", help="Its key.")
-@option("--metrics-tls-client-ca", type=existing_path, metavar="FILE", help="Readers must show a certificate of this authority.")
+@option(
+    "--metrics-tls-client-ca",
+    type=existing_path,
+    metavar="FILE",
+    help="Readers must show a certificate of this authority.",
+)
 @option("--metrics-users", type=existing_path, metavar="FILE", help="Readers must be one of these NAME:PASSWORD.")
 @option("--health", type=HostPort(), help="Where health checks are answered in clear, and nothing else; for probes.")
 @option("--tls-cert", type=existing_path, metavar="FILE", help="This server's certificate, PEM; renewed in place.")

@@ -44,7 +44,10 @@ def test_what_is_well_is_left_alone(text: str) -> None:
 
 
 def test_a_finding_names_the_line() -> None:
-    page = "# Title\n\nThe first line.\nThe second line, anew.\n\n- an item\n- anew\n\n| a | b |\n| - | - |\n" "| c | anew |\n"
+    page = (
+        "# Title\n\nThe first line.\nThe second line, anew.\n\n- an item\n- anew\n\n| a | b |\n| - | - |\n"
+        "| c | anew |\n"
+    )
     assert [finding.line for finding in check_page(page)] == [4, 7, 11]
 
 
