@@ -94,6 +94,7 @@ lint: setup ## ruff: rules and layout; vermin: what an edge runs keeps to Python
 type: setup ## mypy, strict
 	$(BIN)/mypy
 	$(BIN)/mypy deploy/grafana/dashboard.py
+	$(BIN)/mypy deploy/release.py
 
 .PHONY: reference docs
 reference: setup ## write docs/reference/ from the code
@@ -173,6 +174,11 @@ certs: setup ## an authority, certificates and tokens in CERTS (certs) for the c
 audit: setup ## known vulnerabilities of the pinned packages
 	test -x $(AUDIT_VENV)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT_VENV) && $(AUDIT_VENV)/bin/python -m pip install --quiet pip-audit; }
 	$(AUDIT_VENV)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
+
+# Versions agree, the changelog has a release with its top ten, nothing is uncommitted.
+.PHONY: release
+release: ## is this commit ready to be tagged as a release?
+	@$(PYTHON) deploy/release.py
 
 demo: $(DEMO_VENV)/.installed ## an edge and a cloud classify the held-out pictures together
 	$(DEMO_VENV)/bin/python -m benchmarks.demo --bundle $(BUNDLE) \
