@@ -114,7 +114,7 @@ def rewrite(page: Path, models: Path, records: Path) -> None:
 
 
 def ratio(manifest: Manifest) -> float:
-    """The paper's count: 32 bits a value of the feature map at the split over the bits of a frame, per timestep."""
+    """The float32 count: 32 bits a value of the feature map at the split over the bits of a frame, per timestep."""
     return FLOAT_BITS * prod(manifest.split_shape) / prod(manifest.frame_shape)
 
 

@@ -49,7 +49,7 @@ def unready(root: Path = ROOT) -> Iterator[str]:
     if _sections((root / "CHANGELOG.md").read_text()).get("Unreleased", "").strip():
         yield "CHANGELOG.md: move what is under Unreleased into a release"
     status = subprocess.run(
-        ["git", "status", "--porcelain"],
+        ["git", "status", "--porcelain"],  # noqa: S607
         cwd=root,
         capture_output=True,
         text=True,

@@ -34,7 +34,7 @@ VGG_CONVOLUTIONS = (2, 2, 3, 3, 3)
 """Of VGG-16's block1..block5; each block ends in max pooling."""
 
 FLOAT_BITS = 32
-"""The paper counts an uncompressed feature map at 32 bits a value."""
+"""What a value of an uncompressed feature map counts: it is float32."""
 
 LIMITS: Mapping[str, int] = {"timesteps": 1024, "classes": 65_536, "width": 4096}
 """What a network may have of each: a description that asks for more is damaged, and would take all memory."""
