@@ -34,7 +34,7 @@ INVERSION = (
     r"(?:is|are|stands?|lies?|goes|comes|follows?|belongs?)\b"
 )
 
-_SENTENCE_ENDS = re.compile(r"[.!?:]\)?(?=\s+[A-Z0-9`(*\"]|\s*$)")
+_SENTENCE_ENDS = re.compile(r"[.!?:]\)?(?=\s|$)")
 _WORD = re.compile(r"[^\W_][\w'.,/-]*")
 
 
