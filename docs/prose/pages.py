@@ -15,7 +15,21 @@ EXCLUDED: Mapping[str, str] = {
 }
 """Beginnings of names, and why. CHANGELOG.md is not among the patterns: what is written there is history."""
 
-NOT_YET = frozenset[str]()
+NOT_YET = frozenset(
+    (
+        "README.md",
+        "docs/api.md",
+        "docs/datasets.md",
+        "docs/edge.md",
+        "docs/energy.md",
+        "docs/operations.md",
+        "docs/serving.md",
+        "docs/training.md",
+        "docs/wire-format.md",
+        "docs/decisions/0005-spike-codec.md",
+        "docs/decisions/0006-muon-and-mixed-levels.md",
+    )
+)
 """Pages that wait for their rewriting. One that is good enough must leave this list: the check says so."""
 
 
