@@ -1,4 +1,4 @@
-"""The data sets that the paper names, as they are: read, simulated, trained on for a few steps, classified by the pair."""
+"""The data sets that the paper names, as they are: read, simulated, trained on for a few steps, and classified."""
 
 from __future__ import annotations
 
