@@ -59,7 +59,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@flags=$$(CUDA=$(CUDA) TORCH_INDEX=$(TORCH_INDEX) $(BIN)/python deploy/torch_index.py "$(TORCH)") && set -x && \
 		$(BIN)/python -m pip install --quiet $$flags "$(TORCH)"
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[edge,cloud,train,bench,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[edge,cloud,train,bench,docs,dev]'
 	touch $@
 
 $(DEMO_VENV)/.installed: pyproject.toml constraints.txt
@@ -68,7 +68,7 @@ $(DEMO_VENV)/.installed: pyproject.toml constraints.txt
 	$(DEMO_VENV)/bin/python -m pip install --quiet --no-compile -c constraints.txt -e '.[edge,cloud]'
 	touch $@
 
-proto: $(PROTO_VENV)/.installed ## generate the protobuf and gRPC code again
+proto: $(PROTO_VENV)/.installed ## generate the protobuf and gRPC code
 	$(call PROTOC,.)
 
 proto-check: $(PROTO_VENV)/.installed ## fail if the generated code is not what protos/ gives
@@ -84,15 +84,28 @@ $(PROTO_VENV)/.installed: protos/requirements.txt
 format: setup ## lay the code out and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/rumdl fmt .
 
-lint: setup ## ruff: rules and layout; vermin: what an edge runs keeps to Python 3.10
+lint: setup ## ruff: rules and layout; vermin: what an edge runs keeps to Python 3.10; pages: layout, links, prose
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/vermin --target=3.10- --eval-annotations --no-tips --violations --quiet neucodex protos shared edge_client
+	$(BIN)/rumdl check .
+	$(BIN)/python -m docs.prose
 
 type: setup ## mypy, strict
 	$(BIN)/mypy
 	$(BIN)/mypy deploy/grafana/dashboard.py
+	$(BIN)/mypy deploy/release.py
+
+.PHONY: reference docs
+reference: setup ## write docs/reference/ from the code
+	$(BIN)/python -m docs.generate
+
+# Strict: a link or an anchor that leads nowhere is an error.
+docs: setup ## the pages as a site, in build/site
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --conf-dir docs . build/site
+	@echo "build/site/docs/site.html"
 
 dashboard: setup ## write Grafana's dashboard from deploy/grafana/questions.py
 	$(BIN)/python deploy/grafana/dashboard.py > deploy/grafana/dashboards/neucodex.json
@@ -206,6 +219,11 @@ mkdir -p build/sbom && rm -rf build/sbom/$(1) && $(PYTHON) -m venv build/sbom/$(
 	$(SUPPLY_VENV)/bin/cyclonedx-py environment --gather-license-texts --output-reproducible --output-format JSON \
 		--output-file build/sbom/$(1).cdx.json build/sbom/$(1)/bin/python && echo build/sbom/$(1).cdx.json
 endef
+
+# Versions agree, the changelog has a release with its top ten, nothing is uncommitted.
+.PHONY: release
+release: ## is this commit ready to be tagged as a release?
+	@$(PYTHON) deploy/release.py
 
 demo: $(DEMO_VENV)/.installed ## an edge and a cloud classify the held-out pictures together
 	$(DEMO_VENV)/bin/python -m benchmarks.demo --bundle $(BUNDLE) \

@@ -1,4 +1,4 @@
-"""The table of trained networks and its figures, from the manifests' own provenance: no number in it is typed by hand.
+"""The tables of trained networks and their figures, from the manifests' own provenance: no number is typed by hand.
 
 A row is filled by a bundle in `models/`, or by the manifest of one that does not ship, kept among the records. What is
 in neither is an empty row with the command that fills it, from `rows.toml` beside this file.
@@ -28,11 +28,17 @@ from shared.plain_data import dataclass_from
 
 BEGIN, END = "<!-- bundles: begin -->", "<!-- bundles: end -->"
 
-COLUMNS = (
-    "name", "data", "network", "execution", "cut after", "ratio", "uncompressed, test accuracy at T=1, 2, ...",
-    "compressed, at T=1, 2, ...", "drop at full T, points", "spike density on the wire", "exit at",
-    "accuracy with exit", "mean timesteps", "seed, epochs", "trained on", "minutes", "command",
-)  # fmt: skip
+ACCURACY = (
+    "name",
+    "data",
+    "execution",
+    "cut after, ratio",
+    "uncompressed at T=1, 2, ..., %",
+    "compressed at T=1, 2, ..., %",
+    "drop at full T, points",
+    "with exit",
+)
+TRAINING = ("name", "network", "seed, epochs", "from outside", "trained on", "minutes")
 
 
 @dataclass(frozen=True)
@@ -67,21 +73,33 @@ def read_manifests(models: Path, records: Path) -> list[Manifest]:
     return [Bundle.open(file.parent).manifest for file in files]
 
 
-def table(manifests: list[Manifest], rows: tuple[ResultsRow, ...]) -> str:
-    """A Markdown table: a row for each execution of each manifest, then those that nobody has trained yet."""
+def tables(manifests: list[Manifest], rows: tuple[ResultsRow, ...]) -> str:
+    """Markdown: how accurate each execution of each network is, how each was trained, and the commands that did it.
+
+    A network that nobody has trained yet has a row without figures, and its command.
+    """
     planned = {row.name: row for row in rows}
-    trained = {manifest.name for manifest in manifests}
-    lines = [
-        _filled(manifest, execution, planned.get(manifest.name, ResultsRow(manifest.name, manifest.name)))
-        for manifest in manifests
-        for execution in manifest.executions
-    ]
-    lines += [[row.name, *[""] * (len(COLUMNS) - 2), f"`{row.command}`"] for row in rows if row.name not in trained]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (COLUMNS, ["---"] * len(COLUMNS), *lines))
+    missing = [row for row in rows if row.name not in {manifest.name for manifest in manifests}]
+    accuracy = [_accuracy(manifest, execution) for manifest in manifests for execution in manifest.executions]
+    accuracy += [[row.name, *[""] * (len(ACCURACY) - 1)] for row in missing]
+    made = [planned.get(manifest.name, ResultsRow(manifest.name, manifest.name)) for manifest in manifests]
+    return "\n\n".join(
+        [
+            _table(ACCURACY, accuracy),
+            "How each was trained:",
+            _table(TRAINING, [_training(manifest) for manifest in manifests]),
+            "The commands, a line for each network:",
+            "\n".join(f"    {row.command}" for row in [*made, *missing]),
+        ]
+    )
+
+
+def _table(columns: tuple[str, ...], rows: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows))
 
 
 def rewrite(page: Path, models: Path, records: Path) -> None:
-    """Put the table between the marks of a page, and the figures into `figures/` beside it.
+    """Put the tables between the marks of a page, and the figures into `figures/` beside it.
 
     Raises:
         ConfigError: the page has no such marks.
@@ -91,7 +109,7 @@ def rewrite(page: Path, models: Path, records: Path) -> None:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ConfigError(f"{page} lacks the lines {BEGIN} and {END}")
-    page.write_text(f"{before}{BEGIN}\n{table(manifests, read_rows())}\n{END}{after}")
+    page.write_text(f"{before}{BEGIN}\n{tables(manifests, read_rows())}\n{END}{after}")
     figures = page.parent / "figures"
     figures.mkdir(exist_ok=True)
     plot_bits(manifests, figures / "accuracy-bits.png")
@@ -99,41 +117,41 @@ def rewrite(page: Path, models: Path, records: Path) -> None:
 
 
 def ratio(manifest: Manifest) -> float:
-    """The paper's count: 32 bits a value of the feature map at the split over the bits of a frame, per timestep."""
+    """The float32 count: 32 bits a value of the feature map at the split over the bits of a frame, per timestep."""
     return FLOAT_BITS * prod(manifest.split_shape) / prod(manifest.frame_shape)
 
 
-def _filled(manifest: Manifest, execution: Execution, row: ResultsRow) -> list[str]:
-    network, origin = manifest.network, manifest.provenance
-    settings = manifest.executions[execution]
+def _accuracy(manifest: Manifest, execution: Execution) -> list[str]:
+    origin, settings = manifest.provenance, manifest.executions[execution]
     test: Mapping[str, Any] = settings.measured["test"]
     default = " (default)" if len(manifest.executions) > 1 and execution == manifest.default_execution else ""
-    data = f"{origin['data']['name']}, {'**simulated**' if origin['simulated_data'] else 'real'}, n={test['samples']}"
     whole: list[float] | None = test.get("uncompressed_accuracy_by_timestep")
-    drop = "not measured" if whole is None else f"{100 * (whole[-1] - test['accuracy_by_timestep'][-1]):.2f}"
     return [
         manifest.name,
-        data,
-        f"{network.backbone}, width {network.width}, T={network.timesteps}",
+        f"{origin['data']['name']}, {'**simulated**' if origin['simulated_data'] else 'real'}, n={test['samples']}",
         f"{execution}{default}",
-        network.split,
-        f"{ratio(manifest):,.0f}x ({prod(manifest.frame_shape)} bits a frame)",
+        f"{manifest.network.split}, {ratio(manifest):,.0f}x ({prod(manifest.frame_shape)} bits)",
         "not measured" if whole is None else _percent(whole),
         _percent(test["accuracy_by_timestep"]),
-        drop,
-        f"{test['frame']['density']:.3f}",
-        str(settings.exit_policy),
-        f"{100 * test['accuracy_with_exit']:.2f} %",
-        f"{test['mean_timesteps']:.2f}",
-        "; ".join([f"{origin['seed']}, {'+'.join(_epochs(stage) for stage in origin['stages'])}", *_origins(origin)]),
+        "not measured" if whole is None else f"{100 * (whole[-1] - test['accuracy_by_timestep'][-1]):.2f}",
+        f"{100 * test['accuracy_with_exit']:.2f} % at {test['mean_timesteps']:.2f} timesteps ({settings.exit_policy})",
+    ]
+
+
+def _training(manifest: Manifest) -> list[str]:
+    network, origin = manifest.network, manifest.provenance
+    return [
+        manifest.name,
+        f"{network.backbone}, width {network.width}, T={network.timesteps}",
+        f"{origin['seed']}, {'+'.join(_epochs(stage) for stage in origin['stages'])}",
+        "; ".join(_origins(origin)) or "-",
         origin["machine"],
         f"{sum(origin['seconds']) / 60:.0f}",
-        f"`{row.command}`",
     ]
 
 
 def _origins(origin: Mapping[str, Any]) -> list[str]:
-    """Which other networks a network was made from: of a row from scratch none."""
+    """Which networks from outside a network was made from: of a row from scratch none."""
     licences = origin.get("licences", ())
     named = [f"{other['of']}: {other['source']} ({other['licence']})" for other in licences]
     if any(other["of"] == "teacher" for other in licences):
@@ -144,7 +162,7 @@ def _origins(origin: Mapping[str, Any]) -> list[str]:
 
 
 def _percent(accuracies: list[float]) -> str:
-    return ", ".join(f"{100 * value:.2f}" for value in accuracies) + " %"
+    return ", ".join(f"{100 * value:.2f}" for value in accuracies)
 
 
 def _epochs(stage: dict[str, Any]) -> str:

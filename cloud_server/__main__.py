@@ -27,7 +27,7 @@ from shared.metrics_page import PageSecurity
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @version_option
-@option("--bundle", "bundles", multiple=True, help="Folder of a bundle to serve; may be given several times.")
+@option("--bundle", "bundles", multiple=True, metavar="DIR", help="A bundle to serve; give it again for more.")
 @option("--bundles-dir", type=existing_path, help="Folder whose every subfolder with a bundle is served.")
 @option("--trust", type=existing_path, multiple=True, metavar="KEY", help="Refuse bundles that no such key signed.")
 @option("--listen", type=HostPort(), default="127.0.0.1:50051", help="Where edges connect; port 0 takes a free one.")

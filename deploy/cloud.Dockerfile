@@ -35,7 +35,7 @@ COPY cloud_server /app/cloud_server
 RUN python3 -m compileall -q /app
 
 FROM ${BASE}
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="neucodex-cloud" \
       org.opencontainers.image.description="The cloud half of a spiking network split over two machines" \

@@ -33,7 +33,7 @@ COPY edge_client /app/edge_client
 RUN python3 -m compileall -q /app
 
 FROM ${BASE}
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="neucodex-edge" \
       org.opencontainers.image.description="The edge half of a spiking network split over two machines" \

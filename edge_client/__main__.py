@@ -19,14 +19,11 @@ from edge_client.config import EdgeConfig, InputConfig
 from edge_client.output_config import OutputConfig
 from shared.command_line import log_options, run, version_option, warn_of_unknown_variables
 from shared.errors import OutputError
+from shared.exit_codes import INTERRUPTED, epilog
 from shared.flags import flags_of, from_flags
 from shared.logs import LogFormat, configure_logs
 
-EXIT_CODES = (
-    "Exit codes: 0 all done; 1 some samples failed or could not be read; 2 wrong usage or configuration; 3 bundle; "
-    "4 input; 5 no cloud within the deadline, or the link was lost; 6 the cloud refused; 7 results cannot be "
-    "written; 130 interrupted."
-)
+EXIT_CODES = epilog(0, 1, 2, 3, 4, 5, 6, 7, INTERRUPTED)
 
 
 @click.group(epilog=EXIT_CODES)

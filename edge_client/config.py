@@ -233,7 +233,7 @@ class EdgeOptions:
         float,
         Flag(
             "--leave-after",
-            "How long a cloud may owe an answer, at most, before it is left for the next --cloud; inf: for ever.",
+            "How long a cloud may owe an answer, at most, before it is left for the next --cloud; inf: forever.",
             metavar="SECONDS",
         ),
     ] = LEAVE_AFTER_S

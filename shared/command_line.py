@@ -13,6 +13,7 @@ import click
 
 from shared.errors import ConfigError, NeucodexError
 from shared.execution import EXECUTIONS
+from shared.exit_codes import INTERRUPTED
 from shared.known_variables import unknown_variables
 from shared.logs import LOGGED, let_standard_error_fail
 from shared.plain_text import plain
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
 else:
     _HostPortType = click.ParamType  # generic only in newer releases
 
-INTERRUPTED = 130
-"""Exit code of a run that was ended by Ctrl-C, as shells have it."""
-
-
 MULTIPROCESS = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
 """Inherited from another program they would send our metrics to its folder, or fail where that is gone."""
 
@@ -40,6 +37,8 @@ def option(flag: str, *names: str, **settings: Any) -> Callable[[F], F]:
     """`click.option` with the environment variable NEUCODEX_<FLAG> and its default in the help text."""
     variable = "NEUCODEX_" + flag.split("/", maxsplit=1)[0].lstrip("-").replace("-", "_").upper()
     settings.setdefault("show_default", settings.get("default") is not None)
+    if settings.get("type") is existing_path and settings.get("metavar") is None:
+        settings["metavar"] = "PATH"
     return click.option(flag, *names, envvar=variable, show_envvar=True, **settings)
 
 
@@ -134,8 +133,7 @@ def version_option(command: F) -> F:
 def run(command: click.Command) -> None:
     """Run a click command as this process: our errors become one line on standard error and their exit code.
 
-    Exit codes: 0 all done, 1 some samples failed, 2 wrong usage or configuration, 3 bundle, 4 input, 5 cloud not
-    reachable, 6 cloud refused, 7 results cannot be written, 8 the cloud's engine failed for good, 130 interrupted.
+    `shared.exit_codes` says what the codes mean.
     """
     for name in MULTIPROCESS:
         os.environ.pop(name, None)

@@ -1,7 +1,6 @@
 """The two executions of one set of weights. Edge and cloud agree on one in Open.
 
-spiking: head and tail step integrate-and-fire neurons, as the paper has it; for neuromorphic hardware, and for events
-    whose order matters.
+spiking: head and tail step integrate-and-fire neurons; for neuromorphic hardware, and for events whose order matters.
 rate: layers without spikes on the wire compute once with the mean spike count that their neurons would have. The head
     runs once for a picture, the encoder's neurons alone step and make the frames, and the cloud reads the mean of the
     frames so far (docs/decisions/0016-two-executions.md).

@@ -25,6 +25,10 @@ class ExitPolicy:
     """Stop at the first timestep whose certainty reaches `threshold`, or never.
 
     1 is not never: the softmax is float32, and is exactly 1 for a class that leads by some 17 temperatures.
+
+    Attributes:
+        measure: how certainty is read from the confidences.
+        threshold: the certainty, in 0..1, from which on a sample stops, or "never".
     """
 
     measure: Measure = "max_probability"

@@ -34,7 +34,13 @@ _GRAPHS = ("head-", "tail-")
 
 @dataclass(frozen=True)
 class Normalisation:
-    """What the head expects: (pixel * scale - mean) / std for each channel; pixels are 0..255, events are counts."""
+    """What the head expects: (pixel * scale - mean) / std for each channel.
+
+    Attributes:
+        scale: what a value is multiplied by first. Pixels are 0..255, events are counts.
+        mean: of each channel, after scaling.
+        std: standard deviation of each channel, after scaling.
+    """
 
     scale: float
     mean: tuple[float, ...]
@@ -45,8 +51,10 @@ class Normalisation:
 class LocalExitSpec:
     """The edge's small classifier: its pooling and its calibration.
 
-    `pools` are the sides of the squares over which the mean spikes, and then the features, are averaged. `exit_policy`
-    says when the edge may answer with it before anything was sent.
+    Attributes:
+        pools: sides of the squares over which the mean spikes, and then the features, are averaged.
+        temperature: divides its logits before the softmax.
+        exit_policy: when the edge may answer with it before anything was sent.
     """
 
     pools: tuple[int, int]
@@ -82,10 +90,18 @@ class ExecutionSpec:
 class Manifest:
     """Everything about a bundle but its weights.
 
-    `frame_shape` is the shape of the spikes on the wire, `split_shape` that of the feature map they stand for.
-    `executions` are those that the weights can run in, `default_execution` the one that was better on held-out samples.
-    `fit` is how a picture gets the network's size. `provenance` says how the bundle came to be (data set, recipe,
-    commit, seed); it is for people.
+    Attributes:
+        name: of the bundle, for people.
+        network: the network's architecture.
+        frame_shape: (channels, height, width) of the spikes on the wire.
+        split_shape: (channels, height, width) of the feature map that the spikes stand for.
+        class_names: of the classes, in the order of the logits.
+        normalisation: what is done to pixels and event counts before the head.
+        executions: those that the weights can run in, with the settings of each.
+        default_execution: the one that was more accurate on held-out samples.
+        provenance: how the bundle was made (data set, recipe, commit, seed), for people.
+        fit: how a picture gets the network's size. `cut` keeps the aspect and cuts the rest off, `stretch` keeps the
+            whole picture.
     """
 
     name: str
@@ -106,7 +122,12 @@ class Manifest:
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file of a bundle: its name in the folder, and the SHA-256 of its bytes in hexadecimal digits."""
+    """A file of a bundle.
+
+    Attributes:
+        name: of the file in the folder. `manifest.json` holds no names: they follow from the parts.
+        sha256: of its bytes, in hexadecimal digits.
+    """
 
     name: str
     sha256: str

@@ -34,7 +34,7 @@ VGG_CONVOLUTIONS = (2, 2, 3, 3, 3)
 """Of VGG-16's block1..block5; each block ends in max pooling."""
 
 FLOAT_BITS = 32
-"""The paper counts an uncompressed feature map at 32 bits a value."""
+"""What a value of an uncompressed feature map counts: it is float32."""
 
 LIMITS: Mapping[str, int] = {"timesteps": 1024, "classes": 65_536, "width": 4096}
 """What a network may have of each: a description that asks for more is damaged, and would take all memory."""
@@ -56,6 +56,13 @@ class NeuronSpec:
     `initial_membrane` at half the threshold makes the spike count after T timesteps a *rounded* instead of a
     truncated image of the input, which is what carries a quantised network over to spikes (Bu et al.,
     "Optimal ANN-SNN Conversion for High-accuracy and Ultra-low-latency Spiking Neural Networks", ICLR 2022).
+
+    Attributes:
+        leak: what a membrane is multiplied by at each timestep, in (0, 1].
+        threshold: the membrane at which it fires, and what a spike subtracts.
+        initial_membrane: before the first timestep.
+        surrogate: the function whose gradient stands for the spike's in training.
+        slope: of the surrogate.
     """
 
     leak: float = 1.0
@@ -87,7 +94,12 @@ class NeuronSpec:
 
 @dataclass(frozen=True)
 class BottleneckSpec:
-    """The learned compressor at the split: `channels` binary channels, each side of the map divided by `stride`."""
+    """The learned compressor at the split.
+
+    Attributes:
+        channels: binary channels of a frame.
+        stride: divides each side of the feature map; 1, 2, 4 or 8.
+    """
 
     channels: int = 1
     stride: int = 1
@@ -106,7 +118,8 @@ class LightHeadSpec:
     The cloud's decoder is larger in return: it computes from the frames what the split's own layers would compute.
 
     Attributes:
-        channels, strides: of the head's 3 x 3 convolutions. The encoder behind them is 1 x 1.
+        channels: of the head's 3 x 3 convolutions. The encoder behind them is 1 x 1.
+        strides: of the same convolutions, as many as channels.
         decoder: channels of the decoder at the size of a frame and after each doubling, up to the split's size.
     """
 
@@ -131,10 +144,21 @@ class LightHeadSpec:
 class NetworkSpec:
     """One spiking backbone, where it is cut, and what stands at the cut.
 
-    `width` is the number of channels of the first stage (64 is the published full width; the others follow it).
-    `bottleneck` None sends the split's own spikes. `blocks` and `shortcut` are resnet18's: how many residual blocks
-    layer1..layer4 have, and what goes along their shortcuts: `currents`, or `spikes` as in the published network
-    (`shared.models.layers` has both). `light` replaces the backbone's layers up to the split by a head of its own.
+    Attributes:
+        backbone: the published network that it follows.
+        input_shape: (channels, height, width) of a sample at one timestep.
+        classes: how many there are.
+        split: the stage after which the network is cut. resnet18: stem, layer1..layer4; vgg16: block1..block5.
+        width: channels of the first stage; the others follow it. 64 is the published full width.
+        timesteps: T, the most that a sample takes.
+        stem: of resnet18: one 3 x 3 convolution for small pictures, or the one for ImageNet.
+        input_kind: `static` pictures are shown at every timestep, `events` are frames of counts.
+        neuron: of all spiking layers.
+        bottleneck: the compressor at the split; null sends the split's own spikes.
+        blocks: of resnet18: how many residual blocks layer1..layer4 have.
+        shortcut: of resnet18: what goes along its shortcuts. `spikes` is as in the published network
+            (`shared.models.layers` has both).
+        light: replaces the backbone's layers up to the split by a head of its own.
     """
 
     backbone: Backbone

@@ -77,7 +77,7 @@ class Batches:
         if self.answers is not None:
             views = (self._first_view[rows] + epoch) % self.answers.views.count
             seen = self.answers.views.draws(views, rows)
-            draws = replace(draws, shift=seen.shift, mirrored=seen.mirrored)
+            draws = replace(seen, corner=draws.corner)
             answers = self.answers.of(views, rows).to(chosen.device)
         elif recipe.alternate:
             draws = replace(draws, mirrored=((self._half[rows] + epoch) % 2 == 1).unsqueeze(1))

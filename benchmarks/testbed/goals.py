@@ -1,6 +1,6 @@
 """What the paper and this project ask of the testbed: each goal with what was measured, and the reason for it.
 
-The paper is arXiv 2509.19156. It names no machine, link or energy constants, so each note states ours.
+The paper is arXiv 2509.19156; its goals are those of its abstract, which names no machine or link: notes state ours.
 """
 
 from __future__ import annotations

@@ -27,8 +27,9 @@ from edge_client.output_config import OutputConfig
 from edge_client.session import Session
 from shared.bundle import Bundle
 from shared.certificates import CertificateExpiry
-from shared.command_line import INTERRUPTED, join_address
+from shared.command_line import join_address
 from shared.errors import NeucodexError, OutputError
+from shared.exit_codes import INTERRUPTED
 from shared.manifest import Manifest
 from shared.metric_table import EDGE_METRICS, class_labels
 from shared.metrics import Metrics

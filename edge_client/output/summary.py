@@ -103,7 +103,7 @@ def _early(done: Sequence[Classified]) -> Summary:
 def _bytes(done: Sequence[Classified], manifest: Manifest) -> Summary:
     """Payload bytes and what they are compared with.
 
-    Per timestep the paper's ratio is bits of the float32 feature map at the split to bits of a frame. The others are
+    Per timestep the float32 ratio is bits of the float32 feature map at the split to bits of a frame. The others are
     ratios of sums over the run: of the split's spikes as plain bits for the timesteps used, and of the same pictures as
     files, to the encoded spikes that were really sent. `picture_size` says how large those pictures are.
     """

@@ -1,4 +1,4 @@
-"""The paper's data sets as they really are: read, simulated, trained on for a few steps, classified by the pair."""
+"""The data sets that the paper names, as they are: read, simulated, trained on for a few steps, and classified."""
 
 from __future__ import annotations
 

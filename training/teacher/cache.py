@@ -96,6 +96,8 @@ def _key(stage: StageRecipe, data: TrainingData) -> str:
         "views": stage.teacher_views,
         "augment": [stage.augment.shift, stage.augment.mirror, stage.augment.alternate],
     }
+    if stage.augment.zoom > 1.0:
+        decisive["zoom"] = stage.augment.zoom
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -19,7 +19,7 @@ _HALVES_SEED = 2**62
 
 @dataclass(frozen=True)
 class Views:
-    """`count` views of each of `samples` pictures: shifted and mirrored as `recipe` says, and never erased.
+    """`count` views of each of `samples` pictures: shifted, mirrored and enlarged as `recipe` says, never erased.
 
     They depend on nothing else, so that stages and seeds share a teacher's answers to them. With `alternate` a picture
     that is mirrored in one view is not in the next.
@@ -32,8 +32,14 @@ class Views:
     def draws(self, views: Tensor, chosen: Tensor) -> Draws:
         """The draws for pictures `chosen` [B] in their views `views` [B], both int64."""
         drawn = self._drawn
-        shift = torch.stack([rows[views, chosen] for rows in drawn.shift])
-        return Draws(shift, drawn.mirrored[views, chosen], torch.zeros_like(shift, dtype=torch.float32))
+        corner = torch.zeros(2, len(chosen), 1)
+        return Draws(
+            drawn.shift[:, views, chosen],
+            drawn.mirrored[views, chosen],
+            corner,
+            drawn.zoom[views, chosen],
+            drawn.window[:, views, chosen],
+        )
 
     def show(self, frames: Tensor, view: int, chosen: Tensor) -> Tensor:
         """One view of pictures `chosen`, which are `frames`, uint8 [B, C, H, W]."""
@@ -42,13 +48,14 @@ class Views:
 
     @cached_property
     def _drawn(self) -> Draws:
-        """The draws for all pictures in all views: shift [2, K, N, 1], mirrored [K, N, 1]."""
+        """The draws for all pictures in all views: shift and window [2, K, N, 1], mirrored and zoom [K, N, 1]."""
         each = [draw(self.recipe, self.samples, _generator(view)) for view in range(self.count)]
         mirrored = torch.stack([drawn.mirrored for drawn in each])
         if self.recipe.alternate:
             half = torch.randint(0, 2, (self.samples, 1), generator=_generator(_HALVES_SEED))
             mirrored = (half + torch.arange(self.count).view(-1, 1, 1)) % 2 == 1
-        return Draws(torch.stack([drawn.shift for drawn in each], 1), mirrored, torch.empty(0))
+        shift, window = (torch.stack(rows, 1) for rows in zip(*((d.shift, d.window) for d in each), strict=True))
+        return Draws(shift, mirrored, torch.empty(0), torch.stack([drawn.zoom for drawn in each]), window)
 
 
 @dataclass(frozen=True)

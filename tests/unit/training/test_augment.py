@@ -71,9 +71,25 @@ def test_erasing_leaves_a_black_square_at_most_so_large() -> None:
     assert black.min() >= 9
 
 
+@given(st.integers(0, 1000))
+@settings(max_examples=20, deadline=None)
+def test_a_zoomed_picture_is_a_window_of_it(seed: int) -> None:
+    rows, columns = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    slope = torch.stack([rows, columns]).mul(7).byte().expand(4, 2, 32, 32)  # what a pixel holds says where it lies
+    recipe = AugmentRecipe(zoom=2.0)
+    draws = draw(recipe, 4, generator(seed))
+    after = augment(slope, recipe, draws).float()
+    for axis in (0, 1):
+        line = after[:, axis].amin(2 - axis)
+        extent = (line[:, -2] - line[:, 1]) / 7 / 29  # the outermost pixels lie half outside
+        assert torch.allclose(extent, 1 / draws.zoom[:, 0], atol=0.02)
+        start = line[:, 1] / 7 - extent
+        assert torch.allclose(start, draws.window[axis, :, 0] * (32 - 32 * extent) + extent / 2 - 0.5, atol=0.7)
+
+
 def test_all_frames_of_a_clip_move_alike() -> None:
     clip = pictures(3, 4, 1, 2, 8, 8).expand(4, 5, 2, 8, 8).contiguous()
-    after = augmented(clip, AugmentRecipe(shift=2, mirror=True, erase=3), 3)
+    after = augmented(clip, AugmentRecipe(shift=2, mirror=True, zoom=1.5, erase=3), 3)
     assert after.shape == clip.shape
     for t in range(1, 5):
         assert torch.equal(after[:, t], after[:, 0])

@@ -1,0 +1,1 @@
+"""The documentation: pages in Markdown, what generates the reference, and what checks the prose."""
