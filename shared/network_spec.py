@@ -20,6 +20,7 @@ Backbone = Literal["resnet18", "vgg16"]
 Stem = Literal["cifar", "imagenet"]
 Shortcut = Literal["currents", "spikes"]
 InputKind = Literal["static", "events"]
+LightStart = Literal["input", "split"]
 Surrogate = Literal["atan", "fast_sigmoid", "sigmoid", "triangular"]
 
 SPLITS: Mapping[str, tuple[str, ...]] = {
@@ -113,19 +114,22 @@ class BottleneckSpec:
 
 @dataclass(frozen=True)
 class LightHeadSpec:
-    """A head that is no part of the backbone: small convolutions straight from the input, which replace its layers.
+    """Small convolutions in front of the encoder, straight from the input or behind the backbone's layers at the edge.
 
-    The cloud's decoder is larger in return: it computes from the frames what the split's own layers would compute.
+    The cloud's decoder is larger in return: it computes from the frames what the split's own layers compute.
 
     Attributes:
-        channels: of the head's 3 x 3 convolutions. The encoder behind them is 1 x 1.
+        channels: of the 3 x 3 convolutions. The encoder behind them is 1 x 1.
         strides: of the same convolutions, as many as channels.
         decoder: channels of the decoder at the size of a frame and after each doubling, up to the split's size.
+        start: `input`: a light head, which replaces the backbone's layers up to the split; `split`: a deep encoder,
+            which reads what those layers give.
     """
 
     channels: tuple[int, ...] = (48, 96, 96)
     strides: tuple[int, ...] = (2, 2, 1)
     decoder: tuple[int, ...] = (128, 96, 64)
+    start: LightStart = "input"
 
     def __post_init__(self) -> None:
         if not self.channels or len(self.channels) != len(self.strides):
@@ -136,6 +140,8 @@ class LightHeadSpec:
             raise SpecError(f"light.channels and light.decoder must have 1 to {BLOCK_LIMIT} numbers each")
         if not all(1 <= channels <= SIDE_LIMIT for channels in (*self.channels, *self.decoder)):
             raise SpecError(f"light.channels and light.decoder must lie in 1..{SIDE_LIMIT}")
+        if self.start not in get_args(LightStart):
+            raise SpecError(f"light.start is {self.start!r}: one of {', '.join(get_args(LightStart))}")
         if not set(self.strides) <= {1, 2, 4}:
             raise SpecError(f"light.strides is {self.strides}: each one of 1, 2, 4")
 
@@ -158,7 +164,7 @@ class NetworkSpec:
         blocks: of resnet18: how many residual blocks layer1..layer4 have.
         shortcut: of resnet18: what goes along its shortcuts. `spikes` is as in the published network
             (`shared.models.layers` has both).
-        light: replaces the backbone's layers up to the split by a head of its own.
+        light: convolutions before the encoder, behind the backbone's layers up to the split or in their place.
     """
 
     backbone: Backbone
@@ -206,6 +212,11 @@ class NetworkSpec:
                 raise SpecError(f"{name} is {getattr(self, name)}: it must lie in 1..{limit}")
         if math.prod(self.sample_shape) > SAMPLE_LIMIT:
             raise SpecError(f"a sample of {self.sample_shape} values is larger than {SAMPLE_LIMIT} bytes")
+
+    @property
+    def backbone_at_edge(self) -> bool:
+        """Whether the edge runs the backbone's own layers up to the split."""
+        return self.light is None or self.light.start == "split"
 
     @property
     def uncompressed(self) -> NetworkSpec:

@@ -38,7 +38,7 @@ def count(spec: NetworkSpec) -> tuple[LayerCount, ...]:
     for index, name in enumerate(SPLITS[spec.backbone]):
         half: Side = "edge" if index <= cut else "cloud"
         operations, shape = _stage(spec, index, shape)
-        if spec.light is None or half == "cloud":
+        if spec.backbone_at_edge or half == "cloud":
             layers += [LayerCount(name, half, dense, index + at == 0) for at, dense in enumerate(operations)]
         if index == cut:
             layers += _bottleneck(spec, shape) if spec.light is None else _light(spec, spec.light, shape)
@@ -62,7 +62,7 @@ def frame_shape(spec: NetworkSpec) -> Shape:
     """Of the spikes on the wire."""
     if spec.bottleneck is None:
         return split_shape(spec)
-    shape = split_shape(spec) if spec.light is None else spec.input_shape
+    shape = split_shape(spec) if spec.backbone_at_edge else spec.input_shape
     for stride in (spec.bottleneck.stride,) if spec.light is None else spec.light.strides:
         shape = (spec.bottleneck.channels, -(-shape[1] // stride), -(-shape[2] // stride))
     return shape
@@ -111,11 +111,11 @@ def _bottleneck(spec: NetworkSpec, shape: Shape) -> Iterator[LayerCount]:
 
 
 def _light(spec: NetworkSpec, light: LightHeadSpec, split_shape: Shape) -> Iterator[LayerCount]:
-    """A light head, its encoder, and the decoder that leads to the split's features."""
-    shape = spec.input_shape
+    """The convolutions of `light`, the encoder, and the decoder that leads to the split's features."""
+    shape = split_shape if light.start == "split" else spec.input_shape
     for index, (channels, stride) in enumerate(zip(light.channels, light.strides, strict=True)):
         operations, shape = _convolution(shape, channels, 3, stride)
-        yield LayerCount("light", "edge", operations, index == 0)
+        yield LayerCount("light", "edge", operations, index == 0 and light.start == "input")
     assert spec.bottleneck is not None
     operations, shape = _convolution(shape, spec.bottleneck.channels, 1)
     yield LayerCount("encoder", "edge", operations)

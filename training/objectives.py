@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from shared.models.split import SplitNetwork
+from shared.models.split import SplitNetwork, backbone_blocks_before
 from training.losses import classification, distillation, imitation
 from training.recipe import StageRecipe
 
@@ -54,7 +54,8 @@ class StageObjective(nn.Module):
     def _through_bottleneck(self, frames: Tensor, answer: Tensor | None) -> tuple[Tensor, Tensor]:
         """The frozen parts run once. The target is the output of the same tail for the uncompressed features.
 
-        A light head is trained with its encoder; the features are then those of the teacher's own head.
+        What `network.light` puts before the encoder is trained with it; the features are then those of the teacher's
+        own head.
         """
         edge, cloud = self.network.edge, self.network.cloud
         light, teacher = self.network.spec.light is not None, self._teacher[0]
@@ -95,8 +96,9 @@ def set_trainable(network: SplitNetwork, stage: StageRecipe) -> None:
     network.train()
     if stage.kind == "bottleneck":
         frozen = [network.cloud.tail, network.cloud.readout]
-        if network.spec.light is None:
-            frozen += [network.edge.embedding, network.edge.head]
+        if network.spec.backbone_at_edge:
+            backbone = backbone_blocks_before(network.spec)
+            frozen += [network.edge.embedding, *network.edge.head.blocks[:backbone]]
     for module in frozen:
         module.eval()
         module.requires_grad_(False)

@@ -52,7 +52,7 @@ def load_weights(network: SplitNetwork, path: Path) -> None:
             state[old] = stored.pop(new)
         elif not new.startswith(("light.", "encoder.", "decoder.")):
             raise ConfigError(f"{path} is of another network: it has no {new}")
-    if network.spec.light is not None:
+    if not network.spec.backbone_at_edge:
         for name in [name for name in stored if _of_the_heads_backbone(name, network.spec)]:
             del stored[name]  # a light head replaces them
     if stored:
@@ -150,8 +150,10 @@ def _names(network: SplitNetwork) -> dict[str, str]:
     names: dict[str, str] = {}
     for old in network.state_dict():
         _, part, rest = old.split(".", 2)
-        if network.spec.light is not None and part in ("embedding", "head"):
+        if not network.spec.backbone_at_edge and part in ("embedding", "head"):
             names[old] = f"light.{part}.{rest}"
+        elif part == "head" and int(rest.split(".", 2)[1]) >= before:
+            names[old] = f"light.{part}.{rest}"  # a deep encoder's convolutions, behind the backbone's blocks
         elif part in ("head", "tail"):
             _, position, rest = rest.split(".", 2)
             names[old] = f"backbone.{int(position) + (before if part == 'tail' else 0)}.{rest}"

@@ -155,10 +155,17 @@ def _backbone_head(spec: NetworkSpec) -> tuple[ConvNorm, Chain]:
 
 
 def _light_head(spec: NetworkSpec, light: LightHeadSpec) -> tuple[ConvNorm, Chain]:
-    """The first convolution of a light head, and all from its neuron to the encoder."""
-    embedding = ConvNorm(spec.input_shape, light.channels[0], stride=light.strides[0])
-    blocks: list[SpikingModule] = [Entry(Neuron(embedding.out_shape, spec.neuron), [])]
-    for channels, stride in zip(light.channels[1:], light.strides[1:], strict=True):
+    """The edge's first convolution, and all from its neuron to the encoder."""
+    sizes = list(zip(light.channels, light.strides, strict=True))
+    blocks: list[SpikingModule]
+    if light.start == "split":
+        embedding, backbone = _backbone_head(spec)
+        blocks = [block for block in backbone.blocks if isinstance(block, SpikingModule)]
+    else:
+        channels, stride = sizes.pop(0)
+        embedding = ConvNorm(spec.input_shape, channels, stride=stride)
+        blocks = [Entry(Neuron(embedding.out_shape, spec.neuron), [])]
+    for channels, stride in sizes:
         blocks.append(SpikingConv(blocks[-1].out_shape, channels, spec.neuron, stride=stride))
     return embedding, Chain(embedding.out_shape, blocks)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -57,6 +59,17 @@ def test_a_light_head_learns_in_the_bottleneck_stage_and_the_tail_does_not() -> 
     assert all(parameter.grad is not None for parameter in network.edge.parameters())
     assert all(parameter.grad is not None for parameter in network.cloud.decoder.parameters())
     assert all(parameter.grad is None for parameter in network.cloud.tail.parameters())
+
+
+def test_a_deep_encoder_learns_alone_behind_the_frozen_backbone() -> None:
+    stage = StageRecipe("bottleneck", 1, 0.1, "quantised", imitate=1.0)
+    network = quantised(replace(LIGHT, light=LightHeadSpec((4, 4), (2, 2), (4, 4, 4), "split")))
+    teacher = quantised(network.spec.uncompressed)
+    set_trainable(network, stage)
+    value, _ = StageObjective(network, stage, teacher.eval().requires_grad_(False))(FRAMES, LABELS)
+    value.backward()
+    learns = {name for name, parameter in network.edge.named_parameters() if parameter.grad is not None}
+    assert learns == set(dict(network.edge.named_parameters())) - set(dict(teacher.edge.named_parameters()))
 
 
 OUTSIDE = NetworkSpec("resnet18", (1, 16, 16), 4, "layer1", width=4, timesteps=2, bottleneck=BottleneckSpec(2, 2))

@@ -9,6 +9,7 @@ from shared.errors import SpecError
 from shared.models.rate import RateCloud, RateEdge
 from shared.models.split import SplitNetwork, split_shape
 from shared.network_spec import BottleneckSpec, LightHeadSpec, NetworkSpec, Shape
+from shared.operations import dense, frame_shape
 from tests.support.bundles import lively_network, random_inputs
 
 LIGHT = LightHeadSpec((8, 12), (2, 2), (12, 8, 8))
@@ -43,6 +44,28 @@ def test_it_has_both_executions() -> None:
     assert currents.shape == (3, 4, 4, 4)
     logits = RateCloud(network.cloud, 8)(torch.ones(3, 4, 4, 4), torch.full((3,), 2))
     assert logits.shape == (3, 5)
+
+
+DEEP = LightHeadSpec((12, 6), (2, 2), (12, 8, 8), "split")
+
+
+def test_a_deep_encoder_stands_behind_the_backbones_layers() -> None:
+    network = lively_network(spec_of(DEEP))
+    plain = SplitNetwork(network.spec.uncompressed)
+    theirs = dict(plain.edge.named_parameters())
+    own = dict(network.edge.named_parameters())
+    assert theirs.keys() < own.keys()
+    assert all(own[name].shape == theirs[name].shape for name in theirs)
+    assert network.edge.out_shape == frame_shape(network.spec) == (4, 4, 4)
+    inputs = random_inputs(network.spec, 3)
+    logits = RateCloud(network.cloud, 8)(RateEdge(network.edge, 8)(inputs).round().clamp(0, 1), torch.full((3,), 1))
+    assert logits.shape == (3, 5)
+
+
+def test_a_deep_encoders_operations_are_the_backbones_and_its_own() -> None:
+    spec = spec_of(DEEP)
+    own = 12 * 8 * 9 * 64 + 6 * 12 * 9 * 16 + 4 * 6 * 16
+    assert dense(spec, "edge") == dense(spec.uncompressed, "edge") + own
 
 
 def test_a_decoder_that_does_not_lead_to_the_split_is_refused() -> None:
