@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_client.event_options import EventOptions
 from edge_client.heads.base import InputArray
 from edge_client.inputs.base import Part
 from edge_client.inputs.cuts import Cut, cuts
+from edge_client.inputs.event_filters import filter_recording
 from edge_client.windows import Window
 from shared.binning import Binning
 from shared.datasets.event_collector import Recording
 from shared.datasets.event_files import READERS, read_recording
 from shared.datasets.event_numbers import NUMBERS
-from shared.datasets.event_type import Sensor
+from shared.datasets.event_type import Events, Sensor
 from shared.datasets.events import bin_events, extent
 from shared.datasets.formats.npz import events_among, read_arrays
 from shared.errors import SourceError
@@ -28,6 +30,8 @@ from shared.memory import available_bytes
 
 MEMORY_SHARE = 4
 """By default the events of one recording take at most this part of the memory at hand; sorting them takes it again."""
+
+NO_OPTIONS = EventOptions()
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +46,8 @@ class RecordingReader:
             within it; else what the events reach.
         window: how a recording is cut into samples. None: it is one.
         most_bytes: that a recording may take in memory. None: a share of what there is.
+        options: region and noise; and whether windows without an event are samples, for a gate to say that they are
+            still.
 
     Raises:
         SourceError: the bundle takes no recordings.
@@ -57,6 +63,7 @@ class RecordingReader:
         sensor: Sensor | None = None,
         window: Window | None = None,
         most_bytes: int | None = None,
+        options: EventOptions = NO_OPTIONS,
     ) -> None:
         spec = manifest.network
         if spec.input_kind != "events" or spec.input_shape[0] != 2:
@@ -67,6 +74,7 @@ class RecordingReader:
         self._sensor = sensor
         self._window = window
         self._most_bytes = available_bytes() // MEMORY_SHARE if most_bytes is None else most_bytes
+        self._options = options
         self._overridden: set[Sensor] = set()
 
     def parts(self, path: Path, *, torn: bool = True) -> Iterator[Part]:  # noqa: ARG002  of pictures
@@ -81,8 +89,8 @@ class RecordingReader:
         recording = self._open(path)
         if not isinstance(recording, Recording):
             raise SourceError(f"{path}: it holds frames, which --window cannot cut")
-        sensor = self._sensor_of(recording, path)
-        for number, cut in enumerate(cuts(recording.events, self._window)):
+        events, sensor = self._filtered(recording, path)
+        for number, cut in enumerate(cuts(events, self._window, empty=self._options.skip_still is not None)):
             bin_cut = partial(self._bin_named, path, cut, sensor)
             yield Part(f"{path}#{number}", cut.start_us / 1e6, bin_cut)
 
@@ -95,8 +103,20 @@ class RecordingReader:
         recording = self._open(path)
         if not isinstance(recording, Recording):
             return recording
-        (cut,) = cuts(recording.events, None)
-        return self._bin_named(path, cut, self._sensor_of(recording, path))
+        events, sensor = self._filtered(recording, path)
+        (cut,) = cuts(events, None)
+        return self._bin_named(path, cut, sensor)
+
+    def recording(self, path: Path) -> tuple[Recording, Sensor]:
+        """The events of a recording as they are, and (height, width) of its camera.
+
+        Raises:
+            SourceError: it cannot be read, or holds frames instead.
+        """
+        recording = self._open(path)
+        if not isinstance(recording, Recording):
+            raise SourceError(f"{path}: it holds frames, no events")
+        return recording, self._sensor_of(recording, path)
 
     def bin(self, recording: Recording) -> InputArray:
         """uint8 [T, 2, H, W] of a recording that is no file.
@@ -107,7 +127,9 @@ class RecordingReader:
         for note in recording.notes:
             log.warning("events: %s", note)
         (cut,) = cuts(recording.events, None)
-        return self._bin(cut, self._sensor_of(recording, "the events"))
+        if not len(cut.events):
+            raise SourceError("it holds no events")
+        return self.frames(cut, self._sensor_of(recording, "the events"))
 
     def _open(self, path: Path) -> Recording | InputArray:
         """The recording, or the frames of an .npz file, which are taken as they are."""
@@ -134,16 +156,27 @@ class RecordingReader:
         rows, columns = extent(recording.events)
         return (height, width) if rows <= height and columns <= width else (rows, columns)
 
-    def _bin_named(self, path: Path, cut: Cut, sensor: Sensor) -> InputArray:
+    def _filtered(self, recording: Recording, path: Path) -> tuple[Events, Sensor]:
         try:
-            return self._bin(cut, sensor)
+            return filter_recording(recording.events, self._sensor_of(recording, path), self._options)
         except SourceError as error:
             raise SourceError(f"{path}: {error}") from None
 
-    def _bin(self, cut: Cut, sensor: Sensor) -> InputArray:
+    def _bin_named(self, path: Path, cut: Cut, sensor: Sensor) -> InputArray:
+        if not len(cut.events) and cut.span is None:
+            raise SourceError(f"{path}: it holds no events")
+        try:
+            return self.frames(cut, sensor)
+        except SourceError as error:
+            raise SourceError(f"{path}: {error}") from None
+
+    def frames(self, cut: Cut, sensor: Sensor) -> InputArray:
+        """uint8 [T, 2, H, W] of a window of a camera of (height, width) pixels.
+
+        Raises:
+            SourceError: it does not fit.
+        """
         events, span = cut.events, cut.span
-        if not len(events):
-            raise SourceError("it holds no events")
         timesteps, _, height, width = self.shape
         if sensor == (height, width):
             return bin_events(events, timesteps, sensor, by=self._binning, span=span)

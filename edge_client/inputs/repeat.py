@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from edge_client.inference.sample import Sample
 from edge_client.inputs.base import Item, Source
+from shared.metrics import Metrics
 
 
 class Repeated(Source):
@@ -65,3 +66,9 @@ class Paced(Source):
     def close(self) -> None:
         self._closed.set()
         self._source.close()
+
+    def observe(self, metrics: Metrics) -> None:
+        self._source.observe(metrics)
+
+    def stream_counts(self) -> Mapping[str, int] | None:
+        return self._source.stream_counts()
