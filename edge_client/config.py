@@ -57,8 +57,8 @@ class InputConfig:
         tuple[str, ...],
         Flag(
             "--events",
-            "Recordings of an event camera: files, folders, glob patterns (.bin, .aedat, .aedat4, .dat, .raw, .npz); or "
-            "a stream: udp://[HOST]:PORT, tcp://[HOST]:PORT, stdin:, dv://HOST:PORT, camera:dv, camera:faery.",
+            "Recordings of an event camera: files, folders, glob patterns (.bin, .aedat, .aedat4, .dat, .raw, .npz); "
+            "or a stream: udp://[HOST]:PORT, tcp://[HOST]:PORT, stdin:, dv://HOST:PORT, camera:dv, camera:faery.",
             metavar="PATH...|STREAM",
         ),
     ] = ()
@@ -159,9 +159,7 @@ class InputConfig:
         if streams and len(self.events) > 1:
             raise ConfigError(f"--events {streams[0]} is a stream, and stands alone")
         if streams and self.window is None:
-            raise ConfigError(
-                f"--events {streams[0]} does not end: say what a sample is with --window, such as time:50"
-            )
+            raise ConfigError(f"--events {streams[0]} does not end: say what a sample is with --window time:50, say")
         options = self.event_options
         if options.replay is not None and (streams or not self.events or STANDARD_INPUT in self.events):
             raise ConfigError("--replay has no meaning here: it plays recordings that --events names")

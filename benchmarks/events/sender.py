@@ -1,6 +1,6 @@
 """Sends recordings as a camera's programs do: the forms of aestream and faery, over UDP, as fast as recorded or faster.
 
-    python -m benchmarks.events.sender RECORDING HOST:PORT [--form FORM] [--speed X]
+python -m benchmarks.events.sender RECORDING HOST:PORT [--form FORM] [--speed X]
 """
 
 from __future__ import annotations

@@ -43,8 +43,8 @@ def crop(events: Events, region: Region) -> Events:
 class BackgroundActivityFilter:
     """Keeps an event where one of the eight pixels around its own had one shortly before.
 
-    The rule is that of Delbruck ("Frame-free dynamic digital vision", 2008), and of dv-processing, whose filter takes events
-    one by one from Python: this one takes arrays, and keeps the same events.
+    The rule is that of Delbruck ("Frame-free dynamic digital vision", 2008), and of dv-processing, whose filter takes
+    events one by one from Python: this one takes arrays, and keeps the same events.
 
     Args:
         sensor: (height, width) in pixels.

@@ -6,7 +6,7 @@ from edge_client.config import STANDARD_INPUT, InputConfig
 from edge_client.inputs.base import Skip, Source, nothing_done
 from edge_client.inputs.datasets import DatasetSource
 from edge_client.inputs.files import FileReader, ListedFiles, NamedFiles, standard_input
-from edge_client.inputs.live_events.factory import open_replay, open_stream
+from edge_client.inputs.live_events.factory import open_live_events
 from edge_client.inputs.pictures import PictureReader, picture_shape
 from edge_client.inputs.recordings import RecordingReader
 from edge_client.inputs.repeat import Paced, Repeated
@@ -34,6 +34,8 @@ def _open_again(inputs: InputConfig, manifest: Manifest, skip: Skip) -> Source:
 
 
 def _open_once(inputs: InputConfig, manifest: Manifest, skip: Skip) -> Source:
+    if inputs.stream is not None or inputs.event_options.replay is not None:
+        return open_live_events(inputs, _recordings(inputs, manifest), skip)
     if inputs.dataset is not None:
         return DatasetSource(inputs, manifest, skip)
     if inputs.video is not None:
@@ -50,10 +52,6 @@ def _open_once(inputs: InputConfig, manifest: Manifest, skip: Skip) -> Source:
     if inputs.watch is not None:
         of_events = manifest.network.input_kind == "events"
         return WatchedFolder(inputs.watch, _reader(inputs, manifest, of_events), skip, inputs.limit)
-    if inputs.stream is not None:
-        return open_stream(inputs.stream, inputs, _recordings(inputs, manifest))
-    if inputs.event_options.replay is not None:
-        return open_replay(inputs, _recordings(inputs, manifest), skip)
     names = inputs.events or inputs.images
     reader = _reader(inputs, manifest, bool(inputs.events))
     if names == (STANDARD_INPUT,):

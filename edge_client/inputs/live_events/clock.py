@@ -1,7 +1,7 @@
 """The times of a live sender on one line, batch by batch.
 
-`shared/datasets/event_clock.py` does the same for recordings, where all is known before anything is decided. Here a packet
-may have been overtaken, and a camera may start again while the edge goes on.
+`shared/datasets/event_clock.py` does the same for recordings, where all is known before anything is decided. Here a
+packet may have been overtaken, and a camera may start again while the edge goes on.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class StreamClock:
     def __init__(self, bits: int) -> None:
         self._bits = bits
         self.sets = 0
-        self._newest_raw: int | None = None
+        self._newest_raw = 0
+        self._started = False
         self._newest = 0
 
     def line(self, raw: NDArray[np.integer]) -> Times | None:
@@ -44,7 +45,8 @@ class StreamClock:
         if self._bits == 64 and int(raw.max()) > MOST_TIME:
             return None
         values = raw.astype(np.int64)
-        if self._newest_raw is None:
+        if not self._started:
+            self._started = True
             self._newest_raw = self._newest = int(values[0])
         times = np.empty(len(values), np.int64)
         place, sets = 0, 0

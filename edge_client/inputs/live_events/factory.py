@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge_client.config import InputConfig
 from edge_client.event_options import StreamName
-from edge_client.inputs.base import Skip, Unreadable
+from edge_client.inputs.base import Skip, Unreadable, nothing_done
 from edge_client.inputs.files import find_files, known_file, label_of
 from edge_client.inputs.live_events.byte_streams import StdinFeed, TcpFeed
 from edge_client.inputs.live_events.cameras import DvFeed, FaeryFeed
@@ -20,22 +20,16 @@ from edge_client.inputs.recordings import RecordingReader
 from shared.errors import SourceError
 
 
-def open_stream(stream: StreamName, inputs: InputConfig, reader: RecordingReader) -> LiveEvents:
-    """The windows of a live stream.
+def open_live_events(inputs: InputConfig, reader: RecordingReader, skip: Skip) -> LiveEvents:
+    """The windows of a stream, or of recordings that are played.
 
     Raises:
-        SourceError, ConfigError: there is none, or what reads it is not installed.
+        SourceError: there is none, or a name stands for nothing.
+        ConfigError: what reads it is not installed.
     """
-    counts = StreamCounts()
-    return LiveEvents([_feed(stream, inputs, counts)], reader, inputs, lambda _: False, counts)
-
-
-def open_replay(inputs: InputConfig, reader: RecordingReader, skip: Skip) -> LiveEvents:
-    """The windows of recordings, as they were recorded.
-
-    Raises:
-        SourceError: a name stands for nothing.
-    """
+    if (stream := inputs.stream) is not None:
+        counts = StreamCounts()
+        return LiveEvents([_feed(stream, inputs, counts)], reader, inputs, nothing_done, counts)
     paths = [known_file(path) for path in find_files(inputs.events, reader.suffixes, reader.what)]
     return LiveEvents(_recordings(paths, inputs, reader), reader, inputs, skip, StreamCounts())
 

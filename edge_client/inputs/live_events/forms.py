@@ -1,4 +1,6 @@
-"""The forms in which live events are sent as bytes, little-endian, without a header. `benchmarks/events/sender.py` writes them.
+"""The forms in which live events are sent as bytes, little-endian, without a header.
+
+`benchmarks/events/sender.py` writes them.
 
     spif, 4 bytes     the word 1 x15 p y15: no time. SpiNNaker's interface board, aestream.
     spif, 8 bytes     the word 0 x15 p y15, then 32 bits of time in us. aestream with --include-timestamp.
