@@ -139,8 +139,8 @@ EDGE_METRICS = (
             "neucodex_edge_event_stream_total",
             "counter",
             "What happened to live events: packets read, malformed ones and those that the system dropped; events "
-            "read, outside the sensor or the region, left out as noise, put back in order, too late; times that the sender's "
-            "clock was set; windows, and windows dropped because too many waited.",
+            "read, outside the sensor or the region, left out as noise, put back in order, too late; times that the "
+            "sender's clock was set; windows, and windows dropped because too many waited.",
             {"what": EVENT_STREAM_COUNTS},
         ),
         Metric("neucodex_edge_reconnects_total", "counter", "Streams opened again after one was lost."),

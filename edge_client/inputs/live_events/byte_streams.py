@@ -117,6 +117,7 @@ class TcpFeed(Feed):
         with contextlib.ExitStack() as opened:
             if self._listener is not None:
                 opened.enter_context(self._listener)
+                log.info("%s: events can come", self.name)
             failures = 0
             while not self._closed.is_set():
                 connection = self._accept() if self._listener is not None else self._connect(failures)

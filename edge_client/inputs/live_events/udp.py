@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import socket
 import struct
 import sys
@@ -19,7 +21,10 @@ from shared.datasets.event_type import Sensor
 from shared.errors import SourceError
 
 RECEIVE_BYTES = 4 << 20
-"""What is asked of the system for datagrams that wait; it gives no more than its net.core.rmem_max."""
+"""What is asked of the system for datagrams that wait; it gives no more than its net.core.rmem_max, but to root."""
+
+SO_RCVBUFFORCE = 33
+"""Linux: as SO_RCVBUF, without the limit, for who may change the network. Python has no name for it."""
 
 LARGEST = 1 << 16
 
@@ -31,6 +36,9 @@ MOST_TOGETHER = 512
 
 SO_RXQ_OVFL = 40
 """Linux: with each datagram comes how many the socket has dropped so far. Python has no name for it."""
+
+
+log = logging.getLogger(__name__)
 
 
 class UdpFeed(Feed):
@@ -58,6 +66,7 @@ class UdpFeed(Feed):
         return None
 
     def batches(self) -> Iterator[Columns | None]:
+        log.info("%s: events can come", self.name)
         with self._socket:
             while not self._closed.is_set():
                 datagrams = self._receive()
@@ -105,6 +114,14 @@ class UdpFeed(Feed):
             return
 
 
+def _make_room(found: socket.socket) -> None:
+    if sys.platform == "linux":
+        with contextlib.suppress(PermissionError):
+            found.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BYTES)
+            return
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+
+
 def _bound(name: str, address: Address) -> socket.socket:
     host, port = address
     try:
@@ -115,7 +132,7 @@ def _bound(name: str, address: Address) -> socket.socket:
     except OSError as error:
         raise SourceError(f"--events {name}: {error.strerror or error}") from None
     try:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+        _make_room(found)
         found.bind(at)
     except OSError as error:
         found.close()
