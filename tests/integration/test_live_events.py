@@ -175,7 +175,7 @@ async def test_still_windows_cost_no_byte(bundle: Bundle, cloud: CloudProcess, t
     write_dat(tmp_path / "a.dat", np.concatenate([moving, later]))
     run = await classified(bundle, cloud, tmp_path / "a.dat", "time:50", EventOptions(skip_still=0.02))
     still = [line for line in run.lines if line.get("still")]
-    assert run.summary["still"] == len(still) == 7
+    assert run.summary["still"] == len(still) == 8
     assert all((line["payload_bytes"], line["prediction"]) == (0, None) for line in still)
     assert run.summary["samples"] + len(still) == len(run.lines) == 19
 
