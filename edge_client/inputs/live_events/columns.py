@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-class Columns(NamedTuple):
+@dataclass(frozen=True)
+class Columns:
     """Events [n] in the order in which they came: column, row, ON, and the sender's time in us.
 
     `t` is None where the sender says no times: the events are then as old as their arrival.
@@ -19,5 +20,5 @@ class Columns(NamedTuple):
     polarity: NDArray[np.bool_]
     t: NDArray[np.integer] | None
 
-    def __len__(self) -> int:  # of events, not of fields
+    def __len__(self) -> int:
         return len(self.x)
