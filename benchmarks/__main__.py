@@ -63,6 +63,26 @@ def event_simulation(data: Path, out: Path | None) -> None:
     _record("event-simulation", out, lambda folder: measure(folder, data))
 
 
+@main_group.command("events")
+@out_option
+@option("--bundle", type=PATH, default=Path("models/vgg16-nmnist"), help="The bundle that is run.")
+@option("--data", type=PATH, required=True, help="Holds N-MNIST.")
+@option("--links", multiple=True, default=("wifi", "lte", "lora"), help="Links between edge and cloud.")
+@option("--per-class", type=COUNT, help="Recordings of each class; all if not given.")
+@option("--seconds", type=click.FloatRange(min=1), default=60.0, help="Of the live stream.")
+def events(
+    out: Path | None, bundle: Path, data: Path, links: tuple[str, ...], per_class: int | None, seconds: float
+) -> None:
+    """Events as spikes beside raw events, their best lossless form, counts and binary frames; and a live stream."""
+    from benchmarks.events.measure import measure  # noqa: PLC0415
+    from benchmarks.links.profiles import BY_NAME  # noqa: PLC0415
+
+    if unknown := [name for name in links if name not in BY_NAME]:
+        raise click.BadParameter(f"{unknown[0]}: known are {', '.join(BY_NAME)}", param_hint="--links")
+    chosen = [BY_NAME[name] for name in links]
+    _record("events", out, lambda folder: measure(folder, bundle, data, chosen, per_class, seconds))
+
+
 @main_group.command("train")
 @out_option
 @quick_option
