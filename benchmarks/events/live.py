@@ -37,6 +37,12 @@ def at_pace(recordings: Sequence[Path], count: int, events_a_second: float) -> E
     return events
 
 
+def listening(environment: Environment) -> tuple[str, ...]:
+    """Where a cloud listens: namespaces of our own are no place where others could read along."""
+    anywhere = () if environment.listen.startswith("127.") else ("--insecure-anywhere",)
+    return ("--listen", environment.listen, *anywhere)
+
+
 def measure_live(
     environment: Environment,
     bundle: Bundle,
@@ -53,15 +59,9 @@ def measure_live(
     windows = int(seconds * 1000 // WINDOW_MS) - 1  # the last one ends with an event that does not come
     if environment.edge_prefix:
         subprocess.run([*environment.edge_prefix, "ip", "link", "set", "lo", "up"], check=True)  # noqa: S603
+    cloud_log, prefix = scratch / "live.log", environment.cloud_prefix
     with (
-        CloudProcess(
-            [bundle.path],
-            scratch,
-            "--listen",
-            environment.listen,
-            log=scratch / "live.log",
-            prefix=environment.cloud_prefix,
-        ) as cloud,
+        CloudProcess([bundle.path], scratch, *listening(environment), log=cloud_log, prefix=prefix) as cloud,
         environment.link(link, {"cloud": cloud.wait_ready().listen}) as opened,
     ):
         flags = ["--bundle", str(bundle.path), "--cloud", opened.addresses["cloud"], "--power-meter", "none"]
@@ -73,8 +73,8 @@ def measure_live(
             sender = ["benchmarks.events.sender", str(path), f"127.0.0.1:{PORT}", "--loss", str(LOSS)]
             if start(sender, prefix=environment.edge_prefix).wait() != 0:
                 raise NeucodexError("the sender of the live stream failed")
-            edge.wait_for_lines(windows) if edge.process.poll() is None else None
-            lines, summary = edge.samples, edge.wait()
+            summary = edge.wait()
+            lines = edge.samples
     lateness = [_at(line["time"]) - _at(line["input_time"]) for line in lines if line["input_time"]]
     return {
         "link": link.name,

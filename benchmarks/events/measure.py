@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.events.live import measure_live
+from benchmarks.events.live import listening, measure_live
 from benchmarks.events.rivals import RIVALS
 from benchmarks.events.still import measure_still
 from benchmarks.events.throughput import measure_throughput
@@ -62,8 +62,8 @@ def measure(
         "live": live,
         "still": still,
         "throughput": throughput,
-        "said": "rivals run the bundle's own network whole in the cloud, to its own exit; raw, lossless and counts give "
-        "it the same frames",
+        "said": "rivals run the bundle's own network whole in the cloud, to its own exit; raw, lossless and counts "
+        "give it the same frames",
     }
     n = {"recordings": len(recordings), "links": [link.name for link in links], "live_seconds": seconds}
     return Findings(n, results, _goals(live, throughput))
@@ -76,7 +76,7 @@ def _all_rows(
     whole = ["benchmarks.events.whole_server", str(bundle.path), str(scratch / "whole.json")]
     whole += ["--listen", environment.listen]
     with (
-        CloudProcess([bundle.path], scratch, "--listen", environment.listen, log=scratch / "cloud.log", **on) as cloud,
+        CloudProcess([bundle.path], scratch, *listening(environment), log=scratch / "cloud.log", **on) as cloud,
         ServerProcess(whole, scratch / "whole.json", log=scratch / "whole.log", **on) as server,
     ):
         services = {"cloud": cloud.wait_ready().listen, "whole": server.wait_ready().listen}

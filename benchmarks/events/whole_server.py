@@ -1,4 +1,4 @@
-"""The rivals' cloud, a process: takes a window's bytes over TCP, decodes them, runs the whole network, answers its class.
+"""The rivals' cloud, a process: takes a window's bytes over TCP, decodes them, runs the whole network, and answers.
 
     python -m benchmarks.events.whole_server BUNDLE READY_FILE [--listen HOST:PORT]
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import sys
-import threading
 
 import numpy as np
 import pytest
 
+from benchmarks.processes import start
 from edge_client.inputs.live_events.cameras import DvFeed, FaeryFeed
 from edge_client.link.backoff import Backoff
 from shared.errors import ConfigError, SourceError
 from tests.unit.shared.datasets.made import made
 
-dv = pytest.importorskip("dv_processing")
+pytest.importorskip("dv_processing")
 
 SOON = Backoff(first_s=0.05, longest_s=0.05)
-FIRST_US = 1_000_000_000
 
 
 def free_port() -> int:
@@ -32,36 +32,24 @@ def test_events_of_a_network_stream_that_comes_later() -> None:
     feed = DvFeed(f"dv://127.0.0.1:{port}", ("127.0.0.1", port), SOON)
     batches = feed.batches()
     assert next(batches) is None  # nobody sends yet
-    writer = dv.io.NetworkWriter("127.0.0.1", port, dv.io.Stream.EventStream(0, "events", "camera", (34, 34)))
-    ended = threading.Event()
-
-    def send() -> None:
-        while not ended.wait(0.02):
-            if writer.getClientCount():
-                store = dv.EventStore()
-                for x, y, polarity, t in events.tolist():
-                    store.push_back(t + FIRST_US, x, y, polarity)
-                writer.writeEvents(store)
-                return
-
-    sender = threading.Thread(target=send)
-    sender.start()
+    found = []
+    sender: subprocess.Popen[bytes] = start(["tests.support.dv_sender", str(port)])
     try:
-        found = []
         for batch in batches:
             if batch is not None:
                 found.append(batch)
                 if sum(map(len, found)) == len(events):
                     break
+            assert sender.poll() is None
     finally:
-        ended.set()
-        sender.join()
         feed.close()
+        sender.kill()
+        sender.wait()
     assert feed.sensor == (34, 34)
     for name in ("x", "y", "polarity"):
         np.testing.assert_array_equal(np.concatenate([getattr(batch, name) for batch in found]), events[name], name)
     t = np.concatenate([batch.t for batch in found if batch.t is not None])
-    np.testing.assert_array_equal(t - FIRST_US, events["t"])
+    np.testing.assert_array_equal(t - t[0], events["t"])
 
 
 def test_no_camera_is_said() -> None:
