@@ -2,9 +2,9 @@
 
     python -m benchmarks.events.gestures --data DIR      (DIR/events/samples holds dvs128gesture_class01.bin, ...)
 
-One clip of each class is no test of gestures: windows of one clip are alike, so what is found is whether windows of one clip
-can be told from those of the others at all. A ridge regression on frames of counts stands for a network, which a hundred
-windows could not train. The window's neighbours in its clip are left out of the training with it.
+One clip of each class is no test of gestures: windows of one clip are alike, so what is found is whether windows of one
+clip can be told from those of the others at all. A ridge regression on frames of counts stands for a network, which a
+hundred windows could not train. The window's neighbours in its clip are left out of the training with it.
 """
 
 from __future__ import annotations

@@ -65,7 +65,15 @@ def measure_live(
         environment.link(link, {"cloud": cloud.wait_ready().listen}) as opened,
     ):
         flags = ["--bundle", str(bundle.path), "--cloud", opened.addresses["cloud"], "--power-meter", "none"]
-        flags += ["--execution", bundle.execution, "--events", f"udp://127.0.0.1:{PORT}", "--log-level", "info"]
+        flags += [
+            "--insecure-anywhere",
+            "--execution",
+            bundle.execution,
+            "--events",
+            f"udp://127.0.0.1:{PORT}",
+            "--log-level",
+            "info",
+        ]
         flags += ["--window", f"time:{WINDOW_MS}", "--limit", str(windows), "--inflight", "4", "--lookahead", "auto"]
         log = scratch / "live-edge.log"
         with EdgeProcess(flags, log, prefix=environment.edge_prefix) as edge:

@@ -104,7 +104,7 @@ def _rival(
 def _pair(
     environment: Environment, address: str, bundle: Bundle, recordings: Sequence[Path], scratch: Path
 ) -> list[Figures]:
-    flags = ["--bundle", str(bundle.path), "--cloud", address, "--power-meter", "none"]
+    flags = ["--bundle", str(bundle.path), "--cloud", address, "--power-meter", "none", "--insecure-anywhere"]
     flags += ["--execution", bundle.execution, "--events", *map(str, recordings)]
     names = bundle.manifest.class_names
     with EdgeProcess(flags, scratch / "edge.log", prefix=environment.edge_prefix) as edge:

@@ -103,7 +103,7 @@ class DvFeed(Feed):
     def _open_camera(self) -> Any:
         try:
             camera = self._io.camera.open()
-        except RuntimeError as error:
+        except (RuntimeError, IndexError) as error:  # its list of cameras is empty
             raise SourceError(f"--events {self.name}: dv-processing finds no camera ({error})") from None
         self._learn_sensor(camera)
         return camera
