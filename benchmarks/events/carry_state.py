@@ -33,7 +33,7 @@ SEED = 0
 def measure(bundle: Bundle, recordings: Sequence[Path], window: Window) -> dict[str, Any]:
     """Accuracy of the windows, and of the last window of each recording, for each way to keep membranes."""
     reader, names = RecordingReader(bundle.manifest), bundle.manifest.class_names
-    _, _, height, width = bundle.manifest.network.sample_shape
+    _, height, width = bundle.manifest.network.input_shape
     order = np.random.default_rng(SEED).permutation(len(recordings))
     stream: list[tuple[list[Tensor], int]] = []
     for place in order:

@@ -28,7 +28,8 @@ READY_S = 120.0
 
 def at_pace(recordings: Sequence[Path], count: int, events_a_second: float) -> Events:
     """Recordings one after the other, again and again, [count], their times made even."""
-    parts, have = [], 0
+    parts: list[Events] = []
+    have = 0
     while have < count:
         parts.append(read_events(recordings[len(parts) % len(recordings)]))
         have += len(parts[-1])
@@ -55,7 +56,7 @@ def measure_live(
     count = int(EVENTS_A_SECOND * seconds)
     stream = at_pace(recordings, count, EVENTS_A_SECOND)
     path = scratch / "stream.npz"
-    np.savez(path, **{name: stream[name] for name in ("x", "y", "polarity", "t")})
+    np.savez(path, x=stream["x"], y=stream["y"], polarity=stream["polarity"], t=stream["t"])
     windows = int(seconds * 1000 // WINDOW_MS) - 1  # the last one ends with an event that does not come
     if environment.edge_prefix:
         subprocess.run([*environment.edge_prefix, "ip", "link", "set", "lo", "up"], check=True)  # noqa: S603

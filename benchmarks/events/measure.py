@@ -55,7 +55,7 @@ def measure(
             with (folder / "samples.jsonl").open("a") as kept:
                 kept.writelines(json.dumps({**line, "right": ok}) + "\n" for line, ok in zip(lines, right, strict=True))
         live = [measure_live(environment, bundle, recordings, link, scratch, seconds) for link in links]
-    still = measure_still(bundle, recordings)
+    still = [measure_still(bundle, recordings, window_ms) for window_ms in (100, 350)]
     throughput = measure_throughput(recordings)
     results = {
         "rows": rows,
@@ -72,12 +72,14 @@ def measure(
 def _all_rows(
     environment: Environment, bundle: Bundle, recordings: Sequence[Path], links: Sequence[LinkProfile], scratch: Path
 ) -> Iterable[list[Figures]]:
-    on = {"prefix": environment.cloud_prefix}
+    prefix = environment.cloud_prefix
     whole = ["benchmarks.events.whole_server", str(bundle.path), str(scratch / "whole.json")]
     whole += ["--listen", environment.listen]
     with (
-        CloudProcess([bundle.path], scratch, *listening(environment), log=scratch / "cloud.log", **on) as cloud,
-        ServerProcess(whole, scratch / "whole.json", log=scratch / "whole.log", **on) as server,
+        CloudProcess(
+            [bundle.path], scratch, *listening(environment), log=scratch / "cloud.log", prefix=prefix
+        ) as cloud,
+        ServerProcess(whole, scratch / "whole.json", log=scratch / "whole.log", prefix=prefix) as server,
     ):
         services = {"cloud": cloud.wait_ready().listen, "whole": server.wait_ready().listen}
         for profile in links:

@@ -1,7 +1,7 @@
 """What `--skip-still` saves and misses on real recordings with silence between them.
 
-N-MNIST's recordings last 0.3 s; between two of them there is a pause without an event, which is ours. Windows of 50 ms
-are classified by the whole network, with the verdict that the pair gives.
+N-MNIST's recordings last 0.3 s; between two of them there is a pause without an event, which is ours. Each begins with a
+window. Windows are classified by the whole network, with the verdict that the pair gives.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from edge_client.windows import Window
 from shared.bundle import Bundle
 from shared.datasets.event_files import read_events
 
-WINDOW = Window("time", 50_000, 50_000)
-PAUSE_US = 600_000
+PAUSE_US = 700_000
 SHARES = (0.01, 0.02, 0.05, 0.1)
 MOST = 40
-"""Recordings: each is 18 windows."""
+"""Recordings."""
 
 
-def measure_still(bundle: Bundle, recordings: Sequence[Path]) -> dict[str, Any]:
+def measure_still(bundle: Bundle, recordings: Sequence[Path], window_ms: int) -> dict[str, Any]:
     """For each share of changed pixels: windows that are still, and how many of them were right without the gate."""
     network, reader = WholeNetwork(bundle, 1), RecordingReader(bundle.manifest)
-    _, _, height, width = bundle.manifest.network.sample_shape
+    _, height, width = bundle.manifest.network.input_shape
     names = bundle.manifest.class_names
-    step = max(1, len(recordings) // MOST)
+    length = window_ms * 1000
     parts, begins, offset = [], [], 0
-    for path in recordings[::step]:
+    for path in recordings[:: max(1, len(recordings) // MOST)]:
         events = read_events(path)
         events["t"] += offset - events["t"][0]
-        begins.append((int(events["t"][0]), names.index(path.parent.name)))
-        offset = int(events["t"][-1]) + PAUSE_US
+        begins.append((offset, names.index(path.parent.name)))
         parts.append(events)
-    found = []
-    for cut in cuts(np.concatenate(parts), WINDOW, empty=True):
+        offset = -(-(int(events["t"][-1]) + PAUSE_US) // length) * length
+    shares, with_events, correct = [], [], []
+    for cut in cuts(np.concatenate(parts), Window("time", length, length), empty=True):
         frames = reader.frames(cut, (height, width))
-        label = next(label for begin, label in reversed(begins) if begin < cut.start_us + WINDOW.length)
-        right = len(cut.events) > 0 and int(network.classify(frames, early_exit=True)[-1].argmax()) == label
-        found.append((share_changed(frames, None), len(cut.events) > 0, right))
-    changed, moving, right = (np.array(column) for column in zip(*found, strict=True))
+        label = next(label for begin, label in reversed(begins) if begin <= cut.start_us)
+        shares.append(share_changed(frames, None))
+        with_events.append(len(cut.events) > 0)
+        correct.append(with_events[-1] and int(network.classify(frames, early_exit=True)[-1].argmax()) == label)
+    changed, moving, right = np.array(shares), np.array(with_events), np.array(correct)
     gates = []
     for share in SHARES:
         still = changed < share
@@ -62,9 +62,9 @@ def measure_still(bundle: Bundle, recordings: Sequence[Path]) -> dict[str, Any]:
     return {
         "made_of": "real N-MNIST recordings, with pauses of our own between them",
         "recordings": len(parts),
-        "window_ms": WINDOW.length / 1e3,
+        "window_ms": window_ms,
         "pause_ms": PAUSE_US / 1e3,
-        "windows": len(found),
+        "windows": len(changed),
         "with_events": int(moving.sum()),
         "accuracy_of_those_with_events": float(right[moving].mean()),
         "gates": gates,

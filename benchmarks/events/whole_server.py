@@ -22,8 +22,8 @@ from shared.command_line import Address, HostPort
 
 def shape_of(bundle: Bundle) -> Shape:
     """What a bundle of events takes, of a camera of its own size."""
-    timesteps, _, height, width = bundle.manifest.network.sample_shape
-    return Shape(timesteps, (height, width))
+    _, height, width = bundle.manifest.network.input_shape
+    return Shape(bundle.manifest.network.timesteps, (height, width))
 
 
 class Server(socketserver.ThreadingTCPServer):
