@@ -1,7 +1,7 @@
 """What `--skip-still` saves and misses on real recordings with silence between them.
 
-N-MNIST's recordings last 0.3 s; between two of them there is a pause without an event, which is ours. Each begins with a
-window. Windows are classified by the whole network, with the verdict that the pair gives.
+N-MNIST's recordings last 0.3 s; between two of them there is a pause without an event, which is ours. Each begins with
+a window. Windows are classified by the whole network, with the verdict that the pair gives.
 """
 
 from __future__ import annotations
