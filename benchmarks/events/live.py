@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ LOSS = 0.01
 WINDOW_MS = 50
 PORT = 33_330
 READY_S = 120.0
+QUIET_S = 5.0
+"""After so long without a verdict all are there: windows that were dropped never come."""
 
 
 def at_pace(recordings: Sequence[Path], count: int, events_a_second: float) -> Events:
@@ -57,7 +60,7 @@ def measure_live(
     stream = at_pace(recordings, count, EVENTS_A_SECOND)
     path = scratch / "stream.npz"
     np.savez(path, x=stream["x"], y=stream["y"], polarity=stream["polarity"], t=stream["t"])
-    windows = int(seconds * 1000 // WINDOW_MS) - 1  # the last one ends with an event that does not come
+    windows = int(seconds * 1000 // WINDOW_MS)
     if environment.edge_prefix:
         subprocess.run([*environment.edge_prefix, "ip", "link", "set", "lo", "up"], check=True)  # noqa: S603
     cloud_log, prefix = scratch / "live.log", environment.cloud_prefix
@@ -66,24 +69,19 @@ def measure_live(
         environment.link(link, {"cloud": cloud.wait_ready().listen}) as opened,
     ):
         flags = ["--bundle", str(bundle.path), "--cloud", opened.addresses["cloud"], "--power-meter", "none"]
-        flags += [
-            "--insecure-anywhere",
-            "--execution",
-            bundle.execution,
-            "--events",
-            f"udp://127.0.0.1:{PORT}",
-            "--log-level",
-            "info",
-        ]
-        flags += ["--window", f"time:{WINDOW_MS}", "--limit", str(windows), "--inflight", "4", "--lookahead", "auto"]
+        flags += ["--insecure-anywhere", "--execution", bundle.execution, "--log-level", "info"]
+        flags += ["--events", f"udp://127.0.0.1:{PORT}", "--window", f"time:{WINDOW_MS}"]
+        flags += ["--inflight", "4", "--lookahead", "auto"]
         log = scratch / "live-edge.log"
         with EdgeProcess(flags, log, prefix=environment.edge_prefix) as edge:
             _wait_for("events can come", log)
             sender = ["benchmarks.events.sender", str(path), f"127.0.0.1:{PORT}", "--loss", str(LOSS)]
             if start(sender, prefix=environment.edge_prefix).wait() != 0:
                 raise NeucodexError("the sender of the live stream failed")
+            _wait_until_quiet(edge)
+            edge.process.send_signal(signal.SIGINT)
             summary = edge.wait()
-            lines = edge.samples
+            lines = edge.samples[:windows]
     lateness = [_at(line["time"]) - _at(line["input_time"]) for line in lines if line["input_time"]]
     return {
         "link": link.name,
@@ -101,6 +99,15 @@ def measure_live(
 
 def _at(text: str) -> float:
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def _wait_until_quiet(edge: EdgeProcess) -> None:
+    """Wait until no more verdicts come."""
+    count, since = -1, time.monotonic()
+    while time.monotonic() - since < QUIET_S:
+        if len(edge.samples) != count:
+            count, since = len(edge.samples), time.monotonic()
+        time.sleep(0.1)
 
 
 def _wait_for(text: str, log: Path) -> None:
