@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.events.figure import draw
 from benchmarks.events.live import listening, measure_live
 from benchmarks.events.rivals import RIVALS
 from benchmarks.events.still import measure_still
@@ -55,6 +56,7 @@ def measure(
             with (folder / "samples.jsonl").open("a") as kept:
                 kept.writelines(json.dumps({**line, "right": ok}) + "\n" for line, ok in zip(lines, right, strict=True))
         live = [measure_live(environment, bundle, recordings, link, scratch, seconds) for link in links]
+    draw(rows, folder / "events.png")
     still = [measure_still(bundle, recordings, window_ms) for window_ms in (100, 350)]
     throughput = measure_throughput(recordings)
     results = {

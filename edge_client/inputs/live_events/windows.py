@@ -21,7 +21,7 @@ from shared.datasets.event_type import EVENT, Events, Sensor
 EVERYTHING = Window("count", 1 << 62, 1 << 62)
 """No window is ever full: at the end all events are one sample."""
 
-LEAST_GRACE_S, MOST_GRACE_S = 0.05, 1.0
+LEAST_GRACE_S, MOST_GRACE_S = 0.1, 1.0
 """How long after its end a window of time is open at least and at most, where no event comes. Senders gather events."""
 
 log = logging.getLogger(__name__)

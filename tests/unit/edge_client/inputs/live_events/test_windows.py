@@ -65,7 +65,7 @@ def test_a_window_ends_although_nothing_comes_any_more() -> None:
     windows = live(clock=lambda: now[0])
     assert list(windows.idle()) == []
     assert list(windows.take(columns(make_events([1], [1], [1], [500])))) == []
-    now[0] += 0.099
+    now[0] += 0.149
     assert list(windows.idle()) == []
     now[0] += 0.002
     (cut,) = windows.idle()
