@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import timedelta
+
 import numpy as np
 import pytest
 
 from edge_client.event_options import EventOptions, Region
+from edge_client.inference.sample import Sample
+from edge_client.inputs.base import Item, Source, Still, Unreadable
 from edge_client.inputs.event_filters import BackgroundActivityFilter, crop, filter_recording
-from edge_client.inputs.still import share_changed
+from edge_client.inputs.still import StillGate, share_changed
 from shared.datasets.event_collector import make_events
+from shared.datasets.event_files import read_events
 from shared.datasets.event_type import Events
 from shared.errors import SourceError
+from tests.support.real_data import ROOT, needs_data_sets
 from tests.unit.shared.datasets.made import made
 
 WITHIN = 5000
@@ -60,3 +67,52 @@ def test_how_much_of_a_sample_changed() -> None:
 def test_events_of_the_same_time_count_for_each_other() -> None:
     events = make_events([3, 4], [3, 3], [1, 1], [7, 7])
     assert BackgroundActivityFilter((8, 8), 1).keep(events).tolist() == [False, True]
+
+
+def by_dv_processing(events: Events, side: int) -> Events:
+    dv = pytest.importorskip("dv_processing")
+    noise = dv.noise.BackgroundActivityNoiseFilter(
+        (side, side), backgroundActivityDuration=timedelta(microseconds=WITHIN)
+    )
+    store = dv.EventStore()
+    for x, y, polarity, t in events.tolist():
+        store.push_back(t + 10_000_000, x, y, polarity)
+    noise.accept(store)
+    kept = noise.generateEvents().numpy()
+    return make_events(kept["x"], kept["y"], kept["polarity"], kept["timestamp"] - 10_000_000)
+
+
+def test_it_keeps_what_dv_processing_keeps() -> None:
+    events = made(3000)
+    np.testing.assert_array_equal(
+        events[BackgroundActivityFilter((34, 34), WITHIN).keep(events)], by_dv_processing(events, 34)
+    )
+
+
+@needs_data_sets
+def test_it_keeps_what_dv_processing_keeps_of_a_real_clip() -> None:
+    events = read_events(ROOT / "events/samples/dvs128gesture_class01.bin")
+    np.testing.assert_array_equal(
+        events[BackgroundActivityFilter((128, 128), WITHIN).keep(events)], by_dv_processing(events, 128)
+    )
+
+
+class Pictures(Source):
+    """Grey pictures of one brightness each, and one that cannot be read."""
+
+    def __init__(self, *levels: int | None) -> None:
+        self._levels = levels
+
+    def __iter__(self) -> Iterator[Item]:
+        for number, level in enumerate(self._levels):
+            if level is None:
+                yield Unreadable(str(number), "torn")
+            else:
+                yield Sample(number, str(number), None, np.full((1, 4, 4), level, np.uint8))
+
+
+def test_slow_changes_add_up_until_a_picture_is_not_still() -> None:
+    found = list(StillGate(Pictures(100, 110, None, 120, 121, 130, 100), 0.5))
+    kinds = [item.name if isinstance(item, Sample) else type(item).__name__ for item in found]
+    assert kinds == ["0", "Still", "Unreadable", "Still", "4", "Still", "6"]
+    assert [item.changed for item in found if isinstance(item, Still)] == [0.0, 0.0, 0.0]
