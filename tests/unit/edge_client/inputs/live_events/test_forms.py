@@ -6,15 +6,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks.events.sender import SentForm, datagrams, encode
-from edge_client.event_options import EventForm
+from edge_client.event_options import EventForm, EventOptions
 from edge_client.inputs.live_events.byte_streams import Unpacker
 from edge_client.inputs.live_events.columns import Columns
 from edge_client.inputs.live_events.counts import StreamCounts
-from edge_client.inputs.live_events.forms import decode_datagrams
+from edge_client.inputs.live_events.forms import TIME_BITS, decode_datagrams
+from edge_client.inputs.live_events.windows import LiveWindows
+from edge_client.windows import Window
 from shared.datasets.event_collector import make_events
 from shared.datasets.event_type import Events
+from shared.datasets.events import bin_events
 from tests.unit.shared.datasets.made import made
 
 SENT: dict[str, Any] = json.loads((Path(__file__).parents[4] / "golden/event_streams/senders.json").read_text())
@@ -85,3 +90,21 @@ def test_damaged_datagrams_are_counted_and_take_nothing_along() -> None:
     contradicts[8 + 3] |= 0x80  # the second event says that it has no time
     found = list(decode_datagrams("spif", [whole[0], b"", b"abc", bytes(contradicts), whole[2]]))
     assert [len(batch) if isinstance(batch, Columns) else -batch for batch in found] == [32, -2, -1, 32]
+
+
+@given(st.sampled_from(sorted(set(FORMS.values()))), st.lists(st.binary(max_size=60), max_size=20), st.booleans())
+def test_whatever_comes_does_not_end_a_stream(form: EventForm, sent: list[bytes], empty: bool) -> None:
+    counts, unpacker = StreamCounts(), Unpacker(form, StreamCounts())
+    options = EventOptions(denoise=1.0)
+    bits = TIME_BITS[form]
+    over_udp = LiveWindows("x", Window.parse("time:1000/500"), (34, 34), options, bits, counts, empty=empty)
+    over_tcp = LiveWindows("x", Window.parse("count:3/2"), (34, 34), options, bits, StreamCounts(), empty=empty)
+    for batch in decode_datagrams(form, sent):
+        if isinstance(batch, Columns):
+            for cut in over_udp.take(batch):
+                bin_events(cut.events, 4, (34, 34), by="time", span=cut.span)
+    for piece in sent:
+        if (found := unpacker.events(piece)) is not None:
+            for cut in over_tcp.take(found):
+                assert len(cut.events) == 3
+    assert counts.outside + counts.late + counts.denoised <= counts.events
