@@ -8,12 +8,13 @@ TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 CUDA ?=
 # What `make demo` classifies: a data set, the folder that holds it (digits are inside the package), and a bundle for it.
-# `photographs` are the pictures in examples/. LIVE=1 draws the run on the terminal.
+# `photographs` are the pictures in examples/. LIVE=1 draws the run on the terminal, RATE=30 slows it for people who watch.
 DATASET ?= digits
 DATA_DIR ?=
 BUNDLE ?= models/resnet18-$(DATASET)
 LIMIT ?=
 LIVE ?=
+RATE ?=
 PHOTOGRAPHS = examples/photographs
 
 # Where `make certs` writes, and which names and addresses the cloud's certificate is for. EDGE=name adds an edge,
@@ -29,6 +30,7 @@ FORCE ?=
 SECONDS_OF_FUZZ ?= 600
 FUZZ_VENV ?= .venv-fuzz
 AUDIT_VENV ?= .venv-audit
+RECORDING_VENV ?= .venv-recording
 FUZZ_RECORD ?= benchmarks/records/$(shell date +%F)-fuzz
 
 BIN := $(VENV)/bin
@@ -165,7 +167,17 @@ audit: setup ## known vulnerabilities of the pinned packages
 demo: $(DEMO_VENV)/.installed ## an edge and a cloud classify the held-out pictures together
 	$(DEMO_VENV)/bin/python -m benchmarks.demo --bundle $(BUNDLE) \
 		$(if $(filter photographs,$(DATASET)),--images $(PHOTOGRAPHS),--dataset $(DATASET)) \
-		$(if $(DATA_DIR),--data $(DATA_DIR)) $(if $(LIMIT),--limit $(LIMIT)) $(if $(LIVE),--live)
+		$(if $(DATA_DIR),--data $(DATA_DIR)) $(if $(LIMIT),--limit $(LIMIT)) $(if $(LIVE),--live) $(if $(RATE),--rate $(RATE))
+
+# A real run on a terminal of 80 columns, as a vector picture that moves in any browser. README shows it.
+RECORDED = demo LIVE=1 RATE=$(or $(RATE),30)$(if $(filter-out digits,$(DATASET)), DATASET=$(DATASET))
+.PHONY: recording
+recording: $(DEMO_VENV)/.installed ## record `make demo LIVE=1` into docs/figures/demo.svg; DATASET=, RATE=30
+	test -x $(RECORDING_VENV)/bin/termtosvg || { $(PYTHON) -m venv $(RECORDING_VENV) && \
+		$(RECORDING_VENV)/bin/python -m pip install --quiet 'termtosvg-ng==1.4.1'; }
+	$(RECORDING_VENV)/bin/termtosvg docs/figures/demo.svg --screen-geometry 80x28 --template window_frame \
+		--min-frame-duration 100 --max-frame-duration 2000 --loop-delay 6000 \
+		--command "sh -c 'echo \"\$$ make $(RECORDED)\"; exec $(MAKE) --silent $(RECORDED)'"
 
 bench: setup ## the benchmarks; WHAT=name runs one
 	$(BIN)/neucodex-bench $(or $(WHAT),--help)
@@ -179,4 +191,4 @@ soak: setup ## a million frames through one cloud: does it grow? TINY=1: with a 
 	$(BIN)/python -m benchmarks soak $(if $(TINY),--tiny) --bundle $(BUNDLE) --dataset $(DATASET) $(if $(DATA_DIR),--data $(DATA_DIR))
 
 clean: ## remove the environments and caches
-	rm -rf $(VENV) $(DEMO_VENV) $(PROTO_VENV) $(FUZZ_VENV) $(AUDIT_VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(DEMO_VENV) $(PROTO_VENV) $(FUZZ_VENV) $(AUDIT_VENV) $(RECORDING_VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -36,6 +36,7 @@ START_S = 60.0
 @option("--data", type=existing_path, help="Where the data set is, if it is not embedded.")
 @option("--limit", type=int, help="Stop after so many samples.")
 @option("--threshold", type=float, help="Certainty (0..1) at which a sample stops; else the bundle's own.")
+@option("--rate", type=float, help="At most so many samples a second in the first run, for people who watch it.")
 @option("--live", is_flag=True, help="Draw the first run on the terminal while it goes on.")
 @execution_option
 @option("--record", type=existing_path, metavar="DIR", help="Also write what was measured to DIR/record.json.")
@@ -46,6 +47,7 @@ def main(
     data: Path | None,
     limit: int | None,
     threshold: float | None,
+    rate: float | None,
     live: bool,
     execution: Execution | None,
     record: Path | None,
@@ -71,7 +73,8 @@ def main(
         click.echo(f"cloud ready at {cloud.listen}, its metrics at http://{cloud.metrics_address}/metrics", err=True)
         edge += ["--cloud", cloud.listen]
         click.echo(f"\n1 of 2: {dataset or images} with early exit", err=True)
-        code, early = _edge([*edge, "--metrics", ANY_PORT, *(["--live"] if live else [])], Path(folder) / "early.json")
+        looks = [*(["--live"] if live else []), *(["--rate", str(rate)] if rate is not None else [])]
+        code, early = _edge([*edge, "--metrics", ANY_PORT, *looks], Path(folder) / "early.json")
         if early is None:
             return code
         click.echo("\n2 of 2: the same samples to the last timestep", err=True)

@@ -17,10 +17,11 @@ WORKDIR /build
 RUN python3 -m venv ${VENV_FLAGS} /opt/neucodex \
     && if [ -n "${TORCH}" ]; then \
         /opt/neucodex/bin/python -m pip install --no-cache-dir ${TORCH_INDEX:+--index-url "${TORCH_INDEX}"} "${TORCH}"; fi
-COPY pyproject.toml constraints.txt deploy/requirements.py ./
+COPY pyproject.toml constraints.txt deploy/requirements.py deploy/slim.py ./
 RUN python3 requirements.py pyproject.toml ${EXTRA} > requirements.txt \
     && /opt/neucodex/bin/python -m pip install --no-cache-dir -c "${CONSTRAINTS}" -r requirements.txt \
-    && /opt/neucodex/bin/python -m pip uninstall --yes setuptools pip
+    && /opt/neucodex/bin/python -m pip uninstall --yes setuptools pip \
+    && python3 slim.py /opt/neucodex
 COPY protos /app/protos
 COPY shared /app/shared
 COPY cloud_server /app/cloud_server

@@ -15,10 +15,11 @@ ARG VENV_FLAGS=
 ARG CONSTRAINTS=constraints.txt
 WORKDIR /build
 RUN python3 -m venv ${VENV_FLAGS} /opt/neucodex && mkdir /verdicts
-COPY pyproject.toml constraints.txt deploy/requirements.py ./
+COPY pyproject.toml constraints.txt deploy/requirements.py deploy/slim.py ./
 RUN python3 requirements.py pyproject.toml ${EXTRA} > requirements.txt \
     && /opt/neucodex/bin/python -m pip install --no-cache-dir -c "${CONSTRAINTS}" -r requirements.txt \
-    && /opt/neucodex/bin/python -m pip uninstall --yes setuptools pip
+    && /opt/neucodex/bin/python -m pip uninstall --yes setuptools pip \
+    && python3 slim.py /opt/neucodex
 COPY protos /app/protos
 COPY shared /app/shared
 COPY edge_client /app/edge_client

@@ -128,7 +128,11 @@ class LiveView:
 
     def _head(self) -> Text:
         state = "connected" if self._connected else "no stream" if self._streams else "connecting"
-        line = Text.assemble((self._title, "bold"), "  link: ", (state, "green" if self._connected else "red"))
+        # A console that does not wrap log lines would cut these at its edge.
+        line = Text.assemble(
+            (self._title, "bold"), "  link: ", (state, "green" if self._connected else "red"),
+            no_wrap=False, overflow="fold",
+        )  # fmt: skip
         if not self._connected or self._streams > 1:
             line.append(f" for {self._clock() - self._link_since:.0f} s")
         if self._streams > 1:
@@ -189,7 +193,7 @@ class LiveView:
                 f"{median(verdict.payload_bytes for verdict in verdicts):.0f} bytes",
                 f"mean exit t={sum(verdict.timesteps for verdict in verdicts) / len(verdicts):.2f}",
             ]
-        return Text("; ".join(parts))
+        return Text("; ".join(parts), no_wrap=False, overflow="fold")
 
 
 class LiveReport:

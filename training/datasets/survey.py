@@ -87,10 +87,14 @@ def survey_folder(root: Path, progress: Callable[[int, int], None]) -> Survey:
         progress: told how many pictures are done, of how many.
 
     Raises:
-        SourceError: there is no such folder, or it has fewer than two subfolders.
+        SourceError: there is no such folder, it has fewer than two subfolders, or no picture in them.
     """
     classes = list_classes(root)
     files = [file for pictures in classes.values() for file in pictures]
+    if not files:
+        raise SourceError(
+            f"{root}: none of its {len(classes)} subfolders holds a picture: put those of a class in each"
+        )
     unreadable = []
     for done, file in enumerate(files, 1):
         try:

@@ -58,3 +58,8 @@ def test_files_that_cannot_be_read_are_named_and_counted(tmp_path: Path) -> None
 def test_a_folder_without_classes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="has 0 subfolders"):
         survey_folder(tmp_path, lambda *_: None)
+
+
+def test_classes_without_any_picture_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="none of its 2 subfolders holds a picture"):
+        survey_folder(make(tmp_path, cat=0, dog=0), lambda *_: None)
