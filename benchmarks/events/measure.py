@@ -54,7 +54,9 @@ def measure(
             right = [line["prediction"] == label for line, label in zip(lines, labels, strict=True)]
             rows.append(_row(lines, right))
             with (folder / "samples.jsonl").open("a") as kept:
-                kept.writelines(json.dumps({**line, "right": ok}) + "\n" for line, ok in zip(lines, right, strict=True))
+                for path, line, ok in zip(recordings, lines, right, strict=True):
+                    named = str(path.relative_to(data))
+                    kept.write(json.dumps({**line, "recording": named, "right": ok}) + "\n")
         live = [measure_live(environment, bundle, recordings, link, scratch, seconds) for link in links]
     draw(rows, folder / "events.png")
     still = [measure_still(bundle, recordings, window_ms) for window_ms in (100, 350)]
