@@ -167,6 +167,17 @@ _benchmark(
     leaves_files=True,
 )
 _benchmark(
+    "events",
+    "Events as spikes beside raw events, their best lossless form, counts and binary frames; and a live stream.",
+    option("--bundle", type=PATH, default=Path("models/vgg16-nmnist"), help="The bundle that is run."),
+    option("--data", type=PATH, required=True, help="Holds N-MNIST."),
+    option("--links", multiple=True, default=("wifi", "lte", "lora"), help="Links between edge and cloud."),
+    option("--per-class", type=COUNT, help="Recordings of each class; all if not given."),
+    option("--seconds", type=click.FloatRange(min=1), default=60.0, help="Of the live stream."),
+    module="events.measure",
+    leaves_files=True,
+)
+_benchmark(
     "testbed",
     "The pair beside its alternatives on real processes, links and edges: accuracy, bytes, latency, energy.",
     quick_option,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from edge_client.event_options import EventOptions, StreamName, stream_named
 from edge_client.heads.runtime import Runtime
 from edge_client.inference.link_loss import FALLBACK_AFTER_S, LinkLossPolicy, OnLoss
 from edge_client.inference.lookahead import BYTE_PRICE_US
@@ -27,6 +28,8 @@ from shared.exit_policy import ExitPolicy, Measure
 from shared.flags import Flag
 
 STANDARD_INPUT = "-"
+
+NO_EVENT_OPTIONS = EventOptions()
 
 START_PATIENCE = 6
 """Times the connection's deadline: what a cloud may take to start, unless the user says it."""
@@ -54,8 +57,9 @@ class InputConfig:
         tuple[str, ...],
         Flag(
             "--events",
-            "Recordings of an event camera: files, folders, glob patterns (.bin, .aedat, .aedat4, .dat, .raw, .npz).",
-            metavar="PATH...",
+            "Recordings of an event camera: files, folders, glob patterns (.bin, .aedat, .aedat4, .dat, .raw, .npz); "
+            "or a stream: udp://[HOST]:PORT, tcp://[HOST]:PORT, stdin:, dv://HOST:PORT, camera:dv, camera:faery.",
+            metavar="PATH...|STREAM",
         ),
     ] = ()
     binning: Annotated[Binning, Flag("--binning", "Frames of as many events each, or of as much time.")] = "count"
@@ -114,6 +118,7 @@ class InputConfig:
     allow_partial: Annotated[bool, Flag("--allow-partial", "Take the data set although recordings are missing.")] = (
         False
     )
+    event_options: EventOptions = NO_EVENT_OPTIONS
 
     def __post_init__(self) -> None:
         kinds = {
@@ -147,6 +152,29 @@ class InputConfig:
             raise ConfigError(f"--repeat is {self.repeat}: how often, or 0 to go on without end")
         if self.rate is not None and not 0.0 < self.rate < math.inf:
             raise ConfigError(f"--rate is {self.rate}: it must be positive, in samples a second")
+        self._check_events()
+
+    def _check_events(self) -> None:
+        streams = [text for text in self.events if stream_named(text)]
+        if streams and len(self.events) > 1:
+            raise ConfigError(f"--events {streams[0]} is a stream, and stands alone")
+        if streams and self.window is None:
+            raise ConfigError(f"--events {streams[0]} does not end: say what a sample is with --window time:50, say")
+        options = self.event_options
+        if options.replay is not None and (streams or not self.events or STANDARD_INPUT in self.events):
+            raise ConfigError("--replay has no meaning here: it plays recordings that --events names")
+        if options.skip_still is not None and not (self.video or (self.events and self.window)):
+            raise ConfigError("--skip-still has no meaning here: it is for --video, or --events with --window")
+
+    @property
+    def stream(self) -> StreamName | None:
+        """The stream of events that `events` names."""
+        return stream_named(self.events[0]) if self.events else None
+
+    @property
+    def live(self) -> bool:
+        """Whether the samples do not come again: those of a camera, or of a stream."""
+        return self.of_camera or self.stream is not None
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -162,6 +190,7 @@ class InputConfig:
             "binning": self.binning if self.events or self.watch or self.dataset else None,
             "sensor": None if self.sensor is None else list(self.sensor),
             **({} if self.window is None else {"window": str(self.window)}),
+            **self.event_options.identity,
         }
 
     @property
@@ -172,7 +201,7 @@ class InputConfig:
     @property
     def repeatable(self) -> bool:
         """Whether the same samples can be read again, from the beginning to an end."""
-        return not (self.watch or self.of_camera or STANDARD_INPUT in (*self.images, *self.events))
+        return not (self.watch or self.live or STANDARD_INPUT in (*self.images, *self.events))
 
     @property
     def of_camera(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from edge_client.inference.co_inference import CoInference, LocalExitReason
 from edge_client.inference.sample import Sample
 from edge_client.inference.verdict import Verdict
-from edge_client.inputs.base import Item, Source, Unreadable
+from edge_client.inputs.base import Item, Source, Still, Unreadable
 from edge_client.inputs.images import encoded_sizes
 from edge_client.inputs.reader_thread import ReaderThread
 from edge_client.output.energy import EnergyAccount
@@ -65,6 +65,7 @@ class Session:
         self.forgotten = 0
         self.failed = 0
         self.unreadable = 0
+        self.still = 0
         self.reconnects = 0
         self.seconds = 0.0
         self._clock = clock
@@ -149,6 +150,9 @@ class Session:
         if isinstance(item, Unreadable):
             self._skip(item)
             return
+        if isinstance(item, Still):
+            self._leave_still(item)
+            return
         assert verdict is not None
         self._classified(item, verdict)
 
@@ -183,6 +187,11 @@ class Session:
         self.seconds = self._clock() - began
         self._status.advance()
 
+    def _leave_still(self, item: Still) -> None:
+        self.still += 1
+        self._metrics.count("neucodex_edge_samples_total", outcome="still")
+        self._report.still(item)
+
     def _skip(self, item: Unreadable) -> None:
         self.unreadable += 1
         self._metrics.count("neucodex_edge_samples_total", outcome="unreadable")
@@ -191,7 +200,7 @@ class Session:
 
 
 async def _outcome(item: Item, network: CoInference) -> Verdict | None:
-    return None if isinstance(item, Unreadable) else await network.classify(item)
+    return await network.classify(item) if isinstance(item, Sample) else None
 
 
 def readings(verdict: Verdict, predicted: str) -> list[Reading]:

@@ -50,6 +50,11 @@ REFUSAL_REASONS = (
     *("too_many", "share", "peer_cap", "penalty", "warming_up", "draining"),
 )
 
+EVENT_STREAM_COUNTS = (
+    *("packets", "malformed", "dropped_packets", "events", "outside", "cropped", "denoised", "reordered", "late"),
+    *("clock_sets", "windows", "dropped_windows"),
+)
+
 END_REASONS = ("protocol", "idle", "failed", "revoked")
 
 BUILD_INFO = Metric(
@@ -94,8 +99,9 @@ EDGE_METRICS = (
         Metric(
             "neucodex_edge_samples_total",
             "counter",
-            "Samples by outcome: answered by the cloud or by the edge itself, unreadable, or failed.",
-            {"outcome": ("cloud", "edge", "unreadable", "failed")},
+            "Samples by outcome: answered by the cloud or by the edge itself, still (nothing happens in it and nothing "
+            "was sent), unreadable, or failed.",
+            {"outcome": ("cloud", "edge", "still", "unreadable", "failed")},
         ),
         Metric(
             "neucodex_edge_predictions_total",
@@ -128,6 +134,14 @@ EDGE_METRICS = (
             "counter",
             "Energy counted by the power meter of the edge's machine, of everything that the meter measures.",
             {"meter": ()},
+        ),
+        Metric(
+            "neucodex_edge_event_stream_total",
+            "counter",
+            "What happened to live events: packets read, malformed ones and those that the system dropped; events "
+            "read, outside the sensor or the region, left out as noise, put back in order, too late; times that the "
+            "sender's clock was set; windows, and windows dropped because too many waited.",
+            {"what": EVENT_STREAM_COUNTS},
         ),
         Metric("neucodex_edge_reconnects_total", "counter", "Streams opened again after one was lost."),
         Metric(

@@ -45,6 +45,8 @@ class Question:
     panels: tuple[Panel, ...]
 
 
+EVENT_TROUBLE = "dropped_packets|malformed|late|outside|dropped_windows"
+
 UP = Question(
     "Is it up?",
     (
@@ -324,6 +326,13 @@ FAILS = Question(
             "Acknowledged by the broker, or dropped because too many waited for it.",
             "cps",
             {"{{outcome}}": per_second("neucodex_edge_mqtt_messages_total", "outcome")},
+        ),
+        Panel(
+            "Live events in trouble",
+            "Of event cameras: packets that the system dropped or that are damaged, events that came too late or lie "
+            "beyond the sensor, and windows dropped because the network was slower than the camera.",
+            "cps",
+            {"{{what}}": per_second("neucodex_edge_event_stream_total", "what", f'what=~"{EVENT_TROUBLE}",{OF}')},
         ),
     ),
 )

@@ -62,13 +62,14 @@ async def run_classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputC
         results = opened.enter_context(_results(config, inputs, outputs, bundle))
         # First, so that a mistyped path is reported before anything else. A camera's frames do not come again, so no
         # earlier run has classified them.
-        skip = nothing_done if results is None or inputs.of_camera else results.skip
+        skip = nothing_done if results is None or inputs.live else results.skip
         source = open_source(inputs, bundle.manifest, skip)
         meter = opened.enter_context(_power_meter(outputs))
         opened.enter_context(beating(outputs.heartbeat))
         metrics = _serve_metrics(config, outputs, bundle)
         if meter is not None:
             metrics.declare_label_values("meter", meter.kind)
+        source.observe(metrics)
         report: Report = _report(outputs, bundle.manifest, out)
         status = _status_line(outputs, source, results, out, err)
         view = _view(config, outputs, bundle.manifest, source, results, status)
@@ -211,12 +212,14 @@ def _view(
 def _summarise(
     config: EdgeConfig, outputs: OutputConfig, bundle: Bundle, source: Source, session: Session, report: Report
 ) -> None:
-    if not (session.done or session.failed or session.unreadable):
+    if not (session.done or session.failed or session.unreadable or session.still):
         return
     policy = config.exit_policy(bundle.settings.exit_policy)
     facts = RunFacts(
         failed=session.failed,
         unreadable=session.unreadable,
+        still=session.still,
+        stream=source.stream_counts(),
         seconds=session.seconds,
         full_t=config.full_t,
         simulated=source.simulated,

@@ -5,12 +5,13 @@ A source is iterated once. What cannot be read comes out as `Unreadable` in its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from edge_client.heads.base import InputArray
 from edge_client.inference.sample import Sample
+from shared.metrics import Metrics
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,15 @@ class Unreadable:
     reason: str
 
 
-Item = Sample | Unreadable
+@dataclass(frozen=True)
+class Still:
+    """A sample in which nothing happens: it is not classified. `changed` is the share of its pixels that changed."""
+
+    sample: Sample
+    changed: float
+
+
+Item = Sample | Unreadable | Still
 
 
 @dataclass(frozen=True)
@@ -64,3 +73,11 @@ class Source(Protocol):
     def close(self) -> None:
         """End the waiting for the next sample. Called from another thread."""
         return
+
+    def observe(self, metrics: Metrics) -> None:  # noqa: ARG002
+        """Where something happens on the way to samples: tell these metrics. Called before it is iterated."""
+        return
+
+    def stream_counts(self) -> Mapping[str, int] | None:
+        """What has happened so far on the way from a stream to samples; None where there is no stream."""
+        return None

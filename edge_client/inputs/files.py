@@ -57,13 +57,18 @@ def written_at(path: Path) -> float | None:
         return None
 
 
+def label_of(path: Path, class_names: Sequence[str]) -> int | None:
+    """The index of the class that the folder of a file is named by; None where it is named by none."""
+    folder = path.absolute().parent.name
+    return class_names.index(folder) if folder in class_names else None
+
+
 def read_items(reader: FileReader, number: int, path: Path, skip: Skip, *, torn: bool = True) -> Iterator[Item | None]:
     """What a file holds: its samples, numbered from `number`, None for one that is done, or why it cannot be read.
 
     A sample's label is the name of the folder that holds the file, where that is a class.
     """
-    folder = path.absolute().parent.name
-    label = reader.class_names.index(folder) if folder in reader.class_names else None
+    label = label_of(path, reader.class_names)
     try:
         for part in reader.parts(path, torn=torn):
             if skip(part.name):
@@ -96,7 +101,7 @@ class NamedFiles(Source):
     ) -> None:
         self._left_out = LeftOut()
         found = find_files(names, reader.suffixes, reader.what, self._left_out)[:limit]
-        self._paths = [_known(path) for path in found]
+        self._paths = [known_file(path) for path in found]
         self._reader = reader
         self._skip = skip
         self._limit = limit
@@ -150,7 +155,12 @@ def not_done(items: Iterator[Item | None], limit: int | None) -> Iterator[Item]:
     return (item for item in islice(items, limit) if item is not None)
 
 
-def _known(path: Path) -> Path:
+def known_file(path: Path) -> Path:
+    """The path.
+
+    Raises:
+        SourceError: nothing is there.
+    """
     if not lexists(path):
         raise SourceError(f"{path}: no such file, and no pattern that matches one")
     return path

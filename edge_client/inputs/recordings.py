@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_client.event_options import EventOptions
 from edge_client.heads.base import InputArray
 from edge_client.inputs.base import FilePart
 from edge_client.inputs.cuts import Cut, cuts
+from edge_client.inputs.event_filters import filter_recording
 from edge_client.windows import Window
 from shared.binning import Binning
 from shared.datasets.event_collector import Recording
@@ -29,6 +31,8 @@ from shared.memory import available_bytes
 MEMORY_SHARE = 4
 """By default the events of one recording take at most this part of the memory at hand; sorting them takes it again."""
 
+NO_OPTIONS = EventOptions()
+
 log = logging.getLogger(__name__)
 
 
@@ -42,6 +46,8 @@ class RecordingReader:
             within it; else what the events reach.
         window: how a recording is cut into samples. None: it is one.
         most_bytes: that a recording may take in memory. None: a share of what there is.
+        options: region and noise; and whether windows without an event are samples, for a gate to say that they are
+            still.
 
     Raises:
         SourceError: the bundle takes no recordings.
@@ -57,6 +63,7 @@ class RecordingReader:
         sensor: Sensor | None = None,
         window: Window | None = None,
         most_bytes: int | None = None,
+        options: EventOptions = NO_OPTIONS,
     ) -> None:
         spec = manifest.network
         if spec.input_kind != "events" or spec.input_shape[0] != 2:
@@ -67,6 +74,7 @@ class RecordingReader:
         self._sensor = sensor
         self._window = window
         self._most_bytes = available_bytes() // MEMORY_SHARE if most_bytes is None else most_bytes
+        self._options = options
         self._overridden: set[Sensor] = set()
         self._guessed = False
 
@@ -107,8 +115,20 @@ class RecordingReader:
         recording = self._open(path)
         if not isinstance(recording, Recording):
             return recording
-        (cut,) = cuts(recording.events, None)
-        return self._bin_named(path, cut, self._sensor_of(recording, path))
+        events, sensor = self._filtered(recording, path)
+        (cut,) = cuts(events, None)
+        return self._bin_named(path, cut, sensor)
+
+    def recording(self, path: Path) -> tuple[Recording, Sensor]:
+        """The events of a recording as they are, and (height, width) of its camera.
+
+        Raises:
+            SourceError: it cannot be read, or holds frames instead.
+        """
+        recording = self._open(path)
+        if not isinstance(recording, Recording):
+            raise SourceError(f"{path}: it holds frames, no events")
+        return recording, self._sensor_of(recording, path)
 
     def bin(self, recording: Recording) -> InputArray:
         """uint8 [T, 2, H, W] of a recording that does not come from a file.
@@ -118,11 +138,13 @@ class RecordingReader:
         """
         self._tell_and_check(recording)
         (cut,) = cuts(recording.events, None)
-        return self._bin(cut, self._sensor_of(recording, "the events"))
+        if not len(cut.events):
+            raise SourceError("it holds no events")
+        return self.frames(cut, self._sensor_of(recording, "the events"))
 
     def _cut(self, recording: Recording, window: Window, what: Path | str) -> Iterator[FilePart]:
-        sensor = self._sensor_of(recording, what)
-        for number, cut in enumerate(cuts(recording.events, window)):
+        events, sensor = self._filtered(recording, what)
+        for number, cut in enumerate(cuts(events, window, empty=self._options.skip_still is not None)):
             yield FilePart(f"{what}#{number}", cut.start_us / 1e6, partial(self._bin_named, what, cut, sensor))
 
     def _tell_and_check(self, recording: Recording) -> None:
@@ -186,16 +208,27 @@ class RecordingReader:
             )  # fmt: skip
         return rows, columns
 
-    def _bin_named(self, path: Path | str, cut: Cut, sensor: Sensor) -> InputArray:
+    def _filtered(self, recording: Recording, what: Path | str) -> tuple[Events, Sensor]:
         try:
-            return self._bin(cut, sensor)
+            return filter_recording(recording.events, self._sensor_of(recording, what), self._options)
+        except SourceError as error:
+            raise SourceError(f"{what}: {error}") from None
+
+    def _bin_named(self, path: Path | str, cut: Cut, sensor: Sensor) -> InputArray:
+        if not len(cut.events) and cut.span is None:
+            raise SourceError(f"{path}: it holds no events")
+        try:
+            return self.frames(cut, sensor)
         except SourceError as error:
             raise SourceError(f"{path}: {error}") from None
 
-    def _bin(self, cut: Cut, sensor: Sensor) -> InputArray:
+    def frames(self, cut: Cut, sensor: Sensor) -> InputArray:
+        """uint8 [T, 2, H, W] of a window of a camera of (height, width) pixels.
+
+        Raises:
+            SourceError: it does not fit.
+        """
         events, span = cut.events, cut.span
-        if not len(events):
-            raise SourceError("it holds no events")
         timesteps, _, height, width = self.shape
         if sensor == (height, width):
             return bin_events(events, timesteps, sensor, by=self._binning, span=span)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from edge_client.inference.sample import Sample
 from edge_client.inputs.base import Item, Source
+from shared.metrics import Metrics
 
 
 class Repeated(Source):
@@ -18,6 +20,9 @@ class Repeated(Source):
         self._open_one = open_one
         self._passes = passes
         self._now = open_one()
+        self._before: Counter[str] = Counter()
+        """What happened in the streams of earlier passes."""
+        self._metrics: Metrics | None = None
         self._closed = False
         self.simulated = self._now.simulated
         self.count = self._now.count * passes if self._now.count is not None and passes else None
@@ -33,11 +38,22 @@ class Repeated(Source):
             # A pass may be empty because all its samples were done before. A pass over nothing would never end.
             if done == self._passes or (number == before and not self._now.count):
                 return
+            self._before.update(self._now.stream_counts() or {})
             self._now = self._open_one()
+            if self._metrics is not None:
+                self._now.observe(self._metrics)
 
     def close(self) -> None:
         self._closed = True
         self._now.close()
+
+    def observe(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._now.observe(metrics)
+
+    def stream_counts(self) -> Mapping[str, int] | None:
+        counts = self._now.stream_counts()
+        return None if counts is None else {what: count + self._before[what] for what, count in counts.items()}
 
 
 class Paced(Source):
@@ -65,3 +81,9 @@ class Paced(Source):
     def close(self) -> None:
         self._closed.set()
         self._source.close()
+
+    def observe(self, metrics: Metrics) -> None:
+        self._source.observe(metrics)
+
+    def stream_counts(self) -> Mapping[str, int] | None:
+        return self._source.stream_counts()

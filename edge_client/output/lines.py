@@ -7,6 +7,7 @@ from typing import Any
 
 from edge_client.inference.sample import Sample
 from edge_client.inference.verdict import Verdict
+from edge_client.inputs.base import Still
 from shared.timestamps import rfc3339
 
 SCHEMA = 1
@@ -36,6 +37,13 @@ def failed_line(sample: Sample, reason: str, class_names: Sequence[str], at: flo
     """A sample that got no verdict, given up at this moment: the fields of a verdict, null, and `error`."""
     names = ("prediction", "confidence", "top_k", "timesteps", "payload_bytes", "latency_ms", "answered_by")
     return {**_begin(sample, class_names, at), **dict.fromkeys((*names, *ENERGY_FIELDS)), "error": reason}
+
+
+def still_line(still: Still, class_names: Sequence[str], at: float) -> Line:
+    """A sample in which nothing happens: the fields of a verdict, null, no byte, and `still`."""
+    names = ("prediction", "confidence", "top_k", "timesteps", "payload_bytes", "latency_ms", "answered_by")
+    nothing = {**dict.fromkeys((*names, *ENERGY_FIELDS)), "payload_bytes": 0}
+    return {**_begin(still.sample, class_names, at), **nothing, "still": True, "changed": still.changed}
 
 
 def summary_line(figures: Line) -> Line:

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from edge_client.inference.sample import Sample
 from edge_client.inference.verdict import Step, Verdict
-from edge_client.inputs.base import Unreadable
+from edge_client.inputs.base import Still, Unreadable
 from edge_client.output.report import Report
 from edge_client.output.summary import Summary
 from shared.plain_text import plain
@@ -81,7 +81,7 @@ class LiveView:
         self._lock = threading.Lock()
         self._last: deque[tuple[Sample, Verdict]] = deque(maxlen=KEPT)
         self._told_at: deque[float] = deque()
-        self._here = self._failed = self._unreadable = self._streams = 0
+        self._here = self._failed = self._unreadable = self._still = self._streams = 0
         self._link_since = clock()
         self._connected = False
 
@@ -109,6 +109,12 @@ class LiveView:
         """An input was skipped."""
         with self._lock:
             self._unreadable += 1
+            self._count()
+
+    def still(self) -> None:
+        """Nothing happens in a sample."""
+        with self._lock:
+            self._still += 1
             self._count()
 
     def __rich_console__(self, console: Console, _: object) -> Iterator[RenderableType]:
@@ -171,7 +177,12 @@ class LiveView:
             self._told_at.popleft()
         pace = len(self._told_at) / max(min(PACE_S, now - self._told_at[0]), 1.0) if self._told_at else 0.0
         parts = [f"{self._done}{'' if self._total is None else f' of {self._total}'} samples, {pace:.1f} per second"]
-        counted = (("answered by the edge", self._here), ("failed", self._failed), ("unreadable", self._unreadable))
+        counted = (
+            ("answered by the edge", self._here),
+            ("still", self._still),
+            ("failed", self._failed),
+            ("unreadable", self._unreadable),
+        )
         parts += [f"{count} {what}" for what, count in counted if count]
         if self._last:
             verdicts = [verdict for _, verdict in self._last]
@@ -207,6 +218,11 @@ class LiveReport:
         self._view.unreadable()
         if self._lines:
             self._then.unreadable(what)
+
+    def still(self, what: Still) -> None:
+        self._view.still()
+        if self._lines:
+            self._then.still(what)
 
     def summary(self, figures: Summary) -> None:
         self._then.summary(figures)

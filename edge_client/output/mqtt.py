@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_client.inference.sample import Sample
 from edge_client.inference.verdict import Verdict
-from edge_client.inputs.base import Unreadable
+from edge_client.inputs.base import Still, Unreadable
 from edge_client.mqtt_options import MqttOptions
 from edge_client.output.home_assistant import discovery
 from edge_client.output.lines import Line, failed_line, verdict_line
@@ -201,6 +201,9 @@ class MqttReport:
 
     def unreadable(self, what: Unreadable) -> None:
         """There is no sample."""
+
+    def still(self, what: Still) -> None:
+        """Nothing happens, and nothing is sent: what was said last goes on."""
 
     def summary(self, figures: Summary) -> None:
         """Of the run, which a broker knows nothing of."""

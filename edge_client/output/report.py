@@ -15,14 +15,17 @@ from rich.text import Text
 
 from edge_client.inference.sample import Sample
 from edge_client.inference.verdict import Verdict
-from edge_client.inputs.base import Unreadable
-from edge_client.output.lines import Line, failed_line, summary_line, verdict_line
+from edge_client.inputs.base import Still, Unreadable
+from edge_client.output.lines import Line, failed_line, still_line, summary_line, verdict_line
 from edge_client.output.summary import Summary
 from shared.errors import OutputError
 from shared.plain_text import plain
 
 PICTURE_FILES = {"png": "PNG", "jpeg": "JPEG (q90)", "webp": "WebP (q75)"}
 """How the files that pictures are compared with are called."""
+
+USUAL = ("packets", "events", "windows")
+"""Counts of a stream that say nothing of trouble."""
 
 SHOWN_NAME = 60
 """Characters of a class name in a line for people."""
@@ -42,6 +45,9 @@ class Report(Protocol):
 
     def unreadable(self, what: Unreadable) -> None:
         """An input was skipped."""
+
+    def still(self, what: Still) -> None:
+        """A sample in which nothing happens: there is no verdict, and nothing was sent."""
 
     def summary(self, figures: Summary) -> None:
         """The run has ended."""
@@ -63,6 +69,9 @@ class JsonReport:
 
     def unreadable(self, what: Unreadable) -> None:
         """Not on standard output: there is no sample."""
+
+    def still(self, what: Still) -> None:
+        self._line(still_line(what, self._class_names, self._wall_clock()))
 
     def summary(self, figures: Summary) -> None:
         self._line(summary_line(figures))
@@ -88,6 +97,10 @@ class Reports:
     def unreadable(self, what: Unreadable) -> None:
         for report in self._reports:
             report.unreadable(what)
+
+    def still(self, what: Still) -> None:
+        for report in self._reports:
+            report.still(what)
 
     def summary(self, figures: Summary) -> None:
         for report in self._reports:
@@ -123,6 +136,11 @@ class TextReport:
 
     def unreadable(self, what: Unreadable) -> None:
         """On standard error alone, see `StatusLine`."""
+
+    def still(self, what: Still) -> None:
+        if self._left > 0:
+            self._left -= 1
+            self._line(f"still  {plain(what.sample.name)}  {what.changed:.2%} of its pixels changed")
 
     def summary(self, figures: Summary) -> None:
         print_table(summary_table(figures), self._out)
@@ -203,7 +221,7 @@ def summary_rows(figures: Summary) -> list[tuple[str, str]]:
     """Name and value of each line of the table."""
     total = figures["timesteps"]
     counted = f"{figures['samples']}" + "".join(
-        f", {figures[kind]} {kind}" for kind in ("failed", "unreadable") if figures[kind]
+        f", {figures[kind]} {kind}" for kind in ("still", "failed", "unreadable") if figures[kind]
     )
     rows = [("samples", counted + (" (SIMULATED events)" if figures["simulated"] else ""))]
     if figures["forgotten"]:
@@ -242,6 +260,10 @@ def summary_rows(figures: Summary) -> list[tuple[str, str]]:
             f"{_show(figures['latency_ms_p50'], '.1f')} / {_show(figures['latency_ms_p99'], '.1f', ' ms')}",
         ),
     ]
+    if (stream := figures["stream"]) is not None:
+        odd = [f"{count:,} {what.replace('_', ' ')}" for what, count in stream.items() if count and what not in USUAL]
+        rows.append(("live events", f"{stream['events']:,} in {stream['windows']:,} windows"))
+        rows += [(f"  {what}", "") for what in odd]
     rows += _energy_rows(figures)
     stages = figures["stage_ms_p50"]
     rows += [

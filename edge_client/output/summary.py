@@ -46,6 +46,10 @@ class RunFacts:
     radio: str = "none"
     forgotten: int = 0
     """Verdicts before the last ones; the figures cover only the last ones."""
+    still: int = 0
+    """Samples in which nothing happens; they have no verdict."""
+    stream: Mapping[str, int] | None = None
+    """What happened to live events on their way to samples."""
 
 
 def summarise(done: Sequence[Classified], manifest: Manifest, facts: RunFacts) -> Summary:
@@ -61,6 +65,7 @@ def summarise(done: Sequence[Classified], manifest: Manifest, facts: RunFacts) -
         "forgotten": facts.forgotten,
         "failed": facts.failed,
         "unreadable": facts.unreadable,
+        "still": facts.still,
         "labelled": sum(sample.label is not None for sample in done),
         "accuracy": _accuracy(done, [verdict.prediction for verdict in verdicts]),
         **(_early(done) if facts.full_t else {}),
@@ -80,6 +85,7 @@ def summarise(done: Sequence[Classified], manifest: Manifest, facts: RunFacts) -
         "seconds": facts.seconds,
         "bundle": manifest.name,
         "simulated": facts.simulated,
+        "stream": None if facts.stream is None else dict(facts.stream),
     }
 
 

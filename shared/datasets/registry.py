@@ -22,7 +22,7 @@ from shared.datasets.caltech101 import CALTECH10, CALTECH101
 from shared.datasets.cifar10 import CIFAR10
 from shared.datasets.digits import DIGITS
 from shared.datasets.event_sets import CIFAR10DVS, NCALTECH101, NMNIST
-from shared.datasets.simulated import CIFAR10DVS_SIM, NCALTECH101_SIM
+from shared.datasets.simulated import CIFAR10_I2E, CIFAR10DVS_SIM, DIGITS_I2E, NCALTECH101_SIM
 from shared.errors import SourceError
 from shared.manifest import Manifest
 from shared.picture_fit import PictureFit
@@ -40,6 +40,8 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
             NCALTECH101,
             CIFAR10DVS_SIM,
             NCALTECH101_SIM,
+            CIFAR10_I2E,
+            DIGITS_I2E,
         )
     }
 )

@@ -14,14 +14,18 @@ import numpy as np
 from shared.binning import Binning
 from shared.datasets import caltech101
 from shared.datasets.base import DatasetInfo, Part, Piece, Request, Split, check_complete, find_folder
+from shared.datasets.cifar10 import CIFAR10
 from shared.datasets.cifar10 import CLASSES as CIFAR10_CLASSES
+from shared.datasets.digits import DIGITS
 from shared.errors import SourceError
 
 RECORDINGS: dict[str, dict[Part, int]] = {
     "cifar10dvs-sim": {"train": 9_000, "test": 1_000},
     "ncaltech101-sim": dict(zip(("train", "test"), caltech101.CALTECH101.recordings, strict=True)),
+    "cifar10-i2e": dict(zip(("train", "test"), CIFAR10.recordings, strict=True)),
+    "digits-i2e": dict(zip(("train", "test"), DIGITS.recordings, strict=True)),
 }
-"""As many of CIFAR-10's pictures as CIFAR10-DVS has, the first of each class; all of Caltech-101's."""
+"""As many of CIFAR-10's pictures as CIFAR10-DVS has, the first of each class; of the others all pictures."""
 
 
 def file_name(part: Part, size: int, timesteps: int, binning: Binning) -> str:
@@ -80,3 +84,5 @@ def _describe(name: str, source: str, classes: tuple[str, ...], size: int) -> Da
 
 CIFAR10DVS_SIM = _describe("cifar10dvs-sim", "cifar10", CIFAR10_CLASSES, 64)
 NCALTECH101_SIM = _describe("ncaltech101-sim", "caltech101", caltech101.CLASSES, 64)
+CIFAR10_I2E = _describe("cifar10-i2e", "cifar10", CIFAR10_CLASSES, 32)
+DIGITS_I2E = _describe("digits-i2e", "digits", DIGITS.classes, 34)

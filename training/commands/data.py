@@ -17,7 +17,7 @@ from shared.command_line import option
 from shared.datasets import DATASETS, Binning, DatasetInfo, Part, info, list_pieces, make_request
 from shared.errors import SourceError
 from training.datasets.download import download
-from training.datasets.simulate import CAMERAS, PARTS, SimulationRecipe, simulate_set
+from training.datasets.simulate import PARTS, SETS, SimulationRecipe, simulate_set
 
 SHOWN_DAMAGED = 20
 
@@ -93,7 +93,7 @@ def check_set(name: str, root: Path | None, size: int | None, timesteps: int | N
 
 
 @data.command("simulate")
-@click.argument("name", type=click.Choice(list(CAMERAS)))
+@click.argument("name", type=click.Choice(list(SETS)))
 @data_folder
 @option("--out", type=click.Path(path_type=Path, file_okay=False), help="Where the set is written; --data without it.")
 @option("--size", type=click.IntRange(1), default=64, help="Side of the frames in pixels.")
@@ -113,7 +113,7 @@ def simulate(
     per_class: int | None,
     workers: int,
 ) -> None:
-    """Simulate the events of a moving picture for a whole set of pictures; the result is marked as simulated."""
+    """Make events from a whole set of pictures, by a simulated camera or by I2E; the result is marked as simulated."""
     recipe = SimulationRecipe(size, timesteps, binning, seed, per_class)
     with _bar(f"simulating {name}", MofNCompleteColumn()) as show:
         folder = simulate_set(name, root, out or root, recipe, workers=workers, progress=show)

@@ -38,8 +38,11 @@ def test_known_numbers() -> None:
         "ncaltech101": (101, 8709),
         "cifar10dvs-sim": (10, 10_000),
         "ncaltech101-sim": (101, 8677),
+        "cifar10-i2e": (10, 60_000),
+        "digits-i2e": (10, 1_797),
     }
-    assert [name for name, known in DATASETS.items() if known.simulated] == ["cifar10dvs-sim", "ncaltech101-sim"]
+    simulated = ["cifar10dvs-sim", "ncaltech101-sim", "cifar10-i2e", "digits-i2e"]
+    assert [name for name, known in DATASETS.items() if known.simulated] == simulated
     assert all(len(set(known.classes)) == len(known.classes) for known in DATASETS.values())
 
 
