@@ -24,7 +24,6 @@ NOT_YET = frozenset(
         "docs/operations.md",
         "docs/serving.md",
         "docs/training.md",
-        "docs/wire-format.md",
         "docs/decisions/0005-spike-codec.md",
         "docs/decisions/0006-muon-and-mixed-levels.md",
     )
