@@ -22,7 +22,6 @@ NOT_YET = frozenset(
         "docs/edge.md",
         "docs/energy.md",
         "docs/operations.md",
-        "docs/serving.md",
         "docs/training.md",
         "docs/decisions/0005-spike-codec.md",
         "docs/decisions/0006-muon-and-mixed-levels.md",
