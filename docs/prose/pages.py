@@ -21,7 +21,6 @@ NOT_YET = frozenset(
         "docs/datasets.md",
         "docs/edge.md",
         "docs/energy.md",
-        "docs/operations.md",
         "docs/training.md",
         "docs/decisions/0005-spike-codec.md",
         "docs/decisions/0006-muon-and-mixed-levels.md",
