@@ -192,7 +192,7 @@ def test_a_pace_asks_for_a_frame_when_it_is_due(counted: type[Counted]) -> None:
     class Pause(threading.Event):
         """As long as the camera takes for ten frames, but for the first one: the camera is not open yet."""
 
-        def wait(self, timeout: float | None = None) -> bool:  # noqa: ARG002  a busy machine may have none left
+        def wait(self, timeout: float | None = None) -> bool:
             came = counted.grabbed
             if newest:
                 wait_for(lambda: counted.grabbed >= came + 10, "ten more frames")
