@@ -24,7 +24,6 @@ NOT_YET = frozenset(
         "docs/energy.md",
         "docs/operations.md",
         "docs/serving.md",
-        "docs/training.md",
         "docs/wire-format.md",
     )
 )
