@@ -19,8 +19,6 @@ NOT_YET = frozenset(
     (
         "README.md",
         "docs/api.md",
-        "docs/datasets.md",
-        "docs/edge.md",
         "docs/energy.md",
         "docs/operations.md",
         "docs/serving.md",
