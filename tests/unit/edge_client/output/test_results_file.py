@@ -54,6 +54,7 @@ def test_each_verdict_is_in_the_file_when_write_returns(tmp_path: Path) -> None:
         "prediction": "one", "confidence": 0.75, "top_k": [{"class": "one", "confidence": 0.75}], "timesteps": 2,
         "payload_bytes": 64, "latency_ms": 5.0, "answered_by": "cloud",
         "modelled_compute_j": None, "modelled_radio_j": None, "measured_j": None,
+        "busy_core_s": None, "board_dynamic_j": None, "board_total_j": None,
     }  # fmt: skip
 
 
