@@ -34,14 +34,15 @@ class Stated:
 
 @dataclass(frozen=True)
 class Board:
-    """A board. Watts: `idle_w` all the time, `core_w` more for each core that is busy. The others are those of its
-    Wi-Fi, in joules. Each figure is above the idle board.
+    """A board. Watts: `idle_w` all the time, `core_w` more for each core that is busy. `peak_gmacs`: 1e9 float32
+    multiply-accumulates a second of a core, at most. The others are those of its Wi-Fi, in joules above the idle board.
     """
 
     title: str
     cores: int
     idle_w: Stated
     core_w: Stated
+    peak_gmacs: Stated
     send_j_per_byte: Stated
     send_j_per_packet: Stated
     receive_j_per_byte: Stated

@@ -27,7 +27,7 @@ def test_every_figure_names_its_source_in_words_and_says_if_it_was_estimated() -
     assert set(boards()) == {"pi-4b", "pi-5", "pi-zero-2w", "orin-nano"}
     for board in boards().values():
         stated = [value for value in vars(board).values() if isinstance(value, Stated)]
-        assert len(stated) == 6
+        assert len(stated) == 7
         assert all(len(each.source) > 20 for each in stated)
         assert all(board.send_j_per_packet.estimated for board in boards().values())
 
