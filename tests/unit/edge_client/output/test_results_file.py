@@ -130,7 +130,7 @@ def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(tmp_path: Path) -> No
         "from pathlib import Path\n"
         "from shared.errors import OutputError\n"
         "from tests.unit.edge_client.output.test_results_file import opened, write\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (700, 700))\n"
         "with opened(Path(sys.argv[1])) as results:\n"
         "    try: write(results, *range(9))\n"
         "    except OutputError as error: print(error)\n"
@@ -139,7 +139,7 @@ def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(tmp_path: Path) -> No
     )
     said = subprocess.run([sys.executable, "-c", code, str(path)], check=True, capture_output=True, text=True).stdout
     assert said.count("make room and go on with --resume") == 2
-    assert path.stat().st_size == 500
+    assert path.stat().st_size == 700
     with opened(path) as results:
         assert results.count > 0
         write(results, *(number for number in range(9) if not results.skip(f"sample{number}")))
