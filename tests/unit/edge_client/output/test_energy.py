@@ -5,6 +5,7 @@ import pytest
 
 from edge_client.inference.verdict import Step, Verdict
 from edge_client.output.energy import EnergyAccount
+from edge_client.session import readings
 from shared.boards import boards
 from shared.bundle import Bundle
 from shared.energy import AC_J, MAC_J, RADIOS, Meter, compute_joules
@@ -134,3 +135,29 @@ def test_without_a_board_the_time_is_counted_and_no_joules_are(bundle: Bundle) -
     energy = account.charge(verdict())
     assert energy.board is None
     assert energy.time.seconds > 0.0
+
+
+def test_what_was_spent_is_exported_each_kind_under_its_own_name(bundle: Bundle) -> None:
+    busy = iter([0.0, 1.0, 1.25])
+    account = EnergyAccount(
+        bundle,
+        bundle.settings.exit_policy,
+        "wifi",
+        asks_first=False,
+        meter=Counting(),
+        board=boards()["pi-zero-2w"],
+        busy=lambda: next(busy),
+    )
+    account.begin()
+    charged = verdict(frames_sent=2, answers=1)
+    energy = account.charge(charged)
+    found = {(name, *labels.values()): value for name, value, labels in readings(replace(charged, energy=energy), "7")}
+    assert found["neucodex_edge_busy_core_seconds_total",] == pytest.approx(0.25)
+    assert found["neucodex_edge_packets_total", "sent"] == 2
+    assert found["neucodex_edge_packets_total", "received"] == 1
+    assert energy.board is not None
+    assert found["neucodex_edge_board_joules_total", "compute"] == pytest.approx(0.25 * 0.425)
+    assert found["neucodex_edge_board_joules_total", "radio"] == energy.board.radio_j > 0.0
+    assert found["neucodex_edge_board_joules_total", "idle"] == energy.board.idle_j
+    names = {name for name, *_ in found}
+    assert {"neucodex_edge_modelled_joules_total", "neucodex_edge_measured_joules_total"} <= names
