@@ -93,8 +93,14 @@ def measure_in_lanes(
 
     lanes = min(LANES, len(todo))
     with ThreadPoolExecutor(max(lanes, 1)) as pool:
-        for done in [pool.submit(work, number) for number in range(1, lanes + 1)]:
-            done.result()
+        working = [pool.submit(work, number) for number in range(1, lanes + 1)]
+        try:
+            for each in working:
+                each.result()
+        finally:
+            # Empty already, unless this was interrupted: what is under way ends, and nothing else begins.
+            for _ in _until_empty(waiting):
+                pass
     return found
 
 

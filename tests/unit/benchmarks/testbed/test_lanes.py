@@ -5,6 +5,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from benchmarks.links.profiles import BY_NAME
 from benchmarks.testbed.lanes import LANES, Slice, measure_in_lanes, slices
 from benchmarks.testbed.plan import ALTERNATIVES, PlannedRun
@@ -52,3 +54,19 @@ def test_lanes_measure_at_once_and_a_slice_that_fails_costs_no_other() -> None:
     assert most >= 2
     assert set(found.rows) == {each.key for each in todo if each.number != 3}
     assert len(found.failed) == len(RUNS)
+
+
+def test_where_a_lane_breaks_nothing_else_begins_and_it_is_said() -> None:
+    begun: list[str] = []
+
+    @contextlib.contextmanager
+    def lane(number: int) -> Iterator[tuple[Any, Any]]:
+        yield number, number
+
+    def measure(place: Any, edge: Any, part: Slice) -> list[SampleRow]:
+        begun.append(part.key)
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"):
+        measure_in_lanes(slices(RUNS), lane, measure)
+    assert len(begun) <= LANES
