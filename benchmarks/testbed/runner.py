@@ -149,17 +149,19 @@ class TestbedRunner:
             return
         environment = self._environment
         assert isinstance(environment, Namespaces)
-        end = time.monotonic() + self._options.minutes * 60 * (1 - ALONE_SHARE)
+        seconds = self._options.minutes * 60 * (1 - ALONE_SHARE)
+        began: list[float] = []  # when the first edge was ready
 
         @contextlib.contextmanager
         def lane(number: int) -> Iterator[tuple[Environment, EdgeWorkerProcess]]:
             with environment.lane(number) as place, self._edge(place, self._options.n_others) as edge:
                 edge.wait_ready()
+                began.append(time.monotonic())
                 yield place, edge
 
         def measure(place: Environment, edge: EdgeWorkerProcess, part: Slice) -> list[SampleRow]:
             def rows() -> list[SampleRow]:
-                left = end - time.monotonic()
+                left = began[0] + seconds - time.monotonic()
                 if left <= 0:
                     raise NeucodexError("no time for it")
                 with place.link(part.run.link, self._services) as opened:
