@@ -95,8 +95,8 @@ def measure_in_lanes(
     with ThreadPoolExecutor(max(lanes, 1)) as pool:
         working = [pool.submit(work, number) for number in range(1, lanes + 1)]
         try:
-            for each in working:
-                each.result()
+            for done in working:
+                done.result()
         finally:
             # Empty already, unless this was interrupted: what is under way ends, and nothing else begins.
             for _ in _until_empty(waiting):

@@ -19,7 +19,7 @@ from benchmarks.testbed.goals import goals
 from benchmarks.testbed.kept import Kept
 from benchmarks.testbed.networks import measure_network, trace
 from benchmarks.testbed.options import TestbedOptions
-from benchmarks.testbed.plain_network import write_plain
+from benchmarks.testbed.plain_export import write_plain
 from benchmarks.testbed.runner import TestbedRunner
 from benchmarks.testbed.samples_file import write_samples
 from benchmarks.testbed.schema import FittedFile, to_results

@@ -7,7 +7,8 @@ import pytest
 
 from benchmarks.testbed.fitting import lowest, pair_accuracy, with_qualities
 from benchmarks.testbed.picture_files import decode, encode
-from benchmarks.testbed.plain_network import FLOAT, INT8, PlainNetwork, write_plain
+from benchmarks.testbed.plain_export import write_plain
+from benchmarks.testbed.plain_network import FLOAT, INT8, PlainNetwork
 from benchmarks.testbed.plan import ALTERNATIVES
 from benchmarks.testbed.schema import FittedFile
 from shared.bundle import Bundle
