@@ -7,8 +7,9 @@ that takes as long as the cloud's tail did; what it computes makes no difference
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from aioquic.asyncio.server import serve
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import DatagramFrameReceived, QuicEvent
 
+from benchmarks import echo
 from benchmarks.dataset_samples import samples_of
 from benchmarks.edge.base import QUIET_CLOUD, edge_config
 from benchmarks.packets import counting
@@ -33,6 +35,12 @@ from shared.wire import cloud_to_wire, edge_to_wire
 
 SETTLE_S = 0.3
 """In which the last acknowledgements pass."""
+
+WINDOWS = (1024, 65_535, 1 << 20, 1 << 24)
+"""Bytes: values of gRPC's grpc.http2.lookahead_bytes, on both sides. 65,535 is HTTP/2's own."""
+
+ROUND_TRIPS = 3000
+"""Enough to use up a connection's first window of 65,535 bytes several times."""
 
 LONGEST_DATAGRAM = 1200
 LORAWAN_UPLINK = 222
@@ -67,6 +75,9 @@ def measure(bundle: Path, dataset: str, data: Path | None, limit: int) -> Findin
         "timesteps": round(steps, 2),
         "longest first message": first,
     }
+    results["window updates, bytes a round trip, by grpc.http2.lookahead_bytes"] = {
+        str(window): asyncio.run(_window_updates(window)) for window in WINDOWS
+    }
     goals = [
         Goal("bytes of overhead a sample over gRPC", 200, found["bytes"] - payload, "bytes", "lower"),
         Goal("bytes on the link a sample over QUIC", 215, results["quic datagrams"]["bytes"], "bytes", "lower"),
@@ -88,6 +99,25 @@ async def _grpc(bundle: Bundle, samples: Sequence[Any]) -> tuple[dict[str, float
                 verdicts = [await network.classify(sample) for sample in samples]
                 await asyncio.sleep(SETTLE_S)
     return _per_sample(counter.counts, len(samples)), [_sent(verdict) for verdict in verdicts]
+
+
+async def _window_updates(window: int) -> float:
+    """Of a bare stream with messages as short as the pair's, both ways together."""
+
+    async def answer(requests: AsyncIterator[bytes], _: Any) -> AsyncIterator[bytes]:
+        async for _ in requests:
+            yield bytes(40)
+
+    options = (("grpc.http2.lookahead_bytes", window),)
+    server, address = await echo.serve(echo.ECHO, answer, "127.0.0.1:0", *options)
+    async with contextlib.aclosing(echo.ByteStream(address, echo.ECHO, *options)) as stream:
+        await stream.ask(bytes(112))
+        with counting(int(address.rpartition(":")[2])) as counter:
+            await stream.round_trips_s(bytes(112), ROUND_TRIPS)
+            await asyncio.sleep(SETTLE_S)
+    await server.stop(None)
+    updates = sum(counter.counts[f"{way} WINDOW_UPDATE bytes"] for way in ("up", "down"))
+    return round(updates / ROUND_TRIPS, 2)
 
 
 def _sent(verdict: Verdict) -> Sent:
