@@ -59,7 +59,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@flags=$$(CUDA=$(CUDA) TORCH_INDEX=$(TORCH_INDEX) $(BIN)/python deploy/torch_index.py "$(TORCH)") && set -x && \
 		$(BIN)/python -m pip install --quiet $$flags "$(TORCH)"
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[edge,cloud,train,bench,docs,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[edge,cloud,train,bench,rival,docs,dev]'
 	touch $@
 
 $(DEMO_VENV)/.installed: pyproject.toml constraints.txt

@@ -14,6 +14,7 @@ import click
 
 from benchmarks.processes import end_as_ctrl_c
 from benchmarks.record import Clock, Findings
+from shared.boards import boards
 from shared.command_line import option, run, version_option
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -105,6 +106,13 @@ _benchmark(
 )
 _benchmark("messages", "What a frame and its answer cost on the wire beyond the spikes.", quick_option, bundle_option)
 _benchmark(
+    "datagrams",
+    "Bytes on the link by gRPC, and by a prototype of QUIC datagrams. Needs root.",
+    bundle_option,
+    data_options,
+    option("--limit", type=COUNT, default=200, help="Samples sent."),
+)
+_benchmark(
     "serving",
     "Throughput, latency and limits of one cloud process under a fleet, beside the same tail in a bare loop.",
     quick_option,
@@ -189,8 +197,12 @@ _benchmark(
     option("--alternatives", multiple=True, metavar="NAME", help="Alternatives; all of them if none."),
     option("--main-link", default="wifi", help="The link on which --n samples are measured."),
     option("--main-edge", default="pi", help="The edge on which they are."),
-    option("--n", type=COUNT, default=1000, help="Samples of each alternative on the main profile."),
-    option("--n-others", type=COUNT, default=200, help="Samples on the others."),
+    option(
+        "--board", type=click.Choice(tuple(boards())), default="pi-4b", help="At whose stated power time is charged."
+    ),
+    option("--n", type=COUNT, default=1000, help="Samples of the alternatives that matter on the main profile."),
+    option("--n-others", type=COUNT, default=200, help="Samples of the others, and on other profiles."),
+    option("--n-fit", type=COUNT, default=500, help="Held-out pictures on which qualities of files are fitted."),
     option("--minutes", type=click.FloatRange(min=0.1), default=25.0, help="All runs may take so long together."),
     option(
         "--edge-host", metavar="COMMAND", help="What runs a command on the edge's machine: 'ssh pi cd neucodex &&'."
@@ -214,13 +226,13 @@ def results(models: Path, page: Path) -> None:
 
 
 @main_group.command("report")
-@record_option
+@option("--record", type=PATH, multiple=True, help="Records, the first one first; else the newest of each data set.")
 @option("--out", type=PATH, default=Path("docs"), help="Where the pages go.")
-def report(record: Path | None, out: Path) -> None:
-    """Write the testbed's report, one HTML page and Markdown, from a record."""
-    from benchmarks.testbed.report.page import Record, newest, write  # noqa: PLC0415
+def report(record: tuple[Path, ...], out: Path) -> None:
+    """Write the testbed's report, one HTML page and Markdown, from a record of each data set."""
+    from benchmarks.testbed.report.page import Record, newest_of_each, write  # noqa: PLC0415
 
-    for path in write(Record.read(record or newest(RECORDS)), out):
+    for path in write([Record.read(each) for each in record or newest_of_each(RECORDS)], out):
         click.echo(path)
 
 
@@ -228,16 +240,18 @@ def report(record: Path | None, out: Path) -> None:
 @option("--link", required=True, metavar="NAME", help="Of the record's links.")
 @option("--edge-gmacs", type=click.FloatRange(min=0, min_open=True), help="1e9 dense operations a second of your edge.")
 @option("--budget-drop", type=click.FloatRange(min=0), default=1.0, help="Points of accuracy that may be lost.")
+@option("--board", type=click.Choice(tuple(boards())), help="Of your edge: for its speed and its joules.")
 @option("--bundle", type=PATH, multiple=True, help="To choose from; else those in models/ for its data.")
+@option("--dataset", help="The newest record of that data set, such as caltech101 for photographs.")
 @record_option
 @option("--json", "as_json", is_flag=True, help="One JSON object.")
-def advise(bundle: tuple[Path, ...], record: Path | None, as_json: bool, **wanted: Any) -> None:
+def advise(bundle: tuple[Path, ...], record: Path | None, dataset: str | None, as_json: bool, **wanted: Any) -> None:
     """Which bundle, threshold and lookahead to use on a link, and how far to believe it."""
     from benchmarks.testbed import advice, advice_table  # noqa: PLC0415
     from benchmarks.testbed.report.page import Record, newest  # noqa: PLC0415
     from shared.bundle import Bundle  # noqa: PLC0415
 
-    testbed = Record.read(record or newest(RECORDS)).testbed
+    testbed = Record.read(record or newest(RECORDS, dataset)).testbed
     bundles = [Bundle.open(folder) for folder in bundle] or advice.trained_on(testbed.dataset, Path("models"))
     found = advice.advise(testbed, bundles, **wanted)
     if as_json:

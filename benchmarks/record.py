@@ -43,6 +43,21 @@ class Goal:
         return {None: "not measured", True: "met", False: "missed"}[self.met]
 
     @property
+    def sentence(self) -> str:
+        """What was measured, what for, and what was asked, for people: `6.5x fewer bytes than JPEG q90; asked: 10x`.
+
+        What a name has before a colon, such as who set the goal, stays in front.
+        """
+        who, _, what = self.name.rpartition(": ")
+        limit = "at most " if self.better == "lower" else ""
+        measured = "not measured:" if self.measured is None else self._with_unit(self.measured)
+        return f"{who + ': ' if who else ''}{measured} {what}; asked: {limit}{self._with_unit(self.goal)}"
+
+    def _with_unit(self, value: float) -> str:
+        shown = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+        return f"{shown}{'' if self.unit == 'x' else ' '}{self.unit}"
+
+    @property
     def asks(self) -> str:
         """The goal in words."""
         return f"at {'most' if self.better == 'lower' else 'least'} {self.goal:g} {self.unit}"

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from edge_client.mqtt_options import MqttOptions
 from edge_client.option_types import power_meter
+from shared.boards import Board, boards
 from shared.command_line import Address
 from shared.energy import RadioName
 from shared.errors import ConfigError
@@ -20,7 +21,7 @@ NO_BROKER = MqttOptions()
 class OutputConfig:
     """How results are written, and where they are sent.
 
-    `radio` and `power_meter` are what energy is modelled and measured with.
+    `radio` and `power_meter` are what energy is modelled and measured with, `board` whose stated power the time counts.
     """
 
     json: Annotated[bool, Flag("--json", "One JSON object a line on standard output.")] = False
@@ -42,6 +43,14 @@ class OutputConfig:
         bool, Flag("--no-picture-sizes", "Do not compare with the same pictures as PNG, JPEG and WebP.")
     ] = False
     radio: Annotated[RadioName, Flag("--radio", "What carries the bytes, to model energy.")] = "none"
+    board: Annotated[
+        str | None,
+        Flag(
+            "--board",
+            "Which board this is, to reckon its joules from the time computed and the packets sent.",
+            metavar="|".join(boards()),
+        ),
+    ] = None
     power_meter: Annotated[
         Path | Literal["auto", "none"],
         Flag(
@@ -60,7 +69,14 @@ class OutputConfig:
         Address | None, Flag("--metrics", "Serve Prometheus metrics there; port 0 takes a free one.")
     ] = None
 
+    @property
+    def known_board(self) -> Board | None:
+        """What is known of `board`; None if none was named."""
+        return None if self.board is None else boards()[self.board]
+
     def __post_init__(self) -> None:
+        if self.board is not None and self.board not in boards():
+            raise ConfigError(f"--board is {self.board}: known are {', '.join(boards())}")
         if self.resume and self.results is None:
             raise ConfigError("--resume goes on with a results file: name it with --out")
         # Said now, not after the last sample.

@@ -223,11 +223,26 @@ def readings(verdict: Verdict, predicted: str) -> list[Reading]:
         ("neucodex_edge_predictions_total", 1, {"class": predicted}),
         ("neucodex_edge_confidence", verdict.confidence, {}),
     ]
-    if verdict.energy is not None and (modelled := verdict.energy.modelled) is not None:
+    if verdict.energy is None:
+        return found
+    spent, traffic = verdict.energy.time, verdict.energy.traffic
+    found += [
+        ("neucodex_edge_busy_core_seconds_total", spent.busy_core_s, {}),
+        ("neucodex_edge_sampled_seconds_total", spent.seconds, {}),
+        ("neucodex_edge_packets_total", traffic.sent_packets, {"way": "sent"}),
+        ("neucodex_edge_packets_total", traffic.received_packets, {"way": "received"}),
+    ]
+    if (modelled := verdict.energy.modelled) is not None:
         found += [
             ("neucodex_edge_modelled_joules_total", modelled.compute_j, {"part": "compute"}),
             ("neucodex_edge_modelled_joules_total", modelled.radio_j, {"part": "radio"}),
         ]
-    if verdict.energy is not None and (measured := verdict.energy.measured) is not None:
+    if (measured := verdict.energy.measured) is not None:
         found.append(("neucodex_edge_measured_joules_total", measured.joules, {"meter": measured.meter}))
+    if (board := verdict.energy.board) is not None:
+        found += [
+            ("neucodex_edge_board_joules_total", board.compute_j, {"part": "compute"}),
+            ("neucodex_edge_board_joules_total", board.radio_j, {"part": "radio"}),
+            ("neucodex_edge_board_joules_total", board.idle_j, {"part": "idle"}),
+        ]
     return found

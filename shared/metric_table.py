@@ -143,6 +143,29 @@ EDGE_METRICS = (
             "sender's clock was set; windows, and windows dropped because too many waited.",
             {"what": EVENT_STREAM_COUNTS},
         ),
+        Metric(
+            "neucodex_edge_busy_core_seconds_total",
+            "counter",
+            "Processor time of the edge's process while it classified: of two busy cores twice the time that passed.",
+        ),
+        Metric(
+            "neucodex_edge_sampled_seconds_total",
+            "counter",
+            "Time in which it classified, from asking for the first sample to the last verdict.",
+        ),
+        Metric(
+            "neucodex_edge_packets_total",
+            "counter",
+            "Messages of samples, a packet each: sent and received. Acknowledgements by themselves are not in it.",
+            {"way": ("sent", "received")},
+        ),
+        Metric(
+            "neucodex_edge_board_joules_total",
+            "counter",
+            "Energy of samples at the stated power of the board that was named (shared/boards.json): processor time, "
+            "packets and bytes, and the idle board.",
+            {"part": ("compute", "radio", "idle")},
+        ),
         Metric("neucodex_edge_reconnects_total", "counter", "Streams opened again after one was lost."),
         Metric(
             "neucodex_edge_mqtt_messages_total",

@@ -66,6 +66,19 @@ def cable() -> Iterator[Cable]:
                 _ip("netns", "delete", namespace)
 
 
+@contextlib.contextmanager
+def namespace(name: str) -> Iterator[str]:
+    """One namespace for the block, with nothing in it."""
+    made = f"neucodex-{name}-{os.getpid()}"
+    _ip("netns", "add", made)
+    try:
+        _ip("-n", made, "link", "set", "lo", "up")
+        yield made
+    finally:
+        with contextlib.suppress(subprocess.CalledProcessError):
+            _ip("netns", "delete", made)
+
+
 def _ip(*arguments: str) -> str:
     command = ["ip", *arguments]
     done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603  our own arguments

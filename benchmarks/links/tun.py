@@ -22,15 +22,23 @@ from benchmarks.links.profiles import LinkProfile
 from benchmarks.links.shaping import Direction
 from benchmarks.worker import WorkerProcess
 
-NETWORK = "10.99.72"
-FAR_ADDRESS = f"{NETWORK}.1"
-NEAR, FAR = "ncx-near", "ncx-far"
-"""The devices' names; each is in its own namespace."""
+NETWORK = 72
+"""Link number n has the addresses 10.99.(72 + n).1, far, and .2, near."""
 
 DEVICE = Path("/dev/net/tun")
 TUNSETIFF = 0x400454CA
 IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
-MTU = 1500
+LONGEST = 1500
+
+
+def far_address(number: int = 0) -> str:
+    """Where the far side of a link is reached."""
+    return f"10.99.{NETWORK + number}.1"
+
+
+def near_device(number: int = 0) -> str:
+    """The device on the near side of a link."""
+    return f"ncx-near{number}"
 
 
 def missing() -> str | None:
@@ -43,9 +51,11 @@ def missing() -> str | None:
 
 
 @contextlib.contextmanager
-def tun_link(near: str, far: str, profile: LinkProfile) -> Iterator[None]:
-    """Join two namespaces by a shaped link for the block; packets from `near` go up."""
-    with WorkerProcess(partial(_Carrier, near, far, profile)) as carrier:
+def tun_link(near: str, far: str, profile: LinkProfile, number: int = 0) -> Iterator[None]:
+    """Join two namespaces by a shaped link for the block; packets from `near` go up. Links that are open at once have
+    different numbers.
+    """
+    with WorkerProcess(partial(_Carrier, near, far, profile, number)) as carrier:
         carrier.call(_Carrier.start)
         yield
 
@@ -64,8 +74,13 @@ def directions(profile: LinkProfile) -> tuple[Direction, Direction]:
 class _Carrier:
     """Both devices, and the thread that carries packets between them."""
 
-    def __init__(self, near: str, far: str, profile: LinkProfile) -> None:
-        self._ends = [_device(NEAR, near, 2, 1), _device(FAR, far, 1, 2)]
+    def __init__(self, near: str, far: str, profile: LinkProfile, number: int) -> None:
+        network = far_address(number).rpartition(".")[0]
+        here, there = f"{network}.2", f"{network}.1"
+        self._ends = [
+            _device(near_device(number), near, here, there, profile.mtu),
+            _device(f"ncx-far{number}", far, there, here, profile.mtu),
+        ]
         self._ways = directions(profile)
 
     async def start(self) -> None:
@@ -81,7 +96,7 @@ class _Carrier:
                 way = self._ends.index(end)
                 with contextlib.suppress(BlockingIOError):
                     for _ in range(64):
-                        packet = os.read(end, MTU + 64)
+                        packet = os.read(end, LONGEST + 64)
                         due = self._ways[way].arrives(len(packet), time.monotonic())
                         if due is not None:
                             number += 1
@@ -93,14 +108,14 @@ class _Carrier:
                     os.write(end, packet)
 
 
-def _device(name: str, namespace: str, own: int, other: int) -> int:
+def _device(name: str, namespace: str, own: str, other: str, mtu: int) -> int:
     descriptor = os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK)
     fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI))
     for command in (
         ["ip", "link", "set", name, "netns", namespace],
-        ["ip", "-n", namespace, "addr", "add", f"{NETWORK}.{own}", "peer", f"{NETWORK}.{other}", "dev", name],
+        ["ip", "-n", namespace, "addr", "add", own, "peer", other, "dev", name],
         # A queue of its own in the device would hide the link's: packets are taken as they come.
-        ["ip", "-n", namespace, "link", "set", name, "mtu", str(MTU), "txqueuelen", "1000", "up"],
+        ["ip", "-n", namespace, "link", "set", name, "mtu", str(mtu), "txqueuelen", "1000", "up"],
     ):
         subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603  our own arguments
     return descriptor

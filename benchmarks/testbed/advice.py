@@ -21,6 +21,7 @@ from typing import Literal, get_args
 
 from benchmarks.testbed.attribution import radio_of
 from benchmarks.testbed.schema import Columns, MeasuredEdge, MeasuredLink, Testbed
+from shared.boards import SILENT, Board, Time, Traffic, boards
 from shared.bundle import Bundle
 from shared.energy import edge_cost, radio_joules
 from shared.errors import ConfigError
@@ -28,6 +29,9 @@ from shared.network_spec import FLOAT_BITS
 from shared.operations import dense
 
 Mode = Literal["lockstep", "streaming"]
+
+OF_PEAK = 0.75
+"""Of a core's peak that convolutions reach by onnxruntime: the edge `pi` of the first record did 4.5 of 6 GMAC/s."""
 
 FITTED_ON = "bottleneck-exit"
 MODES_OF: Mapping[str, tuple[Mode, ...]] = {FITTED_ON: ("lockstep",), "full": ("lockstep", "streaming")}
@@ -70,7 +74,8 @@ class Choice:
     """A way to run a bundle, and what it is predicted to give.
 
     Mean latency, bytes on the link both ways, accuracy in percent, points below the uncompressed network (below its own
-    full T where that was not evaluated); modelled joules, None for a bundle that was never evaluated.
+    full T where that was not evaluated); joules of an ideal chip and of a phone's radio, None for a bundle that was
+    never evaluated; what the sample adds to the board that was named, its radio over Wi-Fi alone.
     """
 
     bundle: str
@@ -87,6 +92,7 @@ class Choice:
     drop_from: Literal["uncompressed", "full T"]
     compute_j: float | None
     radio_j: float | None
+    board_dynamic_j: float | None
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,7 @@ class Advice:
     choices: tuple[Choice, ...]
     misses: tuple[Miss, ...]
     overhead_ms: float
+    board: str | None = None
 
 
 def latency_ms(mode: Mode, terms: Terms, path: LinkPath, steps: float, overhead_ms: float) -> float:
@@ -130,7 +137,12 @@ def trained_on(dataset: str, models: Path) -> list[Bundle]:
 
 
 def advise(
-    testbed: Testbed, bundles: Sequence[Bundle], link: str, budget_drop: float, edge_gmacs: float | None = None
+    testbed: Testbed,
+    bundles: Sequence[Bundle],
+    link: str,
+    budget_drop: float,
+    edge_gmacs: float | None = None,
+    board: str | None = None,
 ) -> Advice:
     """Every choice within the accuracy budget, the fastest first.
 
@@ -139,7 +151,9 @@ def advise(
         bundles: those with an evaluation at every threshold are looked at.
         link: of the record.
         budget_drop: points of accuracy below the uncompressed network.
-        edge_gmacs: dense 1e9 operations a second of the edge; None: the record's main edge.
+        edge_gmacs: dense 1e9 operations a second of the edge; None: what a core of the board is good for, or without a
+            board the record's main edge.
+        board: a name of shared/boards.json, whose joules are predicted.
 
     Raises:
         ConfigError: no such link, nothing fitting in the record, or no bundle within the budget.
@@ -148,14 +162,17 @@ def advise(
     if link not in model.paths:
         raise ConfigError(f"--link is {link}: the record has {', '.join(model.paths)}")
     overhead = model.overhead_ms()
-    found = [choice for bundle in bundles for choice in _choices(model, bundle, link, edge_gmacs, overhead)]
+    known = None if board is None else boards()[board]
+    if known is not None and edge_gmacs is None:
+        edge_gmacs = OF_PEAK * known.peak_gmacs.value
+    found = [choice for bundle in bundles for choice in _choices(model, bundle, link, edge_gmacs, overhead, known)]
     within = [choice for choice in found if choice.drop <= budget_drop]
     if not within:
         least = min((choice.drop for choice in found), default=None)
         nearest = "none was evaluated" if least is None else f"the nearest loses {least:.2f} points"
         raise ConfigError(f"no bundle keeps within {budget_drop:g} points ({nearest}): allow more with --budget-drop")
     within.sort(key=lambda choice: (choice.latency_ms, choice.link_bytes))
-    return Advice(link, tuple(within), tuple(model.misses()), overhead)
+    return Advice(link, tuple(within), tuple(model.misses()), overhead, board)
 
 
 class _Model:
@@ -184,6 +201,12 @@ class _Model:
         )
         self.measured = Terms(self.edge.head_ms, testbed.cloud.tail_ms, up, down)
         self._beside_payload = up - payload
+        steps = rounds[0].timesteps.sum()
+        packets = (float(c.sum() / steps) for c in (rounds[0].link_up_packets, rounds[0].link_down_packets))
+        # A message and an acknowledgement, where a record of before packets were counted does not say.
+        self._packets = tuple(each if isfinite(each) else 2.0 for each in packets)
+        beside = float(rounds[0].busy_core_s.sum() - steps * self.edge.head_ms / 1e3) / len(rounds[0])
+        self._beside_head_s = max(beside, 0.0) if isfinite(beside) else 0.0
 
     def terms(self, bundle: Bundle, edge_gmacs: float | None) -> Terms:
         """Of a bundle on an edge of that speed: measured for the record's own bundle, else by its operations."""
@@ -195,6 +218,13 @@ class _Model:
         payload = bundle.settings.measured["test"]["frame"]["entropy_bits"] / 8
         head_ms, tail_ms = dense(spec, "edge") / (gmacs * 1e6), dense(spec, "cloud") / (self.testbed.cloud.gmacs * 1e6)
         return Terms(head_ms, tail_ms, self._beside_payload + payload, measured.down_bytes)
+
+    def board_joules(self, board: Board, terms: Terms, gmacs: float, sent: float, answered: float, link: str) -> float:
+        """What a sample adds to an idle board: `sent` timesteps computed and sent, `answered` of them answered."""
+        busy_s = sent * terms.head_ms / 1e3 + self._beside_head_s * self.edge.gmacs / gmacs
+        up, down = self._packets
+        traffic = Traffic(terms.up_bytes * sent, up * sent, terms.down_bytes * answered, down * answered)
+        return board.spend(Time(0.0, busy_s), traffic if link == "wifi" else SILENT).dynamic_j
 
     def overhead_ms(self, without: str | None = None) -> float:
         """The fitted c; `without` leaves one link's profile out."""
@@ -223,7 +253,14 @@ class _Model:
         return found
 
 
-def _choices(model: _Model, bundle: Bundle, link: str, edge_gmacs: float | None, overhead_ms: float) -> list[Choice]:
+def _choices(
+    model: _Model,
+    bundle: Bundle,
+    link: str,
+    edge_gmacs: float | None,
+    overhead_ms: float,
+    board: Board | None,
+) -> list[Choice]:
     manifest, test = bundle.manifest, bundle.settings.measured.get("test") or {}
     if manifest.network.bottleneck is None or "curve" not in test:
         return []
@@ -237,6 +274,8 @@ def _choices(model: _Model, bundle: Bundle, link: str, edge_gmacs: float | None,
             latency = latency_ms(mode, terms, model.paths[link], steps, overhead_ms)
             awake_s = max(latency - terms.head_ms, 0.0) / 1e3
             radio = radio_joules(radio_of(link), terms.up_bytes * sent, terms.down_bytes * steps, awake_s)
+            gmacs = edge_gmacs or model.edge.gmacs
+            spent = None if board is None else model.board_joules(board, terms, gmacs, sent, steps, link)
             found.append(
                 Choice(
                     bundle=manifest.name,
@@ -253,6 +292,7 @@ def _choices(model: _Model, bundle: Bundle, link: str, edge_gmacs: float | None,
                     drop_from="uncompressed" if uncompressed else "full T",
                     compute_j=None if cost is None else cost.joules(sent),
                     radio_j=None if cost is None else radio,
+                    board_dynamic_j=spent,
                 )
             )
     return [choice for choice in found if not any(_beats(other, choice) for other in found)]

@@ -18,13 +18,13 @@ def show(advice: Advice) -> None:
         f"Over {advice.link}, the fastest within the budget first (predicted)",
         "bundle", "threshold", "ahead", "ms", "bytes", "acc. %", "drop", "mJ",
     )  # fmt: skip
+    energy = "of an ideal chip, without a radio" if advice.board is None else f"what a sample adds to a {advice.board}"
     choices.caption = (
         f"{best.bundle} is cut after {best.split}, {best.ratio:,.0f}x; drop in points from {best.drop_from}; "
-        "energy modelled, computing + radio"
+        f"mJ: {energy}"
     )
     for choice in advice.choices[:SHOWN]:
-        known = choice.compute_j is not None and choice.radio_j is not None
-        joules = (choice.compute_j or 0.0) + (choice.radio_j or 0.0)
+        joules = choice.compute_j if advice.board is None else choice.board_dynamic_j
         choices.add_row(
             choice.bundle,
             f"{choice.threshold:.3g}",
@@ -33,7 +33,7 @@ def show(advice: Advice) -> None:
             f"{choice.link_bytes:,.0f}",
             f"{choice.accuracy:.2f}",
             f"{choice.drop:.2f}",
-            f"{1e3 * joules:.3g}" if known else "-",
+            "-" if joules is None else f"{1e3 * joules:.3g}",
         )
     misses = _table(
         "Each measured profile, predicted by a fit without it",

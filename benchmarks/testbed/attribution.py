@@ -1,4 +1,4 @@
-"""From what an edge said of its samples to columns: the network's share of the latency divided, energy modelled."""
+"""From what an edge said of its samples to columns: the network's share of the latency divided, energy reckoned."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.testbed.alternative import Alternative
 from benchmarks.testbed.samples_file import columns_of
-from benchmarks.testbed.schema import PARTS, Alternative, Columns, MeasuredLink, MeasuredNetwork
+from benchmarks.testbed.schema import PARTS, Columns, MeasuredLink, MeasuredNetwork
+from shared.boards import SILENT, Board, Time, Traffic
 from shared.energy import RADIOS, Radio, compute_joules, radio_joules
+
+CABLES = ("loopback", "lan")
 
 UNKNOWN_MBIT = 1e5
 
@@ -19,7 +23,11 @@ def radio_of(link: str) -> Radio:
 
 
 def attribute(
-    rows: Sequence[Mapping[str, Any]], alternative: Alternative, link: MeasuredLink, network: MeasuredNetwork
+    rows: Sequence[Mapping[str, Any]],
+    alternative: Alternative,
+    link: MeasuredLink,
+    network: MeasuredNetwork,
+    board: Board,
 ) -> Columns:
     """A run's rows as columns.
 
@@ -28,8 +36,21 @@ def attribute(
         alternative: what was done.
         link: measured: how its time is divided between the two ways.
         network: whose operations the edge did.
+        board: whose stated power the time and the packets are charged at.
     """
-    return columns_of([_row(row, alternative, link, network) for row in rows], network.timesteps)
+    made = ({**_row(row, alternative, link, network), **_of_board(row, link, board)} for row in rows)
+    return columns_of(list(made), network.timesteps)
+
+
+def _of_board(row: Mapping[str, Any], link: MeasuredLink, board: Board) -> dict[str, float]:
+    """Its joules. A board's radio is its Wi-Fi: over a cable there is none, over other links it is not known."""
+    names = ("link_up_bytes", "link_up_packets", "link_down_bytes", "link_down_packets")
+    counted = Traffic(*(float(row.get(name, math.nan)) for name in names))
+    silent = not row.get("message_bytes") or link.asked.name in CABLES
+    spent = board.spend(Time(row["latency_ms"] / 1000, row.get("busy_core_s", math.nan)), SILENT if silent else counted)
+    known = silent or link.asked.name == "wifi"
+    radio_j = spent.radio_j if known else math.nan
+    return {"board_compute_j": spent.compute_j, "board_radio_j": radio_j, "board_idle_j": spent.idle_j}
 
 
 def _row(
@@ -42,6 +63,8 @@ def _row(
     # A picture that was sent was not run here; the picture's own coding is not counted.
     macs = network.edge_macs if on_edge else 0.0
     macs += network.local_exit_macs * made.get("local_exits", 0)
+    if alternative.kind == "plain":  # every operation multiplies
+        macs = sum(layer.dense for layer in network.operations)
     accumulates = network.accumulates("edge") * on_edge
     if alternative.kind == "edge":
         accumulates += network.accumulates("cloud") * on_edge

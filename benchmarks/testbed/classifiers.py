@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,10 +14,12 @@ from numpy.typing import NDArray
 
 from benchmarks.echo import ByteStream
 from benchmarks.edge.base import edge_config
+from benchmarks.testbed.alternative import Alternative
 from benchmarks.testbed.cpu_throttle import CpuThrottle, ThrottledHead
 from benchmarks.testbed.picture_files import encode
 from benchmarks.testbed.picture_server import LARGE_MESSAGES, METHOD, read_answer, request_features, request_picture
-from benchmarks.testbed.schema import CLOUD, EDGE, Alternative, SampleRow
+from benchmarks.testbed.plain_classifiers import PlainOnEdge, PlainOverHttp
+from benchmarks.testbed.schema import CLOUD, EDGE, SampleRow
 from benchmarks.testbed.whole_network import WholeNetwork
 from edge_client.build import open_edge
 from edge_client.heads.factory import open_head
@@ -48,16 +51,18 @@ async def open_classifier(
     throttle: CpuThrottle,
     threads: int,
     whole: WholeNetwork | None,
+    plain: Path | None = None,
 ) -> AsyncIterator[SampleClassifier]:
     """An alternative, connected.
 
     Args:
         alternative: what is done.
         bundle: of its network.
-        cloud: HOST:PORT of `neucodex-cloud`, or of the picture server for pictures and float32.
+        cloud: HOST:PORT of `neucodex-cloud`, of the picture server for pictures and float32, of the rival for http.
         throttle: the edge's.
         threads: of the edge's operations.
         whole: the network, for "edge".
+        plain: the folder with the plain network's graphs, for "plain".
 
     Raises:
         ConfigError: the bundle lacks what it needs.
@@ -72,6 +77,12 @@ async def open_classifier(
         yield EdgeOnly(whole, alternative.early_exit, throttle)
     elif alternative.kind == "fallback":
         yield Fallback(bundle, head())
+    elif alternative.kind == "plain":
+        assert plain is not None
+        yield PlainOnEdge(plain, alternative, throttle, threads)
+    elif alternative.kind == "http":
+        with contextlib.closing(PlainOverHttp(cloud, alternative, throttle)) as by_http:
+            yield by_http
     elif alternative.kind == "pair":
         config = edge_config(
             bundle,

@@ -2,7 +2,7 @@
 
 `python -m benchmarks.testbed.edge_worker --bundle DIR --uncompressed DIR --dataset NAME`, in a checkout.
 Each line of standard input is a job: {"alternative": {...}, "cloud": "HOST:PORT", "n": 200, "seconds": 60,
-"share": 0.1, "interface": "tun0"}. The worker writes a line for each sample, and then {"done": ...}.
+"share": 0.1, "interface": "tun0", "first": 0}. The worker writes a line for each sample, and then {"done": ...}.
 {"measure": repeats, "share": 0.1} measures this machine, held to a share of a core (`benchmarks.testbed.cpu_throttle`).
 The end of the input ends it.
 """
@@ -22,9 +22,9 @@ import grpc
 import numpy as np
 
 from benchmarks.dataset_samples import samples_of
+from benchmarks.testbed.alternative import Alternative
 from benchmarks.testbed.classifiers import open_classifier
 from benchmarks.testbed.cpu_throttle import CpuThrottle, ThrottledHead
-from benchmarks.testbed.schema import Alternative
 from benchmarks.testbed.whole_network import WholeNetwork
 from edge_client.heads.factory import open_head
 from shared.bundle import Bundle
@@ -46,8 +46,15 @@ class TestbedEdge:
     """What stays loaded between jobs."""
 
     def __init__(
-        self, bundles: Mapping[str, Bundle], dataset: str, data: Path | None, limit: int, threads: int
+        self,
+        bundles: Mapping[str, Bundle],
+        dataset: str,
+        data: Path | None,
+        limit: int,
+        threads: int,
+        plain: Path | None = None,
     ) -> None:
+        self._plain = plain
         self._bundles = bundles
         self._threads = threads
         self._samples = samples_of(bundles["bottleneck"], dataset, data, limit)
@@ -87,47 +94,51 @@ class TestbedEdge:
         bundle = self._bundles[alternative.network]
         counters, throttle = Counters(job.get("interface", "")), CpuThrottle(job["share"])
         began, limit = time.monotonic(), max(job["seconds"], LEAST_S)
-        done = 0
+        done, first = 0, job.get("first", 0)
         async with open_classifier(
-            alternative, bundle, job["cloud"], throttle, self._threads, self._whole
+            alternative, bundle, job["cloud"], throttle, self._threads, self._whole, self._plain
         ) as classifier:
-            for sample in self._samples[:WARM_UP]:
+            for sample in self._samples[: job.get("warm_up", WARM_UP)]:
                 await asyncio.wait_for(classifier.classify(sample), limit)
                 if time.monotonic() - began > WARM_UP_SHARE * limit:
                     break
             before = counters.read()
-            for sample in self._samples[: job["n"]]:
+            for sample in self._samples[first : first + job["n"]]:
                 if time.monotonic() - began > limit:
                     break
                 throttle.begin()
+                busy = time.process_time()
                 row = await asyncio.wait_for(classifier.classify(sample), limit)
+                row["busy_core_s"] = (time.process_time() - busy) / job["share"]
                 now = counters.read()
                 if before is not None and now is not None:
-                    row["link_up_bytes"], row["link_down_bytes"] = (b - a for a, b in zip(before, now, strict=True))
+                    row |= dict(zip(COUNTED, (b - a for a, b in zip(before, now, strict=True)), strict=True))
                 before = now
                 say({"sample": sample.id, "label": -1 if sample.label is None else sample.label, **row})
                 done += 1
         return {"done": done}
 
 
+COUNTED = ("link_up_bytes", "link_up_packets", "link_down_bytes", "link_down_packets")
+
+
 class Counters:
-    """Bytes that an interface has sent and received, IP headers included and Ethernet's not; for "" none."""
+    """What an interface has sent and received, IP headers included and Ethernet's not; for "" none."""
 
     def __init__(self, interface: str) -> None:
         folder = Path(f"/sys/class/net/{interface}")
         self._folder = folder / "statistics" if interface else None
         self._header = ETHERNET_HEADER if interface and (folder / "type").read_text().strip() == "1" else 0
 
-    def read(self) -> tuple[int, int] | None:
-        """(sent, received)."""
+    def read(self) -> tuple[int, ...] | None:
+        """In the order of COUNTED."""
         if self._folder is None:
             return None
-        sent, received = (
-            int((self._folder / f"{way}_bytes").read_text())
-            - self._header * int((self._folder / f"{way}_packets").read_text())
-            for way in ("tx", "rx")
-        )
-        return sent, received
+        found: list[int] = []
+        for way in ("tx", "rx"):
+            size, packets = (int((self._folder / f"{way}_{what}").read_text()) for what in ("bytes", "packets"))
+            found += [size - self._header * packets, packets]
+        return tuple(found)
 
 
 def say(message: Mapping[str, Any]) -> None:
@@ -143,12 +154,21 @@ def say(message: Mapping[str, Any]) -> None:
 @option("--data", type=existing_path, help="Where the data set is.")
 @option("--limit", type=int, default=1000, help="Samples loaded.")
 @option("--threads", type=int, default=1, help="Of an operation.")
-def main(bundle: Path, uncompressed: Path | None, dataset: str, data: Path | None, limit: int, threads: int) -> None:
+@option("--plain", type=existing_path, help="The folder with the plain network's graphs.")
+def main(
+    bundle: Path,
+    uncompressed: Path | None,
+    dataset: str,
+    data: Path | None,
+    limit: int,
+    threads: int,
+    plain: Path | None,
+) -> None:
     """Do the testbed's jobs on this machine."""
     bundles = {"bottleneck": Bundle.open(bundle)}
     if uncompressed is not None:
         bundles["uncompressed"] = Bundle.open(uncompressed)
-    worker = TestbedEdge(bundles, dataset, data, limit, threads)
+    worker = TestbedEdge(bundles, dataset, data, limit, threads, plain)
     say({"ready": True})
     # One loop for all jobs: gRPC calls back into the loop that it met first, and complains when that is closed.
     with asyncio.Runner() as runner:

@@ -32,8 +32,11 @@ class OpenLink:
 class Environment(Protocol):
     """What to put before commands of either side, where the cloud listens, and links.
 
-    `slows_edge`: the edge is on this machine, and is made slower than it is.
+    `slows_edge`: the edge is on this machine, and is made slower than it is. `lanes`: whether there may be more edges,
+    each with a link of its own.
     """
+
+    lanes: bool
 
     edge_prefix: tuple[str, ...]
     cloud_prefix: tuple[str, ...]
@@ -47,6 +50,7 @@ class Environment(Protocol):
 class Namespaces:
     """Edge and cloud in a network namespace each; needs root. Shaped by netem where it is, else by a TUN process."""
 
+    lanes = True
     slows_edge = True
     listen = "0.0.0.0:0"
 
@@ -71,7 +75,13 @@ class Namespaces:
                     _run("tc", "-n", namespace, "qdisc", "del", "dev", device, "root")
         else:
             with tun.tun_link(self._cable.near, self._cable.far, profile):
-                yield OpenLink(_at(services, tun.FAR_ADDRESS), "tun", tun.NEAR)
+                yield OpenLink(_at(services, tun.far_address()), "tun", tun.near_device())
+
+    @contextlib.contextmanager
+    def lane(self, number: int) -> Iterator[Lane]:
+        """A place for one more edge, number 1 or more, with links to the same cloud."""
+        with namespaces.namespace(f"lane{number}") as near:
+            yield Lane(near, self._cable.far, number)
 
     def _netem(self, profile: LinkProfile) -> bool:
         """Whether the kernel has it; then both ends are shaped."""
@@ -86,9 +96,29 @@ class Namespaces:
         return True
 
 
+class Lane:
+    """A namespace with an edge of its own, joined to the cloud's by one TUN link after the other."""
+
+    lanes = False
+    slows_edge = True
+    listen = ""
+    cloud_prefix: tuple[str, ...] = ()
+
+    def __init__(self, near: str, far: str, number: int) -> None:
+        self._near, self._far, self._number = near, far, number
+        self.edge_prefix: tuple[str, ...] = ("ip", "netns", "exec", near)
+
+    @contextlib.contextmanager
+    def link(self, profile: LinkProfile, services: Mapping[str, str]) -> Iterator[OpenLink]:
+        """See `Environment`."""
+        with tun.tun_link(self._near, self._far, profile, self._number):
+            yield OpenLink(_at(services, tun.far_address(self._number)), "tun", tun.near_device(self._number))
+
+
 class Loopback:
     """Both on this machine's loopback, for those who are not root: no link is shaped, and nothing is counted."""
 
+    lanes = False
     slows_edge = True
     listen = "127.0.0.1:0"
     edge_prefix: tuple[str, ...] = ()
@@ -118,6 +148,7 @@ class Remote:
         interface: the other machine's, whose bytes are counted; "" for none.
     """
 
+    lanes = False
     slows_edge = False
     cloud_prefix: tuple[str, ...] = ()
 

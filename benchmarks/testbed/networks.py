@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from benchmarks.testbed.schema import LayerOperations, LayerSpikes, MeasuredNetwork, Trace
+from benchmarks.testbed.schema import LayerOperations, LayerSpikes, MeasuredNetwork, Trace, WholeTest
 from benchmarks.testbed.whole_network import TailRun, WholeNetwork
 from edge_client.inference.sample import Sample
 from shared.bundle import Bundle
@@ -38,7 +38,16 @@ def measure_network(bundle: Bundle, samples: Sequence[Sample]) -> MeasuredNetwor
         operations=tuple(LayerOperations(half=_half(layer["name"]), **layer) for layer in found["operations"]),
         spikes=tuple(LayerSpikes(half=_half(layer["name"]), **layer) for layer in found["layers"]),
         local_exit_macs=local_exit_macs(bundle.settings),
+        whole_test=_whole_test(bundle),
     )
+
+
+def _whole_test(bundle: Bundle) -> WholeTest | None:
+    test = bundle.settings.measured.get("test") or {}
+    try:
+        return WholeTest(test["accuracy_with_exit"], test["accuracy_by_timestep"][-1], test["samples"])
+    except KeyError:  # it was never evaluated
+        return None
 
 
 def trace(bundle: Bundle, samples: Sequence[Sample]) -> tuple[Trace, ...]:

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.links.profiles import BY_NAME, LinkProfile
+from benchmarks.testbed.alternative import Alternative
 from benchmarks.testbed.plan import ALTERNATIVES, EDGE_PROFILES, QUICK, choose
-from benchmarks.testbed.schema import Alternative, EdgeProfile
+from benchmarks.testbed.schema import EdgeProfile
 from shared.errors import ConfigError
 
 QUICK_N = 12
+QUICK_FIT = 20
+"""Held-out pictures that qualities are fitted on."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,10 @@ class TestbedOptions:
     edges: tuple[EdgeProfile, ...]
     main_link: str
     main_edge: str
+    board: str
     n: int
     n_others: int
+    n_fit: int
     minutes: float
     quick: bool
     edge_host: str | None
@@ -55,6 +60,7 @@ def options_of(quick: bool, given: Mapping[str, Any]) -> TestbedOptions:
         settings["alternatives"] = settings["alternatives"] or QUICK
         settings |= {"main_link": settings["links"][0], "main_edge": settings["edges"][0]}
         settings |= {name: min(settings[name], QUICK_N) for name in ("n", "n_others")}
+        settings["n_fit"] = min(settings["n_fit"], QUICK_FIT)
     elif settings["edge_host"] is not None:
         settings["links"] = settings["links"] or (settings["main_link"],)
     settings["links"] = choose(BY_NAME, settings["links"] or tuple(BY_NAME), "link")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from benchmarks.links.profiles import LinkProfile
-from benchmarks.testbed.schema import Alternative, EdgeProfile, PictureCodec
+from benchmarks.testbed.alternative import CODECS, Alternative, PictureCodec
+from benchmarks.testbed.schema import EdgeProfile
 from shared.errors import ConfigError
 
 T = TypeVar("T")
@@ -40,6 +41,24 @@ ALTERNATIVES: tuple[Alternative, ...] = (
     _picture("jpeg-90-full-t", "JPEG q90, no early exit", "jpeg", 90, early_exit=False),
     *(_picture(f"webp-{quality}", f"WebP q{quality}", "webp", quality) for quality in (20, 35, 50, 75, 90)),
     _picture("webp-lossless", "lossless WebP", "webp"),
+    *(
+        replace(_picture(f"{codec}-equal", f"{name} of equal accuracy,", codec), fitted=True)
+        for codec, name in CODECS.items()
+    ),
+    *(
+        Alternative(
+            f"http-{codec}",
+            f"BentoML by HTTP, {name} of equal accuracy,",
+            "http",
+            "uncompressed",
+            early_exit=False,
+            codec=codec,
+            fitted=True,
+        )
+        for codec, name in CODECS.items()
+    ),
+    Alternative("plain-float32", "edge only, plain ONNX float32", "plain", "uncompressed", early_exit=False),
+    Alternative("plain-int8", "edge only, plain ONNX int8", "plain", "uncompressed", early_exit=False, int8=True),
     Alternative("split-float32", "split, float32 features", "float32", "uncompressed", early_exit=True),
     Alternative("split-packed", "split, packed spikes", "pair", "uncompressed", early_exit=True, lookahead=1),
     Alternative("bottleneck-full-t", "bottleneck, fixed T", "pair", "bottleneck", early_exit=False, lookahead=1),
@@ -52,23 +71,45 @@ ALTERNATIVES: tuple[Alternative, ...] = (
 )
 """Early exit is each bundle's own calibrated one."""
 
-QUICK = ("edge-only", "edge-only-exit", "jpeg-90", "webp-75", "split-float32", "split-packed", "full", "fallback")
-COMPARED_FILES = ("jpeg-90", "webp-75")
-"""The other files are points on curves of accuracy against bytes, which no link changes: only the main one has them."""
+QUICK = (
+    *("edge-only", "edge-only-exit", "jpeg-90", "jpeg-equal", "http-avif", "plain-int8"),
+    *("split-float32", "split-packed", "full", "fallback"),
+)
+COMPARED = ("jpeg-equal", "webp-equal", "avif-equal", "bottleneck-exit", "full", "full-local-first")
+"""The others run on the main link alone: they are points on curves of accuracy against bytes, which no link changes, or
+send nothing."""
+
+WHOLE_N = ("jpeg-90", "jpeg-equal", "webp-equal", "avif-equal", "full", "full-local-first")
+"""On the main profile these have all its samples; the others as many as other profiles have."""
+
+SLOW_RTT_MS = 100.0
+"""Over links with such a round trip edges wait more than they compute: several can be measured at once, each over a
+link of its own."""
+
+VERY_SLOW_RTT_MS = 500.0
+"""Over these a sample takes seconds, and the pair in lockstep is left out."""
 
 MAIN_SHARE = 0.8
-"""Of the time, for the main profile where there are others: its samples are worth more."""
+"""Of the time of one edge alone, for the main profile where there are others: its samples are worth more."""
+
+SLICES = 4
+"""Over slow links the samples of a run are divided among so many edges."""
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run of `n` samples. `weight`: its part of the time, to the parts of all runs."""
+    """One run of `n` samples. `weight`: its part of the time, to the parts of all runs that an edge makes alone."""
 
     alternative: Alternative
     link: LinkProfile
     edge: str
     n: int
     weight: float
+
+    @property
+    def key(self) -> str:
+        """That of its `TestbedRun`."""
+        return f"{self.alternative.name}@{self.link.name}@{self.edge}"
 
 
 def choose(table: Mapping[str, T], names: Sequence[str], what: str) -> tuple[T, ...]:
@@ -85,7 +126,7 @@ def choose(table: Mapping[str, T], names: Sequence[str], what: str) -> tuple[T, 
 
 def uses_link(alternative: Alternative) -> bool:
     """Whether anything is sent."""
-    return alternative.kind not in ("edge", "fallback")
+    return alternative.kind not in ("edge", "fallback", "plain")
 
 
 def plan(
@@ -106,18 +147,31 @@ def plan(
     for link in sorted(links, key=lambda link: link.name != main[0]):
         for edge in sorted(edges, key=lambda name: name != main[1]) if link.name == main[0] else [main[1]]:
             for alternative in alternatives:
-                if (link.name, edge) == main or _compared(alternative, on_main_link=link.name == main[0]):
+                if (link.name, edge) == main or _compared(alternative, link, on_main_link=link.name == main[0]):
                     wanted.append((alternative, link, edge))
-    mains = sum((link.name, edge) == main for _, link, edge in wanted)
-    parts = (MAIN_SHARE / mains, (1 - MAIN_SHARE) / max(len(wanted) - mains, 1))
-    return [
-        PlannedRun(alternative, link, edge, *((n, parts[0]) if (link.name, edge) == main else (n_others, parts[1])))
+    counts = [
+        n if (link.name, edge) == main and alternative.name in WHOLE_N else min(n, n_others)
         for alternative, link, edge in wanted
+    ]
+    on_main = [(link.name, edge) == main for _, link, edge in wanted]
+    totals = {
+        where: sum(count for count, here in zip(counts, on_main, strict=True) if here == where)
+        for where in (True, False)
+    }
+    shares = {True: MAIN_SHARE, False: 1 - MAIN_SHARE}
+    return [
+        PlannedRun(*each, count, shares[here] * count / totals[here])
+        for each, count, here in zip(wanted, counts, on_main, strict=True)
     ]
 
 
-def _compared(alternative: Alternative, *, on_main_link: bool) -> bool:
-    """Whether an alternative runs beside the main profile too."""
-    if alternative.kind == "picture":
-        return alternative.name in COMPARED_FILES
-    return on_main_link or uses_link(alternative)
+def is_slow(link: LinkProfile) -> bool:
+    """Whether several edges may be measured at once, each over such a link of its own."""
+    return link.rtt_ms >= SLOW_RTT_MS
+
+
+def _compared(alternative: Alternative, link: LinkProfile, *, on_main_link: bool) -> bool:
+    """Whether an alternative runs over that link beside the main profile too."""
+    if link.rtt_ms >= VERY_SLOW_RTT_MS and alternative.name == "bottleneck-exit":
+        return False
+    return alternative.name in COMPARED or (on_main_link and not uses_link(alternative))

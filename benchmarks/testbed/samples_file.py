@@ -17,6 +17,10 @@ from shared.errors import ConfigError
 from shared.plain_data import dataclass_from
 
 SAMPLES = "samples.npz"
+LATER = {
+    *("link_up_packets", "link_down_packets", "busy_core_s", "board_compute_j", "board_radio_j", "board_idle_j"),
+}
+"""Columns that earlier records lack."""
 
 
 def write_samples(testbed: Testbed, folder: Path) -> Path:
@@ -72,7 +76,14 @@ def columns_of(rows: list[dict[str, Any]], timesteps: int) -> Columns:
 
 
 def _columns(arrays: Any, key: str) -> Columns:
-    return Columns(**{each.name: arrays[f"{key}/{each.name}"] for each in fields(Columns)})
+    found: dict[str, Any] = {}
+    for each in fields(Columns):
+        place = f"{key}/{each.name}"
+        if each.name in LATER and place not in arrays:  # a column that is newer than the record: nobody knows it
+            found[each.name] = np.full(len(arrays[f"{key}/sample"]), math.nan, np.float32)
+        else:
+            found[each.name] = arrays[place]
+    return Columns(**found)
 
 
 def _trace(arrays: Any, key: str) -> Trace:

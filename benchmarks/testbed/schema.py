@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.links.profiles import LinkProfile
+from benchmarks.testbed.alternative import Alternative, PictureCodec
 from shared.exit_policy import Threshold
 from shared.operations import Side
 
@@ -25,12 +26,6 @@ EDGE, CLOUD = 0, 1
 SampleRow = dict[str, Any]
 """What an edge says of a sample, by the names of `Columns`."""
 
-Kind = Literal["edge", "picture", "float32", "pair", "fallback"]
-"""edge: the whole network on the edge; picture: all of it in the cloud; float32: the split's features as float32; pair:
-`neucodex-edge` and `neucodex-cloud`; fallback: the pair's local exit alone."""
-
-PictureCodec = Literal["raw", "png", "jpeg", "webp"]
-
 LinkMeans = Literal["cable", "netem", "tun", "loopback", "proxy", "real"]
 """cable: two network namespaces and nothing between them; netem, tun: shaped by the kernel or by our forwarder;
 loopback: no link; proxy: a TCP proxy, in earlier records; real: whatever lies between this machine and --edge-host."""
@@ -40,18 +35,26 @@ EdgeMeans = Literal["as it is", "paced", "another machine"]
 
 
 @dataclass(frozen=True)
-class Alternative:
-    """One way to classify a picture. `codec` and `quality` are those of a picture; quality None is lossless."""
+class FittedFile:
+    """The lowest quality of a codec whose files are as accurate as the pair, on `samples` held-out pictures.
 
-    name: str
-    title: str
-    kind: Kind
-    network: Literal["bottleneck", "uncompressed"]
-    early_exit: bool
-    lookahead: int | Literal["auto"] | None = None
-    local_first: bool = False
-    codec: PictureCodec | None = None
-    quality: int | None = None
+    `accuracy` is the files', beside the pair's. Where it is less than the pair's, no quality reaches it.
+    """
+
+    codec: PictureCodec
+    quality: int
+    accuracy: float
+    pair_accuracy: float
+    samples: int
+
+
+@dataclass(frozen=True)
+class WholeTest:
+    """A bundle's own evaluation: accuracy with its exit and at full T over all `samples` of the test part."""
+
+    accuracy: float
+    full_t: float
+    samples: int
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,7 @@ class MeasuredNetwork:
     operations: tuple[LayerOperations, ...]
     spikes: tuple[LayerSpikes, ...]
     local_exit_macs: float = 0.0
+    whole_test: WholeTest | None = None
 
     @property
     def edge_macs(self) -> float:
@@ -171,8 +175,12 @@ class Columns:
     latency_ms: from the sample's input to its verdict, and its parts, which add up to it. Clocks of two machines are
     never compared: what the cloud did not report is divided by the link's measured round trip and rates. Time in which
     several timesteps were under way is counted once: their parts are scaled to fit;
-    macs, accumulates: operations on the edge;  compute_j, radio_j: the edge's energy, joules (`Testbed.energy` says how
-    it was had);  confidence: [n, T], of the answer at each timestep that was seen.
+    link_up_packets, link_down_packets: of the same;
+    macs, accumulates: operations on the edge;  compute_j: what an ideal chip spends on them, joules;  radio_j: what the
+    radio of a phone spends; these two are never added;  busy_core_s: core-seconds that the edge computed, of an edge
+    that is held to a share of a core those of the slower core;  board_compute_j, board_radio_j, board_idle_j: the
+    board's, by shared/boards.py; its radio is known over Wi-Fi and where nothing is sent;  confidence: [n, T], of the
+    answer at each timestep that was seen.
     """
 
     sample: NDArray[np.int32]
@@ -197,6 +205,12 @@ class Columns:
     accumulates: NDArray[np.float32]
     compute_j: NDArray[np.float32]
     radio_j: NDArray[np.float32]
+    link_up_packets: NDArray[np.float32]
+    link_down_packets: NDArray[np.float32]
+    busy_core_s: NDArray[np.float32]
+    board_compute_j: NDArray[np.float32]
+    board_radio_j: NDArray[np.float32]
+    board_idle_j: NDArray[np.float32]
     confidence: NDArray[np.float32]
 
     def __len__(self) -> int:
@@ -268,9 +282,17 @@ class TestbedRun:
         return self.figures.get(name, UNKNOWN).median
 
     @property
-    def joules(self) -> float | None:
-        """The mean energy of a sample on the edge, computing and radio; None where one is not known."""
-        parts = self.mean("compute_j"), self.mean("radio_j")
+    def dynamic_j(self) -> float | None:
+        """What a sample adds to an idle board on average, computing and radio; None where one is not known."""
+        return self._sum("board_compute_j", "board_radio_j")
+
+    @property
+    def total_j(self) -> float | None:
+        """The same with the idle board for as long as the sample takes."""
+        return self._sum("board_compute_j", "board_radio_j", "board_idle_j")
+
+    def _sum(self, *names: str) -> float | None:
+        parts = [self.mean(name) for name in names]
         return None if None in parts else sum(part or 0.0 for part in parts)
 
 
@@ -308,7 +330,8 @@ class Testbed:
     """Everything of a record: `results` of record.json, and `samples.npz`.
 
     `main` is the (link, edge) on which the most samples were measured. `passed_over` says what there was no time for,
-    and why. `energy` is "modelled" or "measured", with what it was had from. `networks` are "bottleneck" and, if there
+    and why. `energy` says what compute_j is. `board` is the one of board_*_j, "" in earlier records. `networks` are
+    "bottleneck" and, if there
     was such a bundle, "uncompressed".
     """
 
@@ -326,6 +349,8 @@ class Testbed:
     energy: str
     runs: tuple[TestbedRun, ...]
     passed_over: tuple[str, ...] = ()
+    board: str = ""
+    fitted: tuple[FittedFile, ...] = ()
     columns: Mapping[str, Columns] = field(default_factory=dict, repr=False)
     traces: tuple[Trace, ...] = field(default=(), repr=False)
 
@@ -340,7 +365,7 @@ class Testbed:
         for alternative in self.alternatives:
             here = [run for run in self.runs if (run.alternative, run.edge) == (alternative.name, self.main[1])]
             main = [run for run in here if run.link == self.main[0]]
-            if alternative.kind in ("edge", "fallback"):
+            if alternative.kind in ("edge", "fallback", "plain"):
                 main += here
             found += [(alternative, run) for run in main[:1]]
         return found

@@ -383,6 +383,29 @@ ENERGY = Question(
             "stacked",
         ),
         Panel(
+            "By the board's stated power",
+            "Mean joules of a sample: the edge's own processor time, its packets, and the idle board for as long as it "
+            "took, times the watts and joules that shared/boards.json states for the board named by --board.",
+            "joule",
+            {
+                "{{part}}": f"{per_second('neucodex_edge_board_joules_total', 'part')} "
+                f"/ ignoring (part) group_left {SAMPLES}"
+            },
+            "stacked",
+        ),
+        Panel(
+            "Processor time of a sample",
+            "Mean seconds of a core that the edge's process computed for a sample.",
+            "s",
+            {"busy": f"{per_second('neucodex_edge_busy_core_seconds_total')} / {SAMPLES}"},
+        ),
+        Panel(
+            "Packets of a sample",
+            "Mean messages of a sample, which are a packet each.",
+            "none",
+            {"{{way}}": f"{per_second('neucodex_edge_packets_total', 'way')} / ignoring (way) group_left {SAMPLES}"},
+        ),
+        Panel(
             "Measured",
             "Mean joules of a sample by the edges' own meters: all that is behind them, waiting and other programs "
             "included. Empty where no edge has a meter.",

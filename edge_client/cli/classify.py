@@ -88,7 +88,13 @@ async def run_classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputC
             picture_sizes=not outputs.no_picture_sizes,
             results=results,
             energy=EnergyAccount(
-                bundle, policy, outputs.radio, asks_first=config.local_exit, meter=meter, top_k=config.top_k
+                bundle,
+                policy,
+                outputs.radio,
+                asks_first=config.local_exit,
+                meter=meter,
+                top_k=config.top_k,
+                board=outputs.known_board,
             ),
             on_link=view.link_changed if view else lambda _: None,
         )
@@ -228,6 +234,7 @@ def _summarise(
         measure=policy.measure,
         threshold=policy.threshold,
         radio=outputs.radio,
+        board=outputs.board,
     )
     figures = summarise(session.done, bundle.manifest, facts)
     if outputs.summary_file is None:

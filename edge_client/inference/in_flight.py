@@ -106,6 +106,7 @@ class SampleInFlight:
         self._payload_bytes = 0
         self._message_bytes = 0
         self._messages = 0
+        self._answers = 0
         self._on_air_since: float | None = None
 
     async def ask_cloud(self) -> Verdict:
@@ -174,6 +175,8 @@ class SampleInFlight:
             steps=tuple(self._steps),
             message_bytes=self._message_bytes,
             wire_bytes=self._message_bytes + FRAMING_BYTES * self._messages,
+            frames_sent=self._messages,
+            answers=self._answers,
             head_steps=len(self.producer.encoded),
             on_air_s=0.0 if self._on_air_since is None else now - self._on_air_since,
             top_k=top_k,
@@ -251,9 +254,11 @@ class SampleInFlight:
 
     async def _receive(self, stream: SampleStream) -> StepResult | Rejection:
         try:
-            return await stream.receive(self._answer_by() - self._context.clock())
+            answer = await stream.receive(self._answer_by() - self._context.clock())
         except TimeoutError:
             raise self._too_late(f"timestep {self._answered + 1} was not answered") from None
+        self._answers += 1
+        return answer
 
     def _accept(self, result: StepResult) -> None:
         now = self._context.clock()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from shared.boards import BoardJoules, Time, Traffic
 from shared.energy import Measured, Modelled
 
 AnsweredBy = Literal["cloud", "edge"]
@@ -35,11 +36,16 @@ class SampleEnergy:
     """The energy of one sample.
 
     `measured` is everything since the previous verdict or `begin`, with other programs and waiting; None without a
-    meter, and after the meter has failed.
+    meter, and after the meter has failed. `time` covers the same span: how long it was, and how long this process
+    computed. `traffic` is what this sample's messages came to, with headers. `board` is both, at the stated power of
+    the board that was named; None if none was.
     """
 
     modelled: Modelled | None
     measured: Measured | None
+    time: Time
+    traffic: Traffic
+    board: BoardJoules | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class Verdict:
     `prediction` is an index into the bundle's class names and `confidence` its probability at the timestep at which the
     sample stopped, the last of `steps`; `top_k` are as many (class, probability) as were asked for, largest first.
     `payload_bytes` counts the encoded spikes of every frame that was sent, with repeated and superfluous ones;
+    `frames_sent` and `answers` count these frames, and what came back for the sample;
     `message_bytes` the messages that carried them, and the Stop; `wire_bytes` these with the framing of gRPC and HTTP/2
     (the Stop travels in a frame's). `latency_s` is from the sample's input to this verdict. `head_steps` counts the
     timesteps that the head ran, needed or not. `on_air_s` is from the first byte sent to the verdict, 0 where none was
@@ -66,6 +73,8 @@ class Verdict:
     steps: tuple[Step, ...]
     message_bytes: int = 0
     wire_bytes: int = 0
+    frames_sent: int = 0
+    answers: int = 0
     head_steps: int = 0
     on_air_s: float = 0.0
     top_k: tuple[tuple[int, float], ...] = ()

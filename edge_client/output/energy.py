@@ -1,10 +1,15 @@
-"""The energy of each sample: joules by the model of shared/energy.py, and by a meter where there is one."""
+"""The energy of each sample: joules by the model of shared/energy.py, by a meter where there is one, and what this
+process computed and sent, at the stated power of a board (shared/boards.py).
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Protocol
 
 from edge_client.inference.verdict import SampleEnergy, Verdict
+from shared.boards import Board, Time, Traffic
 from shared.bundle import Bundle
 from shared.energy import (
     RADIOS,
@@ -43,6 +48,9 @@ class EnergyAccount:
         radio: that carries the bytes.
         asks_first: the local exit is asked before anything is sent.
         meter: None if there is none.
+        board: that this is, or is to be reckoned as; None if none was named.
+        clock: seconds.
+        busy: core-seconds that this process has computed, in all its threads.
     """
 
     def __init__(
@@ -54,6 +62,9 @@ class EnergyAccount:
         asks_first: bool,
         meter: Joules | None,
         top_k: int = 1,
+        board: Board | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+        busy: Callable[[], float] = time.process_time,
     ) -> None:
         self._cost = edge_cost(bundle)
         self._radio = RADIOS[radio]
@@ -61,6 +72,9 @@ class EnergyAccount:
         self._asks_first = asks_first
         self._meter = meter
         self._counted: float | None = None
+        self._board = board
+        self._clock, self._busy = clock, busy
+        self._since = clock(), busy()
         classes = bundle.manifest.network.classes
         asked = min(policy.confidences_asked(top_k), classes)
         confidences, named = (0.1,) * (asked or classes), tuple(range(asked))
@@ -68,23 +82,37 @@ class EnergyAccount:
         self._answer_bytes = cloud_to_wire(answer).ByteSize() + FRAMING_BYTES + PACKET_BYTES
 
     def begin(self) -> None:
-        """What the meter has counted until now belongs to no sample."""
+        """What was counted until now belongs to no sample."""
+        self._since = self._clock(), self._busy()
         if self._meter is not None:
             self._counted = self._meter.joules()
 
     def charge(self, verdict: Verdict) -> SampleEnergy:
         """The energy of this sample. Call it in the order in which verdicts are reported."""
-        return SampleEnergy(self._modelled(verdict), self._measured())
+        time, traffic = self._time(), self._traffic(verdict)
+        board = None if self._board is None else self._board.spend(time, traffic)
+        return SampleEnergy(self._modelled(verdict, traffic), self._measured(), time, traffic, board)
 
-    def _modelled(self, verdict: Verdict) -> Modelled | None:
+    def _time(self) -> Time:
+        (began, busy), self._since = self._since, (self._clock(), self._busy())
+        return Time(self._since[0] - began, self._since[1] - busy)
+
+    def _traffic(self, verdict: Verdict) -> Traffic:
+        """By the messages of the sample: each is a packet, and what it is answered with acknowledges it."""
+        return Traffic(
+            verdict.wire_bytes + PACKET_BYTES * verdict.answers,
+            verdict.frames_sent,
+            verdict.answers * self._answer_bytes,
+            verdict.answers,
+        )
+
+    def _modelled(self, verdict: Verdict, traffic: Traffic) -> Modelled | None:
         if self._cost is None:
             return None
         asked = verdict.head_steps if verdict.answered_by == "edge" else int(self._asks_first)
-        answers = len(verdict.steps)
-        up = verdict.wire_bytes + PACKET_BYTES * answers
         return Modelled(
             self._cost.joules(verdict.head_steps) + asked * self._local_exit_j,
-            radio_joules(self._radio, up, answers * self._answer_bytes, verdict.on_air_s),
+            radio_joules(self._radio, traffic.sent_bytes, traffic.received_bytes, verdict.on_air_s),
         )
 
     def _measured(self) -> Measured | None:

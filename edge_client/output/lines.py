@@ -13,7 +13,10 @@ from shared.timestamps import rfc3339
 SCHEMA = 1
 """Of the lines. It grows when a field goes or changes its meaning; a field that is added does not change it."""
 
-ENERGY_FIELDS = ("modelled_compute_j", "modelled_radio_j", "measured_j")
+ENERGY_FIELDS = (
+    *("modelled_compute_j", "modelled_radio_j", "measured_j"),
+    *("busy_core_s", "board_dynamic_j", "board_total_j"),
+)
 
 Line = Mapping[str, Any]
 
@@ -52,13 +55,16 @@ def summary_line(figures: Line) -> Line:
 
 
 def energy_fields(verdict: Verdict) -> dict[str, float | None]:
-    """Joules of a sample, those of the model and of the meter never under one name; None: not known."""
-    modelled = verdict.energy.modelled if verdict.energy else None
-    measured = verdict.energy.measured if verdict.energy else None
+    """Joules of a sample, those of model, meter and board never under one name; None: not known."""
+    energy = verdict.energy
+    modelled, measured, board = (energy.modelled, energy.measured, energy.board) if energy else (None, None, None)
     values = (
         modelled.compute_j if modelled else None,
         modelled.radio_j if modelled else None,
         measured.joules if measured else None,
+        energy.time.busy_core_s if energy else None,
+        board.dynamic_j if board else None,
+        board.total_j if board else None,
     )
     return dict(zip(ENERGY_FIELDS, values, strict=True))
 

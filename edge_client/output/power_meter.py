@@ -163,9 +163,10 @@ def discover(root: Path = Path("/")) -> PowerMeter | None:
     return None
 
 
-def of_file(path: Path) -> PowerMeter:
+def of_file(path: Path, clock: Callable[[], float] = time.monotonic) -> PowerMeter:
     """A meter on a cable whose program appends to a table: a line of names, then values, separated by commas,
-    semicolons, tabs or spaces. A column of JOULES counts by its differences; without one, one of WATTS is integrated.
+    semicolons, tabs or spaces. A column of JOULES counts by its differences; without one, one of WATTS is integrated
+    over `clock`.
 
     Raises:
         ConfigError: there is no such file, or no such column, or nothing in it yet.
@@ -178,7 +179,7 @@ def of_file(path: Path) -> PowerMeter:
                 return Counted("file", lambda at=known[name], by=factor: by * _value(path, at))  # type: ignore[misc]
         for name in WATTS:
             if name in known:
-                return Integrated("file", lambda at=known[name]: _value(path, at))  # type: ignore[misc]
+                return Integrated("file", lambda at=known[name]: _value(path, at), clock)  # type: ignore[misc]
     except (OSError, ValueError) as error:
         raise ConfigError(f"--power-meter is {path}: it cannot be read ({error})") from None
     raise ConfigError(

@@ -280,6 +280,12 @@ def _energy_rows(figures: Summary) -> list[tuple[str, str]]:
         rows.append((f"energy, modelled: compute / radio ({figures['radio']})", f"{shown} uJ"))
     if figures["measured_j_per_sample"] is not None:
         rows.append((f"energy, measured ({figures['meter']})", f"{1e3 * figures['measured_j_per_sample']:,.1f} mJ"))
+    if figures["busy_core_s_per_sample"] is not None:
+        rows.append(("this process computed", f"{1e3 * figures['busy_core_s_per_sample']:,.1f} ms of a core"))
+    if figures["board_dynamic_j_per_sample"] is not None:
+        parts = (figures["board_dynamic_j_per_sample"], figures["board_total_j_per_sample"])
+        shown = " / ".join(f"{1e3 * joules:,.1f}" for joules in parts)
+        rows.append((f"energy of a {figures['board']}, stated power: dynamic / with the idle board", f"{shown} mJ"))
     return rows
 
 

@@ -44,6 +44,7 @@ class RunFacts:
     threshold: Threshold
     reconnects: int = 0
     radio: str = "none"
+    board: str | None = None
     forgotten: int = 0
     """Verdicts before the last ones; the figures cover only the last ones."""
     still: int = 0
@@ -78,7 +79,7 @@ def summarise(done: Sequence[Classified], manifest: Manifest, facts: RunFacts) -
         "measure": facts.measure,
         "threshold": facts.threshold,
         **_bytes(done, manifest),
-        **_energy(verdicts, facts.radio),
+        **_energy(verdicts, facts),
         "latency_ms_p50": _quantile(latencies_ms, 50),
         "latency_ms_p99": _quantile(latencies_ms, 99),
         "stage_ms_p50": stage_medians_ms([step for verdict in verdicts for step in verdict.steps]),
@@ -130,17 +131,24 @@ def _bytes(done: Sequence[Classified], manifest: Manifest) -> Summary:
     }
 
 
-def _energy(verdicts: Sequence[Verdict], radio: str) -> Summary:
-    """Joules of a sample on average: by the model, and by the meter if there was one."""
+def _energy(verdicts: Sequence[Verdict], facts: RunFacts) -> Summary:
+    """Joules of a sample on average: by the model, by the meter if there was one, and by the board if one was named."""
     energies = [verdict.energy for verdict in verdicts if verdict.energy is not None]
     modelled = [energy.modelled for energy in energies if energy.modelled is not None]
     measured = [energy.measured for energy in energies if energy.measured is not None]
+    boards = [energy.board for energy in energies if energy.board is not None]
     return {
         "modelled_compute_j_per_sample": _mean([energy.compute_j for energy in modelled]),
         "modelled_radio_j_per_sample": _mean([energy.radio_j for energy in modelled]),
-        "radio": radio,
+        "radio": facts.radio,
         "measured_j_per_sample": _mean([energy.joules for energy in measured]),
         "meter": measured[0].meter if measured else None,
+        "busy_core_s_per_sample": _mean([energy.time.busy_core_s for energy in energies]),
+        "packets_sent_per_sample": _mean([energy.traffic.sent_packets for energy in energies]),
+        "packets_received_per_sample": _mean([energy.traffic.received_packets for energy in energies]),
+        "board": facts.board,
+        "board_dynamic_j_per_sample": _mean([board.dynamic_j for board in boards]),
+        "board_total_j_per_sample": _mean([board.total_j for board in boards]),
     }
 
 

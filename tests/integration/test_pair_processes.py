@@ -50,6 +50,7 @@ def test_a_data_set_as_json(bundle: Bundle, cloud: CloudProcess) -> None:
             "schema", "sample", "time", "input_time", "label", "prediction", "confidence", "top_k", "timesteps",
             "payload_bytes", "latency_ms", "answered_by",
             "modelled_compute_j", "modelled_radio_j", "measured_j",
+            "busy_core_s", "board_dynamic_j", "board_total_j",
         }  # fmt: skip
         assert line["sample"] == f"digits/test/{number}"
         assert (line["schema"], line["input_time"]) == (1, None)

@@ -44,7 +44,7 @@ def browser() -> str:
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     record = Record.read(write_record(made_report_testbed(), folder / "record"))
-    return write(record, folder)[0]
+    return write([record], folder)[0]
 
 
 def look(browser: str, page: Path, width: int, extra: str = "", *flags: str) -> dict[str, Any]:

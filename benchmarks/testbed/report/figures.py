@@ -17,16 +17,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from benchmarks.testbed.schema import PARTS, Alternative, Testbed, TestbedRun, Trace
+from benchmarks.testbed.alternative import CODECS, Alternative
+from benchmarks.testbed.schema import PARTS, Testbed, TestbedRun, Trace
 from shared.exit_policy import NEVER, Threshold
 
 LINES = (
-    "edge-only", "png", "jpeg-90", "webp-75", "split-float32", "split-packed", "bottleneck-exit", "full",
-    "full-local-first",
-)  # fmt: skip
+    *("edge-only", "plain-int8", "jpeg-90", "webp-75", "jpeg-equal", "webp-equal", "avif-equal"),
+    *("split-packed", "bottleneck-exit", "full", "full-local-first"),
+)
 """Alternatives that are compared over links; others lie between them."""
 
-STACKED = {*LINES, "edge-only-exit"}
+STACKED = {*LINES, "edge-only-exit", "plain-float32", "http-webp", "split-float32"}
+WIDTH = 4.4
+"""Inches: on a telephone a figure is as wide as the screen, and its text must not get too small."""
 EXITS = ("edge-only-exit", "jpeg-90", "split-packed", "full", "full-local-first")
 MARKS = {"raw": "X", "bottleneck-full-t": "^", "bottleneck-exit": "v", "full-local-first": "P"}
 """Marks of those that share a colour; a dot else."""
@@ -45,7 +48,7 @@ STYLE: Any = {
 def svg(paint: Callable[[Figure], None], height: float) -> str:
     """What `paint` draws into a figure of that height (inches), as a data address for an image."""
     with plt.rc_context(STYLE):
-        figure = plt.figure(figsize=(6.5, height), layout="constrained")
+        figure = plt.figure(figsize=(WIDTH, height), layout="constrained")
         try:
             paint(figure)
             file = io.BytesIO()
@@ -58,10 +61,31 @@ def svg(paint: Callable[[Figure], None], height: float) -> str:
 def colour(alternative: Alternative) -> str:
     """One for each kind of alternative."""
     if alternative.kind == "picture":
-        return {"jpeg": "tab:orange", "webp": "tab:olive"}.get(alternative.codec or "", "tab:gray")
+        codecs = {"jpeg": "tab:orange", "webp": "tab:olive", "avif": "tab:brown"}
+        return codecs.get(alternative.codec or "", "tab:gray")
     if alternative.kind == "pair":
         return "tab:blue" if alternative.network == "bottleneck" else "tab:cyan"
-    return {"edge": "tab:purple", "float32": "tab:pink", "fallback": "tab:green"}[alternative.kind]
+    others = {"edge": "tab:purple", "float32": "tab:pink", "fallback": "tab:green", "plain": "tab:red", "http": "black"}
+    return others[alternative.kind]
+
+
+def overview(figure: Figure, testbed: Testbed) -> None:
+    """The idea in one picture: what runs where, and what crosses the link for a sample."""
+    axes = figure.add_subplot()
+    axes.set(xlim=(0, 10), ylim=(0, 3))
+    axes.set_axis_off()
+    pair = next((run for a, run in testbed.main_runs() if a.name == "full"), None)
+    payload = None if pair is None else pair.mean("payload_bytes")
+    steps = None if pair is None else pair.mean("timesteps")
+    box = {"boxstyle": "round,pad=0.5", "fc": "none", "ec": "tab:blue"}
+    for x, text in ((1.7, "camera\nfirst layers"), (8.3, "server\nother layers")):
+        axes.text(x, 1.5, text, ha="center", va="center", bbox=box)
+    for y, ends, text in (
+        (1.9, ((3.1, 1.75), (6.9, 1.75)), "spikes" if payload is None else f"{payload:.0f} bytes of spikes"),
+        (0.8, ((6.9, 1.25), (3.1, 1.25)), "how sure?" if steps is None else f"sure after {steps:.1f} rounds"),
+    ):
+        axes.annotate("", ends[1], ends[0], arrowprops={"arrowstyle": "->"})
+        axes.text(5.0, y, text, ha="center", va="bottom", fontsize=9)
 
 
 def accuracy_against_bytes(axes: Axes, testbed: Testbed, column: str, label: str) -> None:
@@ -71,13 +95,13 @@ def accuracy_against_bytes(axes: Axes, testbed: Testbed, column: str, label: str
         for alternative, run in testbed.main_runs()
         if run.mean("payload_bytes") and (x := run.mean(column)) and run.accuracy.mean is not None
     ]
-    for codec, name in (("jpeg", "JPEG"), ("webp", "WebP")):
-        curve = [(a, x, y) for a, x, y in points if a.codec == codec and a.early_exit]
+    for codec, name in CODECS.items():
+        curve = [(a, x, y) for a, x, y in points if a.codec == codec and a.kind == "picture" and a.early_exit]
         if curve:
             xy = sorted((x, y) for _, x, y in curve)
             axes.plot(*zip(*xy, strict=True), "s-", ms=4, color=colour(curve[0][0]), label=f"cloud only, {name}")
     for a, x, y in points:
-        if a.codec not in ("jpeg", "webp"):
+        if a.codec not in CODECS or a.kind == "http":
             axes.plot([x], [y], MARKS.get(a.name, "o"), color=colour(a), label=a.title)
     axes.set(xscale="log", xlabel=label, ylabel="accuracy, %")
 
@@ -95,7 +119,7 @@ def latency_over_links(axes: Axes, testbed: Testbed) -> None:
         )
         if alternative.name not in LINES or not points:
             continue
-        if alternative.kind == "edge":  # no link makes a difference
+        if alternative.kind in ("edge", "plain"):  # no link makes a difference
             axes.axhline(points[0][1], color=colour(alternative), ls="--", label=alternative.title)
             continue
         line = {"split-packed": ":", "bottleneck-exit": "--"}.get(alternative.name, "-") + MARKS.get(
@@ -104,7 +128,7 @@ def latency_over_links(axes: Axes, testbed: Testbed) -> None:
         axes.plot(*zip(*points, strict=True), line, ms=4, color=colour(alternative), label=alternative.title)
     trips = [link.asked.rtt_ms if link.rtt_ms is None else link.rtt_ms for link in links]
     names = [f"{link.asked.name}\n{trip:.3g} ms" for link, trip in zip(links, trips, strict=True)]
-    axes.set_xticks(range(len(links)), names, fontsize=8)
+    axes.set_xticks(range(len(links)), names, fontsize=7, rotation=45, ha="right")
     axes.set(yscale="log", xlabel="link, and its measured round trip", ylabel="median latency, ms")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
 
@@ -119,9 +143,9 @@ def stacked_latency(axes: Axes, testbed: Testbed) -> None:
 def stacked_energy(axes: Axes, testbed: Testbed) -> None:
     """Mean energy of a sample on the edge, without float32 features, which would hide the rest."""
     shown = STACKED - {"split-float32"} | {"fallback"}
-    runs = {a.title: run for a, run in testbed.main_runs() if run.mean("compute_j") is not None and a.name in shown}
-    _stack(axes, runs, {"computing": "compute_j", "radio": "radio_j"}, 1e3)
-    axes.set_xlabel(f"a sample on the edge, mJ, {testbed.energy}")
+    runs = {a.title: r for a, r in testbed.main_runs() if r.mean("board_compute_j") is not None and a.name in shown}
+    _stack(axes, runs, {"computing": "board_compute_j", "radio": "board_radio_j"}, 1e3)
+    axes.set_xlabel("a sample on the edge, mJ above idle")
 
 
 def exit_histogram(axes: Axes, testbed: Testbed) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,22 @@ from matplotlib.figure import Figure
 
 from benchmarks.testbed.goals import PAPER, goals
 from benchmarks.testbed.report import figures
-from benchmarks.testbed.report.tables import Table, alternatives_table, conditions_table, goals_table, links_table
+from benchmarks.testbed.report.story import story
+from benchmarks.testbed.report.tables import (
+    Table,
+    alternatives_table,
+    conditions_table,
+    fitted_table,
+    goals_table,
+    links_table,
+    whole_test_table,
+)
 from benchmarks.testbed.samples_file import read_testbed
 from benchmarks.testbed.schema import Testbed, Trace
 from shared.errors import ConfigError
 
 HTML, MARKDOWN = "testbed-report.html", "testbed-report.md"
-LEGEND = {"loc": "outside lower center", "ncols": 3}
+LEGEND = {"loc": "outside lower center", "ncols": 2}
 
 
 @dataclass(frozen=True)
@@ -47,46 +56,73 @@ class Record:
         return cls(read_testbed(facts["results"], folder), facts)
 
 
-def newest(records: Path) -> Path:
-    """The folder of the newest committed record of the testbed.
+def newest(records: Path, dataset: str | None = None) -> Path:
+    """The folder of the newest committed record of the testbed, of a data set if one is named.
 
     Raises:
         ConfigError: there is none.
     """
-    found = sorted(path.parent for path in records.glob("*-testbed*/record.json"))
+    found = _folders(records)
+    if dataset is not None:
+        found = [folder for folder in found if _dataset(folder) == dataset]
     if not found:
-        raise ConfigError(f"{records} holds no record of the testbed: make one with `neucodex-bench testbed`")
+        of = "" if dataset is None else f" with {dataset}"
+        raise ConfigError(f"{records} holds no record of the testbed{of}: make one with `neucodex-bench testbed`")
     return found[-1]
 
 
-def write(record: Record, out: Path) -> tuple[Path, Path]:
-    """Write the page and the Markdown into `out`; returns both paths."""
+def newest_of_each(records: Path) -> list[Path]:
+    """The newest record of each data set, the newest of all first.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    newest(records)
+    return sorted({_dataset(folder): folder for folder in _folders(records)}.values(), reverse=True)
+
+
+def write(records: Sequence[Record], out: Path) -> tuple[Path, Path]:
+    """Write the page and the Markdown into `out`, a part for each record; returns both paths."""
     out.mkdir(parents=True, exist_ok=True)
     page, text = out / HTML, out / MARKDOWN
-    page.write_text(html(record))
-    text.write_text(markdown(record))
+    page.write_text(html(records))
+    text.write_text(markdown(records))
     return page, text
 
 
-def html(record: Record) -> str:
+def html(records: Sequence[Record]) -> str:
     """The page, with the figures in it: it fetches nothing."""
-    testbed = record.testbed
-    return _render(
-        "page.html",
-        record,
-        testbed=testbed,
-        tiles=[goal for goal in goals(testbed) if goal.name.startswith(PAPER)],
-        figures=_figures(testbed),
-        samples=[(_caption(testbed, each), _trace(testbed, each)) for each in testbed.traces],
-    )
+    first = records[0].testbed
+    overview = figures.svg(lambda figure: figures.overview(figure, first), 1.5)
+    drawn = [
+        {
+            "tiles": [goal for goal in goals(found) if goal.name.startswith(PAPER)],
+            "figures": _figures(found),
+            "samples": [(_caption(found, each), _trace(found, each)) for each in found.traces],
+        }
+        for found in (record.testbed for record in records)
+    ]
+    return _render("page.html", records, drawn, overview=overview)
 
 
-def markdown(record: Record) -> str:
+def markdown(records: Sequence[Record]) -> str:
     """The tables, without figures."""
-    return _render("page.md", record, testbed=record.testbed)
+    return _render("page.md", records, [{} for _ in records])
 
 
-def _render(template: str, record: Record, **context: Any) -> str:
+def _folders(records: Path) -> list[Path]:
+    return sorted(path.parent for path in records.glob("*-testbed*/record.json"))
+
+
+def _dataset(folder: Path) -> str:
+    """Of a record; "" for what is none."""
+    try:
+        return str(json.loads((folder / "record.json").read_text())["results"]["dataset"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _render(template: str, records: Sequence[Record], drawn: Sequence[Mapping[str, Any]], **context: Any) -> str:
     environment = Environment(
         loader=PackageLoader("benchmarks.testbed.report", ""),
         undefined=StrictUndefined,
@@ -95,17 +131,32 @@ def _render(template: str, record: Record, **context: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    parts = [{**_tables(record), **more} for record, more in zip(records, drawn, strict=True)]
+    first = story(records[0].testbed)
+    return environment.get_template(template).render(page=HTML, story=first, parts=parts, **context)
+
+
+def _tables(record: Record) -> dict[str, Any]:
     testbed, facts = record.testbed, record.facts
     tables: dict[str, tuple[str, Table]] = {
         "What the paper claims, and what this project asks": ("", goals_table(goals(testbed))),
         f"Every alternative on {testbed.main[1]} over {testbed.main[0]}": (
-            f"Accuracy and median latency with 95 % bootstrap intervals. Energy of the edge: {testbed.energy}.",
+            "Accuracy and median latency with 95 % bootstrap intervals. Energy of the edge: a "
+            f"{testbed.board or 'board'}'s stated power times the time that was measured, above the idle board and "
+            "with it. Operations on an ideal chip stand by themselves.",
             alternatives_table(testbed),
         ),
+        "Bytes at equal accuracy": (
+            "Each codec at the lowest quality at which a plain float network is as accurate as the pair, fitted on "
+            "pictures held out of training.",
+            fitted_table(testbed),
+        ),
+        "All test pictures": ("", whole_test_table(testbed)),
         "The links": ("", links_table(testbed)),
         "On what": ("", conditions_table(testbed, facts)),
     }
-    return environment.get_template(template).render(facts=facts, page=HTML, tables=tables, **context)
+    shown = {title: each for title, each in tables.items() if each[1].rows}
+    return {"testbed": testbed, "facts": facts, "tables": shown}
 
 
 def _figures(testbed: Testbed) -> list[tuple[str, str]]:
@@ -128,7 +179,7 @@ def _figures(testbed: Testbed) -> list[tuple[str, str]]:
         (f"Where a sample's time goes, over {link}.", lambda axes: figures.stacked_latency(axes, testbed), tall),
         ("When samples stop.", lambda axes: figures.exit_histogram(axes, testbed), 3.7),
         (
-            f"The edge's joules, with the radio of {link}; without float32 features.",
+            f"A {testbed.board or 'board'}'s joules above idle, with its radio over {link}; without float32 features.",
             lambda axes: figures.stacked_energy(axes, testbed),
             tall,
         ),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from benchmarks.record import Goal
+from benchmarks.testbed.alternative import CODECS
 from benchmarks.testbed.schema import Figure, Testbed
 
 
@@ -17,15 +18,51 @@ class Table(NamedTuple):
 
 
 def goals_table(goals: Iterable[Goal]) -> Table:
-    """Each goal, what was measured, whether that meets it, and the reason."""
-    head = ("goal", "asked", "measured", "", "how, and why")
-    return Table(head, [[goal.name, goal.asks, goal.reads, goal.verdict, goal.note] for goal in goals])
+    """Each goal as a sentence, whether it was met, and the reason."""
+    head = ("measured, and asked", "", "how, and why")
+    return Table(head, [[goal.sentence, goal.verdict, goal.note] for goal in goals])
+
+
+def fitted_table(testbed: Testbed) -> Table:
+    """For each codec the quality as accurate as the pair, and what such files cost: bytes at equal accuracy."""
+    head = ("files", "quality", "accuracy held out: file / pair", "accuracy, test", "payload, bytes", "to the pair's",
+            "on the link, bytes", "to the pair's")  # fmt: skip
+    pair = testbed.run("full")
+    rows = []
+    for each in testbed.fitted:
+        run = testbed.run(f"{each.codec}-equal")
+        reached = "" if each.accuracy >= each.pair_accuracy else ": no quality reaches it"
+        row = [CODECS[each.codec], f"{each.quality}{reached}"]
+        row.append(f"{100 * each.accuracy:.2f} / {100 * each.pair_accuracy:.2f} % of {each.samples:,}")
+        row.append("-" if run is None else _interval(run.accuracy.mean, run.accuracy, ".2f", 100, " %"))
+        for name, form in (("payload_bytes", ",.1f"), ("link_bytes", ",.0f")):
+            ours, theirs = (None if found is None else found.mean(name) for found in (pair, run))
+            row += [_number(theirs, form), "-" if not ours or theirs is None else f"{theirs / ours:.1f}x"]
+        rows.append(row)
+    return Table(head, rows)
+
+
+def whole_test_table(testbed: Testbed) -> Table:
+    """The accuracy of all test pictures, by the bundles' own evaluation, beside that of the sample."""
+    head = ("network", "all test pictures", "with the exit", "at full T", "this sample, with the exit", "at full T")
+    of = {"bottleneck": ("full", "bottleneck-full-t"), "uncompressed": ("edge-only-exit", "edge-only")}
+    rows = []
+    for name, network in testbed.networks.items():
+        whole = network.whole_test
+        if whole is not None:
+            sampled = [
+                "-" if run is None else f"{_interval(run.accuracy.mean, run.accuracy, '.2f', 100, ' %')}, n = {run.n:,}"
+                for run in (next((r for a, r in testbed.main_runs() if a.name == each), None) for each in of[name])
+            ]
+            shares = [f"{100 * share:.2f} %" for share in (whole.accuracy, whole.full_t)]
+            rows.append([network.bundle, f"{whole.samples:,}", *shares, *sampled])
+    return Table(head, rows)
 
 
 def alternatives_table(testbed: Testbed) -> Table:
     """A row for each alternative on the main profile."""
     head = ("alternative", "n", "accuracy", "timesteps", "payload, bytes", "on the link, bytes", "median, ms", "p95",
-            "p99", "computing, mJ", "radio, mJ")  # fmt: skip
+            "p99", "dynamic, mJ", "with idle, mJ", "busy, core-ms", "operations at 45 nm, mJ")  # fmt: skip
     rows = []
     for alternative, run in testbed.main_runs():
         latency = run.figures.get("latency_ms")
@@ -39,8 +76,10 @@ def alternatives_table(testbed: Testbed) -> Table:
             _interval(run.median("latency_ms"), latency, ".1f"),
             _number(latency.p95 if latency else None, ".1f"),
             _number(latency.p99 if latency else None, ".1f"),
+            _number(run.dynamic_j, ".3g", 1e3),
+            _number(run.total_j, ".3g", 1e3),
+            _number(run.mean("busy_core_s"), ".1f", 1e3),
             _number(run.mean("compute_j"), ".3g", 1e3),
-            _number(run.mean("radio_j"), ".3g", 1e3),
         ])  # fmt: skip
     return Table(head, rows)
 
@@ -48,8 +87,9 @@ def alternatives_table(testbed: Testbed) -> Table:
 def links_table(testbed: Testbed) -> Table:
     """The links, asked and measured, and which alternative has the lowest median latency over each."""
     head = ("link", "means", "round trip asked / measured, ms", "up asked / measured, Mbit/s", "fastest",
-            "NeuCODEX, ms", "edge only, ms")  # fmt: skip
+            "NeuCODEX, ms", "fastest file as accurate, ms", "edge only, ms", "where it is from")  # fmt: skip
     alternatives = {alternative.name: alternative for alternative in testbed.alternatives}
+    fitted = [alternative.name for alternative in testbed.alternatives if alternative.fitted]
     alone = next((run.median("latency_ms") for a, run in testbed.main_runs() if a.name == "edge-only"), None)
     rows = []
     for link in testbed.links:
@@ -69,7 +109,9 @@ def links_table(testbed: Testbed) -> Table:
             f"{'any' if link.asked.up_mbit is None else f'{link.asked.up_mbit:g}'} / {_number(link.up_mbit, '.3g')}",
             "-" if fastest is None else f"{alternatives[fastest].title} ({medians[fastest]:.1f} ms)",
             _number(medians.get("full"), ".1f"),
+            _number(min((medians[name] for name in fitted if name in medians), default=None), ".1f"),
             _number(alone, ".1f"),
+            link.asked.source,
         ])  # fmt: skip
     return Table(head, rows)
 

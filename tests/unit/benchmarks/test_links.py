@@ -70,7 +70,7 @@ def test_the_tun_link_delays_and_limits(tmp_path: Path) -> None:
             ["benchmarks.links.probe", "serve", "0.0.0.0:0", str(ready)], ready, prefix=cable.inside(cable.far)
         ) as probe,
     ):
-        address = f"{tun.FAR_ADDRESS}:{probe.wait_ready().listen.rpartition(':')[2]}"
+        address = f"{tun.far_address()}:{probe.wait_ready().listen.rpartition(':')[2]}"
         command = [sys.executable, "-m", "benchmarks.links.probe", "measure", address, "0.5", "10"]
         done = subprocess.run([*cable.inside(cable.near), *command], check=True, capture_output=True, text=True)
     found = json.loads(done.stdout)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.links.profiles import LinkProfile
+from benchmarks.testbed.alternative import Alternative
 from benchmarks.testbed.samples_file import columns_of
 from benchmarks.testbed.schema import (
     CLOUD,
-    Alternative,
     Columns,
     EdgeProfile,
     Figure,
@@ -43,6 +43,9 @@ def made_columns(samples: int, timesteps: int, seed: int = 0) -> Columns:
                 "message_bytes": 20 * steps,
                 "link_up_bytes": 120.0 * steps,
                 "link_down_bytes": 100.0 * steps,
+                "link_up_packets": 2.0 * steps,
+                "link_down_packets": 1.0 * steps,
+                "busy_core_s": 0.01 * steps,
                 **parts,
                 "latency_ms": sum(parts.values()),
                 "confidence": [0.5] * steps,
@@ -84,6 +87,7 @@ def made_testbed(samples: int = 8) -> Testbed:
         cloud=MeasuredCloud(4.0, 6.0, 60.0, 1, "fp32"),
         networks={"bottleneck": network},
         energy="modelled",
+        board="pi-4b",
         runs=(run,),
         columns={run.key: made_columns(samples, 4)},
         traces=(

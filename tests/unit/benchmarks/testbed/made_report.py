@@ -13,17 +13,19 @@ import numpy as np
 
 from benchmarks.links.profiles import LinkProfile
 from benchmarks.record import Clock, Findings
+from benchmarks.testbed.alternative import Alternative
 from benchmarks.testbed.goals import goals
 from benchmarks.testbed.samples_file import columns_of, write_samples
 from benchmarks.testbed.schema import (
     CLOUD,
     EDGE,
     PARTS,
-    Alternative,
     Figure,
+    FittedFile,
     MeasuredLink,
     Testbed,
     TestbedRun,
+    WholeTest,
     to_results,
 )
 from tests.unit.benchmarks.testbed.made import made_testbed
@@ -34,12 +36,19 @@ ALTERNATIVES = (
     Alternative("jpeg-50", "cloud only, JPEG q50", "picture", "uncompressed", True, codec="jpeg", quality=50),
     Alternative("jpeg-90", "cloud only, JPEG q90", "picture", "uncompressed", True, codec="jpeg", quality=90),
     Alternative("webp-75", "cloud only, WebP q75", "picture", "uncompressed", True, codec="webp", quality=75),
+    Alternative(
+        "webp-equal", "cloud only, WebP q60", "picture", "uncompressed", True, codec="webp", quality=60, fitted=True
+    ),
+    Alternative("http-webp", "BentoML, WebP q60", "http", "uncompressed", False, codec="webp", quality=60, fitted=True),
+    Alternative("plain-int8", "plain int8", "plain", "uncompressed", False, int8=True),
     Alternative("split-float32", "split, float32 features", "float32", "uncompressed", True),
     Alternative("split-packed", "split, packed spikes", "pair", "uncompressed", True, 1),
     Alternative("bottleneck-exit", "bottleneck, early exit", "pair", "bottleneck", True, 1),
     Alternative("full", "NeuCODEX", "pair", "bottleneck", True, "auto"),
 )
-BYTES = dict(zip((a.name for a in ALTERNATIVES), (0, 2256, 700, 1107, 349, 65536, 2048, 60, 60), strict=True))
+BYTES = dict(
+    zip((a.name for a in ALTERNATIVES), (0, 2256, 700, 1107, 349, 300, 300, 0, 65536, 2048, 60, 60), strict=True)
+)
 LINKS = (("lan", 0.5, 900.0), ("wifi", 4.0, 50.0), ("lte", 50.0, 15.0), ("lora", 200.0, 0.05))
 HEAD_MS, WHOLE_MS, TAIL_MS = 10.0, 50.0, 4.0
 
@@ -62,13 +71,27 @@ def made_report_testbed(samples: int = 40) -> Testbed:
             right = float(made.right.mean())
             figures = {
                 part: _figure([row[part] for row in rows])
-                for part in (*PARTS, "latency_ms", "payload_bytes", "timesteps", "compute_j", "radio_j")
+                for part in (
+                    *PARTS,
+                    "latency_ms",
+                    "payload_bytes",
+                    "timesteps",
+                    "compute_j",
+                    "radio_j",
+                    "busy_core_s",
+                    "board_compute_j",
+                    "board_radio_j",
+                    "board_idle_j",
+                )
             }
             figures["link_bytes"] = _figure([row["link_up_bytes"] + row["link_down_bytes"] for row in rows])
             run = TestbedRun(alternative.name, name, "pi", samples, samples, 1.0, _figure([right]), figures)
             runs.append(run)
             columns[run.key] = made
-    network = replace(base.networks["bottleneck"], split_shape=(64, 32, 32), frame_shape=(16, 8, 8))
+    whole_test = WholeTest(0.91, 0.92, 10_000)
+    network = replace(
+        base.networks["bottleneck"], split_shape=(64, 32, 32), frame_shape=(16, 8, 8), whole_test=whole_test
+    )
     spikes = (random.random((4, 4, 8, 8)) < 0.2).astype(np.uint8)
     confidences = random.dirichlet(np.ones(10), 4).astype(np.float32)
     trace = replace(base.traces[0], picture=random.integers(0, 255, (3, 32, 32), np.uint8), spikes=spikes,
@@ -81,6 +104,7 @@ def made_report_testbed(samples: int = 40) -> Testbed:
         columns=columns,
         networks={"bottleneck": network, "uncompressed": network},
         traces=(trace,),
+        fitted=(FittedFile("webp", 60, 0.91, 0.9, 500), FittedFile("jpeg", 95, 0.8, 0.9, 500)),
         passed_over=("float32 over LoRa: <b>no time</b>",),
     )
 
@@ -95,7 +119,7 @@ def write_record(testbed: Testbed, folder: Path) -> Path:
 def _row(alternative: Alternative, rtt: float, rate: float, number: int, random: np.random.Generator) -> dict[str, Any]:
     steps = int(random.choice([1, 1, 1, 2, 4])) if alternative.early_exit else 4
     size = BYTES[alternative.name]
-    on_edge, sent = alternative.kind == "edge", alternative.kind in ("pair", "float32")
+    on_edge, sent = alternative.kind in ("edge", "plain"), alternative.kind in ("pair", "float32")
     rounds = 0 if on_edge else steps if sent else 1
     wire_ms = 1.0 * (size + 200) * 8 / (rate * 1e3)
     parts = {
@@ -123,6 +147,10 @@ def _row(alternative: Alternative, rtt: float, rate: float, number: int, random:
         "latency_ms": latency,
         "compute_j": 1e-4 * steps * (5 if on_edge else 1 if sent else 0),
         "radio_j": 0.0 if on_edge else 1e-6 * size * rounds + 0.13 * latency / 1e3,
+        "busy_core_s": parts["head_ms"] / 1e3 + 0.002,
+        "board_compute_j": 0.925 * (parts["head_ms"] / 1e3 + 0.002),
+        "board_radio_j": 1e-3 * rounds,
+        "board_idle_j": 2.7 * latency / 1e3,
         "confidence": [0.5] * steps,
     }
 

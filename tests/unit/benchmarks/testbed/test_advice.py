@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from benchmarks.__main__ import main_group
 from benchmarks.testbed.advice import LinkPath, Terms, advise, latency_ms, trained_on
+from benchmarks.testbed.report.page import newest, newest_of_each
 from benchmarks.testbed.schema import Testbed
 from shared.bundle import Bundle
 from shared.errors import ConfigError
@@ -91,3 +92,32 @@ def test_the_command_prints_a_table_or_json(testbed: Testbed, tmp_path: Path) ->
     answer = json.loads(CliRunner().invoke(main_group, [*command, "--json"], catch_exceptions=False).output)
     assert answer["choices"][0]["bundle"] == "resnet18-digits"
     assert answer["misses"][0].keys() >= {"link", "measured_ms", "predicted_ms", "error"}
+
+
+def test_a_board_gives_its_speed_and_its_joules(testbed: Testbed) -> None:
+    bundle = Bundle.open(DIGITS)
+    zero, five = (advise(testbed, [bundle], "wifi", 5.0, board=board) for board in ("pi-zero-2w", "pi-5"))
+    assert five.choices[0].latency_ms < zero.choices[0].latency_ms
+    assert advise(testbed, [bundle], "wifi", 5.0).choices[0].board_dynamic_j is None
+    for advice in (zero, five):
+        assert all(choice.board_dynamic_j for choice in advice.choices)
+    over_lte = {c.threshold: c for c in advise(testbed, [bundle], "lte", 5.0, board="pi-5").choices if c.lookahead == 1}
+    over_wifi = {c.threshold: c for c in five.choices if c.lookahead == 1}
+    both = over_lte.keys() & over_wifi.keys()
+    assert both
+    for threshold in both:
+        more = (over_wifi[threshold].board_dynamic_j or 0.0) - (over_lte[threshold].board_dynamic_j or 0.0)
+        assert more > 0.0, "its radio is known over Wi-Fi, and not over LTE"
+
+
+def test_the_newest_record_of_a_data_set_is_found(testbed: Testbed, tmp_path: Path) -> None:
+    write_record(testbed, tmp_path / "2026-01-01-testbed")
+    write_record(replace(testbed, dataset="caltech101"), tmp_path / "2026-02-01-testbed-photographs")
+    assert newest(tmp_path, "digits").name == "2026-01-01-testbed"
+    assert newest(tmp_path).name == "2026-02-01-testbed-photographs"
+    assert [folder.name for folder in newest_of_each(tmp_path)] == [
+        "2026-02-01-testbed-photographs",
+        "2026-01-01-testbed",
+    ]
+    with pytest.raises(ConfigError, match="with cifar10"):
+        newest(tmp_path, "cifar10")

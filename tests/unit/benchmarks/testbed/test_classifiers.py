@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from benchmarks.echo import ByteStream
 from benchmarks.testbed import classifiers
+from benchmarks.testbed.alternative import Alternative
 from benchmarks.testbed.classifiers import EdgeOnly, Fallback, Float32, PairClassifier, PictureClassifier
 from benchmarks.testbed.cpu_throttle import CpuThrottle, ThrottledHead
 from benchmarks.testbed.picture_server import ANSWER
-from benchmarks.testbed.schema import Alternative
 from edge_client.inference.sample import Sample
 from edge_client.inference.verdict import Verdict
 from shared.exit_policy import ExitPolicy

@@ -7,6 +7,7 @@ from benchmarks.testbed.attribution import attribute
 from benchmarks.testbed.picture_files import decode, encode
 from benchmarks.testbed.plan import ALTERNATIVES
 from benchmarks.testbed.summary import figure, figures
+from shared.boards import boards
 from tests.unit.benchmarks.testbed.made import made_columns, made_testbed
 
 FULL = next(alternative for alternative in ALTERNATIVES if alternative.name == "full")
@@ -45,7 +46,7 @@ def test_transit_is_divided_by_the_links_rates_and_parts_add_up() -> None:
         "head_ms": 10.0, "tail_ms": 5.0, "transit_ms": 80.0, "message_bytes": 50_000, "link_up_bytes": 52_000.0,
         "link_down_bytes": 500.0,
     }  # fmt: skip
-    columns = attribute([row], FULL, link, network)
+    columns = attribute([row], FULL, link, network, boards()["pi-4b"])
     assert columns.uplink_ms[0] + columns.downlink_ms[0] == pytest.approx(80.0)
     assert columns.uplink_ms[0] > 3 * columns.downlink_ms[0]
     assert columns.other_ms[0] == pytest.approx(5.0)
@@ -58,7 +59,7 @@ def test_transit_is_divided_by_the_links_rates_and_parts_add_up() -> None:
 def test_parts_that_overlap_are_scaled_to_the_latency() -> None:
     made = made_testbed()
     row = {"timesteps": 2, "latency_ms": 10.0, "head_ms": 10.0, "tail_ms": 10.0, "label": 0, "predicted": 0}
-    columns = attribute([row], FULL, made.links[0], made.networks["bottleneck"])
+    columns = attribute([row], FULL, made.links[0], made.networks["bottleneck"], boards()["pi-4b"])
     assert (columns.head_ms[0], columns.tail_ms[0]) == (5.0, 5.0)
 
 

@@ -5,6 +5,8 @@ import pytest
 
 from edge_client.inference.verdict import Step, Verdict
 from edge_client.output.energy import EnergyAccount
+from edge_client.session import readings
+from shared.boards import boards
 from shared.bundle import Bundle
 from shared.energy import AC_J, MAC_J, RADIOS, Meter, compute_joules
 from shared.exit_policy import ExitPolicy
@@ -19,7 +21,7 @@ def bundle() -> Bundle:
 
 def verdict(steps: int = 1, **changes: object) -> Verdict:
     step = Step(1, 0, 0.9, True, 0.001, 0.0, 0.02, 0.0, 0.001, 1)
-    made = Verdict(1, 0, 0.9, max(steps, 1), 30, 0.05, "cloud", (step,) * steps, 40, 60, head_steps=2, on_air_s=0.02)
+    made = Verdict(1, 0, 0.9, max(steps, 1), 30, 0.05, "cloud", (step,) * steps, 40, 60, steps, steps, 2, 0.02)
     return replace(made, **changes)
 
 
@@ -103,3 +105,59 @@ def test_nothing_is_made_up(bundle: Bundle) -> None:
     energy = EnergyAccount(bare, settings.exit_policy, "wifi", asks_first=True, meter=None).charge(verdict())
     assert energy.modelled is None
     assert energy.measured is None
+
+
+def test_what_this_process_computed_and_sent_is_reckoned_at_the_boards_stated_power(bundle: Bundle) -> None:
+    clock, busy = iter([0.0, 10.0, 10.5]), iter([0.0, 7.0, 7.2])
+    account = EnergyAccount(
+        bundle,
+        bundle.settings.exit_policy,
+        "none",
+        asks_first=False,
+        meter=None,
+        board=boards()["pi-4b"],
+        clock=lambda: next(clock),
+        busy=lambda: next(busy),
+    )
+    account.begin()
+    energy = account.charge(verdict(wire_bytes=100, frames_sent=3, answers=2))
+    assert (energy.time.seconds, energy.time.busy_core_s) == (0.5, pytest.approx(0.2))
+    assert (energy.traffic.sent_packets, energy.traffic.received_packets) == (3, 2)
+    assert energy.board is not None
+    assert energy.board.compute_j == pytest.approx(0.2 * 0.925)
+    assert energy.board.idle_j == pytest.approx(0.5 * 2.7)
+    assert energy.board == boards()["pi-4b"].spend(energy.time, energy.traffic)
+
+
+def test_without_a_board_the_time_is_counted_and_no_joules_are(bundle: Bundle) -> None:
+    account = EnergyAccount(bundle, bundle.settings.exit_policy, "none", asks_first=False, meter=None)
+    account.begin()
+    energy = account.charge(verdict())
+    assert energy.board is None
+    assert energy.time.seconds > 0.0
+
+
+def test_what_was_spent_is_exported_each_kind_under_its_own_name(bundle: Bundle) -> None:
+    busy = iter([0.0, 1.0, 1.25])
+    account = EnergyAccount(
+        bundle,
+        bundle.settings.exit_policy,
+        "wifi",
+        asks_first=False,
+        meter=Counting(),
+        board=boards()["pi-zero-2w"],
+        busy=lambda: next(busy),
+    )
+    account.begin()
+    charged = verdict(frames_sent=2, answers=1)
+    energy = account.charge(charged)
+    found = {(name, *labels.values()): value for name, value, labels in readings(replace(charged, energy=energy), "7")}
+    assert found["neucodex_edge_busy_core_seconds_total",] == pytest.approx(0.25)
+    assert found["neucodex_edge_packets_total", "sent"] == 2
+    assert found["neucodex_edge_packets_total", "received"] == 1
+    assert energy.board is not None
+    assert found["neucodex_edge_board_joules_total", "compute"] == pytest.approx(0.25 * 0.425)
+    assert found["neucodex_edge_board_joules_total", "radio"] == energy.board.radio_j > 0.0
+    assert found["neucodex_edge_board_joules_total", "idle"] == energy.board.idle_j
+    names = {name for name, *_ in found}
+    assert {"neucodex_edge_modelled_joules_total", "neucodex_edge_measured_joules_total"} <= names

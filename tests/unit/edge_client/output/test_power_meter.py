@@ -1,9 +1,11 @@
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from edge_client.output.power_meter import Integrated, PowerMeter, Sampled, discover, of_file
+from shared.boards import SILENT, Time, boards
 from shared.errors import ConfigError
 from tests.support.processes import wait_for
 
@@ -181,3 +183,33 @@ def test_a_closed_meter_keeps_its_count(tmp_path: Path) -> None:
     meter.close()
     rapl(tmp_path, 9_000_000)
     assert meter.joules() == pytest.approx(4.0)
+
+
+def replay(file: Path, columns: Sequence[str], rows: Sequence[tuple[float, float, float]]) -> float:
+    """Joules after a meter's program has written these rows of time, watts and joules one by one, as it once did."""
+    names = ("time_s", "power_W", "energy_J")
+    shown = [[row[names.index(name)] for name in columns] for row in rows]
+    lines = [",".join(columns), *(",".join(map(str, row)) for row in shown)]
+    file.write_text("\n".join(lines[:2]) + "\n")
+    now = iter([row[0] for row in rows])
+    meter = of_file(file, lambda: next(now))
+    for upto in range(3, len(lines) + 1):
+        file.write_text("\n".join(lines[:upto]) + "\n")
+        joules = meter.joules()
+    return joules
+
+
+def test_a_usb_meters_file_replays_to_the_figure_of_the_board_that_it_was_written_behind(tmp_path: Path) -> None:
+    """Twenty seconds of a Pi 4B, of which one core is busy for five: the watts, the meter's own count and the board's
+    stated power give one figure."""
+    board = boards()["pi-4b"]
+    rows, joules, before = [], 0.0, board.idle_w.value
+    for tick in range(201):
+        watts = board.idle_w.value + (board.core_w.value if 50 <= tick < 100 else 0.0)
+        joules += 0.1 * (watts + before) / 2 if tick else 0.0
+        before = watts
+        rows.append((tick / 10, watts, joules))
+    integrated = replay(tmp_path / "watts.csv", ("time_s", "power_W"), rows)
+    counted = replay(tmp_path / "joules.csv", ("time_s", "power_W", "energy_J"), rows)
+    assert integrated == pytest.approx(counted)
+    assert integrated == pytest.approx(board.spend(Time(20.0, 5.0), SILENT).total_j)

@@ -54,6 +54,7 @@ def test_each_verdict_is_in_the_file_when_write_returns(tmp_path: Path) -> None:
         "prediction": "one", "confidence": 0.75, "top_k": [{"class": "one", "confidence": 0.75}], "timesteps": 2,
         "payload_bytes": 64, "latency_ms": 5.0, "answered_by": "cloud",
         "modelled_compute_j": None, "modelled_radio_j": None, "measured_j": None,
+        "busy_core_s": None, "board_dynamic_j": None, "board_total_j": None,
     }  # fmt: skip
 
 
@@ -129,7 +130,7 @@ def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(tmp_path: Path) -> No
         "from pathlib import Path\n"
         "from shared.errors import OutputError\n"
         "from tests.unit.edge_client.output.test_results_file import opened, write\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (700, 700))\n"
         "with opened(Path(sys.argv[1])) as results:\n"
         "    try: write(results, *range(9))\n"
         "    except OutputError as error: print(error)\n"
@@ -138,7 +139,7 @@ def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(tmp_path: Path) -> No
     )
     said = subprocess.run([sys.executable, "-c", code, str(path)], check=True, capture_output=True, text=True).stdout
     assert said.count("make room and go on with --resume") == 2
-    assert path.stat().st_size == 500
+    assert path.stat().st_size == 700
     with opened(path) as results:
         assert results.count > 0
         write(results, *(number for number in range(9) if not results.skip(f"sample{number}")))

@@ -116,6 +116,9 @@ def test_json_lines() -> None:
         "modelled_compute_j": None,
         "modelled_radio_j": None,
         "measured_j": None,
+        "busy_core_s": None,
+        "board_dynamic_j": None,
+        "board_total_j": None,
     }
     assert failed["error"] == "rejected"
     assert failed["prediction"] is None
