@@ -15,7 +15,8 @@ from typing import Any
 import click
 
 from edge_client.cli.doctor import doctor
-from edge_client.config import EdgeConfig, InputConfig
+from edge_client.config import EdgeConfig
+from edge_client.input_config import InputConfig
 from edge_client.output_config import OutputConfig
 from shared.command_line import log_options, run, version_option, warn_of_unknown_variables
 from shared.errors import OutputError

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.recipe import AugmentRecipe
+from training.augment_recipe import AugmentRecipe
 
 Border = Literal["constant", "reflect"]
 """How the margin of a shifted picture is filled: black, or the picture mirrored at its edge."""

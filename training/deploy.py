@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from shared.bundle import Bundle, as_stored, write_bundle
+from shared.bundle import Bundle
+from shared.bundle_writer import as_stored, write_bundle
 from shared.errors import ConfigError
 from shared.execution import Execution, executions_of
 from shared.exit_policy import ExitPolicy

@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto
 from torch import Tensor, nn
 
-from shared.bundle import as_stored
+from shared.bundle_writer import as_stored
 from shared.models.layers import Gain
 from shared.models.split import CloudNetwork
 from training.onnx_blocks import folded_layer, sizes

@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from shared.bundle import Bundle, write_graphs
+from shared.bundle import Bundle
+from shared.bundle_writer import write_graphs
 from shared.errors import ConfigError
 from shared.manifest import Extra, Normalisation, file_name
 from shared.models.rate import EncoderNeurons

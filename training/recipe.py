@@ -20,6 +20,7 @@ from shared.network_spec import NetworkSpec
 from shared.picture_fit import PictureFit
 from shared.plain_data import dataclass_from
 from training import imagenet
+from training.augment_recipe import AugmentRecipe
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -53,34 +54,6 @@ class DataRecipe:
     def __post_init__(self) -> None:
         if self.name == "folder" and self.limit is not None:
             raise ConfigError("data.limit is not for a folder, which is read class by class: remove pictures from it")
-
-
-@dataclass(frozen=True)
-class AugmentRecipe:
-    """Shift by up to `shift` pixels in each direction (the margin is black), mirror, enlarge, and erase a square of
-    side `erase`.
-
-    mirror: half of the samples, drawn at random in each epoch.
-    alternate: that half is drawn once, and is the other half in every other epoch: two epochs in a row then show both
-        forms of a sample (Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024).
-    zoom: a picture is enlarged by a factor drawn from 1 to `zoom`, and a random part as large as before is shown.
-    erase_until: the epoch, counted from 0, from which on nothing is erased; none erases to the end.
-    """
-
-    shift: int = 0
-    mirror: bool = False
-    alternate: bool = False
-    zoom: float = 1.0
-    erase: int = 0
-    erase_until: int | None = None
-
-    def __post_init__(self) -> None:
-        if not 1.0 <= self.zoom <= 8.0:
-            raise ConfigError(f"augment.zoom is {self.zoom}: it must lie in [1, 8]; 1 enlarges nothing")
-        if self.alternate and not self.mirror:
-            raise ConfigError("augment.alternate says how pictures are mirrored: set augment.mirror, too")
-        if self.erase_until is not None and not self.erase:
-            raise ConfigError("augment.erase_until says until when squares are erased: set augment.erase, too")
 
 
 @dataclass(frozen=True)

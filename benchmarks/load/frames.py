@@ -15,7 +15,8 @@ from benchmarks.dataset_samples import samples_of
 from benchmarks.load.samples import LoadSamples
 from edge_client.heads.base import InputArray
 from edge_client.heads.torch_head import TorchHead
-from shared.bundle import Bundle, write_bundle
+from shared.bundle import Bundle
+from shared.bundle_writer import write_bundle
 from shared.exit_policy import ExitPolicy
 from shared.manifest import ExecutionSpec, Manifest, Normalisation
 from shared.messages import EdgeMessage, Frame, Open, Stop

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from edge_client.build import open_edge
-from edge_client.config import EdgeConfig, InputConfig
+from edge_client.config import EdgeConfig
 from edge_client.heads.factory import choose_runtime
+from edge_client.input_config import InputConfig
 from edge_client.inputs.base import Source, nothing_done
 from edge_client.inputs.factory import open_source
 from edge_client.output.energy import EnergyAccount

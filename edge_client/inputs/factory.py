@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_client.config import STANDARD_INPUT, InputConfig
+from edge_client.input_config import STANDARD_INPUT, InputConfig
 from edge_client.inputs.base import Skip, Source, nothing_done
 from edge_client.inputs.datasets import DatasetSource
 from edge_client.inputs.files import FileReader, ListedFiles, NamedFiles, standard_input

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_client.config import InputConfig
+from edge_client.input_config import InputConfig
 from edge_client.link.security import LinkSecurity
 from shared.errors import CloudRefused, CloudUnavailable
 from tests.chaos.test_link_faults import SHIPPED

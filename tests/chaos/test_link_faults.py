@@ -12,9 +12,10 @@ import pytest
 from benchmarks.edge.cuts import Trouble, compare, run
 from benchmarks.links.proxy import CUTS, CutKind, DelayProxy
 from edge_client.build import open_edge
-from edge_client.config import EdgeConfig, InputConfig
+from edge_client.config import EdgeConfig
 from edge_client.inference.link_loss import OnLoss
 from edge_client.inference.sample import Sample
+from edge_client.input_config import InputConfig
 from edge_client.inputs.factory import open_source
 from shared.bundle import Bundle
 from shared.execution import EXECUTIONS, Execution

@@ -18,8 +18,8 @@ import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
-from edge_client.config import InputConfig
 from edge_client.doctor import Asked, examine
+from edge_client.input_config import InputConfig
 from edge_client.inputs.factory import open_source
 from edge_client.link.addresses import Target, resolve_name
 from edge_client.link.security import IN_CLEAR, LinkSecurity

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client.heads.local_exit import open_local_exit
-from shared.bundle import MANIFEST, Bundle, write_bundle, write_codec, write_graphs, write_local_exit
+from shared.bundle import MANIFEST, Bundle
+from shared.bundle_writer import write_bundle, write_codec, write_graphs, write_local_exit
 from shared.errors import BundleError, ConfigError
 from shared.exit_policy import ExitPolicy
 from shared.manifest import ExecutionSpec, LocalExitSpec, Manifest, Normalisation

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from edge_client.cli.classify import run_classify
-from edge_client.config import EdgeConfig, InputConfig
+from edge_client.config import EdgeConfig
+from edge_client.input_config import InputConfig
 from edge_client.output_config import OutputConfig
 from shared.command_line import parse_address
 from tests.support.call_profile import CallProfile

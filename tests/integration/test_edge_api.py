@@ -17,9 +17,9 @@ import pytest
 from PIL import Image
 
 from edge_client import build
-from edge_client.config import InputConfig
 from edge_client.heads.base import Head, HeadRun, InputArray
 from edge_client.heads.factory import open_head
+from edge_client.input_config import InputConfig
 from edge_client.link.security import IN_CLEAR
 from edge_client.windows import Window
 from neucodex import Edge

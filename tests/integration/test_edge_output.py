@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.processes import start
-from shared.bundle import Bundle, write_parts
+from shared.bundle import Bundle
+from shared.bundle_writer import write_parts
 from tests.support.edges import ROOT, EdgeRun
 from tests.support.processes import DEADLINE
 from tests.support.scripted_cloud import answering

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from benchmarks.events.sender import SentForm, datagrams, encode
-from edge_client.config import InputConfig
 from edge_client.event_options import EventOptions
+from edge_client.input_config import InputConfig
 from edge_client.windows import Window
 from shared.bundle import Bundle
 from shared.datasets.event_files import read_events

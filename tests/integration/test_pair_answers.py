@@ -13,18 +13,19 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from edge_client.config import InputConfig
 from edge_client.heads.embedding import normalise
 from edge_client.heads.factory import open_head
 from edge_client.inference.co_inference import CoInference
 from edge_client.inference.sample import Sample
+from edge_client.input_config import InputConfig
 from edge_client.inputs.factory import open_source
 from edge_client.link.addresses import Target
 from edge_client.link.backoff import Backoff
 from edge_client.link.cloud_link import CloudLink
 from edge_client.link.grpc_transport import GrpcTransport
 from edge_client.link.security import IN_CLEAR
-from shared.bundle import Bundle, write_codec
+from shared.bundle import Bundle
+from shared.bundle_writer import write_codec
 from shared.errors import CloudRefused
 from shared.execution import EXECUTIONS, Execution
 from shared.exit_policy import ExitPolicy, Measure, certainty

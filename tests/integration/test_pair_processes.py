@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_client.config import InputConfig
-from shared.bundle import Bundle, write_codec
+from edge_client.input_config import InputConfig
+from shared.bundle import Bundle
+from shared.bundle_writer import write_codec
 from shared.errors import BundleError
 from tests.support.bundles import load_split, make_bundle, random_inputs, wire_frames
 from tests.support.codec_tables import make_tables

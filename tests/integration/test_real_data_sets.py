@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.bundle import Bundle, write_bundle
+from shared.bundle import Bundle
+from shared.bundle_writer import write_bundle
 from shared.datasets.cifar10 import CLASSES
 from shared.network_spec import BottleneckSpec
 from tests.support.bundles import make_bundle

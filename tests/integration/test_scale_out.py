@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from edge_client.build import open_edge
-from edge_client.config import EdgeConfig, InputConfig
+from edge_client.config import EdgeConfig
 from edge_client.inference.co_inference import CoInference
 from edge_client.inference.sample import Sample
 from edge_client.inference.verdict import Verdict
+from edge_client.input_config import InputConfig
 from edge_client.inputs.factory import open_source
 from shared.bundle import Bundle
 from shared.command_line import parse_address

@@ -11,7 +11,7 @@ import pytest
 import trustme
 from PIL import Image
 
-from edge_client.config import InputConfig
+from edge_client.input_config import InputConfig
 from edge_client.link.security import LinkSecurity
 from shared.bundle import Bundle
 from tests.support.certificates import authority_file, issue

@@ -18,7 +18,8 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from shared.bundle import Bundle, write_parts
+from shared.bundle import Bundle
+from shared.bundle_writer import write_parts
 from shared.errors import ConfigError
 from shared.execution import EXECUTIONS
 from shared.exit_policy import NEVER

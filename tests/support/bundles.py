@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from shared.bundle import Bundle, write_bundle, write_parts
+from shared.bundle import Bundle
+from shared.bundle_writer import write_bundle, write_parts
 from shared.execution import executions_of
 from shared.exit_policy import ExitPolicy
 from shared.manifest import ExecutionSpec, Manifest, Normalisation

@@ -14,9 +14,11 @@ from typing import Any
 
 from benchmarks.processes import start
 from edge_client.cli.classify import run_classify
-from edge_client.config import EdgeConfig, InputConfig
+from edge_client.config import EdgeConfig
+from edge_client.input_config import InputConfig
 from edge_client.output_config import OutputConfig
-from shared.bundle import Bundle, write_bundle
+from shared.bundle import Bundle
+from shared.bundle_writer import write_bundle
 from shared.execution import Execution
 from tests.support.processes import DEADLINE
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from shared.bundle import Bundle, write_graphs
+from shared.bundle import Bundle
+from shared.bundle_writer import write_graphs
 from shared.manifest import Extra
 from shared.models.load import load_cloud, load_edge
 from training.onnx_rate import rate_head_graph, rate_tail_graph

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from shared.bundle import Bundle, write_codec
+from shared.bundle import Bundle
+from shared.bundle_writer import write_codec
 from shared.command_line import execution_option, existing_path, option
 from shared.execution import Execution
 from shared.spike_codec import SpikeCodec

@@ -9,7 +9,8 @@ from typing import get_args
 
 import click
 
-from shared.bundle import Bundle, write_parts
+from shared.bundle import Bundle
+from shared.bundle_writer import write_parts
 from shared.command_line import existing_path, option
 from shared.execution import executions_of
 from shared.manifest import EXTRAS

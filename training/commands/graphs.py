@@ -10,7 +10,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.bundle import Bundle, write_graphs
+from shared.bundle import Bundle
+from shared.bundle_writer import write_graphs
 from shared.errors import ConfigError
 from shared.manifest import Extra
 from shared.models.load import load_cloud, load_edge

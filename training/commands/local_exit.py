@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from shared.bundle import Bundle, write_local_exit
+from shared.bundle import Bundle
+from shared.bundle_writer import write_local_exit
 from shared.command_line import execution_option, existing_path, option
 from shared.execution import Execution
 from training import report

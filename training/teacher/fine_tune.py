@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from training import checkpoint
 from training.augment import augment, draw
+from training.augment_recipe import AugmentRecipe
 from training.data import Samples
 from training.device import Machine
 from training.progress import Progress
-from training.recipe import AugmentRecipe
 from training.teacher import efficientnet
 from training.teacher.classifier import resize
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.augment import Draws, augment, draw
-from training.recipe import AugmentRecipe
+from training.augment_recipe import AugmentRecipe
 
 _HALVES_SEED = 2**62
 """Far from the views' own seeds, which are their numbers."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edge_client.config import InputConfig
 from edge_client.event_options import StreamName
+from edge_client.input_config import InputConfig
 from edge_client.inputs.base import Skip, Unreadable, nothing_done
 from edge_client.inputs.files import find_files, known_file, label_of
 from edge_client.inputs.live_events.byte_streams import StdinFeed, TcpFeed

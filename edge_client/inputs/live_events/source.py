@@ -7,8 +7,8 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 
-from edge_client.config import InputConfig
 from edge_client.inference.sample import Sample
+from edge_client.input_config import InputConfig
 from edge_client.inputs.base import Item, Skip, Source, Unreadable
 from edge_client.inputs.cuts import Cut
 from edge_client.inputs.live_events.buffer import LiveWindow, WindowBuffer

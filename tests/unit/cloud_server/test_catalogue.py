@@ -11,7 +11,8 @@ import pytest
 
 from cloud_server.catalogue import MESSAGE_SLACK, longest_message, read_bundles
 from cloud_server.config import CloudConfig
-from shared.bundle import Bundle, write_parts
+from shared.bundle import Bundle
+from shared.bundle_writer import write_parts
 from shared.errors import BundleError, ConfigError
 from shared.execution import Execution
 from tests.support.bundles import make_bundle

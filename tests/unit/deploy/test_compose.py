@@ -12,7 +12,7 @@ import yaml
 
 from cloud_server.__main__ import command as cloud_command
 from edge_client.__main__ import cli as edge_commands
-from edge_client.config import InputConfig
+from edge_client.input_config import InputConfig
 from edge_client.output_config import OutputConfig
 from shared.flags import from_flags
 from tests.support.prometheus import DEPLOYED, ROOT

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from edge_client.config import InputConfig
 from edge_client.event_options import EventOptions, Region, StreamName, stream_named
+from edge_client.input_config import InputConfig
 from edge_client.windows import Window
 from shared.errors import ConfigError
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from shared.bundle import MANIFEST, Bundle, write_bundle, write_codec, write_graphs, write_local_exit
+from shared.bundle import MANIFEST, Bundle
+from shared.bundle_writer import write_bundle, write_codec, write_graphs, write_local_exit
 from shared.errors import BundleError, ConfigError
 from shared.execution import EXECUTIONS
 from shared.exit_policy import ExitPolicy

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from shared.bundle import Bundle, write_bundle
+from shared.bundle import Bundle
+from shared.bundle_writer import write_bundle
 from shared.errors import BundleError, ConfigError
 from shared.licences import LICENCE_FILE, Licence, as_metadata, as_text, read_licences, united
 from tests.support.bundles import make_bundle

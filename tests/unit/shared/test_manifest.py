@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared.bundle import MANIFEST, Bundle, write_codec, write_graphs, write_local_exit, write_parts
+from shared.bundle import MANIFEST, Bundle
+from shared.bundle_writer import write_codec, write_graphs, write_local_exit, write_parts
 from shared.errors import BundleError, ConfigError
 from shared.exit_policy import NEVER, ExitPolicy, Threshold
 from shared.manifest import ExecutionSpec, LocalExitSpec

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from shared.bundle import MANIFEST, Bundle, write_graphs
+from shared.bundle import MANIFEST, Bundle
+from shared.bundle_writer import write_graphs
 from shared.errors import BundleError, ConfigError
 from shared.manifest import HALVES
 from shared.signatures import PUBLIC, SIGNATURES, make_key, sign

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.augment import augment, draw
-from training.recipe import AugmentRecipe
+from training.augment_recipe import AugmentRecipe
 
 
 def generator(seed: int) -> torch.Generator:

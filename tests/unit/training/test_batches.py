@@ -1,9 +1,10 @@
 import torch
 
 from shared.manifest import Normalisation
+from training.augment_recipe import AugmentRecipe
 from training.batches import Batches
 from training.data import Samples
-from training.recipe import AugmentRecipe, StageRecipe
+from training.recipe import StageRecipe
 
 COUNT, SIDE = 32, 8
 

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from edge_client.inputs.pictures import PictureReader
-from shared.bundle import Bundle, write_bundle
+from shared.bundle import Bundle
+from shared.bundle_writer import write_bundle
 from shared.datasets.event_collector import make_events
 from shared.errors import ConfigError, SourceError
 from shared.network_spec import NetworkSpec

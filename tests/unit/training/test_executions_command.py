@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from edge_client.heads.factory import open_head
 from edge_client.heads.local_exit import open_local_exit
-from shared.bundle import Bundle, write_parts
+from shared.bundle import Bundle
+from shared.bundle_writer import write_parts
 from shared.execution import Execution
 from shared.exit_policy import ExitPolicy
 from shared.manifest import EXTRAS

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from edge_client.heads.local_exit import NumpyLocalExit, open_local_exit
-from shared.bundle import MANIFEST, Bundle, write_local_exit
+from shared.bundle import MANIFEST, Bundle
+from shared.bundle_writer import write_local_exit
 from shared.errors import BundleError, ConfigError
 from shared.exit_policy import NEVER, ExitPolicy
 from shared.manifest import LocalExitSpec

@@ -9,7 +9,7 @@ import onnx
 import pytest
 import torch
 
-from shared.bundle import as_stored
+from shared.bundle_writer import as_stored
 from shared.models.load import export_weights
 from shared.models.split import CloudNetwork, SplitNetwork
 from shared.network_spec import SPLITS, Backbone, BottleneckSpec, NetworkSpec, NeuronSpec

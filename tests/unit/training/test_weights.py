@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from shared.bundle import write_bundle
+from shared.bundle_writer import write_bundle
 from shared.errors import ConfigError
 from shared.licences import Licence
 from shared.models.load import load_cloud, load_edge

@@ -15,7 +15,8 @@ from cloud_server.engine.batch_runner import BatchRunner
 from cloud_server.engine.decoder import Decoder
 from cloud_server.engine.loaded_bundle import LoadedBundle, load_bundle
 from cloud_server.engine.requests import DecodedFrame, Failed, Outcome, StepRequest
-from shared.bundle import Bundle, write_codec
+from shared.bundle import Bundle
+from shared.bundle_writer import write_codec
 from shared.messages import Codec, Frame, RejectionCode
 from tests.support.bundles import make_bundle
 from tests.support.codec_tables import make_tables

@@ -12,7 +12,8 @@ from cloud_server.config import CloudConfig
 from cloud_server.engine.loaded_bundle import bundle_key, bundle_names, load_bundle
 from cloud_server.tails.frame_sums import FrameSumSlots
 from cloud_server.tails.membranes import MembraneSlots
-from shared.bundle import Bundle, write_codec, write_parts
+from shared.bundle import Bundle
+from shared.bundle_writer import write_codec, write_parts
 from shared.execution import EXECUTIONS
 from shared.messages import Codec
 from tests.support.bundles import make_bundle

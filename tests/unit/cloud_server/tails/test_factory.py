@@ -15,7 +15,8 @@ from cloud_server.tails.rate_onnx import OnnxRateNetwork
 from cloud_server.tails.rate_torch import TorchRateNetwork
 from cloud_server.tails.spiking import SpikingTail
 from cloud_server.tails.spiking_onnx import OnnxSpikingTail
-from shared.bundle import Bundle, write_graphs
+from shared.bundle import Bundle
+from shared.bundle_writer import write_graphs
 from shared.errors import BundleError, ConfigError
 from shared.manifest import Extra
 from tests.support.bundles import make_bundle

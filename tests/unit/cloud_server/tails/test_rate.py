@@ -17,7 +17,8 @@ from cloud_server.tails.factory import make_tail
 from cloud_server.tails.rate import RateNetwork, RateTail, softmax
 from cloud_server.tails.rate_onnx import OnnxRateNetwork
 from cloud_server.tails.rate_torch import TorchRateNetwork
-from shared.bundle import Bundle, write_parts
+from shared.bundle import Bundle
+from shared.bundle_writer import write_parts
 from shared.errors import BundleError, ConfigError
 from shared.manifest import EXTRAS, Extra
 from shared.models.load import load_cloud

@@ -13,7 +13,8 @@ from cloud_server.tails.factory import choose_runtime
 from cloud_server.tails.frame_sums import FrameSumSlots
 from cloud_server.tails.rate import RateTail
 from cloud_server.tails.rate_onnx import OnnxRateNetwork
-from shared.bundle import Bundle, write_graphs
+from shared.bundle import Bundle
+from shared.bundle_writer import write_graphs
 from shared.models.load import load_cloud
 from tests.support.bundles import make_bundle
 from training.onnx_rate import rate_tail_graph

@@ -15,7 +15,8 @@ from edge_client.heads.factory import open_head
 from edge_client.heads.onnx_head import OnnxHead
 from edge_client.heads.runtime import Runtime
 from edge_client.heads.torch_head import TorchHead
-from shared.bundle import Bundle, write_graphs
+from shared.bundle import Bundle
+from shared.bundle_writer import write_graphs
 from shared.errors import BundleError, ConfigError
 from shared.manifest import Normalisation
 from shared.network_spec import BottleneckSpec, InputKind

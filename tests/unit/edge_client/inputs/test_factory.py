@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_client.config import InputConfig
 from edge_client.inference.sample import Sample
+from edge_client.input_config import InputConfig
 from edge_client.inputs.base import Unreadable
 from edge_client.inputs.convert import converter
 from edge_client.inputs.factory import open_source

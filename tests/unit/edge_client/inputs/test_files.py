@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from edge_client.config import InputConfig
 from edge_client.inference.sample import Sample
+from edge_client.input_config import InputConfig
 from edge_client.inputs.base import Unreadable, nothing_done
 from edge_client.inputs.factory import open_source
 from edge_client.inputs.files import ListedFiles

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from edge_client.config import InputConfig
 from edge_client.inference.sample import Sample
+from edge_client.input_config import InputConfig
 from edge_client.inputs.base import Item, Unreadable
 from edge_client.inputs.convert import converter
 from edge_client.inputs.factory import open_source

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_client.config import InputConfig
 from edge_client.inference.sample import Sample
+from edge_client.input_config import InputConfig
 from edge_client.inputs.base import Item, Source
 from edge_client.inputs.factory import open_source
 from edge_client.inputs.repeat import Paced, Repeated

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_client.config import InputConfig
 from edge_client.inference.sample import Sample
+from edge_client.input_config import InputConfig
 from edge_client.inputs import capture as capture_module
 from edge_client.inputs import video as video_module
 from edge_client.inputs.base import nothing_done

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_client.config import InputConfig
 from edge_client.inference.sample import Sample
+from edge_client.input_config import InputConfig
 from edge_client.inputs.base import Skip, nothing_done
 from edge_client.inputs.capture import Capture
 from edge_client.inputs.factory import open_source

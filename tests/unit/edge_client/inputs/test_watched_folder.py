@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from edge_client.config import InputConfig
 from edge_client.inference.sample import Sample
+from edge_client.input_config import InputConfig
 from edge_client.inputs import watched_folder
 from edge_client.inputs.base import Item, Skip, Source, Unreadable, nothing_done
 from edge_client.inputs.factory import open_source

@@ -11,10 +11,11 @@ from shared.errors import ConfigError
 from shared.licences import Licence
 from shared.manifest import Normalisation
 from tests.unit.training.teacher.teachers import write_onnx
+from training.augment_recipe import AugmentRecipe
 from training.batches import Batches
 from training.data import Samples, TrainingData
 from training.device import Machine
-from training.recipe import AugmentRecipe, StageRecipe
+from training.recipe import StageRecipe
 from training.teacher import cache
 from training.teacher.cache import teacher_answers, teacher_licence
 from training.teacher.classifier import Classifier

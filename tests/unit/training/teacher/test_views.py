@@ -1,6 +1,6 @@
 import torch
 
-from training.recipe import AugmentRecipe
+from training.augment_recipe import AugmentRecipe
 from training.teacher.views import Views
 
 N = 40
