@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 
 from edge_client.event_options import EventForm
-from edge_client.inputs.live_events.columns import Columns
+from edge_client.inputs.live_events.columns import EventColumns
 from edge_client.inputs.live_events.counts import StreamCounts
 from edge_client.inputs.live_events.feed import IDLE_S, Feed
 from edge_client.inputs.live_events.forms import TIME_BITS, Form, decode, form_of
@@ -40,7 +40,7 @@ class Unpacker:
         self._form: Form | None = None
         self._rest = b""
 
-    def events(self, piece: bytes) -> Columns | None:
+    def events(self, piece: bytes) -> EventColumns | None:
         """The whole events so far; None where there are none, or they contradict the form and are left out."""
         self._counts.packets += 1
         data = self._rest + piece
@@ -72,7 +72,7 @@ class StdinFeed(Feed):
     def sensor(self) -> Sensor | None:
         return None
 
-    def batches(self) -> Iterator[Columns | None]:
+    def batches(self) -> Iterator[EventColumns | None]:
         # Windows can wait for sockets alone.
         while not self._closed.is_set():
             if sys.platform != "win32" and not select.select([0], [], [], IDLE_S)[0]:
@@ -113,7 +113,7 @@ class TcpFeed(Feed):
     def sensor(self) -> Sensor | None:
         return None
 
-    def batches(self) -> Iterator[Columns | None]:
+    def batches(self) -> Iterator[EventColumns | None]:
         with contextlib.ExitStack() as opened:
             if self._listener is not None:
                 opened.enter_context(self._listener)
@@ -133,7 +133,7 @@ class TcpFeed(Feed):
     def close(self) -> None:
         self._closed.set()
 
-    def _of(self, connection: socket.socket) -> Iterator[Columns | None]:
+    def _of(self, connection: socket.socket) -> Iterator[EventColumns | None]:
         unpacker = Unpacker(self._form, self._counts)
         connection.settimeout(IDLE_S)
         while not self._closed.is_set():

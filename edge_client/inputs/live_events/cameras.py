@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_client.inputs.live_events.columns import Columns
+from edge_client.inputs.live_events.columns import EventColumns
 from edge_client.inputs.live_events.feed import IDLE_S, Feed
 from edge_client.link.backoff import Backoff
 from shared.command_line import Address
@@ -52,7 +52,7 @@ class DvFeed(Feed):
     def sensor(self) -> Sensor | None:
         return self._sensor
 
-    def batches(self) -> Iterator[Columns | None]:
+    def batches(self) -> Iterator[EventColumns | None]:
         reader, failures = self._camera, 0
         while not self._closed.is_set():
             if reader is None and (reader := self._connect(failures)) is None:
@@ -71,14 +71,14 @@ class DvFeed(Feed):
     def close(self) -> None:
         self._closed.set()
 
-    def _of(self, reader: Any) -> Iterator[Columns | None]:
+    def _of(self, reader: Any) -> Iterator[EventColumns | None]:
         quiet = 0
         while not self._closed.is_set() and reader.isRunning():
             store = reader.getNextEventBatch()
             if store is not None and store.size():
                 quiet = 0
                 events = store.numpy()
-                yield Columns(events["x"], events["y"], events["polarity"].astype(np.bool_), events["timestamp"])
+                yield EventColumns(events["x"], events["y"], events["polarity"].astype(np.bool_), events["timestamp"])
                 continue
             self._closed.wait(POLL_S)
             quiet += 1
@@ -140,11 +140,11 @@ class FaeryFeed(Feed):
     def sensor(self) -> Sensor | None:
         return self._size
 
-    def batches(self) -> Iterator[Columns | None]:
+    def batches(self) -> Iterator[EventColumns | None]:
         for events in self._stream:
             if self._closed.is_set():
                 return
-            yield Columns(events["x"], events["y"], events["on"].astype(np.bool_), events["t"])
+            yield EventColumns(events["x"], events["y"], events["on"].astype(np.bool_), events["t"])
 
     def close(self) -> None:
         self._closed.set()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Columns:
+class EventColumns:
     """Events [n] in the order in which they came: column, row, ON, and the sender's time in us.
 
     `t` is None where the sender says no times: the events are then as old as their arrival.

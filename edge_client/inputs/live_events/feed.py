@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from edge_client.inputs.live_events.columns import Columns
+from edge_client.inputs.live_events.columns import EventColumns
 from shared.datasets.event_type import Sensor
 
 IDLE_S = 0.02
@@ -29,7 +29,7 @@ class Feed(Protocol):
     def sensor(self) -> Sensor | None:
         """(height, width) as the sender says; None where it does not. Known when the first batch is there."""
 
-    def batches(self) -> Iterator[Columns | None]:
+    def batches(self) -> Iterator[EventColumns | None]:
         """Events as they come, and None about every `IDLE_S` in which none came. It ends when the stream does.
 
         Raises:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client.event_options import EventForm
-from edge_client.inputs.live_events.columns import Columns
+from edge_client.inputs.live_events.columns import EventColumns
 
 WORD = np.dtype("<u4")
 T32 = np.dtype([("t", "<u4"), ("x", "<u2"), ("y_on", "<u2")])
@@ -44,7 +44,7 @@ def form_of(form: EventForm, data: bytes) -> Form | None:
     return (form, size) if data and len(data) % size == 0 else None
 
 
-def decode(form: Form, data: bytes) -> Columns | None:
+def decode(form: Form, data: bytes) -> EventColumns | None:
     """The events of whole datagrams of one form; None where a word contradicts the form.
 
     Args:
@@ -61,12 +61,12 @@ def decode(form: Form, data: bytes) -> Columns | None:
         return _spif(first, words[1::2] if size == 8 else None)
     if name == "t32_x16_y15_on1":
         events = np.frombuffer(data, T32)
-        return Columns(events["x"], events["y_on"] >> 1, (events["y_on"] & 1).astype(np.bool_), events["t"])
+        return EventColumns(events["x"], events["y_on"] >> 1, (events["y_on"] & 1).astype(np.bool_), events["t"])
     events = np.frombuffer(data, T64)
-    return Columns(events["x"], events["y"], events["on"].astype(np.bool_), events["t"])
+    return EventColumns(events["x"], events["y"], events["on"].astype(np.bool_), events["t"])
 
 
-def decode_datagrams(form: EventForm, datagrams: Iterable[bytes]) -> Iterator[Columns | int]:
+def decode_datagrams(form: EventForm, datagrams: Iterable[bytes]) -> Iterator[EventColumns | int]:
     """Datagrams in the order of their arrival as events; for those that are damaged, how many they are."""
     for kind, group in groupby(datagrams, lambda data: form_of(form, data)):
         parts = list(group)
@@ -80,5 +80,5 @@ def decode_datagrams(form: EventForm, datagrams: Iterable[bytes]) -> Iterator[Co
             yield len(parts) if found is None else found
 
 
-def _spif(words: NDArray[np.uint32], t: NDArray[np.uint32] | None) -> Columns:
-    return Columns((words >> 16) & 0x7FFF, words & 0x7FFF, (words & 0x8000).astype(np.bool_), t)
+def _spif(words: NDArray[np.uint32], t: NDArray[np.uint32] | None) -> EventColumns:
+    return EventColumns((words >> 16) & 0x7FFF, words & 0x7FFF, (words & 0x8000).astype(np.bool_), t)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_client.inputs.live_events.columns import Columns
+from edge_client.inputs.live_events.columns import EventColumns
 from edge_client.inputs.live_events.feed import Feed
 from shared.datasets.event_collector import Recording
 from shared.datasets.event_type import Sensor
@@ -52,7 +52,7 @@ class ReplayFeed(Feed):
     def sensor(self) -> Sensor | None:
         return self._sensor
 
-    def batches(self) -> Iterator[Columns | None]:
+    def batches(self) -> Iterator[EventColumns | None]:
         events = self._events
         # A recording's times may be negative, a camera's are not.
         t = events["t"] - (events["t"][0] if len(events) else 0)
@@ -63,7 +63,7 @@ class ReplayFeed(Feed):
             played_us = (self._clock() - began) * self._speed * 1e6
             high = int(np.searchsorted(t, played_us))
             part = events[low:high]
-            yield Columns(part["x"], part["y"], part["polarity"], t[low:high]) if high > low else None
+            yield EventColumns(part["x"], part["y"], part["polarity"], t[low:high]) if high > low else None
             low = high
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 
 from edge_client.event_options import EventForm
-from edge_client.inputs.live_events.columns import Columns
+from edge_client.inputs.live_events.columns import EventColumns
 from edge_client.inputs.live_events.counts import StreamCounts
 from edge_client.inputs.live_events.feed import IDLE_S, Feed
 from edge_client.inputs.live_events.forms import TIME_BITS, decode_datagrams
@@ -65,7 +65,7 @@ class UdpFeed(Feed):
     def sensor(self) -> Sensor | None:
         return None
 
-    def batches(self) -> Iterator[Columns | None]:
+    def batches(self) -> Iterator[EventColumns | None]:
         log.info("%s: events can come", self.name)
         with self._socket:
             while not self._closed.is_set():

@@ -13,7 +13,7 @@ from edge_client.event_options import EventOptions
 from edge_client.inputs.cuts import Cut, Cutter
 from edge_client.inputs.event_filters import BackgroundActivityFilter, cropped_sensor
 from edge_client.inputs.live_events.clock import StreamClock
-from edge_client.inputs.live_events.columns import Columns
+from edge_client.inputs.live_events.columns import EventColumns
 from edge_client.inputs.live_events.counts import StreamCounts
 from edge_client.windows import Window
 from shared.datasets.event_type import EVENT, Events, Sensor
@@ -76,7 +76,7 @@ class LiveWindows:
         self._newest: int | None = None
         self._arrived = 0.0
 
-    def take(self, batch: Columns) -> Iterator[Cut]:
+    def take(self, batch: EventColumns) -> Iterator[Cut]:
         """The next events; the windows that are full with them."""
         if not len(batch):
             return
@@ -108,7 +108,7 @@ class LiveWindows:
         """The stream has ended."""
         yield from self._counted(self._cutter.finish())
 
-    def _within(self, batch: Columns, t: NDArray[np.int64]) -> Events:
+    def _within(self, batch: EventColumns, t: NDArray[np.int64]) -> Events:
         """The events of the sensor and the region."""
         height, width = self._camera
         left, top, bottom, right = 0, 0, height, width

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from benchmarks.events.sender import SentForm, datagrams, encode
 from edge_client.event_options import EventForm, EventOptions
 from edge_client.inputs.live_events.byte_streams import Unpacker
-from edge_client.inputs.live_events.columns import Columns
+from edge_client.inputs.live_events.columns import EventColumns
 from edge_client.inputs.live_events.counts import StreamCounts
 from edge_client.inputs.live_events.forms import TIME_BITS, decode_datagrams
 from edge_client.inputs.live_events.windows import LiveWindows
@@ -31,8 +31,8 @@ FORMS: dict[SentForm, EventForm] = {
 }
 
 
-def same(found: list[Columns | int], events: Events, *, timed: bool = True) -> None:
-    batches = [batch for batch in found if isinstance(batch, Columns)]
+def same(found: list[EventColumns | int], events: Events, *, timed: bool = True) -> None:
+    batches = [batch for batch in found if isinstance(batch, EventColumns)]
     assert len(batches) == len(found)
     for name in ("x", "y", "polarity", *(["t"] if timed else [])):
         np.testing.assert_array_equal(np.concatenate([getattr(batch, name) for batch in batches]), events[name], name)
@@ -78,8 +78,8 @@ def test_forms_of_different_lengths_in_one_stream() -> None:
     events = made(64)
     mixed = [encode(events[:32], "spif8"), encode(events[32:], "spif4")]
     first, second = decode_datagrams("spif", mixed)
-    assert isinstance(first, Columns)
-    assert isinstance(second, Columns)
+    assert isinstance(first, EventColumns)
+    assert isinstance(second, EventColumns)
     assert (first.t is None, second.t is None) == (False, True)
 
 
@@ -89,7 +89,7 @@ def test_damaged_datagrams_are_counted_and_take_nothing_along() -> None:
     contradicts = bytearray(whole[1])
     contradicts[8 + 3] |= 0x80  # the second event says that it has no time
     found = list(decode_datagrams("spif", [whole[0], b"", b"abc", bytes(contradicts), whole[2]]))
-    assert [len(batch) if isinstance(batch, Columns) else -batch for batch in found] == [32, -2, -1, 32]
+    assert [len(batch) if isinstance(batch, EventColumns) else -batch for batch in found] == [32, -2, -1, 32]
 
 
 @given(st.sampled_from(sorted(set(FORMS.values()))), st.lists(st.binary(max_size=60), max_size=20), st.booleans())
@@ -100,7 +100,7 @@ def test_whatever_comes_does_not_end_a_stream(form: EventForm, sent: list[bytes]
     over_udp = LiveWindows("x", Window.parse("time:1000/500"), (34, 34), options, bits, counts, empty=empty)
     over_tcp = LiveWindows("x", Window.parse("count:3/2"), (34, 34), options, bits, StreamCounts(), empty=empty)
     for batch in decode_datagrams(form, sent):
-        if isinstance(batch, Columns):
+        if isinstance(batch, EventColumns):
             for cut in over_udp.take(batch):
                 bin_events(cut.events, 4, (34, 34), by="time", span=cut.span)
     for piece in sent:

@@ -8,7 +8,7 @@ import pytest
 from edge_client.event_options import EventOptions, Region
 from edge_client.inputs.cuts import Cut, Cutter, cuts
 from edge_client.inputs.live_events.clock import MOST_SETS, StreamClock
-from edge_client.inputs.live_events.columns import Columns
+from edge_client.inputs.live_events.columns import EventColumns
 from edge_client.inputs.live_events.counts import StreamCounts
 from edge_client.inputs.live_events.windows import LiveWindows
 from edge_client.windows import Window
@@ -20,8 +20,8 @@ from tests.unit.shared.datasets.made import made
 SECOND = 1_000_000
 
 
-def columns(events: Events) -> Columns:
-    return Columns(events["x"], events["y"], events["polarity"], events["t"])
+def columns(events: Events) -> EventColumns:
+    return EventColumns(events["x"], events["y"], events["polarity"], events["t"])
 
 
 def live(window: str = "time:50", counts: StreamCounts | None = None, **how: object) -> LiveWindows:
