@@ -14,7 +14,8 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common as looks
 from grafana_foundation_sdk.models import dashboard as schema
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
-from questions import QUESTIONS, Panel
+from panels import Panel
+from questions import QUESTIONS
 
 SOURCE = schema.DataSourceRef(type_val="prometheus", uid="${source}")
 """The data source that is chosen above the dashboard: no panel names one of its own."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
+from panels import Panel, Question
 from queries import (
     IN_CLOUD,
     INSTANCE,
@@ -20,30 +18,6 @@ from queries import (
     share,
     stage_per_sample,
 )
-
-PanelKind = Literal["number", "lines", "stacked", "heatmap", "table"]
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One panel. `unit` is Grafana's name for the unit; `queries` maps a legend to the PromQL of its lines."""
-
-    title: str
-    description: str
-    unit: str
-    queries: dict[str, str]
-    kind: PanelKind = "lines"
-    most: float | None = None
-    """Top of the axis, where there is a natural one."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """One row."""
-
-    text: str
-    panels: tuple[Panel, ...]
-
 
 UP = Question(
     "Is it up?",
