@@ -76,7 +76,7 @@ def test_the_page_is_whole_at_every_width(browser: str, page: Path, width: int) 
     seen = look(browser, page, width)
     assert seen["window"] == width
     assert seen["errors"] == []
-    assert len(seen["pictures"]) == 7
+    assert len(seen["pictures"]) == 8  # the overview, six figures, a sample
     assert all(seen["pictures"]), "each figure can be drawn"
     assert seen["wide"] <= width
 

@@ -41,7 +41,7 @@ class DvFeed(Feed):
 
     def __init__(self, name: str, address: Address | None = None, pauses: Backoff = PAUSES) -> None:
         self.name = name
-        self._io = _library("dv_processing", "dv").io
+        self._io = _library("dv_processing", "pip install '.[dv]'").io
         self._address = address
         self._pauses = pauses
         self._closed = threading.Event()
@@ -128,7 +128,7 @@ class FaeryFeed(Feed):
     def __init__(self, name: str) -> None:
         self.name = name
         self._closed = threading.Event()
-        faery = _library("faery", "faery")
+        faery = _library("faery", "pip install '.[faery]'")
         try:
             self._stream = faery.events_stream_from_camera()
             width, height = self._stream.dimensions()
@@ -150,8 +150,8 @@ class FaeryFeed(Feed):
         self._closed.set()
 
 
-def _library(module: str, extra: str) -> Any:
+def _library(module: str, how: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise ConfigError(f"this needs {module}: pip install '.[{extra}]' in a checkout") from None
+        raise ConfigError(f"this needs {module}: {how} in a checkout") from None

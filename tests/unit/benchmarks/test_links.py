@@ -25,7 +25,8 @@ SLOW = LinkProfile("slow", 30.0, 2.0, 4.0, 0.0, 0.0, "made")
 
 
 def test_every_profile_says_where_it_is_from() -> None:
-    assert [profile.name for profile in PROFILES] == ["loopback", "lan", "wifi", "lte", "3g", "lora", "satellite"]
+    names = ["loopback", "lan", "wifi", "lte", "3g", "lora", "lte-m", "nb-iot", "lorawan", "satellite"]
+    assert [profile.name for profile in PROFILES] == names
     assert all(profile.source and profile.rtt_ms >= 0.0 and profile.jitter_ms <= profile.rtt_ms for profile in PROFILES)
 
 

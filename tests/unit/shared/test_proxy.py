@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from shared.proxy import DelayProxy, proxy_to
+from shared.proxy import Proxy, proxy_to
 
 SET = {"http_proxy": "http://somebody:secret@proxy.example:3128"}
-FOUND = DelayProxy("http_proxy", "proxy.example:3128")
+FOUND = Proxy("http_proxy", "proxy.example:3128")
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ FOUND = DelayProxy("http_proxy", "proxy.example:3128")
     [
         (("cloud.example", "192.0.2.1"), {}, None),
         (("cloud.example", "192.0.2.1"), SET, FOUND),
-        (("cloud.example", "192.0.2.1"), {**SET, "grpc_proxy": "http://other:1"}, DelayProxy("grpc_proxy", "other:1")),
+        (("cloud.example", "192.0.2.1"), {**SET, "grpc_proxy": "http://other:1"}, Proxy("grpc_proxy", "other:1")),
         (("localhost",), SET, None),
         (("here.example", "127.0.0.2"), SET, None),
         (("::1",), SET, None),
@@ -29,5 +29,5 @@ FOUND = DelayProxy("http_proxy", "proxy.example:3128")
         (("cloud.example", "192.0.2.1"), {**SET, "no_proxy": "*", "no_grpc_proxy": "other.example"}, FOUND),
     ],
 )
-def test_a_proxy(hosts: tuple[str, ...], environment: dict[str, str], found: DelayProxy | None) -> None:
+def test_a_proxy(hosts: tuple[str, ...], environment: dict[str, str], found: Proxy | None) -> None:
     assert proxy_to(*hosts, environment=environment) == found
