@@ -1,9 +1,7 @@
 """A `spiking` tail in torch whose answer to a sample has the same bits in every batch.
 
-On one thread oneDNN computes the same bits for a sample in any batch of two or more. A single sample runs through other
-kernels, for small convolutions and for the readout, which add in another order; sometimes that flips a spike. So this
-tail steps a single sample as two equal ones. The result is exact, and the step of a single sample takes up to twice as
-long.
+oneDNN chooses its kernels by the size of the batch, and each adds in another order; sometimes that flips a spike. Which
+sizes agree depends on the processor. So this tail steps the samples of a batch one after the other.
 """
 
 from __future__ import annotations
@@ -18,19 +16,20 @@ from shared.models.layers import State
 
 
 class InvariantTail(SpikingTail):
-    """A `SpikingTail` that never steps a batch of one. Its steps must run on one thread."""
+    """A `SpikingTail` that steps one sample at a time. Its steps must run on one thread."""
 
     def _prepare(self, step: SpikingStep) -> Compute:
-        return partial(_compute_as_two, super()._prepare(step))
+        return partial(_compute_each, super()._prepare(step))
 
 
-def _compute_as_two(compute: Compute, spikes: Tensor, weights: Tensor, membranes: State, logits: Tensor) -> Tensor:
-    """As `SpikingStep.forward`; a lone sample is stepped as two equal ones."""
-    if len(spikes) > 1:
-        return compute(spikes, weights, membranes, logits)
-    parts = (*membranes, logits)
-    twice = [torch.cat([part, part]) for part in parts]
-    confidences = compute(torch.cat([spikes, spikes]), torch.cat([weights, weights]), tuple(twice[:-1]), twice[-1])
-    for kept, after in zip(parts, twice, strict=True):
-        kept.copy_(after[:1])
-    return confidences[:1]
+def _compute_each(compute: Compute, spikes: Tensor, weights: Tensor, membranes: State, logits: Tensor) -> Tensor:
+    """As `SpikingStep.forward`, sample by sample; membranes and logits change in place."""
+    confidences = []
+    for at in range(len(spikes)):
+        one = slice(at, at + 1)
+        # Copies, as a view begins where the batch has put it, and kernels go by that, too.
+        own = [part[one].clone() for part in (*membranes, logits)]
+        confidences.append(compute(spikes[one].clone(), weights[one], tuple(own[:-1]), own[-1]))
+        for kept, after in zip((*membranes, logits), own, strict=True):
+            kept[one] = after
+    return torch.cat(confidences)

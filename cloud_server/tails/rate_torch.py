@@ -21,8 +21,8 @@ class TorchRateNetwork:
         bundle: in the `rate` execution.
         device: to run on.
         precision: of convolutions and activations.
-        batch_invariant: compute a sample alone as two that are alike, so that its answer has the bits that it has in
-            any other batch (see `invariant.py`). One thread must run it.
+        batch_invariant: compute one sample after the other, so that an answer has the same bits in any batch (see
+            `invariant.py`). One thread must run it.
 
     Raises:
         BundleError: the tail's file is missing, damaged or does not fit the manifest.
@@ -42,9 +42,8 @@ class TorchRateNetwork:
 
     @torch.inference_mode()
     def logits(self, sums: Sums, timesteps: NDArray[np.uint8]) -> NDArray[np.float32]:
-        alone = self._batch_invariant and len(sums) == 1
-        if alone:
-            sums, timesteps = sums.repeat(2, axis=0), timesteps.repeat(2)
+        if self._batch_invariant and len(sums) > 1:
+            return np.concatenate([self.logits(sums[at : at + 1], timesteps[at : at + 1]) for at in range(len(sums))])
         on_device = torch.from_numpy(sums).to(self._device), torch.from_numpy(timesteps).to(self._device)
         out: NDArray[np.float32] = self._network(*on_device).cpu().numpy()
-        return out[:1] if alone else out
+        return out
