@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cloud_server.config import CloudConfig
 from cloud_server.engine.engine import MAX_FAILED_BATCHES
 from shared.bundle import Bundle
 from shared.messages import RejectionCode
@@ -94,7 +95,7 @@ async def test_a_process_whose_engine_fails_for_good_is_replaced(tmp_path: Path,
             wait_for, lambda: "ended with 8: another takes its place" in cloud.log.read_text(), "its end to be seen"
         )
         await asyncio.to_thread(
-            wait_for, lambda: cloud.metric("neucodex_cloud_slots") == 2 * 256, "another to take its place"
+            wait_for, lambda: cloud.metric("neucodex_cloud_slots") == 2 * CloudConfig.slots, "another to take its place"
         )
         async with RawEdge(cloud.listen, bundle) as edge:
             assert_close((await edge.step(0, 1, frames[0, 0])).confidences, expected, 0, 1)

@@ -15,6 +15,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from cloud_server.config import CloudConfig
 from shared.bundle import Bundle
 from tests.support.bundles import make_bundle
 from tests.support.edges import ROOT
@@ -60,7 +61,7 @@ async def test_they_share_the_load_and_one_that_dies_is_replaced(cloud, folder, 
         assert_close((await edge.step(0, 1, frames[0, sample])).confidences, expected, sample, 1)
     await until(lambda: cloud.metric("neucodex_cloud_streams") == EDGES, "the streams of both to be counted")
     assert cloud.metric("neucodex_cloud_frames_total") == EDGES
-    assert cloud.metric("neucodex_cloud_slots") == 2 * 288
+    assert cloud.metric("neucodex_cloud_slots") == 2 * CloudConfig.slots
 
     before = children(cloud)
     assert len(before) == 2
@@ -77,14 +78,14 @@ async def test_they_share_the_load_and_one_that_dies_is_replaced(cloud, folder, 
             lost += 1
         await edge.close()
     assert 0 < lost < EDGES
-    await until(lambda: cloud.metric("neucodex_cloud_slots") == 2 * 288, "another to take its place")
+    await until(lambda: cloud.metric("neucodex_cloud_slots") == 2 * CloudConfig.slots, "another to take its place")
     assert before[1] in children(cloud)
     assert cloud.metric("neucodex_cloud_frames_total") == 2 * EDGES - lost, "what a dead one has counted is kept"
     assert "another takes its place" in cloud.log.read_text()
 
     other = with_tail_step(make_bundle(folder / "second", classes=3, seed=5))
     cloud.signal(signal.SIGHUP)
-    await until(lambda: cloud.metric("neucodex_cloud_slots") == 4 * 256, "both to serve the new bundle")
+    await until(lambda: cloud.metric("neucodex_cloud_slots") == 4 * CloudConfig.slots, "both to serve the new bundle")
     wanted = known_confidences(other)
     for _ in range(8):
         async with RawEdge(cloud.listen, other) as edge:
