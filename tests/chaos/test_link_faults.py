@@ -40,7 +40,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture(scope="module")
 def cloud(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory):
     paths = [bundle.path, SHIPPED.path]
-    with cloud_process(tmp_path_factory.mktemp("cloud"), paths, "--execution", "all") as running:
+    with cloud_process(tmp_path_factory.mktemp("cloud"), paths, "--execution", "all", "--batch-invariant") as running:
         yield running
 
 
@@ -82,7 +82,7 @@ async def test_a_cloud_that_drains_is_left_for_the_next_one(
     """The first cloud gets SIGTERM in the middle of the run; its open samples end there, the others go on here."""
     bundle = bundle.run_as(execution)
     whole = (await edge_here(bundle, cloud.listen, DIGITS)).lines
-    with cloud_process(tmp_path, [bundle.path], "--execution", execution) as first:
+    with cloud_process(tmp_path, [bundle.path], "--execution", execution, "--batch-invariant") as first:
         proxy = DelayProxy(first.listen, delay_s=0.005)  # slow enough to be caught in the middle
         there = await proxy.start()
         running = asyncio.create_task(

@@ -19,7 +19,7 @@ from benchmarks.results import (
 from shared.errors import ConfigError
 from shared.exit_policy import ExitPolicy
 from shared.manifest import ExecutionSpec, Manifest, Normalisation
-from shared.models.split import EdgeNetwork
+from shared.models.split import EdgeNetwork, split_shape
 from training.recipe import Recipe, read_recipe
 
 ROOT = Path(__file__).parents[3]
@@ -38,7 +38,7 @@ def test_every_row_is_a_recipe_with_the_ratio_it_is_there_for(row: ResultsRow) -
         name=row.name,
         network=recipe.network,
         frame_shape=edge.out_shape,
-        split_shape=edge.head.out_shape,
+        split_shape=split_shape(recipe.network),
         class_names=(),
         normalisation=Normalisation(1.0, (0.0,), (1.0,)),
         executions={"spiking": ExecutionSpec(1.0, ExitPolicy("max_probability", 0.5))},
