@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.json_file import write_json
+
 FOLDER = "unfinished"
 
 
@@ -34,9 +36,7 @@ class Kept:
         if path.exists():
             return json.loads(path.read_text())
         made = make()
-        part = path.with_suffix(".partial")
-        part.write_text(json.dumps(made))
-        part.replace(path)
+        write_json(path, made)
         return made
 
     def clear(self) -> None:

@@ -7,7 +7,6 @@ One gRPC stream carries them, as the pair's does, with messages that are as shor
 from __future__ import annotations
 
 import asyncio
-import json
 import struct
 import time
 from collections.abc import AsyncIterator
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import echo
+from benchmarks.json_file import write_json
 from benchmarks.testbed.picture_files import CODECS, decode
 from benchmarks.testbed.whole_network import Confidences, TailRun, WholeNetwork
 from shared.bundle import Bundle
@@ -101,9 +101,7 @@ async def serve(bundle: Bundle, threads: int, listen: str, ready_file: Path) -> 
     """Serve until cancelled; the address, and the milliseconds of a timestep, go to `ready_file` as JSON."""
     pictures = PictureServer(bundle, threads)
     server, address = await echo.serve(METHOD, pictures.classify, listen, *LARGE_MESSAGES)
-    part = ready_file.with_suffix(".partial")
-    part.write_text(json.dumps({"listen": address, "step_ms": pictures.step_ms()}))
-    part.replace(ready_file)
+    write_json(ready_file, {"listen": address, "step_ms": pictures.step_ms()})
     await server.wait_for_termination()
 
 

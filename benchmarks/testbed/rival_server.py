@@ -6,7 +6,6 @@ uvicorn, as BentoML itself runs it, in one process: the testbed has one edge.
 
 from __future__ import annotations
 
-import json
 import socket
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import uvicorn
 from PIL import Image
 
+from benchmarks.json_file import write_json
 from benchmarks.testbed.plain_network import PlainNetwork
 from shared.command_line import existing_path, option, run
 from shared.pictures import MODES
@@ -76,9 +76,7 @@ class _Announced(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        part = self._file.with_suffix(".partial")
-        part.write_text(json.dumps(self._ready))
-        part.replace(self._file)
+        write_json(self._file, self._ready)
 
 
 if __name__ == "__main__":
