@@ -24,6 +24,7 @@ class Draws:
     corner: float32 [2, B, 1], the centre of the erased square, in sides of the picture.
     zoom: float32 [B, 1], how much larger the picture becomes, from 1 to the recipe's zoom.
     window: float32 [2, B, 1], which part of the enlarged picture is shown: 0 the top or left end, 1 the other one.
+    share: float32 [B, 1], how much of a mixed picture is the other one, from 0 to a half.
     """
 
     shift: Tensor
@@ -31,6 +32,7 @@ class Draws:
     corner: Tensor
     zoom: Tensor
     window: Tensor
+    share: Tensor
 
 
 def draw(recipe: AugmentRecipe, count: int, generator: torch.Generator) -> Draws:
@@ -39,11 +41,12 @@ def draw(recipe: AugmentRecipe, count: int, generator: torch.Generator) -> Draws
     mirrored = torch.rand(count, 1, generator=generator) < (0.5 if recipe.mirror else 0.0)
     corner = torch.rand(2, count, 1, generator=generator)
     zoom = 1.0 + (recipe.zoom - 1.0) * torch.rand(count, 1, generator=generator)
-    return Draws(shift, mirrored, corner, zoom, torch.rand(2, count, 1, generator=generator))
+    window = torch.rand(2, count, 1, generator=generator)
+    return Draws(shift, mirrored, corner, zoom, window, 0.5 * torch.rand(count, 1, generator=generator))
 
 
 def augment(frames: Tensor, recipe: AugmentRecipe, draws: Draws, border: Border = "constant") -> Tensor:
-    """Shift, mirror, zoom and erase; all frames of a clip alike.
+    """Shift, mirror, zoom, mix and erase; all frames of a clip alike.
 
     Args:
         frames: uint8 [B, C, H, W] or [B, T, C, H, W].
@@ -66,6 +69,8 @@ def augment(frames: Tensor, recipe: AugmentRecipe, draws: Draws, border: Border 
     out = out.permute(0, 3, 1, 2)
     if recipe.zoom > 1.0:
         out = _zoomed(out, draws.zoom.to(device), draws.window.to(device))
+    if recipe.mix:
+        out = _mixed(out, draws.share.to(device)[:, :, None, None])
     if recipe.erase:
         out = out * _outside_square(draws.corner, recipe.erase, height, width).to(device)
     return out.reshape(frames.shape).contiguous()
@@ -80,6 +85,11 @@ def _zoomed(flat: Tensor, zoom: Tensor, window: Tensor) -> Tensor:
     grid = F.affine_grid(theta, list(flat.shape), align_corners=False)
     shown = F.grid_sample(flat.float(), grid, padding_mode="border", align_corners=False)
     return shown.round_().clamp_(0, 255).byte()
+
+
+def _mixed(flat: Tensor, share: Tensor) -> Tensor:
+    """Each picture blended with the next one of the batch, the last one with the first; uint8 [B, C, H, W]."""
+    return torch.lerp(flat.float(), flat.roll(-1, 0).float(), share).round_().byte()
 
 
 def _padded(flat: Tensor, width: int, border: Border) -> Tensor:

@@ -16,6 +16,8 @@ class AugmentRecipe:
     alternate: that half is drawn once, and is the other half in every other epoch: two epochs in a row then show both
         forms of a sample (Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024).
     zoom: a picture is enlarged by a factor drawn from 1 to `zoom`, and a random part as large as before is shown.
+    mix: each picture is blended with another one of its batch, which gets a share drawn from 0 to a half (Zhang et al.,
+        "mixup", ICLR 2018).
     erase_until: the epoch, counted from 0, from which on nothing is erased; none erases to the end.
     """
 
@@ -23,6 +25,7 @@ class AugmentRecipe:
     mirror: bool = False
     alternate: bool = False
     zoom: float = 1.0
+    mix: bool = False
     erase: int = 0
     erase_until: int | None = None
 

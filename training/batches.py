@@ -20,6 +20,7 @@ from shared.network_spec import InputKind
 from training.augment import augment, draw
 from training.data import Samples, to_input
 from training.recipe import StageRecipe
+from training.teacher.classifier import Classifier
 from training.teacher.views import Answers
 
 
@@ -37,6 +38,7 @@ class Batches:
 
     With several ranks each takes every `world`-th sample of the same global batch. With a teacher's `answers` the
     pictures are shown in the views that it was asked about: each begins with any of them, and goes on by one an epoch.
+    A `teacher` is asked about every batch as it is shown.
     """
 
     samples: Samples
@@ -48,6 +50,7 @@ class Batches:
     rank: int = 0
     world: int = 1
     answers: Answers | None = None
+    teacher: Classifier | None = None
 
     @property
     def per_epoch(self) -> int:
@@ -82,6 +85,8 @@ class Batches:
         elif recipe.alternate:
             draws = replace(draws, mirrored=((self._half[rows] + epoch) % 2 == 1).unsqueeze(1))
         frames = augment(self.samples.frames[chosen], recipe, draws)
+        if self.teacher is not None:
+            answers = self.teacher.logits(frames.cpu()).to(chosen.device)
         frames = to_input(frames, self.normalisation, self.kind)
         return Batch(self._reduce(frames, epoch), self.samples.labels[chosen], answers)
 

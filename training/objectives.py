@@ -33,10 +33,11 @@ class StageObjective(nn.Module):
         else:
             logits, extra = self._whole(frames, known)
         stage = self.stage
-        loss = classification(
-            logits.float(), labels, stage.objective, stage.label_smoothing, stage.first_timestep_weight
-        )
-        return loss + extra, logits.detach()
+        if stage.label_weight:
+            extra = extra + stage.label_weight * classification(
+                logits.float(), labels, stage.objective, stage.label_smoothing, stage.first_timestep_weight
+            )
+        return extra, logits.detach()
 
     def _whole(self, frames: Tensor, answer: Tensor | None) -> tuple[Tensor, Tensor]:
         spikes = self.network.spikes(frames)

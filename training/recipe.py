@@ -67,6 +67,7 @@ class StageRecipe:
         ANN's price); `spiking` runs T timesteps. The weights go from one to the next.
     objective: the loss is taken at every timestep (TET, Deng et al., ICLR 2022), on `each` timestep's own logits or on
         their `running_mean`, which is what the exit policy sees.
+    label_weight: of the loss against the labels; 0 leaves the teacher's answers alone.
     first_timestep_weight: how much more the first timestep's loss counts than the others' (1: the same).
     distill: weight of the divergence from the teacher's answer; 0 for none. Without `teacher` that is the uncompressed
         network, which a backbone stage has not got.
@@ -74,7 +75,9 @@ class StageRecipe:
         answers `distill` goes by. Each training picture then has a few fixed views (shifted, mirrored and enlarged as
         `augment` says, erased for the network alone), of which an epoch shows one: the teacher answers once for each
         of them.
-    teacher_views: how many.
+    teacher_views: how many. 0: the teacher answers for every batch as it is shown, erased and mixed, too. Nothing is
+        repeated then, and every epoch costs its computation (Beyer et al., "Knowledge distillation: a good teacher is
+        patient and consistent", CVPR 2022).
     teacher_side: of the pictures it takes, where its file does not say; ours are resized to it (bicubic).
     teacher_mean, teacher_std: it takes (pixel - mean) / std by colour, the pixel in 0 to 1; 0 and 1/255 for pixels in 0
         to 255. One value each for a teacher of grey pictures. A graph that takes uint8 gets the pixels as they are.
@@ -115,6 +118,7 @@ class StageRecipe:
     clip_gradient: float = 0.0
     objective: Objective = "running_mean"
     first_timestep_weight: float = 1.0
+    label_weight: float = 1.0
     label_smoothing: float = 0.0
     distill: float = 0.0
     teacher: str | None = None
@@ -153,6 +157,7 @@ class StageRecipe:
         if self.spike_cost and self.kind == "backbone":
             raise ConfigError("spike_cost: a backbone stage has no encoder whose spikes could cost anything")
         self._check_teacher()
+        self._check_labels()
         if self.imitate and self.kind != "bottleneck":
             raise ConfigError("imitate belongs to bottleneck stages")
         if self.resolutions and self.neurons == "spiking":
@@ -170,6 +175,14 @@ class StageRecipe:
         if len(self.other_levels) != len(self.levels) or min(self.other_levels) < 1:
             raise ConfigError("other_levels has one value of at least 1 for each of levels")
 
+    def _check_labels(self) -> None:
+        if self.label_weight < 0.0:
+            raise ConfigError(f"label_weight is {self.label_weight}: it must not be negative")
+        if not (self.label_weight or self.distill or self.imitate):
+            raise ConfigError("label_weight is 0, and so are distill and imitate: nothing is left to learn from")
+        if self.augment.mix and self.label_weight:
+            raise ConfigError("augment.mix: a mixed picture has no label of its own; set label_weight = 0 and distill")
+
     def _check_teacher(self) -> None:
         defaults = {field.name: field.default for field in fields(self) if field.name.startswith("teacher_")}
         if self.teacher is None:
@@ -179,8 +192,12 @@ class StageRecipe:
             return
         if not self.distill > 0.0:
             raise ConfigError("teacher: set distill, the weight of its answers")
-        if self.teacher_views < 1 or (self.teacher_side is not None and self.teacher_side < 1):
-            raise ConfigError("teacher_views and teacher_side must be at least 1")
+        if self.teacher_views < 0 or (self.teacher_side is not None and self.teacher_side < 1):
+            raise ConfigError("teacher_views must not be negative, teacher_side must be at least 1")
+        if self.augment.mix and self.teacher_views:
+            raise ConfigError(
+                "augment.mix makes new pictures, which a teacher has no stored answer to: teacher_views = 0"
+            )
         if self.augment.alternate and self.teacher_views % 2:
             raise ConfigError("augment.alternate shows every other view mirrored: teacher_views must be even")
         if len(self.teacher_mean) != len(self.teacher_std) or len(self.teacher_mean) not in (1, 3):

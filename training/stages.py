@@ -29,6 +29,8 @@ from training.device import Machine
 from training.objectives import StageObjective, set_trainable
 from training.recipe import Neurons, Recipe, StageRecipe
 from training.teacher.cache import teacher_answers, teacher_licence
+from training.teacher.classifier import Classifier
+from training.teacher.views import Answers
 from training.trainer import Fit
 from training.weights import licences_of, load_weights, save_weights, take_what_fits, weights_digest
 
@@ -136,7 +138,7 @@ def train_stage(recipe: Recipe, index: int, data: TrainingData, runs: Path, mach
     stage = recipe.stages[index]
     log.info("stage %d of %d (%s), kept in %s", index + 1, len(recipe.stages), stage.kind, folder)
     licences = _licences(recipe, index, data, runs)
-    answers = None if stage.teacher is None else teacher_answers(stage, data, runs, machine)
+    answers, classifier = _external_teacher(stage, data, runs, machine)
     torch.manual_seed(recipe.seed)
     network = build_network(recipe, stage, machine)
     if stage.init is not None:
@@ -148,7 +150,16 @@ def train_stage(recipe: Recipe, index: int, data: TrainingData, runs: Path, mach
     on_device = Samples(data.train.frames.to(machine.device), data.train.labels.to(machine.device))
     kind = network.spec.input_kind
     batches = Batches(
-        on_device, data.normalisation, stage, recipe.seed, index, kind, machine.rank, machine.world, answers
+        on_device,
+        data.normalisation,
+        stage,
+        recipe.seed,
+        index,
+        kind,
+        machine.rank,
+        machine.world,
+        answers,
+        classifier,
     )
     kept = Fit(objective, batches, data, folder, machine, len(recipe.stages)).run()
     if machine.leads:
@@ -157,6 +168,19 @@ def train_stage(recipe: Recipe, index: int, data: TrainingData, runs: Path, mach
     if machine.world > 1:
         torch.distributed.barrier()
     return done
+
+
+def _external_teacher(
+    stage: StageRecipe, data: TrainingData, runs: Path, machine: Machine
+) -> tuple[Answers | None, Classifier | None]:
+    """The stored answers of the stage's teacher, or the teacher itself where it answers for every batch."""
+    if stage.teacher is None:
+        return None, None
+    if data.kind != "static":
+        raise ConfigError(f"teacher {stage.teacher} is for pictures, and the samples are clips of events")
+    if stage.teacher_views:
+        return teacher_answers(stage, data, runs, machine), None
+    return None, Classifier(stage, len(data.class_names), machine.device)
 
 
 def _licences(recipe: Recipe, index: int, data: TrainingData, runs: Path) -> tuple[Licence, ...]:

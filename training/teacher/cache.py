@@ -45,16 +45,14 @@ def teacher_answers(stage: StageRecipe, data: TrainingData, runs: Path, machine:
 
     Args:
         stage: has a teacher.
-        data: pictures, not events.
+        data: pictures, not events; the caller has checked that.
         runs: the folder of the runs; the answers are in its `teachers/`.
         machine: where the teacher computes.
 
     Raises:
-        ConfigError: the teacher does not fit the data, or a file of answers is damaged.
+        ConfigError: the teacher does not fit the pictures, or a file of answers is damaged.
     """
     assert stage.teacher is not None
-    if data.kind != "static":
-        raise ConfigError(f"teacher {stage.teacher} is for pictures, and the samples are clips of events")
     views = Views(stage.augment, len(data.train), stage.teacher_views)
     path = runs / "teachers" / f"{Path(stage.teacher).stem}-{_key(stage, data)}.npy"
     if not path.exists():

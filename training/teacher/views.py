@@ -19,7 +19,7 @@ _HALVES_SEED = 2**62
 
 @dataclass(frozen=True)
 class Views:
-    """`count` views of each of `samples` pictures: shifted, mirrored and enlarged as `recipe` says, never erased.
+    """`count` views of each of `samples` pictures: shifted, mirrored and enlarged as `recipe` says, and no more.
 
     They depend on nothing else, so that stages and seeds share a teacher's answers to them. With `alternate` a picture
     that is mirrored in one view is not in the next.
@@ -39,6 +39,7 @@ class Views:
             corner,
             drawn.zoom[views, chosen],
             drawn.window[:, views, chosen],
+            torch.zeros(len(chosen), 1),
         )
 
     def show(self, frames: Tensor, view: int, chosen: Tensor) -> Tensor:
@@ -55,7 +56,8 @@ class Views:
             half = torch.randint(0, 2, (self.samples, 1), generator=_generator(_HALVES_SEED))
             mirrored = (half + torch.arange(self.count).view(-1, 1, 1)) % 2 == 1
         shift, window = (torch.stack(rows, 1) for rows in zip(*((d.shift, d.window) for d in each), strict=True))
-        return Draws(shift, mirrored, torch.empty(0), torch.stack([drawn.zoom for drawn in each]), window)
+        zoom, absent = torch.stack([drawn.zoom for drawn in each]), torch.empty(0)
+        return Draws(shift, mirrored, absent, zoom, window, absent)
 
 
 @dataclass(frozen=True)

@@ -87,9 +87,19 @@ def test_a_zoomed_picture_is_a_window_of_it(seed: int) -> None:
         assert torch.allclose(start, draws.window[axis, :, 0] * (32 - 32 * extent) + extent / 2 - 0.5, atol=0.7)
 
 
+def test_a_mixed_picture_is_mostly_itself_and_partly_the_next() -> None:
+    levels = torch.tensor([0, 100, 200], dtype=torch.uint8).view(3, 1, 1, 1).expand(3, 1, 4, 4)
+    draws = draw(AugmentRecipe(mix=True), 3, generator(4))
+    after = augment(levels, AugmentRecipe(mix=True), draws)
+    assert draws.share.max() <= 0.5
+    share = draws.share.view(3)
+    expected = torch.stack([100 * share[0], 100 + 100 * share[1], 200 - 200 * share[2]])
+    assert torch.equal(after[:, 0, 0, 0].float(), expected.round())
+
+
 def test_all_frames_of_a_clip_move_alike() -> None:
     clip = pictures(3, 4, 1, 2, 8, 8).expand(4, 5, 2, 8, 8).contiguous()
-    after = augmented(clip, AugmentRecipe(shift=2, mirror=True, zoom=1.5, erase=3), 3)
+    after = augmented(clip, AugmentRecipe(shift=2, mirror=True, zoom=1.5, mix=True, erase=3), 3)
     assert after.shape == clip.shape
     for t in range(1, 5):
         assert torch.equal(after[:, t], after[:, 0])

@@ -50,6 +50,19 @@ def test_spikes_cost_their_share_of_the_encoders_neurons() -> None:
             assert abs(more - 10.0 * share) < 1e-4
 
 
+def test_without_labels_the_teacher_alone_is_followed() -> None:
+    network, teacher = quantised(SPEC), quantised(NetworkSpec("resnet18", (1, 16, 16), 3, "layer1", 4, timesteps=1))
+    teacher.eval().requires_grad_(False)
+    for kind in ("bottleneck", "finetune"):
+        stage = StageRecipe(kind, 1, 0.1, "quantised", distill=1.0, label_weight=0.0)
+        set_trainable(network, stage)
+        objective = StageObjective(network, stage, teacher)
+        first, _ = objective(FRAMES, LABELS)
+        second, _ = objective(FRAMES, LABELS.flip(0))
+        assert torch.equal(first, second)
+        assert float(first.detach()) > 0.0
+
+
 def test_a_light_head_learns_in_the_bottleneck_stage_and_the_tail_does_not() -> None:
     stage = StageRecipe("bottleneck", 1, 0.1, "quantised", imitate=1.0)
     network, teacher = quantised(LIGHT), quantised(NetworkSpec("resnet18", (1, 16, 16), 3, "layer1", 4, timesteps=1))

@@ -37,7 +37,9 @@ def test_every_recipe_that_ships_is_read(path: Path) -> None:
         ('kind = "backbone"', 'kind = "backbone"\ndistill = 0.5', "distill"),
         ('kind = "backbone"', 'kind = "backbone"\nteacher = "t.onnx"', "set distill"),
         ('kind = "backbone"', 'kind = "backbone"\nteacher_views = 8', "teacher_views says something of a teacher"),
-        ('kind = "backbone"', 'kind = "backbone"\nteacher = "t.onnx"\ndistill = 1.0\nteacher_views = 0', "at least 1"),
+        ('kind = "backbone"', 'kind = "backbone"\nteacher = "t.onnx"\ndistill = 1.0\nteacher_views = -1', "negative"),
+        ('kind = "backbone"', 'kind = "backbone"\nlabel_weight = 0.0', "nothing is left to learn"),
+        ('kind = "backbone"', 'kind = "backbone"\nlabel_weight = -1.0', "label_weight"),
         (
             'kind = "backbone"',
             'kind = "backbone"\nteacher = "t.onnx"\ndistill = 1.0\nteacher_std = [1.0]',
@@ -123,6 +125,17 @@ def test_a_teacher_from_outside_needs_none() -> None:
     augment = replace(finetune.augment, mirror=True, alternate=True)
     with pytest.raises(ConfigError, match="teacher_views must be even"):
         replace(taught, teacher_views=3, augment=augment)
+
+
+def test_mixed_pictures_have_neither_labels_nor_stored_answers() -> None:
+    finetune = read_recipe(RECIPES / "resnet18-digits.toml").stages[-1]
+    mixed = replace(finetune.augment, mix=True)
+    with pytest.raises(ConfigError, match="no label of its own"):
+        replace(finetune, augment=mixed)
+    unlabelled = replace(finetune, label_weight=0.0, distill=1.0, augment=mixed)
+    assert replace(unlabelled, teacher="t.onnx", teacher_views=0).augment.mix
+    with pytest.raises(ConfigError, match="teacher_views = 0"):
+        replace(unlabelled, teacher="t.onnx")
 
 
 def test_a_stage_goes_by_its_teacher_wherever_that_lies(tmp_path: Path, data: TrainingData) -> None:

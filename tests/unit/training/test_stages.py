@@ -11,8 +11,9 @@ from torch import nn
 from shared.errors import ConfigError
 from shared.licences import Licence
 from shared.models.neuron import Neuron
+from tests.unit.training.teacher.teachers import write_onnx
 from training.activations import ClipFloorShift
-from training.data import TrainingData
+from training.data import Samples, TrainingData
 from training.device import machine
 from training.recipe import Neurons, Recipe, StageRecipe, read_recipe
 from training.stages import WEIGHTS, _teacher, build_network, stage_folder, train_stage
@@ -39,6 +40,16 @@ def test_pictures_too_small_for_the_poolings_are_refused_at_once(
     ):
         train_stage(recipe, 0, data, tmp_path, where)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("views", [0, 4])
+def test_a_teacher_of_pictures_is_not_asked_about_events(views: int, tmp_path: Path, data: TrainingData) -> None:
+    recipe = read_recipe(RECIPES / "resnet18-digits.toml", ("network.width=4",))
+    teacher = str(write_onnx(tmp_path / "t.onnx"))
+    stage = replace(recipe.stages[0], teacher=teacher, distill=1.0, teacher_views=views)
+    clips = replace(data, train=Samples(data.train.frames.unsqueeze(1), data.train.labels))
+    with machine("cpu") as where, pytest.raises(ConfigError, match="clips of events"):
+        train_stage(replace(recipe, stages=(stage, *recipe.stages[1:])), 0, clips, tmp_path, where)
 
 
 @pytest.mark.parametrize(
