@@ -2,18 +2,19 @@
 
 The model of a sample's mean latency has few terms, so that one can see which of them decides:
 
-    lockstep   t (head + 8 bytes / rate + rtt + tail) + c
-    streaming  t max(head, 8 bytes / rate) + min(head, 8 bytes / rate) + rtt + tail + c     none waits for an answer
+    lockstep   s + t (head + 8 bytes / rate + rtt + tail) + c
+    streaming  s + t max(head, 8 bytes / rate) + min(head, 8 bytes / rate) + rtt + tail + c     none waits for an answer
 
-t is the mean timestep of the exit at that threshold, by the bundle's own evaluation; head and tail are dense operations
-over measured speeds, c is what the rest takes (codec, gRPC, queue, waking up): the only term that is fitted, as the
-median of what the measured profiles leave over. How wrong that is, is seen by leaving each profile out in turn.
+s is what the head computes once for a sample (in `rate` all), head what it computes each timestep; t is the mean
+timestep of the exit at that threshold, by the bundle's own evaluation; head and tail are dense operations over measured
+speeds, c is what the rest takes (codec, gRPC, queue, waking up): the only term that is fitted, as the median of what
+the measured profiles leave over. How wrong that is, is seen by leaving each profile out in turn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, prod
 from pathlib import Path
 from statistics import median
@@ -40,12 +41,13 @@ MODES_OF: Mapping[str, tuple[Mode, ...]] = {FITTED_ON: ("lockstep",), "full": ("
 
 @dataclass(frozen=True)
 class Terms:
-    """Of one timestep, in milliseconds and bytes; `down` is the answer."""
+    """Of one timestep, in milliseconds and bytes; `down` is the answer; `start_ms` is the head's once a sample."""
 
     head_ms: float
     tail_ms: float
     up_bytes: float
     down_bytes: float
+    start_ms: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -122,12 +124,12 @@ class Advice:
 
 def latency_ms(mode: Mode, terms: Terms, path: LinkPath, steps: float, overhead_ms: float) -> float:
     """The formula above."""
-    sending = path.sending_ms(terms.up_bytes, terms.down_bytes)
+    sending, once_ms = path.sending_ms(terms.up_bytes, terms.down_bytes), terms.start_ms + overhead_ms
     if mode == "lockstep":
-        return steps * (terms.head_ms + sending + path.rtt_ms + terms.tail_ms) + overhead_ms
+        return steps * (terms.head_ms + sending + path.rtt_ms + terms.tail_ms) + once_ms
     # What is sent beyond the exit holds nobody up: only frames up to it must get through.
     made = steps * max(terms.head_ms, sending)
-    return made + min(terms.head_ms, sending) + path.rtt_ms + terms.tail_ms + overhead_ms
+    return made + min(terms.head_ms, sending) + path.rtt_ms + terms.tail_ms + once_ms
 
 
 def trained_on(dataset: str, models: Path) -> list[Bundle]:
@@ -199,13 +201,14 @@ class _Model:
             float(column.sum() / rounds[0].timesteps.sum())
             for column in (rounds[0].link_up_bytes, rounds[0].link_down_bytes, rounds[0].payload_bytes)
         )
-        self.measured = Terms(self.edge.head_ms, testbed.cloud.tail_ms, up, down)
+        self.measured = Terms(self.edge.head_ms, testbed.cloud.tail_ms, up, down, self.edge.head_start_ms)
         self._beside_payload = up - payload
         steps = rounds[0].timesteps.sum()
         packets = (float(c.sum() / steps) for c in (rounds[0].link_up_packets, rounds[0].link_down_packets))
         # A message and an acknowledgement, where a record of before packets were counted does not say.
         self._packets = tuple(each if isfinite(each) else 2.0 for each in packets)
-        beside = float(rounds[0].busy_core_s.sum() - steps * self.edge.head_ms / 1e3) / len(rounds[0])
+        head_s = (len(rounds[0]) * self.edge.head_start_ms + steps * self.edge.head_ms) / 1e3
+        beside = float(rounds[0].busy_core_s.sum() - head_s) / len(rounds[0])
         self._beside_head_s = max(beside, 0.0) if isfinite(beside) else 0.0
 
     def terms(self, bundle: Bundle, edge_gmacs: float | None) -> Terms:
@@ -213,15 +216,17 @@ class _Model:
         spec, gmacs = bundle.manifest.network, edge_gmacs or self.edge.gmacs
         known, measured = self.testbed.networks.get("bottleneck"), self.measured
         if known is not None and known.fingerprint == bundle.fingerprint.hex():
-            head_ms = measured.head_ms * self.edge.gmacs / gmacs
-            return Terms(head_ms, measured.tail_ms, measured.up_bytes, measured.down_bytes)
+            slower = self.edge.gmacs / gmacs
+            return replace(measured, head_ms=measured.head_ms * slower, start_ms=measured.start_ms * slower)
         payload = bundle.settings.measured["test"]["frame"]["entropy_bits"] / 8
         head_ms, tail_ms = dense(spec, "edge") / (gmacs * 1e6), dense(spec, "cloud") / (self.testbed.cloud.gmacs * 1e6)
-        return Terms(head_ms, tail_ms, self._beside_payload + payload, measured.down_bytes)
+        once = bundle.execution == "rate"  # the head runs once, and the neurons that step cost next to nothing
+        step_ms, start_ms = (0.0, head_ms) if once else (head_ms, 0.0)
+        return Terms(step_ms, tail_ms, self._beside_payload + payload, measured.down_bytes, start_ms)
 
     def board_joules(self, board: Board, terms: Terms, gmacs: float, sent: float, answered: float, link: str) -> float:
         """What a sample adds to an idle board: `sent` timesteps computed and sent, `answered` of them answered."""
-        busy_s = sent * terms.head_ms / 1e3 + self._beside_head_s * self.edge.gmacs / gmacs
+        busy_s = (terms.start_ms + sent * terms.head_ms) / 1e3 + self._beside_head_s * self.edge.gmacs / gmacs
         up, down = self._packets
         traffic = Traffic(terms.up_bytes * sent, up * sent, terms.down_bytes * answered, down * answered)
         return board.spend(Time(0.0, busy_s), traffic if link == "wifi" else SILENT).dynamic_j

@@ -221,6 +221,7 @@ class TestbedRunner:
             round(speed["whole_ms"], 4),
             round(self._gmacs(speed["whole_ms"] / 1000), 3),
             f"head: {speed['runtime']}; the whole network: that and torch",
+            round(speed["head_start_ms"], 4),
         )
 
     def _share(self, profile: EdgeProfile) -> float:

@@ -87,7 +87,9 @@ class EdgeProfile:
 class MeasuredEdge:
     """A profile, how it was held, and what was measured: a step of the head (with encoder) and of the whole network.
 
-    `gmacs` is the whole uncompressed network's multiply-accumulates (dense) a second, 1e9; `runtime` what ran it.
+    `head_start_ms` is what the head costs once for each sample: in `rate` nearly all. Records of before it was measured
+    have it divided over the timesteps, in `head_ms`. `gmacs` is the whole uncompressed network's multiply-accumulates
+    (dense) a second, 1e9; `runtime` what ran it.
     """
 
     asked: EdgeProfile
@@ -96,6 +98,7 @@ class MeasuredEdge:
     whole_ms: float
     gmacs: float
     runtime: str
+    head_start_ms: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,8 @@ def conditions_table(testbed: Testbed, facts: Mapping[str, Any]) -> Table:
     for edge in testbed.edges:
         rows[f"edge {edge.asked.name}"] = (
             f"{100 * edge.asked.share:g} % of a core ({edge.means}): {edge.gmacs:.2f} GMAC/s, "
-            f"head {edge.head_ms:.2f} ms, whole network {edge.whole_ms:.2f} ms a timestep, {edge.runtime}"
+            f"head {edge.head_start_ms:.2f} ms a sample and {edge.head_ms:.2f} ms a timestep, "
+            f"whole network {edge.whole_ms:.2f} ms a timestep, {edge.runtime}"
         )
     cloud = testbed.cloud
     rows["cloud"] = (

@@ -28,6 +28,13 @@ def test_lockstep_pays_for_a_round_trip_at_each_timestep() -> None:
     assert latency_ms("streaming", TERMS, path, 3, 1) == pytest.approx(3 * 10 + 50 + 4 + 1)
 
 
+def test_a_head_that_runs_once_is_paid_once() -> None:
+    once = Terms(head_ms=0, tail_ms=4, up_bytes=1000, down_bytes=100, start_ms=10)
+    path = LinkPath(50, None, None)
+    assert latency_ms("lockstep", once, path, 3, 1) == pytest.approx(10 + 3 * (50 + 4) + 1)
+    assert latency_ms("streaming", once, path, 3, 1) == pytest.approx(10 + 50 + 4 + 1)
+
+
 def test_a_slow_link_is_paid_by_the_byte() -> None:
     slow = LinkPath(0, 0.1, 0.1)
     assert slow.sending_ms(1000, 100) == pytest.approx(88)
