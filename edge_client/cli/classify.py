@@ -103,6 +103,8 @@ async def run_classify(config: EdgeConfig, inputs: InputConfig, outputs: OutputC
             with _interruptible(), shown(view, status.console) if view else contextlib.nullcontext():
                 async with open_edge(config, bundle, session) as network:
                     await session.classify_all(source, network, config.in_flight)
+                    if view is not None:
+                        view.finished()
         except asyncio.CancelledError:
             status.close()
             status.say(f"interrupted: {status.progress()} samples done")

@@ -83,7 +83,7 @@ class LiveView:
         self._told_at: deque[float] = deque()
         self._here = self._failed = self._unreadable = self._still = self._streams = 0
         self._link_since = clock()
-        self._connected = False
+        self._connected = self._finished = False
 
     def link_changed(self, connected: bool) -> None:
         """A stream was opened, or lost."""
@@ -91,6 +91,11 @@ class LiveView:
             self._connected = connected
             self._streams += connected
             self._link_since = self._clock()
+
+    def finished(self) -> None:
+        """Every sample is dealt with: what happens to the link from now on is no news."""
+        with self._lock:
+            self._finished = True
 
     def classified(self, sample: Sample, verdict: Verdict) -> None:
         """A verdict is there."""
@@ -127,13 +132,16 @@ class LiveView:
         self._told_at.append(self._clock())
 
     def _head(self) -> Text:
-        state = "connected" if self._connected else "no stream" if self._streams else "connecting"
+        lost = "no stream" if self._streams else "connecting"
+        state, style = ("connected", "green") if self._connected else (lost, "red")
+        if self._finished:
+            state, style = "closed", "dim"
         # A console that does not wrap log lines would cut these at its edge.
         line = Text.assemble(
-            (self._title, "bold"), "  link: ", (state, "green" if self._connected else "red"),
+            (self._title, "bold"), "  link: ", (state, style),
             no_wrap=False, overflow="fold",
         )  # fmt: skip
-        if not self._connected or self._streams > 1:
+        if not self._finished and (not self._connected or self._streams > 1):
             line.append(f" for {self._clock() - self._link_since:.0f} s")
         if self._streams > 1:
             line.append(f", {self._streams - 1} times opened again")

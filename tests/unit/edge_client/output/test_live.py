@@ -78,6 +78,14 @@ def test_the_link_and_what_went_wrong() -> None:
     assert "0.0 per second" in drawn(view)[-1]
 
 
+def test_a_link_that_closes_after_the_last_sample_is_not_lost() -> None:
+    view = LiveView(CLASSES, 2, "x")
+    view.link_changed(True)
+    view.finished()
+    view.link_changed(False)
+    assert drawn(view)[0].strip() == "x  link: closed"
+
+
 @pytest.mark.parametrize("timesteps", [4, 10])
 def test_it_is_whole_at_80_columns(timesteps: int) -> None:
     classes = ("grasshopper", "airplane")
