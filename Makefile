@@ -7,11 +7,11 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 CUDA ?=
-# What `make demo` classifies: a data set, the folder that holds it (digits are inside the package), and a bundle for it.
-# `photographs` are the pictures in examples/. LIVE=1 draws the run on the terminal, RATE=30 slows it for people who watch.
-DATASET ?= digits
+# What `make demo` classifies: `photographs` are the pictures in examples/; or a data set, the folder that holds it
+# (digits are inside the package), and a bundle for it. LIVE=1 draws the run on the terminal, RATE=30 slows it for people who watch.
+DATASET ?= photographs
 DATA_DIR ?=
-BUNDLE ?= models/resnet18-$(DATASET)
+BUNDLE ?= models/resnet18-$(if $(filter photographs,$(DATASET)),caltech101-128,$(DATASET))
 LIMIT ?=
 LIVE ?=
 RATE ?=
@@ -225,13 +225,13 @@ endef
 release: ## is this commit ready to be tagged as a release?
 	@$(PYTHON) deploy/release.py
 
-demo: $(DEMO_VENV)/.installed ## an edge and a cloud classify the held-out pictures together
+demo: $(DEMO_VENV)/.installed ## an edge and a cloud classify photographs together; DATASET=digits
 	$(DEMO_VENV)/bin/python -m benchmarks.demo --bundle $(BUNDLE) \
 		$(if $(filter photographs,$(DATASET)),--images $(PHOTOGRAPHS),--dataset $(DATASET)) \
 		$(if $(DATA_DIR),--data $(DATA_DIR)) $(if $(LIMIT),--limit $(LIMIT)) $(if $(LIVE),--live) $(if $(RATE),--rate $(RATE))
 
 # A real run on a terminal of 80 columns, as a vector picture that moves in any browser. README shows it.
-RECORDED = demo LIVE=1 RATE=$(or $(RATE),30)$(if $(filter-out digits,$(DATASET)), DATASET=$(DATASET))
+RECORDED = demo LIVE=1 RATE=$(or $(RATE),30)$(if $(filter-out photographs,$(DATASET)), DATASET=$(DATASET))
 .PHONY: recording
 recording: $(DEMO_VENV)/.installed ## record `make demo LIVE=1` into docs/figures/demo.svg; DATASET=, RATE=30
 	test -x $(RECORDING_VENV)/bin/termtosvg || { $(PYTHON) -m venv $(RECORDING_VENV) && \
@@ -248,6 +248,7 @@ report: setup ## the testbed's report from its newest committed record into docs
 	$(BIN)/neucodex-bench report $(if $(RECORD),--record $(RECORD))
 
 .PHONY: soak
+soak: DATASET = digits
 soak: setup ## a million frames through one cloud: does it grow? TINY=1: with a tiny network, in minutes
 	$(BIN)/python -m benchmarks soak $(if $(TINY),--tiny) --bundle $(BUNDLE) --dataset $(DATASET) $(if $(DATA_DIR),--data $(DATA_DIR))
 
