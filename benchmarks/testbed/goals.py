@@ -6,7 +6,7 @@ The paper is arXiv 2509.19156; its goals are those of its abstract, which names 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -14,7 +14,7 @@ from benchmarks.record import Goal
 from benchmarks.testbed.schema import MeasuredLink, Testbed, TestbedRun
 from shared.network_spec import FLOAT_BITS
 
-PAIR, WHOLE, JPEG = "full", "edge-only", "jpeg-90"
+PAIR, WHOLE, PLAIN, JPEG = "full", "edge-only", "plain-float32", "jpeg-90"
 OTHER_WAYS = ("bottleneck-exit", "full-local-first")
 """Other ways to run the pair: in lockstep, and with the local exit asked before anything is sent."""
 
@@ -54,7 +54,9 @@ def goals(found: Testbed) -> list[Goal]:
     pair = runs.get(PAIR)
     files = JPEG_RULES if found.dataset in SMALL_PICTURES else FILE_RULES
     equal = smallest_equal_file(found)
-    others = {**runs, EQUAL: equal} if equal is not None else runs
+    others = {**runs, EQUAL: equal} if equal is not None else dict(runs)
+    if (best := _most_accurate_whole(runs)) is not None:
+        others[BEST_WHOLE] = best
     judged = [_judge(found, rule, pair, others.get(rule.other)) for rule in (*RULES, *files)]
     links = [_over_link(found, link) for link in found.links if link.asked.rtt_ms > LEAST_RTT_MS]
     return [_bits(found), *judged, *links]
@@ -73,6 +75,12 @@ def smallest_equal_file(found: Testbed) -> TestbedRun | None:
     codecs = {alternative.name: alternative.codec for alternative in found.alternatives}
     runs = [run for run in equal_files(found) if codecs[run.alternative] in reached or not reached]
     return min(runs, key=lambda run: run.mean("link_bytes") or math.inf, default=None)
+
+
+def _most_accurate_whole(runs: Mapping[str, TestbedRun]) -> TestbedRun | None:
+    """The uncompressed network in spikes to T, or in one pass without them: no drop shall look better than it is."""
+    both = [runs[name] for name in (WHOLE, PLAIN) if name in runs]
+    return max(both, key=lambda run: run.accuracy.mean or 0.0, default=None)
 
 
 def _judge(found: Testbed, rule: Rule, pair: TestbedRun | None, other: TestbedRun | None) -> Goal:
@@ -115,10 +123,10 @@ def _energy(found: Testbed, pair: TestbedRun, whole: TestbedRun) -> Judged:
 def _accuracy(found: Testbed, pair: TestbedRun, whole: TestbedRun) -> Judged:
     lost = found.drop(whole, pair)
     if lost is None:
-        return None, "the pair and edge only were given no picture in common"
+        return None, "the pair and the uncompressed network were given no picture in common"
     full_t = found.run("bottleneck-full-t")
     bottleneck, early = found.drop(whole, full_t), found.drop(full_t, pair)
-    note = f"{_percent(pair)} % against {_percent(whole)} %, {lost.of}"
+    note = f"{_percent(pair)} % against {_percent(whole)} % ({whole.alternative}), {lost.of}"
     if bottleneck is not None and early is not None:
         note += f"; {bottleneck.points:.2f} points by the bottleneck, {early.points:.2f} by the early exit"
     return round(lost.points, 2), note + _whole_test(found)
@@ -154,11 +162,12 @@ def _latency_to_file(found: Testbed, pair: TestbedRun, file: TestbedRun) -> Judg
 
 
 EQUAL = "the smallest file as accurate"
+BEST_WHOLE = "the uncompressed network as it is most accurate"
 RULES = (
     Rule(f"{PAPER}less energy of the edge than edge only takes, dynamic", 90, "%", "higher", WHOLE, _energy),
     Rule(f"{PAPER}faster than edge only, medians", 3, "x", "higher", WHOLE, _latency),
-    Rule(f"{PAPER}less accurate than the uncompressed network at full T", 2, "points", "lower", WHOLE, _accuracy),
-    Rule("less accurate than the uncompressed network at full T", 1, "points", "lower", WHOLE, _accuracy),
+    Rule(f"{PAPER}less accurate than the uncompressed network at full T", 2, "points", "lower", BEST_WHOLE, _accuracy),
+    Rule("less accurate than the uncompressed network at full T", 1, "points", "lower", BEST_WHOLE, _accuracy),
 )
 JPEG_RULES = (
     Rule("fewer payload bytes than JPEG q90", 10, "x", "higher", JPEG, partial(_bytes, "payload_bytes")),
@@ -200,9 +209,9 @@ def _whole_test(found: Testbed) -> str:
     if pair is None or pair.whole_test is None:
         return ""
     said = f"; of all {pair.whole_test.samples:,} test pictures the pair gets {100 * pair.whole_test.accuracy:.2f} %"
-    if whole is not None and whole.whole_test is not None:
-        said += f", the uncompressed network {100 * whole.whole_test.full_t:.2f} %"
-    return said
+    in_spikes = None if whole is None or whole.whole_test is None else whole.whole_test.full_t
+    readings = [share for share in (in_spikes, pair.whole_test.uncompressed) if share is not None]
+    return said + (f", the uncompressed network {100 * max(readings):.2f} %" if readings else "")
 
 
 def _plain(found: Testbed) -> list[TestbedRun]:

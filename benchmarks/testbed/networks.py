@@ -45,7 +45,8 @@ def measure_network(bundle: Bundle, samples: Sequence[Sample]) -> MeasuredNetwor
 def _whole_test(bundle: Bundle) -> WholeTest | None:
     test = bundle.settings.measured.get("test") or {}
     try:
-        return WholeTest(test["accuracy_with_exit"], test["accuracy_by_timestep"][-1], test["samples"])
+        uncompressed = (test.get("uncompressed_accuracy_by_timestep") or [None])[-1]
+        return WholeTest(test["accuracy_with_exit"], test["accuracy_by_timestep"][-1], test["samples"], uncompressed)
     except KeyError:  # it was never evaluated
         return None
 

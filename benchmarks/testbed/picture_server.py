@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from benchmarks import echo
 from benchmarks.json_file import write_json
 from benchmarks.testbed.picture_files import CODECS, decode
+from benchmarks.testbed.plain_network import PlainNetwork
 from benchmarks.testbed.whole_network import Confidences, TailRun, WholeNetwork
 from shared.bundle import Bundle
 from shared.command_line import existing_path, option, run
@@ -55,9 +56,16 @@ def read_answer(answer: bytes) -> tuple[float, float, Confidences]:
 
 
 class PictureServer:
-    """Answers one stream after the other's messages in order, on one thread: the testbed has one edge."""
+    """Answers one stream after the other's messages in order, on one thread: the testbed has one edge.
 
-    def __init__(self, bundle: Bundle, threads: int) -> None:
+    Args:
+        bundle: the uncompressed network, which steps features, and pictures where there is no `plain` one.
+        threads: of a step.
+        plain: reads pictures in one pass, as the `rate` execution would.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int, plain: PlainNetwork | None = None) -> None:
+        self._plain = plain
         self._manifest = bundle.manifest
         self._pool = ThreadPoolExecutor(1)
         # torch on this side, whatever the edge's head runs on: it is what the cloud's tail is.
@@ -92,14 +100,17 @@ class PictureServer:
             found = features[0].step(values)[np.newaxis]
         else:
             pixels = decode(data, CODECS[kind], self._manifest.network.input_shape)
-            found = self._network.classify(pixels, early_exit=bool(how))
+            if self._plain is not None:
+                found = self._plain.classify(pixels)[np.newaxis]
+            else:
+                found = self._network.classify(pixels, early_exit=bool(how))
         spent = time.perf_counter() - began
         return ANSWER.pack(round((began - came) * 1e6), round(spent * 1e6), len(found)) + found.tobytes()
 
 
-async def serve(bundle: Bundle, threads: int, listen: str, ready_file: Path) -> None:
+async def serve(bundle: Bundle, threads: int, listen: str, ready_file: Path, plain: PlainNetwork | None) -> None:
     """Serve until cancelled; the address, and the milliseconds of a timestep, go to `ready_file` as JSON."""
-    pictures = PictureServer(bundle, threads)
+    pictures = PictureServer(bundle, threads, plain)
     server, address = await echo.serve(METHOD, pictures.classify, listen, *LARGE_MESSAGES)
     write_json(ready_file, {"listen": address, "step_ms": pictures.step_ms()})
     await server.wait_for_termination()
@@ -110,9 +121,11 @@ async def serve(bundle: Bundle, threads: int, listen: str, ready_file: Path) -> 
 @option("--listen", default="127.0.0.1:0", help="Where; port 0 takes a free one.")
 @option("--threads", type=int, default=1, help="Of a step.")
 @option("--ready-file", type=existing_path, required=True, help="Receives the address.")
-def main(bundle: Path, listen: str, threads: int, ready_file: Path) -> None:
+@option("--plain", type=existing_path, help="A graph of the plain network, which then reads the pictures.")
+def main(bundle: Path, listen: str, threads: int, ready_file: Path, plain: Path | None) -> None:
     """Classify whole pictures, and float32 features, for the testbed."""
-    asyncio.run(serve(Bundle.open(bundle), threads, listen, ready_file))
+    one_pass = None if plain is None else PlainNetwork(plain, threads)
+    asyncio.run(serve(Bundle.open(bundle), threads, listen, ready_file, one_pass))
 
 
 if __name__ == "__main__":

@@ -183,8 +183,9 @@ class TestbedRunner:
         )
         pictures, probe = self.folder / "pictures.json", self.folder / "probe.json"
         command = ["benchmarks.testbed.picture_server", "--bundle", str(plain), "--listen", listen]
-        rival = self.folder / "rival.json"
-        graph = str(self.kept.folder / FLOAT)
+        rival, graph = self.folder / "rival.json", str(self.kept.folder / FLOAT)
+        if self.bundles["bottleneck"].execution == "rate":
+            command += ["--plain", graph]  # the uncompressed network reads pictures as the pair does: in one pass
         by_http = ["benchmarks.testbed.rival_server", "--graph", graph, "--listen", listen]
         servers = {
             "http": ServerProcess([*by_http, "--ready-file", str(rival)], rival, prefix=prefix),

@@ -50,11 +50,15 @@ class FittedFile:
 
 @dataclass(frozen=True)
 class WholeTest:
-    """A bundle's own evaluation: accuracy with its exit and at full T over all `samples` of the test part."""
+    """A bundle's own evaluation: accuracy with its exit and at full T over all `samples` of the test part.
+
+    `uncompressed` is that of the network without a bottleneck at full T, run in the same execution.
+    """
 
     accuracy: float
     full_t: float
     samples: int
+    uncompressed: float | None = None
 
 
 @dataclass(frozen=True)
