@@ -96,7 +96,8 @@ class PictureServer:
         if kind == FEATURES:
             if how == 1:
                 features[:] = [TailRun(self._network.tail)]
-            values = np.frombuffer(data, np.float32).reshape(self._manifest.split_shape)
+            # Spikes, which came as floats; onnxruntime's tail takes nothing else.
+            values = np.frombuffer(data, np.float32).reshape(self._manifest.split_shape).astype(np.uint8)
             found = features[0].step(values)[np.newaxis]
         else:
             pixels = decode(data, CODECS[kind], self._manifest.network.input_shape)
