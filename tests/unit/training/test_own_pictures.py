@@ -50,7 +50,7 @@ def test_grey_pictures_are_pictures_and_events_are_not(survey: Survey) -> None:
 
 def test_the_largest_network_for_colour_pictures_is_the_default(tmp_path: Path) -> None:
     """Bundles for grey pictures, for events, and those made from folders of pictures are not candidates."""
-    assert default_network(MODELS).name == "resnet18-cifar10"
+    assert default_network(MODELS).name == "resnet18-caltech101-128"
     manifest_with(tmp_path / "b-small", side=32, data="cifar10")
     manifest_with(tmp_path / "a-large", side=64, data="caltech101")
     manifest_with(tmp_path / "c-own", side=128, data="folder")
