@@ -8,7 +8,8 @@ TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 CUDA ?=
 # What `make demo` classifies: `photographs` are the pictures in examples/; or a data set, the folder that holds it
-# (digits are inside the package), and a bundle for it. LIVE=1 draws the run on the terminal, RATE=30 slows it for people who watch.
+# (digits are inside the package), and a bundle for it. LIVE=1 draws the run on the terminal, RATE=30 slows it for people
+# who watch.
 DATASET ?= photographs
 DATA_DIR ?=
 BUNDLE ?= models/resnet18-$(if $(filter photographs,$(DATASET)),caltech101-128,$(DATASET))
@@ -248,7 +249,7 @@ report: setup ## the testbed's report from its newest committed record into docs
 	$(BIN)/neucodex-bench report $(if $(RECORD),--record $(RECORD))
 
 .PHONY: soak
-soak: DATASET = digits
+soak: DATASET := $(or $(filter-out photographs,$(DATASET)),digits)
 soak: setup ## a million frames through one cloud: does it grow? TINY=1: with a tiny network, in minutes
 	$(BIN)/python -m benchmarks soak $(if $(TINY),--tiny) --bundle $(BUNDLE) --dataset $(DATASET) $(if $(DATA_DIR),--data $(DATA_DIR))
 

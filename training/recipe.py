@@ -67,7 +67,7 @@ class StageRecipe:
         ANN's price); `spiking` runs T timesteps. The weights go from one to the next.
     objective: the loss is taken at every timestep (TET, Deng et al., ICLR 2022), on `each` timestep's own logits or on
         their `running_mean`, which is what the exit policy sees.
-    label_weight: of the loss against the labels; 0 leaves the teacher's answers alone.
+    label_weight: of the loss against the labels; 0: the stage learns from its teacher alone.
     first_timestep_weight: how much more the first timestep's loss counts than the others' (1: the same).
     distill: weight of the divergence from the teacher's answer; 0 for none. Without `teacher` that is the uncompressed
         network, which a backbone stage has not got.
