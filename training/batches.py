@@ -36,9 +36,9 @@ class Batch(NamedTuple):
 class Batches:
     """The batches of one stage, for a network that takes inputs of `kind`.
 
-    With several ranks each takes every `world`-th sample of the same global batch. With a teacher's `answers` the
+    With several ranks each takes every `world`-th sample of the same global batch. With stored `Answers` of a teacher,
     pictures are shown in the views that it was asked about: each begins with any of them, and goes on by one an epoch.
-    A `teacher` is asked about every batch as it is shown.
+    A `Classifier` is asked about every batch as it is shown.
     """
 
     samples: Samples
@@ -49,8 +49,7 @@ class Batches:
     kind: InputKind
     rank: int = 0
     world: int = 1
-    answers: Answers | None = None
-    teacher: Classifier | None = None
+    teacher: Answers | Classifier | None = None
 
     @property
     def per_epoch(self) -> int:
@@ -77,15 +76,15 @@ class Batches:
             recipe = replace(recipe, erase=0, erase_until=None)
         draws = draw(recipe, len(rows), self._generator(epoch, index + 1, self.rank))
         answers = None
-        if self.answers is not None:
-            views = (self._first_view[rows] + epoch) % self.answers.views.count
-            seen = self.answers.views.draws(views, rows)
+        if isinstance(self.teacher, Answers):
+            views = (self._first_view[rows] + epoch) % self.teacher.views.count
+            seen = self.teacher.views.draws(views, rows)
             draws = replace(seen, corner=draws.corner)
-            answers = self.answers.of(views, rows).to(chosen.device)
+            answers = self.teacher.of(views, rows).to(chosen.device)
         elif recipe.alternate:
             draws = replace(draws, mirrored=((self._half[rows] + epoch) % 2 == 1).unsqueeze(1))
         frames = augment(self.samples.frames[chosen], recipe, draws)
-        if self.teacher is not None:
+        if isinstance(self.teacher, Classifier):
             answers = self.teacher.logits(frames.cpu()).to(chosen.device)
         frames = to_input(frames, self.normalisation, self.kind)
         return Batch(self._reduce(frames, epoch), self.samples.labels[chosen], answers)
@@ -98,8 +97,8 @@ class Batches:
     @cached_property
     def _first_view(self) -> Tensor:
         """The view of each sample in its first epoch."""
-        assert self.answers is not None
-        return torch.randint(0, self.answers.views.count, (len(self.samples),), generator=self._generator(0, 0))
+        assert isinstance(self.teacher, Answers)
+        return torch.randint(0, self.teacher.views.count, (len(self.samples),), generator=self._generator(0, 0))
 
     def _reduce(self, frames: Tensor, epoch: int) -> Tensor:
         side = next((side for first, side in reversed(self.stage.resolutions) if epoch >= first), frames.shape[-1])

@@ -138,7 +138,7 @@ def train_stage(recipe: Recipe, index: int, data: TrainingData, runs: Path, mach
     stage = recipe.stages[index]
     log.info("stage %d of %d (%s), kept in %s", index + 1, len(recipe.stages), stage.kind, folder)
     licences = _licences(recipe, index, data, runs)
-    answers, classifier = _external_teacher(stage, data, runs, machine)
+    external = _external_teacher(stage, data, runs, machine)
     torch.manual_seed(recipe.seed)
     network = build_network(recipe, stage, machine)
     if stage.init is not None:
@@ -158,8 +158,7 @@ def train_stage(recipe: Recipe, index: int, data: TrainingData, runs: Path, mach
         kind,
         machine.rank,
         machine.world,
-        answers,
-        classifier,
+        external,
     )
     kept = Fit(objective, batches, data, folder, machine, len(recipe.stages)).run()
     if machine.leads:
@@ -172,15 +171,15 @@ def train_stage(recipe: Recipe, index: int, data: TrainingData, runs: Path, mach
 
 def _external_teacher(
     stage: StageRecipe, data: TrainingData, runs: Path, machine: Machine
-) -> tuple[Answers | None, Classifier | None]:
+) -> Answers | Classifier | None:
     """The stored answers of the stage's teacher, or the teacher itself where it answers for every batch."""
     if stage.teacher is None:
-        return None, None
+        return None
     if data.kind != "static":
         raise ConfigError(f"teacher {stage.teacher} is for pictures, and the samples are clips of events")
     if stage.teacher_views:
-        return teacher_answers(stage, data, runs, machine), None
-    return None, Classifier(stage, len(data.class_names), machine.device)
+        return teacher_answers(stage, data, runs, machine)
+    return Classifier(stage, len(data.class_names), machine.device)
 
 
 def _licences(recipe: Recipe, index: int, data: TrainingData, runs: Path) -> tuple[Licence, ...]:

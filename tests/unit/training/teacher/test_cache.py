@@ -52,7 +52,7 @@ def test_every_batch_gets_the_answers_to_what_it_shows(tmp_path: Path, data: Tra
     answers = teacher_answers(stage, data, tmp_path, HERE)
     assert answers.logits.shape == (4, N, 3)
     assert answers.logits.dtype == np.float16
-    batches = Batches(data.train, data.normalisation, stage, 3, 0, "static", answers=answers)
+    batches = Batches(data.train, data.normalisation, stage, 3, 0, "static", teacher=answers)
     seen = set()
     for epoch in range(5):
         for frames, labels, said in batches.epoch(epoch):
@@ -70,7 +70,7 @@ def test_what_is_erased_is_erased_for_the_network_alone(tmp_path: Path, data: Tr
     one, other = (teacher_answers(each, data, tmp_path, HERE) for each in (stage, erasing))
     assert np.array_equal(one.logits, other.logits)
     assert len(list((tmp_path / "teachers").iterdir())) == 1, "one file serves both"
-    batches = Batches(data.train, data.normalisation, erasing, 3, 0, "static", answers=other)
+    batches = Batches(data.train, data.normalisation, erasing, 3, 0, "static", teacher=other)
     gaps = [max(float((said - frames.mean((2, 3))).max()) for frames, _, said in batches.epoch(e)) for e in (0, 1)]
     assert gaps[0] > 0.1 > 0.01 > gaps[1]
 
