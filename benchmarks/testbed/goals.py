@@ -30,6 +30,9 @@ SMALL_PICTURES = ("cifar10", "digits")
 NEAR_LINKS, NEAR_FACTOR = ("wifi", "lte"), 1.15
 """Over these a file has hardly to wait, and the pair computes a head: it may take that much longer."""
 
+LEAST_PICTURES = 100
+"""Of runs with fewer, the one with the most is compared in accuracy, not the most accurate."""
+
 NOT_MEASURED = "not measured in this run"
 Judged = tuple[float | None, str]
 """What was measured, None if it is not known; and the reason."""
@@ -78,9 +81,12 @@ def smallest_equal_file(found: Testbed) -> TestbedRun | None:
 
 
 def _most_accurate_whole(runs: Mapping[str, TestbedRun]) -> TestbedRun | None:
-    """The uncompressed network in spikes to T, or in one pass without them: no drop shall look better than it is."""
+    """The uncompressed network in spikes to T, or in one pass without them: no drop shall look better than it is.
+
+    A run of few pictures is passed over where the other has more: its accuracy says little.
+    """
     both = [runs[name] for name in (WHOLE, PLAIN) if name in runs]
-    return max(both, key=lambda run: run.accuracy.mean or 0.0, default=None)
+    return max(both, key=lambda run: (min(run.n, LEAST_PICTURES), run.accuracy.mean or 0.0), default=None)
 
 
 def _judge(found: Testbed, rule: Rule, pair: TestbedRun | None, other: TestbedRun | None) -> Goal:

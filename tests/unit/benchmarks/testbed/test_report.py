@@ -97,6 +97,23 @@ def test_a_goal_reads_as_a_sentence_and_says_what_its_figures_hang_on(record: Re
     assert "of all 10,000 test pictures the pair gets 91.00 %, the uncompressed network 92.00 %" in lost.note
 
 
+def test_a_drop_is_not_held_against_the_few_pictures_of_a_slow_network(testbed: Testbed) -> None:
+    alone = testbed.run("edge-only")
+    assert alone is not None
+    assert alone.accuracy.mean is not None
+    few = replace(alone, n=18, accuracy=replace(alone.accuracy, mean=1.0))
+    plain = replace(alone, alternative="plain-float32", n=200)
+    way = next(each for each in testbed.alternatives if each.name == "edge-only")
+    both = replace(
+        testbed,
+        runs=(*(few if run is alone else run for run in testbed.runs), plain),
+        alternatives=(*testbed.alternatives, replace(way, name="plain-float32", kind="plain")),
+        columns={**testbed.columns, plain.key: testbed.columns[alone.key]},
+    )
+    lost = next(goal for goal in goals(both) if goal.name.startswith("less accurate"))
+    assert "(plain-float32)" in lost.note
+
+
 def test_over_each_link_the_pair_is_held_against_the_fastest_file_that_is_as_accurate(record: Record) -> None:
     found = record.testbed
     goal = next(goal for goal in goals(found) if goal.name.endswith("over lora"))
