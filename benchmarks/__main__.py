@@ -181,7 +181,8 @@ _benchmark(
     option("--data", type=PATH, required=True, help="Holds N-MNIST."),
     option("--links", multiple=True, default=("wifi", "lte", "lora"), help="Links between edge and cloud."),
     option("--per-class", type=COUNT, help="Recordings of each class; all if not given."),
-    option("--seconds", type=click.FloatRange(min=1), default=60.0, help="Of the live stream."),
+    option("--seconds", type=click.FloatRange(min=1), default=60.0, help="Of each live stream."),
+    option("--window-ms", "windows_ms", type=COUNT, multiple=True, default=(50, 350), help="Windows of live streams."),
     module="events.measure",
     leaves_files=True,
 )

@@ -22,7 +22,6 @@ from shared.errors import NeucodexError
 
 EVENTS_A_SECOND = 125_000
 LOSS = 0.01
-WINDOW_MS = 50
 PORT = 33_330
 READY_S = 120.0
 QUIET_S = 5.0
@@ -54,13 +53,14 @@ def measure_live(
     link: LinkProfile,
     scratch: Path,
     seconds: float,
+    window_ms: int,
 ) -> dict[str, Any]:
-    """How late the windows' verdicts are, from the arrival of a window's last event."""
+    """How late the verdicts of windows of `window_ms` are, from the arrival of a window's last event."""
     count = int(EVENTS_A_SECOND * seconds)
     stream = at_pace(recordings, count, EVENTS_A_SECOND)
     path = scratch / "stream.npz"
     np.savez(path, x=stream["x"], y=stream["y"], polarity=stream["polarity"], t=stream["t"])
-    windows = int(seconds * 1000 // WINDOW_MS)
+    windows = int(seconds * 1000 // window_ms)
     if environment.edge_prefix:
         subprocess.run([*environment.edge_prefix, "ip", "link", "set", "lo", "up"], check=True)  # noqa: S603
     cloud_log, prefix = scratch / "live.log", environment.cloud_prefix
@@ -70,7 +70,7 @@ def measure_live(
     ):
         flags = ["--bundle", str(bundle.path), "--cloud", opened.addresses["cloud"], "--power-meter", "none"]
         flags += ["--insecure-anywhere", "--execution", bundle.execution, "--log-level", "info"]
-        flags += ["--events", f"udp://127.0.0.1:{PORT}", "--window", f"time:{WINDOW_MS}"]
+        flags += ["--events", f"udp://127.0.0.1:{PORT}", "--window", f"time:{window_ms}"]
         flags += ["--inflight", "4", "--lookahead", "auto"]
         log = scratch / "live-edge.log"
         with EdgeProcess(flags, log, prefix=environment.edge_prefix) as edge:
@@ -87,10 +87,10 @@ def measure_live(
         "link": link.name,
         "events_a_second": EVENTS_A_SECOND,
         "loss": LOSS,
-        "window_ms": WINDOW_MS,
+        "window_ms": window_ms,
         "windows": windows,
         "lost_windows": windows - len(lines),
-        "late_windows": sum(late > WINDOW_MS / 1e3 for late in lateness),
+        "late_windows": sum(late > window_ms / 1e3 for late in lateness),
         "lateness_ms": {str(q): float(np.percentile(lateness, q) * 1e3) for q in (50, 95, 100)} if lateness else {},
         "stream": summary["stream"],
         "payload_bytes_per_window": summary["payload_bytes_per_sample"],

@@ -26,7 +26,14 @@ Figures = dict[str, Any]
 
 
 def measure(
-    folder: Path, *, bundle: Path, data: Path, links: Sequence[str], per_class: int | None, seconds: float
+    folder: Path,
+    *,
+    bundle: Path,
+    data: Path,
+    links: Sequence[str],
+    per_class: int | None,
+    seconds: float,
+    windows_ms: Sequence[int],
 ) -> Findings:
     """All of it; N-MNIST's test recordings, each one window.
 
@@ -36,7 +43,8 @@ def measure(
         data: holds N-MNIST.
         links: between edge and cloud, by name.
         per_class: recordings of each class; None for all.
-        seconds: of the live stream.
+        seconds: of each live stream.
+        windows_ms: lengths of the windows that live streams are cut into.
 
     Raises:
         SourceError: no recordings.
@@ -60,7 +68,11 @@ def measure(
                 for path, line, ok in zip(recordings, lines, right, strict=True):
                     named = str(path.relative_to(data))
                     kept.write(json.dumps({**line, "recording": named, "right": ok}) + "\n")
-        live = [measure_live(environment, opened, recordings, link, scratch, seconds) for link in profiles]
+        live = [
+            measure_live(environment, opened, recordings, link, scratch, seconds, window_ms)
+            for link in profiles
+            for window_ms in windows_ms
+        ]
     draw(rows, folder / "events.png")
     still = [measure_still(opened, recordings, window_ms) for window_ms in (100, 350)]
     throughput = measure_throughput(recordings)
@@ -72,7 +84,7 @@ def measure(
         "said": "rivals run the bundle's own network whole in the cloud, to its own exit; raw, lossless and counts "
         "give it the same frames",
     }
-    n = {"recordings": len(recordings), "links": list(links), "live_seconds": seconds}
+    n = {"recordings": len(recordings), "links": list(links), "live_seconds": seconds, "windows_ms": list(windows_ms)}
     return Findings(n, results, _goals(live, throughput))
 
 
@@ -161,7 +173,7 @@ def _goals(live: Sequence[Figures], throughput: Figures) -> list[Goal]:
         Goal("binning on the fly, one core", 2.0, throughput["plain"]["mev_per_cpu_s"], "Mev/s", "higher"),
     ]
     for row in live:
-        where = f"live, {row['link']}"
+        where = f"live, {row['link']}, {row['window_ms']} ms"
         goals.append(Goal(f"{where}: windows later than one window", 0, row["late_windows"], "windows", "lower"))
         goals.append(Goal(f"{where}: windows lost", 0, row["lost_windows"], "windows", "lower"))
     return goals
