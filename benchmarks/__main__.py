@@ -203,7 +203,7 @@ _benchmark(
     ),
     option("--n", type=COUNT, default=1000, help="Samples of the alternatives that matter on the main profile."),
     option("--n-others", type=COUNT, default=200, help="Samples of the others, and on other profiles."),
-    option("--n-fit", type=COUNT, default=500, help="Held-out pictures on which qualities of files are fitted."),
+    option("--n-fit", type=COUNT, default=2000, help="Held-out pictures on which qualities of files are fitted."),
     option("--minutes", type=click.FloatRange(min=0.1), default=25.0, help="All runs may take so long together."),
     option(
         "--edge-host", metavar="COMMAND", help="What runs a command on the edge's machine: 'ssh pi cd neucodex &&'."
