@@ -2,10 +2,10 @@
 
     python -m benchmarks.events.carry_state --data DIR [--bundle models/vgg16-nmnist]
 
-Real N-MNIST recordings, joined to one stream and cut into windows; the network is told of no border between two digits.
-Compared are membranes that begin again with each window, as they do in the pair, also where windows overlap; membranes
-that are kept for ever; and, for what could be gained at best, membranes that are kept within a recording. Decision 28
-has what came out.
+Real N-MNIST recordings, one after the other, cut into windows; the network is told of no border between two digits.
+Compared are membranes that begin again with each window, as they do in the pair; membranes that are always kept; and,
+for what could be gained at best, membranes that are kept within a recording. Windows that overlap are cut from one
+joined stream, as a camera's are, and begin with fresh membranes. Decision 28 has what came out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from edge_client.inputs.cuts import cuts
@@ -26,7 +25,6 @@ from edge_client.inputs.recordings import RecordingReader
 from edge_client.windows import Window
 from shared.bundle import Bundle
 from shared.datasets.event_files import read_events
-from shared.datasets.event_type import Events
 from shared.models.load import load_network
 
 KEEP = ("never", "within a recording", "always")
@@ -35,56 +33,58 @@ WINDOWS = ("count:500", "count:2000", "time:50", "time:100", "time:300/50")
 
 
 def measure(bundle: Bundle, recordings: Sequence[Path], window: Window) -> dict[str, Any]:
-    """Accuracy of the windows, and of the last window of each recording, for each way to keep membranes.
-
-    A window is right if it is answered with the digit of its last event. Membranes are kept only where windows do not
-    overlap: else they would see events twice.
-    """
+    """Accuracy of the windows, and of the last window of each recording, for each way to keep membranes."""
     reader, names = RecordingReader(bundle.manifest), bundle.manifest.class_names
     _, height, width = bundle.manifest.network.input_shape
-    stream, starts, labels = _joined(recordings, names)
-    samples: list[tuple[Tensor, int]] = []
-    for cut in cuts(stream, window):
-        owner = int(np.searchsorted(starts, cut.events["t"][-1], side="right")) - 1
-        samples.append((_normalised(bundle, reader.frames(cut, (height, width))), owner))
-    owners = [owner for _, owner in samples]
-    lasts = [owner != after for owner, after in zip(owners, [*owners[1:], None], strict=True)]
+    order = np.random.default_rng(SEED).permutation(len(recordings))
+    stream: list[tuple[list[Tensor], int]] = []
+    for place in order:
+        path = recordings[place]
+        frames = [reader.frames(cut, (height, width)) for cut in cuts(read_events(path), window)]
+        stream.append(([_normalised(bundle, each) for each in frames], names.index(path.parent.name)))
+    network = load_network(bundle)
     found: dict[str, Any] = {}
-    for keep in KEEP if window.stride >= window.length else KEEP[:1]:
-        right = np.array(_answers(bundle, samples, keep)) == np.array([labels[owner] for owner in owners])
-        found[keep] = {"accuracy": float(right.mean()), "accuracy_of_last_windows": float(right[lasts].mean())}
-    return {"window": str(window), "recordings": len(recordings), "windows": len(samples), "kept": found}
+    for keep in KEEP:
+        right, last = [], []
+        edge = cloud = None
+        with torch.inference_mode():
+            for windows, label in stream:
+                if keep != "always":
+                    edge = cloud = None
+                for frames_of in windows:
+                    if keep == "never" or edge is None or cloud is None:
+                        edge, cloud = network.edge.initial_state(1), network.cloud.initial_state(1)
+                    spikes, edge = network.edge(network.edge.embed(frames_of), edge)
+                    logits, cloud = network.cloud(spikes, cloud)
+                    right.append(int(logits.mean(0).argmax()) == label)
+                last.append(right[-1])
+        found[keep] = {"accuracy": float(np.mean(right)), "accuracy_of_last_windows": float(np.mean(last))}
+    return {"window": str(window), "recordings": len(stream), "windows": sum(len(w) for w, _ in stream), "kept": found}
 
 
-def _joined(recordings: Sequence[Path], names: Sequence[str]) -> tuple[Events, NDArray[np.int64], list[int]]:
-    """One stream of all recordings in a random order; when each begins in it, us, and its class."""
+def measure_overlapping(bundle: Bundle, recordings: Sequence[Path], window: Window) -> dict[str, Any]:
+    """Accuracy of overlapping windows, as the digit of their last event, and of the last one within each recording."""
+    reader, names = RecordingReader(bundle.manifest), bundle.manifest.class_names
+    _, height, width = bundle.manifest.network.input_shape
     parts, starts, labels, now = [], [], [], 0
     for place in np.random.default_rng(SEED).permutation(len(recordings)):
-        path = recordings[place]
-        events = read_events(path).copy()
+        events = read_events(recordings[place]).copy()
         events["t"] += now - events["t"][0]
         parts.append(events)
         starts.append(now)
-        labels.append(names.index(path.parent.name))
+        labels.append(names.index(recordings[place].parent.name))
         now = int(events["t"][-1]) + 1
-    return np.concatenate(parts), np.array(starts), labels
-
-
-def _answers(bundle: Bundle, samples: Sequence[tuple[Tensor, int]], keep: str) -> list[int]:
-    """The class of each window: frames [T, 1, C, H, W] and the number of the recording that it ends in."""
-    network = load_network(bundle)
-    answers: list[int] = []
-    edge = cloud = before = None
+    network, right, owners = load_network(bundle), [], []
     with torch.inference_mode():
-        for frames, owner in samples:
-            begin = keep == "never" or (keep == "within a recording" and owner != before)
-            if begin or edge is None or cloud is None:
-                edge, cloud = network.edge.initial_state(1), network.cloud.initial_state(1)
-            spikes, edge = network.edge(network.edge.embed(frames), edge)
-            logits, cloud = network.cloud(spikes, cloud)
-            answers.append(int(logits.mean(0).argmax()))
-            before = owner
-    return answers
+        for cut in cuts(np.concatenate(parts), window):
+            owners.append(int(np.searchsorted(starts, cut.events["t"][-1], side="right")) - 1)
+            frames = _normalised(bundle, reader.frames(cut, (height, width)))
+            spikes, _ = network.edge(network.edge.embed(frames), network.edge.initial_state(1))
+            logits, _ = network.cloud(spikes, network.cloud.initial_state(1))
+            right.append(int(logits.mean(0).argmax()) == labels[owners[-1]])
+    lasts = [owner != after for owner, after in zip(owners, [*owners[1:], None], strict=True)]
+    found = {"accuracy": float(np.mean(right)), "accuracy_of_last_windows": float(np.array(right)[lasts].mean())}
+    return {"window": str(window), "recordings": len(recordings), "windows": len(right), "overlapping": found}
 
 
 def _normalised(bundle: Bundle, frames: np.ndarray[Any, Any]) -> Tensor:
@@ -102,8 +102,9 @@ def main(data: Path, bundle: Path, windows: tuple[str, ...]) -> None:
     torch.set_num_threads(1)
     opened = Bundle.open(bundle, "spiking")
     recordings = sorted((data / "N-MNIST" / "Test").glob("*/*.bin"))
-    for window in windows:
-        click.echo(json.dumps(measure(opened, recordings, Window.parse(window))))
+    for window in map(Window.parse, windows):
+        chosen = measure if window.stride >= window.length else measure_overlapping
+        click.echo(json.dumps(chosen(opened, recordings, window)))
 
 
 if __name__ == "__main__":
