@@ -10,7 +10,7 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from benchmarks.testbed.environments import Environment
@@ -76,11 +76,14 @@ def measure_in_lanes(
         measure: one slice, in a lane.
     """
     found, waiting, lock = Found(), queue.SimpleQueue[Slice](), threading.Lock()
+    at_work: list[EdgeWorkerProcess] = []
     for each in todo:
         waiting.put(each)
 
     def work(number: int) -> None:
         with lane(number) as (place, edge):
+            with lock:
+                at_work.append(edge)
             for each in _until_empty(waiting):
                 try:
                     rows = measure(place, edge, each)
@@ -95,12 +98,16 @@ def measure_in_lanes(
     with ThreadPoolExecutor(max(lanes, 1)) as pool:
         working = [pool.submit(work, number) for number in range(1, lanes + 1)]
         try:
-            for done in working:
+            for done in wait(working, return_when=FIRST_EXCEPTION).done:
                 done.result()
-        finally:
-            # Empty already, unless this was interrupted: what is under way ends, and nothing else begins.
+        except BaseException:
+            # Nothing else begins, and what is under way, which may take minutes, is cut short.
             for _ in _until_empty(waiting):
                 pass
+            with lock:
+                for edge in at_work:
+                    edge.stop()
+            raise
     return found
 
 

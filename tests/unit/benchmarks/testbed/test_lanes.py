@@ -56,17 +56,35 @@ def test_lanes_measure_at_once_and_a_slice_that_fails_costs_no_other() -> None:
     assert len(found.failed) == len(RUNS)
 
 
-def test_where_a_lane_breaks_nothing_else_begins_and_it_is_said() -> None:
+class StoppableEdge:
+    """Works until it is stopped."""
+
+    def __init__(self) -> None:
+        self.stopped = threading.Event()
+
+    def stop(self) -> None:
+        self.stopped.set()
+
+
+def test_where_a_lane_breaks_nothing_else_begins_and_what_is_under_way_is_cut_short() -> None:
     begun: list[str] = []
+    edges: dict[int, StoppableEdge] = {}
+    together = threading.Barrier(len(RUNS), timeout=30)
 
     @contextlib.contextmanager
     def lane(number: int) -> Iterator[tuple[Any, Any]]:
-        yield number, number
+        edges[number] = StoppableEdge()
+        yield number, edges[number]
 
     def measure(place: Any, edge: Any, part: Slice) -> list[SampleRow]:
         begun.append(part.key)
-        raise OSError("the disk is full")
+        together.wait()
+        if part.run == RUNS[0]:
+            raise OSError("the disk is full")
+        assert edge.stopped.wait(30), "its slice would have gone on"
+        raise NeucodexError("the edge ended")
 
+    todo = [each for each in slices(RUNS) if each.number == 0]
     with pytest.raises(OSError, match="the disk is full"):
-        measure_in_lanes(slices(RUNS), lane, measure)
-    assert len(begun) <= LANES
+        measure_in_lanes(todo, lane, measure)
+    assert len(begun) == len(RUNS)
