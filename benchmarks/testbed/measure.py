@@ -48,6 +48,9 @@ def measure(folder: Path, quick: bool, **settings: Any) -> Findings:
     bundles = {"bottleneck": Bundle.open(options.bundle), "uncompressed": Bundle.open(options.uncompressed)}
     if bundles["bottleneck"].manifest.network.input_kind != "static":
         raise ConfigError(f"bundle {options.bundle} takes events: the testbed compares pictures")
+    if bundles["bottleneck"].execution == "rate":  # files are read in one pass then: no exit could be left out
+        told_apart = [each for each in options.alternatives if each.kind != "picture" or each.early_exit]
+        options = replace(options, alternatives=tuple(told_apart))
     most = max(options.n, options.n_others)
     samples = samples_of(bundles["bottleneck"], options.dataset, options.data, most)
     console = Console(stderr=True)
