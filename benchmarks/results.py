@@ -206,16 +206,17 @@ def plot_bits(manifests: Sequence[Manifest], path: Path) -> None:
 def plot_timesteps(manifests: Sequence[Manifest], path: Path) -> None:
     """Test accuracy against mean timesteps over all exit thresholds; the star is the calibrated one."""
     figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
-    axes.set_prop_cycle(color=[plt.get_cmap("tab20")(index) for index in range(20)])
-    for manifest in manifests:
+    colours = [plt.get_cmap("tab20")(index) for index in range(20)]
+    for number, manifest in enumerate(manifests):
+        colour, style = colours[number % 20], ("-", "--", ":")[number // 20 % 3]
         test = _measured(manifest)
         curve = test.get("curve", [])
         steps, accuracies = [point[1] for point in curve], [100 * point[2] for point in curve]
-        (line,) = axes.plot(steps, accuracies, label=manifest.name)
+        axes.plot(steps, accuracies, color=colour, linestyle=style, label=manifest.name)
         fixed = [100 * value for value in test["accuracy_by_timestep"]]
-        axes.plot(range(1, len(fixed) + 1), fixed, "s", color=line.get_color(), fillstyle="none")
+        axes.plot(range(1, len(fixed) + 1), fixed, "s", color=colour, fillstyle="none")
         star = ([test["mean_timesteps"]], [100 * test["accuracy_with_exit"]])
-        axes.plot(*star, "*", color=line.get_color(), markersize=13)
+        axes.plot(*star, "*", color=colour, markersize=13)
     axes.set(xlabel="mean timesteps (squares: all samples at that timestep)", ylabel="test accuracy, %")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize="small")
