@@ -144,12 +144,13 @@ logs: ## what they say
 imports: setup ## who may import whom
 	$(BIN)/lint-imports
 
-# A worker for each of two cores: many tests wait for processes that they start. The tests of a file stay together, since
-# they share what the file sets up. One thread each: more would only compete.
-WORKERS ?= 2
+# Three workers for two cores: many tests wait for processes that they start. The tests of a file stay together, since
+# they share what the file sets up. Files are handed out as testpaths has them, long ones first. One thread each: more
+# would only compete.
+WORKERS ?= 3
 
-test: setup ## all tests; WORKERS=N at a time (2)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
+test: setup ## all tests; WORKERS=N at a time (3)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-containers
 test-containers: setup ## images, compose file, arm64, as root on Debian; RECORDS=DIR keeps records
