@@ -11,21 +11,23 @@ joined stream, as a camera's are, and begin with fresh membranes. Decision 28 ha
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from edge_client.inputs.cuts import cuts
+from edge_client.inputs.cuts import Cut, cuts
 from edge_client.inputs.recordings import RecordingReader
 from edge_client.windows import Window
 from shared.bundle import Bundle
 from shared.datasets.event_files import read_events
 from shared.models.load import load_network
+from shared.models.split import SplitNetwork
 
 KEEP = ("never", "within a recording", "always")
 SEED = 0
@@ -33,58 +35,59 @@ WINDOWS = ("count:500", "count:2000", "time:50", "time:100", "time:300/50")
 
 
 def measure(bundle: Bundle, recordings: Sequence[Path], window: Window) -> dict[str, Any]:
-    """Accuracy of the windows, and of the last window of each recording, for each way to keep membranes."""
+    """Accuracy of the windows, and of the last window of each recording, for each way to keep membranes.
+
+    Windows that overlap always begin with fresh membranes: kept ones would see events twice.
+    """
     reader, names = RecordingReader(bundle.manifest), bundle.manifest.class_names
     _, height, width = bundle.manifest.network.input_shape
-    order = np.random.default_rng(SEED).permutation(len(recordings))
-    stream: list[tuple[list[Tensor], int]] = []
-    for place in order:
-        path = recordings[place]
-        frames = [reader.frames(cut, (height, width)) for cut in cuts(read_events(path), window)]
-        stream.append(([_normalised(bundle, each) for each in frames], names.index(path.parent.name)))
-    network = load_network(bundle)
-    found: dict[str, Any] = {}
-    for keep in KEEP:
-        right, last = [], []
-        edge = cloud = None
-        with torch.inference_mode():
-            for windows, label in stream:
-                if keep != "always":
-                    edge = cloud = None
-                for frames_of in windows:
-                    if keep == "never" or edge is None or cloud is None:
-                        edge, cloud = network.edge.initial_state(1), network.cloud.initial_state(1)
-                    spikes, edge = network.edge(network.edge.embed(frames_of), edge)
-                    logits, cloud = network.cloud(spikes, cloud)
-                    right.append(int(logits.mean(0).argmax()) == label)
-                last.append(right[-1])
-        found[keep] = {"accuracy": float(np.mean(right)), "accuracy_of_last_windows": float(np.mean(last))}
-    return {"window": str(window), "recordings": len(stream), "windows": sum(len(w) for w, _ in stream), "kept": found}
+    shuffled = [recordings[place] for place in np.random.default_rng(SEED).permutation(len(recordings))]
+    overlapping = window.stride < window.length
+    windows = list((_of_one_stream if overlapping else _of_each)(shuffled, window))
+    frames = [_normalised(bundle, reader.frames(cut, (height, width))) for cut, _ in windows]
+    owners = [owner for _, owner in windows]
+    labels = np.array([names.index(shuffled[owner].parent.name) for owner in owners])
+    lasts = [owner != after for owner, after in zip(owners, [*owners[1:], None], strict=True)]
+    network, found = load_network(bundle), dict[str, Any]()
+    for keep in KEEP[:1] if overlapping else KEEP:
+        right = _answers(network, frames, owners, keep) == labels
+        found[keep] = {"accuracy": float(right.mean()), "accuracy_of_last_windows": float(right[lasts].mean())}
+    return {"window": str(window), "recordings": len(recordings), "windows": len(windows), "kept": found}
 
 
-def measure_overlapping(bundle: Bundle, recordings: Sequence[Path], window: Window) -> dict[str, Any]:
-    """Accuracy of overlapping windows, as the digit of their last event, and of the last one within each recording."""
-    reader, names = RecordingReader(bundle.manifest), bundle.manifest.class_names
-    _, height, width = bundle.manifest.network.input_shape
-    parts, starts, labels, now = [], [], [], 0
-    for place in np.random.default_rng(SEED).permutation(len(recordings)):
-        events = read_events(recordings[place]).copy()
+def _of_each(recordings: Sequence[Path], window: Window) -> Iterator[tuple[Cut, int]]:
+    """The windows of each recording by itself, and its number."""
+    for number, path in enumerate(recordings):
+        yield from ((cut, number) for cut in cuts(read_events(path), window))
+
+
+def _of_one_stream(recordings: Sequence[Path], window: Window) -> Iterator[tuple[Cut, int]]:
+    """The windows of all recordings, joined without a pause, and the number of the one with a window's last event."""
+    parts, starts, now = [], [], 0
+    for path in recordings:
+        events = read_events(path).copy()
         events["t"] += now - events["t"][0]
         parts.append(events)
         starts.append(now)
-        labels.append(names.index(recordings[place].parent.name))
         now = int(events["t"][-1]) + 1
-    network, right, owners = load_network(bundle), [], []
-    with torch.inference_mode():
-        for cut in cuts(np.concatenate(parts), window):
-            owners.append(int(np.searchsorted(starts, cut.events["t"][-1], side="right")) - 1)
-            frames = _normalised(bundle, reader.frames(cut, (height, width)))
-            spikes, _ = network.edge(network.edge.embed(frames), network.edge.initial_state(1))
-            logits, _ = network.cloud(spikes, network.cloud.initial_state(1))
-            right.append(int(logits.mean(0).argmax()) == labels[owners[-1]])
-    lasts = [owner != after for owner, after in zip(owners, [*owners[1:], None], strict=True)]
-    found = {"accuracy": float(np.mean(right)), "accuracy_of_last_windows": float(np.array(right)[lasts].mean())}
-    return {"window": str(window), "recordings": len(recordings), "windows": len(right), "overlapping": found}
+    for cut in cuts(np.concatenate(parts), window):
+        yield cut, int(np.searchsorted(starts, cut.events["t"][-1], side="right")) - 1
+
+
+@torch.inference_mode()
+def _answers(network: SplitNetwork, frames: Sequence[Tensor], owners: Sequence[int], keep: str) -> NDArray[np.int64]:
+    """The class of each window, of frames [T, 1, C, H, W]; `owners` are the recordings that they belong to."""
+    answers: list[int] = []
+    edge = cloud = before = None
+    for window, owner in zip(frames, owners, strict=True):
+        again = keep == "never" or (keep == "within a recording" and owner != before)
+        if again or edge is None or cloud is None:
+            edge, cloud = network.edge.initial_state(1), network.cloud.initial_state(1)
+        spikes, edge = network.edge(network.edge.embed(window), edge)
+        logits, cloud = network.cloud(spikes, cloud)
+        answers.append(int(logits.mean(0).argmax()))
+        before = owner
+    return np.array(answers)
 
 
 def _normalised(bundle: Bundle, frames: np.ndarray[Any, Any]) -> Tensor:
@@ -102,9 +105,8 @@ def main(data: Path, bundle: Path, windows: tuple[str, ...]) -> None:
     torch.set_num_threads(1)
     opened = Bundle.open(bundle, "spiking")
     recordings = sorted((data / "N-MNIST" / "Test").glob("*/*.bin"))
-    for window in map(Window.parse, windows):
-        chosen = measure if window.stride >= window.length else measure_overlapping
-        click.echo(json.dumps(chosen(opened, recordings, window)))
+    for window in windows:
+        click.echo(json.dumps(measure(opened, recordings, Window.parse(window))))
 
 
 if __name__ == "__main__":

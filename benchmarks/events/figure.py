@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(3.4 * len(links) + 2.0, 3.6), layout="constrained")
     panels = figure.subplots(1, len(links), squeeze=False, sharey=True)[0]
     for axes, link in zip(panels, links, strict=True):
-        for row, marker in zip((row for row in rows if row["link"] == link), "osD^P", strict=False):
+        for row, marker in zip((row for row in rows if row["link"] == link), cycle("osD^P"), strict=False):
             middle = row["latency_ms"]["50"]
             spread = [[middle - row["latency_ms"]["25"]], [row["latency_ms"]["75"] - middle]]
             name = f"{row['form']}: {row['accuracy']:.0%} right"
