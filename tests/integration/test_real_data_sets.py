@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,6 +17,7 @@ from shared.network_spec import BottleneckSpec
 from tests.support.bundles import make_bundle
 from tests.support.processes import cloud_process
 from tests.support.real_data import needs_data_sets, unpack
+from tests.support.training_runs import environment
 
 pytestmark = needs_data_sets
 
@@ -57,9 +57,8 @@ distill = 1.0
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     return subprocess.run(
-        [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=180, check=False
+        [sys.executable, *arguments], env=environment(), capture_output=True, text=True, timeout=180, check=False
     )
 
 

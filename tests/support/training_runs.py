@@ -7,12 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.edges import ROOT
+
 TRAIN = (sys.executable, "-m", "training")
 
 
 def environment() -> dict[str, str]:
     """One thread, and this checkout."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
 def command(verb: str, recipe: Path, runs: Path, *more: str) -> list[str]:
