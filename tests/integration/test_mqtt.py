@@ -87,6 +87,9 @@ def test_verdicts_wait_while_the_broker_is_away(bundle: Bundle, cloud: CloudProc
             edge.send_signal(signal.SIGINT)
             printed += names(edge)
         assert edge.returncode == 130
+        wait_for(
+            lambda: hearing.lines(TOPIC)[-1]["sample"] == printed[-1], "the last verdict on its way to the subscriber"
+        )
         arrived = [line["sample"] for line in hearing.lines(TOPIC)]
         # The subscriber may come back later than the edge: what arrived before that was for nobody.
         assert arrived[-1] == printed[-1]
